@@ -1,0 +1,367 @@
+//! The configuration as data. One set of structs serves the TOML file, the configuration
+//! database and the parameters a task process takes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::connector::{TlsMode, WriteMode};
+
+/// Default of [`Task::writers`].
+pub const WRITERS: u8 = 2;
+/// Most writer processes a task may have (A19).
+pub const WRITERS_MAX: u8 = 10;
+/// Default of [`Task::batch_rows`].
+pub const BATCH_ROWS: u32 = 10_000;
+/// Default of [`Task::slot_bytes`].
+pub const SLOT_BYTES: u64 = 4 << 20;
+/// Default of [`Link::max_connections`].
+pub const MAX_CONNECTIONS: u32 = 16;
+/// Default of [`Link::connect_timeout_secs`].
+pub const CONNECT_TIMEOUT_SECS: u64 = 10;
+/// Default of [`Link::io_timeout_secs`].
+pub const IO_TIMEOUT_SECS: u64 = 600;
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Database links.
+    #[serde(default, rename = "link", skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
+    /// Encryption keys.
+    #[serde(default, rename = "key", skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<Key>,
+    /// Schedules.
+    #[serde(default, rename = "schedule", skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<Schedule>,
+    /// Tasks.
+    #[serde(default, rename = "task", skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<Task>,
+}
+
+/// Where a secret comes from. Exactly one of `env`, `file`, `stored`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SecretSource {
+    /// An environment variable of the process that starts ssync.
+    Env {
+        /// Its name.
+        env: String,
+    },
+    /// A file; a trailing line break does not count.
+    File {
+        /// Its path.
+        file: PathBuf,
+    },
+    /// Kept in the configuration database, sealed with the host key.
+    Stored {
+        /// Always true.
+        stored: bool,
+    },
+}
+
+/// A configured database connection. Everything names databases by link only (A9).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// Name, unique.
+    pub name: String,
+    /// `mysql://user@host:port/database` or `sqlite:///path/to/file.db`; without a password.
+    pub url: String,
+    /// Where the password comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<SecretSource>,
+    /// Connections that all of ssync's processes may hold together.
+    #[serde(default = "max_connections")]
+    pub max_connections: u32,
+    /// `off`, `required` or `verified`.
+    #[serde(default)]
+    pub tls: TlsMode,
+    /// Certificate authorities (PEM) for `verified`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_ca_file: Option<PathBuf>,
+    /// Seconds that opening a connection may take.
+    #[serde(default = "connect_timeout_secs")]
+    pub connect_timeout_secs: u64,
+    /// Seconds that one read or write may stay without progress.
+    #[serde(default = "io_timeout_secs")]
+    pub io_timeout_secs: u64,
+    /// Accept a destination that may lose commits when its server crashes.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_nondurable: bool,
+}
+
+/// An encryption key (AES-256). The key that encrypts, and older ones that still decrypt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// Name, unique; what `encrypt` and `decrypt` refer to.
+    pub name: String,
+    /// The key that encrypts.
+    pub secret: SecretSource,
+    /// Keys it replaced; values sealed with them still open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub old: Vec<SecretSource>,
+}
+
+/// What a failure does (A14, A16).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScheduleKind {
+    /// Part of the business flow: a failed task is suspended until an operator resumes it.
+    Realtime,
+    /// Backup and statistics: the next firing tries again.
+    #[default]
+    Timed,
+}
+
+/// When tasks fire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Number, unique.
+    pub id: u32,
+    /// Frequency: `5s`, `10m`, `1h`, `1d`, or a sum such as `1h 30m`.
+    pub every: String,
+    /// First firing, RFC 3339 with offset; absent: one period after the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    /// Real-time or timed.
+    #[serde(default)]
+    pub kind: ScheduleKind,
+}
+
+/// A task: an ordered list of tables from one link to another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Task {
+    /// Number, unique.
+    pub id: u32,
+    /// The schedule that fires it; absent: only by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<u32>,
+    /// Link of the source.
+    pub source: String,
+    /// Link of the destination.
+    pub dest: String,
+    /// Writer processes, 1 to 10.
+    #[serde(default = "writers")]
+    pub writers: u8,
+    /// Rows in one destination transaction, 1 to 1,000,000.
+    #[serde(default = "batch_rows")]
+    pub batch_rows: u32,
+    /// Bytes of one slot of the batch ring, 64 KiB to 1 GiB; `writers + 2` slots are made.
+    #[serde(default = "slot_bytes")]
+    pub slot_bytes: u64,
+    /// Bad rows that a table may have before its run fails.
+    #[serde(default)]
+    pub error_limit: u64,
+    /// Whether a failed table keeps the tables after it from starting.
+    #[serde(default = "yes")]
+    pub stop_on_error: bool,
+    /// Whether finished tables are recorded in `proc_use_times` (A11).
+    #[serde(default = "yes")]
+    pub record_use_times: bool,
+    /// The tables, in the order they run.
+    #[serde(default, rename = "table")]
+    pub tables: Vec<TableTask>,
+}
+
+/// Which rows of the source are sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TableMode {
+    /// Rows whose `sync_status` is 0 (A18).
+    #[default]
+    Status,
+    /// All rows.
+    Full,
+    /// Rows past a watermark.
+    Increment,
+}
+
+/// How `full` makes room for the new rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FullMethod {
+    /// Empty the destination first.
+    #[default]
+    Truncate,
+    /// Load a table beside it and swap the two at the end.
+    Swap,
+}
+
+/// The mark of `increment`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watermark {
+    /// Source column that only grows: a number, date or time.
+    pub column: String,
+    /// How far behind the newest value reading stops, so that transactions that commit late are
+    /// not skipped: `10s` for times, a plain number for numbers.
+    pub lag: String,
+}
+
+/// A column to transfer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ColumnChoice {
+    /// Same name on both sides.
+    Same(String),
+    /// Renamed.
+    Renamed {
+        /// Name at the source.
+        from: String,
+        /// Name at the destination.
+        to: String,
+    },
+}
+
+impl ColumnChoice {
+    /// Name at the source.
+    pub fn from(&self) -> &str {
+        match self {
+            ColumnChoice::Same(name) | ColumnChoice::Renamed { from: name, .. } => name,
+        }
+    }
+
+    /// Name at the destination.
+    pub fn to(&self) -> &str {
+        match self {
+            ColumnChoice::Same(name) | ColumnChoice::Renamed { to: name, .. } => name,
+        }
+    }
+}
+
+/// How a column is encrypted or decrypted: a key's name, or the name with a mode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CryptoChoice {
+    /// Random nonces (AES-256-GCM).
+    Key(String),
+    /// With a mode.
+    Full {
+        /// The key's name.
+        key: String,
+        /// Equal values give equal ciphertexts (AES-SIV), so that the column can be joined on.
+        #[serde(default, skip_serializing_if = "is_false")]
+        deterministic: bool,
+    },
+}
+
+impl CryptoChoice {
+    /// The key's name.
+    pub fn key(&self) -> &str {
+        match self {
+            CryptoChoice::Key(key) | CryptoChoice::Full { key, .. } => key,
+        }
+    }
+
+    /// Whether equal values give equal ciphertexts.
+    pub fn deterministic(&self) -> bool {
+        matches!(self, CryptoChoice::Full { deterministic: true, .. })
+    }
+}
+
+/// SQL on both sides.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SideSql {
+    /// Statements for the source, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source: Vec<String>,
+    /// Statements for the destination, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dest: Vec<String>,
+}
+
+impl SideSql {
+    /// Nothing to run on either side.
+    pub fn is_empty(&self) -> bool {
+        self.source.is_empty() && self.dest.is_empty()
+    }
+}
+
+/// A sub-task: one table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableTask {
+    /// What `--tables` names; unique in its task.
+    pub name: String,
+    /// Source table, `table` or `schema.table`.
+    pub source: String,
+    /// Destination table.
+    pub dest: String,
+    /// Which rows are sent.
+    #[serde(default)]
+    pub mode: TableMode,
+    /// How `full` makes room.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub full: FullMethod,
+    /// The mark of `increment`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<Watermark>,
+    /// Source columns that identify a row; absent: the source's primary key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key: Vec<String>,
+    /// What happens to rows whose key the destination has.
+    #[serde(default)]
+    pub write: WriteMode,
+    /// Columns to transfer; absent: all that are not generated, but `sync_status`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<ColumnChoice>,
+    /// Columns (source names) to encrypt.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub encrypt: BTreeMap<String, CryptoChoice>,
+    /// Columns (source names) to decrypt.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub decrypt: BTreeMap<String, CryptoChoice>,
+    /// Condition in the source's SQL; rows that do not meet it stay as they are.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// SQL before the table's rows.
+    #[serde(default, skip_serializing_if = "SideSql::is_empty")]
+    pub before: SideSql,
+    /// SQL after the table's rows have landed.
+    #[serde(default, skip_serializing_if = "SideSql::is_empty")]
+    pub after: SideSql,
+    /// Source columns whose values may lose something on the way; `ssync check` names what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_lossy: Vec<String>,
+    /// The application sets `sync_status` back to 0 whenever it changes a row.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub app_resets_status: bool,
+    /// The destination's triggers may run for every row that lands.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_triggers: bool,
+}
+
+fn max_connections() -> u32 {
+    MAX_CONNECTIONS
+}
+fn connect_timeout_secs() -> u64 {
+    CONNECT_TIMEOUT_SECS
+}
+fn io_timeout_secs() -> u64 {
+    IO_TIMEOUT_SECS
+}
+fn writers() -> u8 {
+    WRITERS
+}
+fn batch_rows() -> u32 {
+    BATCH_ROWS
+}
+fn slot_bytes() -> u64 {
+    SLOT_BYTES
+}
+fn yes() -> bool {
+    true
+}
+fn is_false(b: &bool) -> bool {
+    !b
+}
+fn is_default<T: Default + PartialEq>(v: &T) -> bool {
+    *v == T::default()
+}

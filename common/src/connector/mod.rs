@@ -1,0 +1,275 @@
+//! Databases behind one interface. To add one, see `README.md` beside this file.
+//!
+//! A connector is a [`Dialect`] (how its SQL is spelt) and a [`Connection`] (how it is spoken to).
+//! The protocol of claims, fences and ledgers is written once, above, on these two.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use arrow_array::RecordBatch;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::{BatchBuilder, Emit};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::schema::{Column, Table};
+use crate::secret::Secret;
+use crate::value::Value;
+
+/// How a connection to a server is protected.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsMode {
+    /// No TLS.
+    #[default]
+    Off,
+    /// TLS, whatever certificate the server shows.
+    Required,
+    /// TLS, and the certificate must be signed by a known authority and name the host.
+    Verified,
+}
+
+/// Everything needed to open a connection. `Debug` shows no secret.
+#[derive(Debug, Clone)]
+pub struct LinkParams {
+    /// The link's name, for messages.
+    pub name: String,
+    /// URL without a password: `mysql://user@host:port/db`, `sqlite:///path/file.db`.
+    pub url: String,
+    /// Password, where the database wants one.
+    pub password: Option<Secret>,
+    /// Protection of the connection.
+    pub tls: TlsMode,
+    /// Certificate authorities (PEM) for [`TlsMode::Verified`].
+    pub tls_ca_file: Option<PathBuf>,
+    /// How long opening may take.
+    pub connect_timeout: Duration,
+    /// How long one read from, or write to, the server may stay without progress.
+    pub io_timeout: Duration,
+}
+
+/// How long a statement waits for another transaction's lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockWait {
+    /// About a second: a row held by the application is left for later.
+    Short,
+    /// About a minute: loads, fences, bookkeeping.
+    Patient,
+}
+
+/// What rows do when the destination has their key already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WriteMode {
+    /// A row whose key exists is a bad row.
+    #[default]
+    Insert,
+    /// The existing row gets the new values of the transferred columns.
+    Upsert,
+    /// The existing row is deleted and the new one inserted.
+    Replace,
+    /// The existing row stays as it is; the skipped row is counted.
+    Ignore,
+}
+
+/// Where and how a batch lands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadPlan {
+    /// Destination table.
+    pub table: String,
+    /// Destination columns, one for each of the batch's first columns, in batch order. (A batch
+    /// may hold further columns, key columns that are not transferred; they are left out.)
+    pub columns: Vec<Column>,
+    /// How the values in the batch travel, one for each of `columns`: it may differ from the
+    /// destination column's own kind.
+    pub kinds: Vec<crate::schema::Kind>,
+    /// What happens to rows whose key exists.
+    pub mode: WriteMode,
+    /// Destination key columns (for upsert, replace, ignore).
+    pub key: Vec<String>,
+}
+
+/// What a load did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// Rows the server took (inserted, updated or replaced).
+    pub rows: u64,
+    /// Rows left out because their key exists ([`WriteMode::Ignore`] only).
+    pub skipped: u64,
+}
+
+/// A column type for ssync's own tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnType {
+    /// Sixteen bytes, fixed width.
+    Id,
+    /// Signed 64-bit integer.
+    BigInt,
+    /// Text of at most this many characters, byte-wise (case-sensitive) comparison, indexable up
+    /// to 190.
+    Text(u32),
+    /// Text without a practical limit.
+    LongText,
+    /// Bytes without a practical limit.
+    LongBytes,
+}
+
+/// How a database spells what the protocol needs. Stateless.
+pub trait Dialect: Send + Sync {
+    /// The URL scheme and the name people know: `mysql`, `sqlite`.
+    fn name(&self) -> &'static str;
+
+    /// One identifier, quoted.
+    fn quote(&self, identifier: &str) -> String;
+
+    /// A table name as configured (`table` or `schema.table`), each part quoted. Dots inside a
+    /// name can be kept by quoting the part with `"` or backticks in the configuration.
+    fn table(&self, name: &str) -> String {
+        split_table_name(name).iter().map(|p| self.quote(p)).collect::<Vec<_>>().join(".")
+    }
+
+    /// The expression that reads a column so that its value arrives unchanged.
+    fn select(&self, column: &Column) -> String;
+
+    /// The `n`th placeholder (from 1), cast where a bare parameter compared with `column` would
+    /// be rounded or converted.
+    fn param(&self, n: usize, column: Option<&Column>) -> String;
+
+    /// The query, limited to its first `n` rows.
+    fn limit(&self, sql: &str, n: u64) -> String;
+
+    /// The query, its rows locked shared (`exclusive` false) or exclusively until the transaction
+    /// ends. A database that locks whole files returns the query unchanged.
+    fn lock(&self, sql: &str, exclusive: bool) -> String;
+
+    /// The type for a column of one of ssync's own tables.
+    fn own_type(&self, t: OwnType) -> String;
+
+    /// What stands after the closing parenthesis of `CREATE TABLE` (engine, character set).
+    fn table_options(&self) -> &'static str;
+
+    /// The database server's clock in whole seconds since 1970, as an expression.
+    fn now_secs(&self) -> &'static str;
+
+    /// The statement that empties a table fast, and whether it commits by itself.
+    fn truncate(&self, table: &str) -> (String, bool);
+
+    /// Statements that make `new` an empty table like `table`, dropping an older `new` first.
+    fn create_like(&self, new: &str, table: &Table) -> Vec<String>;
+
+    /// Statements that put `new` in the place of `table` in one step, and drop the old one.
+    fn swap(&self, new: &str, table: &Table) -> Vec<String>;
+}
+
+/// One open connection. Not shared between threads; opened only after `exec`, never carried
+/// across `fork`.
+///
+/// Contract for all methods: an error leaves the connection usable unless its kind is
+/// [`ErrorKind::Lost`] (then it must be dropped, and an open transaction's fate is unknown only
+/// if the failing call was [`Connection::commit`]). Errors never contain row values; database
+/// messages that quote values are shortened to what names the fault.
+pub trait Connection: Send {
+    /// How SQL is spelt here.
+    fn dialect(&self) -> &'static dyn Dialect;
+
+    /// Product and version, for people: `MariaDB 10.11.19`.
+    fn server(&self) -> String;
+
+    /// Runs one statement; the rows it changed. Outside [`Connection::begin`] it is its own
+    /// transaction.
+    fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64>;
+
+    /// Runs a query whose result is small.
+    fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Vec<Value>>>;
+
+    /// Starts a READ COMMITTED transaction (SQLite: `BEGIN IMMEDIATE`).
+    fn begin(&mut self) -> Result<()>;
+
+    /// Commits. [`ErrorKind::Lost`] from here means: whether it committed is unknown, and must be
+    /// resolved through the fence.
+    fn commit(&mut self) -> Result<()>;
+
+    /// Rolls back; succeeds when no transaction is open.
+    fn rollback(&mut self) -> Result<()>;
+
+    /// How long statements wait for locks from now on.
+    fn set_lock_wait(&mut self, wait: LockWait) -> Result<()>;
+
+    /// The table of that name, or `None`.
+    fn describe(&mut self, table: &str) -> Result<Option<Table>>;
+
+    /// Runs `sql`, which selects `columns` in order by [`Dialect::select`], and streams its rows
+    /// through `builder` (made for the same columns) into `emit`, the last incomplete batch
+    /// included. A value that does not decode becomes a bad value of its row, not an error. The
+    /// number of rows read.
+    fn read(
+        &mut self,
+        sql: &str,
+        params: &[Value],
+        columns: &[Column],
+        builder: &mut BatchBuilder,
+        emit: &mut Emit<'_>,
+    ) -> Result<u64>;
+
+    /// Puts rows `rows` of `batch` into `plan.table`, inside the transaction the caller has
+    /// begun. Either every row is there afterwards exactly as given, or an error is returned and
+    /// the caller rolls back: a conversion that the server only warns about is an error.
+    /// [`ErrorKind::Data`] and [`ErrorKind::Parent`] say that a row's content is at fault (any of
+    /// them: the caller bisects); the column is named where the server names it. An empty range
+    /// does nothing.
+    fn load(&mut self, plan: &LoadPlan, batch: &RecordBatch, rows: Range<usize>) -> Result<Loaded>;
+
+    /// `None` when a commit survives a crash of the server and its host; else the setting that
+    /// stands against it.
+    fn durability_gap(&mut self) -> Result<Option<String>>;
+
+    /// Settings and privileges that `ssync check` reports: things missing for `table` to be used
+    /// as a destination (`dest`) or as a source, one sentence each.
+    fn access_gaps(&mut self, table: &str, dest: bool, status: bool) -> Result<Vec<String>>;
+}
+
+/// Opens a connection by the URL's scheme.
+pub fn open(link: &LinkParams) -> Result<Box<dyn Connection>> {
+    let scheme = link.url.split(':').next().unwrap_or_default();
+    match scheme {
+        "mysql" | "mariadb" => mysql::open(link),
+        "sqlite" => sqlite::open(link),
+        other => Err(unknown_scheme(&link.name, other)),
+    }
+}
+
+/// The dialect of a URL, without connecting.
+pub fn dialect_of(url: &str) -> Result<&'static dyn Dialect> {
+    match url.split(':').next().unwrap_or_default() {
+        "mysql" | "mariadb" => Ok(&mysql::MySqlDialect),
+        "sqlite" => Ok(&sqlite::SqliteDialect),
+        other => Err(unknown_scheme("", other)),
+    }
+}
+
+fn unknown_scheme(link: &str, scheme: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("link {link}: there is no connector for {scheme}://"))
+        .hint("This build knows mysql:// (also mariadb://) and sqlite://.")
+}
+
+/// `schema.table` in its parts; a part may be quoted with `"` or backticks to keep a dot.
+pub fn split_table_name(name: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut quote = None;
+    for c in name.chars() {
+        match (quote, c) {
+            (None, '"' | '`') if parts.last().is_some_and(String::is_empty) => quote = Some(c),
+            (Some(q), c) if c == q => quote = None,
+            (None, '.') => parts.push(String::new()),
+            (_, c) => {
+                if let Some(last) = parts.last_mut() {
+                    last.push(c);
+                }
+            }
+        }
+    }
+    parts
+}
+
+pub mod mysql;
+pub mod sqlite;

@@ -1,0 +1,16 @@
+//! What every ssync process knows, whatever its role.
+//!
+//! - [`config`]: what people write, as data; [`store`](crate) keeps it.
+//! - [`connector`]: databases behind one interface.
+//! - [`schema`], [`value`], [`batch`]: tables, single values, rows on their way.
+//! - [`error`], [`secret`]: failures that cross process borders, secrets that never do.
+
+pub mod batch;
+pub mod config;
+pub mod connector;
+pub mod error;
+pub mod schema;
+pub mod secret;
+pub mod value;
+
+pub use error::{Error, Result};
