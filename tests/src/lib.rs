@@ -1,1 +1,3 @@
 //! What the end-to-end tests share: real servers, real processes.
+
+pub mod servers;
