@@ -1,6 +1,23 @@
 //! Configuration: the model ([`Config`] and below), the TOML file people write, its validation.
 //! Where it is kept is the business of [`crate::store`].
+//!
+//! Reading has two stages, so that every mistake is reported at once with its dotted path and
+//! line: [`Config::from_toml`] walks the document (types, missing and unknown keys), then
+//! [`validate`] judges what was read (names that exist, ranges, combinations). Configurations
+//! that come from elsewhere go through [`validate`] alone.
 
+mod limits;
 mod model;
+mod read;
+mod section;
+mod time;
+mod validate;
+mod violation;
 
 pub use model::*;
+pub use time::{Lag, Moment, PERIOD_SECS_MAX, Period, duration_text, parse_duration};
+pub use validate::validate;
+pub use violation::{Violation, refusal};
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::time::{Lag, Moment, Period};
 use crate::connector::{TlsMode, WriteMode};
+
+/// Column that carries a row's transfer state at the source (A18): 0 not transferred, 1 in
+/// transfer, 2 done, 3 failed. The destination has no such column.
+pub const SYNC_STATUS: &str = "sync_status";
 
 /// Default of [`Task::writers`].
 pub const WRITERS: u8 = 2;
@@ -124,10 +129,10 @@ pub struct Schedule {
     /// Number, unique.
     pub id: u32,
     /// Frequency: `5s`, `10m`, `1h`, `1d`, or a sum such as `1h 30m`.
-    pub every: String,
+    pub every: Period,
     /// First firing, RFC 3339 with offset; absent: one period after the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start: Option<String>,
+    pub start: Option<Moment>,
     /// Real-time or timed.
     #[serde(default)]
     pub kind: ScheduleKind,
@@ -201,7 +206,7 @@ pub struct Watermark {
     pub column: String,
     /// How far behind the newest value reading stops, so that transactions that commit late are
     /// not skipped: `10s` for times, a plain number for numbers.
-    pub lag: String,
+    pub lag: Lag,
 }
 
 /// A column to transfer.
@@ -220,6 +225,11 @@ pub enum ColumnChoice {
 }
 
 impl ColumnChoice {
+    /// A choice in its one canonical form.
+    pub fn new(from: String, to: String) -> Self {
+        if from == to { ColumnChoice::Same(from) } else { ColumnChoice::Renamed { from, to } }
+    }
+
     /// Name at the source.
     pub fn from(&self) -> &str {
         match self {
@@ -252,6 +262,14 @@ pub enum CryptoChoice {
 }
 
 impl CryptoChoice {
+    /// A choice in its one canonical form.
+    pub fn new(key: String, deterministic: bool) -> Self {
+        match deterministic {
+            false => CryptoChoice::Key(key),
+            true => CryptoChoice::Full { key, deterministic },
+        }
+    }
+
     /// The key's name.
     pub fn key(&self) -> &str {
         match self {

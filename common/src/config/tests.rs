@@ -1,0 +1,525 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+use crate::connector::{TlsMode, WriteMode};
+
+/// The example of the documentation, complete.
+const GOOD: &str = r#"
+[[link]]
+name = "core"
+url = "mysql://app@10.0.0.5:3306/core"
+password = { env = "CORE_PASSWORD" }
+max_connections = 12
+
+[[link]]
+name = "warehouse"
+url = "sqlite:///srv/warehouse.db"
+
+[[key]]
+name = "pii"
+secret = { file = "/etc/ssync/pii.key" }
+old = [{ stored = true }]
+
+[[schedule]]
+id = 1
+every = "5s"
+start = 2026-12-01T00:00:00+08:00
+kind = "realtime"
+
+[[task]]
+id = 7
+schedule = 1
+source = "core"
+dest = "warehouse"
+writers = 4
+batch_rows = 10000
+
+[[task.table]]
+name = "orders"
+source = "orders"
+dest = "dw_orders"
+mode = "status"
+key = ["id"]
+write = "upsert"
+columns = ["id", "account_no", { from = "cust", to = "customer" }, "id_card", "mobile"]
+encrypt = { id_card = "pii", mobile = { key = "pii", deterministic = true } }
+where = "region = 'N'"
+before = { source = [], dest = ["DELETE FROM stage"] }
+
+[[task.table]]
+name = "log"
+source = "app.log"
+dest = "log"
+mode = "increment"
+watermark = { column = "at", lag = "10s" }
+"#;
+
+fn mistakes(text: &str) -> Vec<String> {
+    match Config::from_toml(text) {
+        Ok(_) => Vec::new(),
+        Err(violations) => violations.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// GOOD with one line replaced: its only mistakes.
+fn changed(from: &str, to: &str) -> Vec<String> {
+    assert!(GOOD.contains(from), "{from}");
+    mistakes(&GOOD.replacen(from, to, 1))
+}
+
+fn assert_one(found: &[String], wanted: &str) {
+    assert!(found.len() == 1 && found[0].contains(wanted), "{found:#?}\nwanted: {wanted}");
+}
+
+#[test]
+fn the_documented_example_is_read() {
+    let config = Config::from_toml(GOOD).unwrap();
+    assert_eq!(config.links[0].max_connections, 12);
+    assert_eq!(config.links[1].max_connections, MAX_CONNECTIONS);
+    assert_eq!(config.schedules[0].start.as_ref().unwrap().as_str(), "2026-12-01T00:00:00+08:00");
+    let orders = &config.tasks[0].tables[0];
+    assert_eq!(
+        orders.columns[2],
+        ColumnChoice::Renamed { from: "cust".into(), to: "customer".into() }
+    );
+    assert!(orders.encrypt["mobile"].deterministic());
+    assert_eq!(orders.before.dest, ["DELETE FROM stage"]);
+    assert_eq!(config.tasks[0].tables[1].watermark.as_ref().unwrap().lag, Lag::Secs(10));
+}
+
+#[test]
+fn every_mistake_is_reported_at_once_with_path_and_line() {
+    let text = r#"
+[[link]]
+name = "core"
+url = "mysql://app:hunter2@db/core"
+password = "hunter2"
+
+[[schedule]]
+id = 1
+every = "soon"
+
+[[task]]
+id = 7
+schedule = 2
+source = "cor"
+dest = "core"
+writers = 11
+btach_rows = 5
+
+[[task.table]]
+name = "orders"
+source = "orders"
+mode = "incremental"
+writers = "four"
+
+[[tsak]]
+"#;
+    let found = mistakes(text);
+    let wanted = [
+        "line 4: link[core].url: a password in the URL is refused",
+        "line 5: link[core].password: a secret does not stand in the configuration",
+        "line 9: schedule[1].every: \"soon\" is not a length of time",
+        "line 13: task[7].schedule: there is no schedule 2",
+        "line 14: task[7].source: there is no link \"cor\"",
+        "line 16: task[7].writers: 11 is outside 1 to 10",
+        "line 17: task[7]: unknown key btach_rows (did you mean batch_rows?)",
+        "line 19: task[7].table[orders].dest: is missing",
+        "line 22: task[7].table[orders].mode: \"incremental\" is unknown (did you mean increment? known: status, full, increment)",
+        "line 23: task[7].table[orders]: unknown key writers (it belongs in [[task]])",
+        "line 25: unknown key tsak (did you mean task?)",
+    ];
+    assert_eq!(found.len(), wanted.len(), "{found:#?}");
+    for (found, wanted) in found.iter().zip(wanted) {
+        assert!(found.starts_with(wanted), "{found}\nwanted: {wanted}");
+    }
+    assert!(!found.concat().contains("hunter2"));
+}
+
+#[test]
+fn broken_text_names_its_line_and_shows_none_of_it() {
+    let found = mistakes("[[link]]\nname = \"core\"\nurl = \"mysql://app:hunter2@db/core\n");
+    assert!(!found.is_empty());
+    assert!(found[0].starts_with("line 3: this is not TOML"), "{found:?}");
+    assert!(!found.concat().contains("hunter2"));
+}
+
+#[test]
+fn passwords_in_urls_are_refused_in_every_spelling() {
+    for url in [
+        "mysql://app:hunter2@db/core",
+        "mysql://app:@db/core",
+        "mysql://:hunter2@db/core",
+        "mysql://app:hun@ter2@db/core",
+        "app:hunter2@db",
+        "nosuch://app:hunter2@db/x",
+        "mysql://app:hunter2@[bad/core",
+    ] {
+        let found = changed("mysql://app@10.0.0.5:3306/core", url);
+        assert_one(&found, "a password in the URL is refused");
+        assert!(!found[0].contains("hunter2"));
+    }
+    let found = changed("mysql://app@10.0.0.5:3306/core", "mysql://app@db/core?password=hunter2");
+    assert_one(&found, "takes no options");
+    assert!(!found[0].contains("hunter2"));
+}
+
+#[test]
+fn urls_must_name_a_database_that_a_connector_reaches() {
+    let url = |u: &str| changed("mysql://app@10.0.0.5:3306/core", u);
+    assert_one(&url("db2://app@db/core"), "there is no connector for db2://");
+    assert_one(&url("mysql://db/core"), "names no user");
+    assert_one(&url("core"), "is not a URL");
+    let found = changed("sqlite:///srv/warehouse.db", "sqlite://warehouse.db");
+    assert_one(&found, "absolute path");
+}
+
+#[test]
+fn names_and_ids_are_unique() {
+    let found = changed("name = \"warehouse\"", "name = \"core\"");
+    assert!(found.iter().any(|f| f.starts_with("line 9: link[core].name: core is used twice")));
+    assert_one(&changed("name = \"log\"", "name = \"orders\""), "orders is used twice");
+    let twice = format!("{GOOD}\n[[schedule]]\nid = 1\nevery = \"1h\"\n");
+    assert_one(&mistakes(&twice), "schedule[1].id: 1 is used twice");
+}
+
+#[test]
+fn ranges_are_kept() {
+    assert_one(&changed("writers = 4", "writers = 0"), "task[7].writers: 0 is outside 1 to 10");
+    assert_one(&changed("writers = 4", "writers = 9999999999999999999999"), "task[7].writers");
+    assert_one(&changed("batch_rows = 10000", "batch_rows = 0"), "task[7].batch_rows");
+    assert_one(&changed("batch_rows = 10000", "slot_bytes = 1024"), "task[7].slot_bytes");
+    assert_one(&changed("max_connections = 12", "max_connections = 0"), "max_connections");
+    assert_one(&changed("every = \"5s\"", "every = \"0s\""), "at least one second");
+    assert_one(&changed("every = \"5s\"", "every = 5"), "schedule[1].every");
+    assert_one(&changed("id = 7", "id = -7"), "-7 is outside");
+}
+
+#[test]
+fn modes_and_their_options_fit_together() {
+    let log = "mode = \"increment\"\nwatermark = { column = \"at\", lag = \"10s\" }";
+    assert_one(&changed(log, "mode = \"increment\""), "table[log].watermark: is missing");
+    assert_one(&changed("mode = \"increment\"", "mode = \"full\""), "only used with mode");
+    assert_one(
+        &changed(log, "mode = \"status\"\nfull = \"swap\""),
+        "table[log].full: is only used",
+    );
+    assert_one(&changed("lag = \"10s\"", "lag = \"ten\""), "watermark.lag");
+    assert_one(&changed(log, "app_resets_status = true\nmode = \"full\""), "app_resets_status");
+    assert!(changed("lag = \"10s\"", "lag = 5").is_empty());
+}
+
+#[test]
+fn columns_are_named_once_on_each_side() {
+    let columns = "columns = [\"id\", \"account_no\", { from = \"cust\", to = \"customer\" }, \"id_card\", \"mobile\"]";
+    let with =
+        |c: &str| changed(columns, &format!("columns = [\"id\", \"id_card\", \"mobile\", {c}]"));
+    assert_one(&with("\"id\""), "columns[#4]: source column id is there twice");
+    assert_one(&with("{ from = \"x\", to = \"id\" }"), "destination column id gets two columns");
+    assert_one(&with("\"sync_status\""), "control column");
+    assert_one(&with("{ from = \"x\", too = \"id\" }, \"y\"")[..1], "columns[#4]");
+    assert_one(&with("7"), "must be a column's name");
+    assert_one(&with("\"\""), "must not be empty");
+    assert_one(
+        &changed(columns, "columns = [\"account_no\", \"id_card\", \"mobile\"]"),
+        "finds rows by it",
+    );
+    assert_one(&changed("key = [\"id\"]", "key = [\"id\", \"id\"]"), "column id is there twice");
+}
+
+#[test]
+fn encryption_names_keys_and_columns_that_exist() {
+    assert_one(
+        &changed("id_card = \"pii\"", "id_card = \"piii\""),
+        "encrypt[id_card]: there is no key \"piii\"",
+    );
+    assert_one(
+        &changed("id_card = \"pii\"", "nosuch = \"pii\""),
+        "column nosuch is not among columns",
+    );
+    assert_one(
+        &changed("where =", "decrypt = { id_card = \"pii\" }\nwhere ="),
+        "under encrypt too",
+    );
+    assert_one(&changed("key = [\"id\"]", "key = [\"id_card\"]"), "random nonces");
+    assert!(changed("key = [\"id\"]", "key = [\"mobile\"]").is_empty());
+    assert_one(
+        &changed("old = [{ stored = true }]", "old = [{ stored = false }]"),
+        "key[pii].old[#1].stored: can only be true",
+    );
+    assert_one(
+        &changed("{ file = \"/etc/ssync/pii.key\" }", "{ file = \"/a\", env = \"B\" }"),
+        "exactly one of",
+    );
+    assert_one(&changed("{ file = \"/etc/ssync/pii.key\" }", "{}"), "exactly one of");
+    assert_one(&changed("{ file = \"/etc/ssync/pii.key\" }", "{ file = \"pii.key\" }"), "absolute");
+}
+
+#[test]
+fn links_take_only_what_their_database_knows() {
+    let warehouse = "url = \"sqlite:///srv/warehouse.db\"";
+    let with = |extra: &str| changed(warehouse, &format!("{warehouse}\n{extra}"));
+    assert_one(&with("password = { env = \"X\" }"), "a SQLite file has no password");
+    assert_one(&with("tls = \"required\""), "not reached over a network");
+    assert_one(&changed("max_connections = 12", "tls_ca_file = \"/ca.pem\""), "only used with tls");
+    assert!(
+        changed("max_connections = 12", "tls = \"verified\"\ntls_ca_file = \"/ca.pem\"").is_empty()
+    );
+}
+
+#[test]
+fn a_status_table_has_one_owner() {
+    let log = "source = \"app.log\"\ndest = \"log\"\nmode = \"increment\"\nwatermark = { column = \"at\", lag = \"10s\" }";
+    let found = changed(log, "source = \"orders\"\ndest = \"log\"");
+    assert_one(
+        &found,
+        "task[7].table[log].source: orders is the source of task[7].table[orders] too",
+    );
+}
+
+#[test]
+fn a_table_is_not_copied_onto_itself() {
+    let found = changed("dest = \"warehouse\"", "dest = \"core\"");
+    assert!(found.is_empty(), "{found:?}");
+    let found = mistakes(
+        &GOOD
+            .replace("dest = \"warehouse\"", "dest = \"core\"")
+            .replace("\"dw_orders\"", "\"orders\""),
+    );
+    assert_one(&found, "source and destination are the same table");
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[a-zA-Z0-9_.\u{4e00}-\u{4e2f}-]{1,12}"
+}
+
+fn sql() -> impl Strategy<Value = String> {
+    "\\PC{0,20}[a-z\"'\\\\\n\t]".prop_map(|s| format!("{s};"))
+}
+
+fn secret() -> impl Strategy<Value = SecretSource> {
+    prop_oneof![
+        "[A-Z_][A-Z0-9_]{0,9}".prop_map(|env| SecretSource::Env { env }),
+        "/\\PC{0,10}".prop_map(|f| SecretSource::File { file: PathBuf::from(f) }),
+        Just(SecretSource::Stored { stored: true }),
+    ]
+}
+
+fn tls() -> impl Strategy<Value = (TlsMode, Option<PathBuf>)> {
+    prop_oneof![
+        Just((TlsMode::Off, None)),
+        Just((TlsMode::Required, None)),
+        option::of("/[a-z]{1,5}".prop_map(PathBuf::from)).prop_map(|ca| (TlsMode::Verified, ca)),
+    ]
+}
+
+fn link() -> impl Strategy<Value = Link> {
+    (name(), option::of(secret()), tls(), 1..=10_000u32, 1..=3600u64, 1..=86_400u64, any::<bool>())
+        .prop_map(|(name, password, (tls, tls_ca_file), most, connect, io, nondurable)| Link {
+            url: format!("mysql://u@db/{}", name.len()),
+            name,
+            password,
+            max_connections: most,
+            tls,
+            tls_ca_file,
+            connect_timeout_secs: connect,
+            io_timeout_secs: io,
+            allow_nondurable: nondurable,
+        })
+}
+
+fn schedule() -> impl Strategy<Value = Schedule> {
+    let start = option::of((0i64..4_000_000_000).prop_map(|s| {
+        jiff::Timestamp::from_second(s).unwrap().to_string().parse::<Moment>().unwrap()
+    }));
+    let kind = prop_oneof![Just(ScheduleKind::Realtime), Just(ScheduleKind::Timed)];
+    (1..=u32::MAX, 1..=PERIOD_SECS_MAX, start, kind).prop_map(|(id, every, start, kind)| Schedule {
+        id,
+        every: Period::from_secs(every).unwrap(),
+        start,
+        kind,
+    })
+}
+
+fn side_sql() -> impl Strategy<Value = SideSql> {
+    (vec(sql(), 0..3), vec(sql(), 0..3)).prop_map(|(source, dest)| SideSql { source, dest })
+}
+
+/// Every combination of mode and its options that is valid, whatever columns there are.
+fn mode() -> impl Strategy<Value = (TableMode, FullMethod, Option<Watermark>, bool)> {
+    let lag = prop_oneof![
+        (0..=PERIOD_SECS_MAX).prop_map(Lag::Secs),
+        (0..=i64::MAX as u64).prop_map(Lag::Count)
+    ];
+    prop_oneof![
+        any::<bool>().prop_map(|b| (TableMode::Status, FullMethod::Truncate, None, b)),
+        any::<bool>().prop_map(|swap| {
+            let full = if swap { FullMethod::Swap } else { FullMethod::Truncate };
+            (TableMode::Full, full, None, false)
+        }),
+        (name(), lag).prop_map(|(column, lag)| {
+            (TableMode::Increment, FullMethod::Truncate, Some(Watermark { column, lag }), false)
+        }),
+    ]
+}
+
+fn table(n: usize, keys: Vec<String>) -> impl Strategy<Value = TableTask> {
+    let columns = vec((0..3u8, any::<bool>()), 0..6);
+    let write = prop_oneof![
+        Just(WriteMode::Insert),
+        Just(WriteMode::Upsert),
+        Just(WriteMode::Replace),
+        Just(WriteMode::Ignore)
+    ];
+    (name(), mode(), write, columns, option::of(sql()), side_sql(), side_sql(), any::<bool>())
+        .prop_map(move |(name, mode, write, columns, filter, before, after, allow_triggers)| {
+            let mut encrypt = BTreeMap::new();
+            let mut decrypt = BTreeMap::new();
+            let mut choices = vec![];
+            for (i, (what, renamed)) in columns.iter().enumerate() {
+                let from = format!("c {i}.\"{}", "é".repeat(i));
+                let to = if *renamed { format!("d{i}") } else { from.clone() };
+                if let Some(key) = keys.get(i % keys.len().max(1)) {
+                    let choice = CryptoChoice::new(key.clone(), *renamed);
+                    match what {
+                        1 => drop(encrypt.insert(from.clone(), choice)),
+                        2 => drop(decrypt.insert(from.clone(), choice)),
+                        _ => {}
+                    }
+                }
+                choices.push(ColumnChoice::new(from, to));
+            }
+            // A key column that stays in the clear, where there is one.
+            let clear = choices.iter().map(|c| c.from().to_owned());
+            let key = clear.filter(|c| !encrypt.contains_key(c)).take(2).collect();
+            let allow_lossy = choices.iter().take(1).map(|c| c.from().to_owned()).collect();
+            TableTask {
+                source: format!("s{n}.\"{name}\""),
+                dest: format!("d{n}"),
+                name: format!("{name}{n}"),
+                mode: mode.0,
+                full: mode.1,
+                watermark: mode.2,
+                key,
+                write,
+                columns: choices,
+                encrypt,
+                decrypt,
+                filter,
+                before,
+                after,
+                allow_lossy,
+                app_resets_status: mode.3,
+                allow_triggers,
+            }
+        })
+}
+
+fn unique_by<T, K: Ord>(mut items: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    let mut seen = std::collections::BTreeSet::new();
+    items.retain(|item| seen.insert(key(item)));
+    items
+}
+
+/// Valid configurations of any shape.
+pub(crate) fn configs() -> impl Strategy<Value = Config> {
+    let keys = vec((name(), secret(), vec(secret(), 0..3)), 0..3).prop_map(|keys| {
+        let key = |(name, secret, old)| Key { name, secret, old };
+        unique_by(keys.into_iter().map(key).collect(), |k: &Key| k.name.clone())
+    });
+    let parts = (vec(link(), 1..4), keys, vec(schedule(), 0..4));
+    parts.prop_flat_map(|(links, keys, schedules)| {
+        let links = unique_by(links, |l| l.name.clone());
+        let schedules = unique_by(schedules, |s| s.id);
+        let key_names: Vec<_> = keys.iter().map(|k| k.name.clone()).collect();
+        let link_names: Vec<_> = links.iter().map(|l| l.name.clone()).collect();
+        let ids: Vec<_> = schedules.iter().map(|s| s.id).collect();
+        let task = move |n: usize| {
+            let tables =
+                (0..3usize).map(|i| table(n * 10 + i, key_names.clone())).collect::<Vec<_>>();
+            let link = || proptest::sample::select(link_names.clone());
+            let schedule = if ids.is_empty() {
+                Just(None).boxed()
+            } else {
+                option::of(proptest::sample::select(ids.clone())).boxed()
+            };
+            let numbers =
+                (1..=10u8, 1..=1_000_000u32, 65_536..=1_073_741_824u64, 0..=i64::MAX as u64);
+            (link(), link(), schedule, numbers, any::<[bool; 2]>(), tables).prop_map(
+                move |(
+                    source,
+                    dest,
+                    schedule,
+                    (writers, batch_rows, slot_bytes, limit),
+                    b,
+                    tables,
+                )| Task {
+                    id: n as u32 + 1,
+                    schedule,
+                    source,
+                    dest,
+                    writers,
+                    batch_rows,
+                    slot_bytes,
+                    error_limit: limit,
+                    stop_on_error: b[0],
+                    record_use_times: b[1],
+                    tables,
+                },
+            )
+        };
+        let tasks = (0..3usize).map(task).collect::<Vec<_>>();
+        (Just(links), Just(keys), Just(schedules), tasks, 0..4usize).prop_map(
+            |(links, keys, schedules, mut tasks, n)| {
+                tasks.truncate(n);
+                Config { links, keys, schedules, tasks }
+            },
+        )
+    })
+}
+
+/// A valid file with a piece of it overwritten: nearer to real mistakes than random text.
+fn damaged() -> impl Strategy<Value = String> {
+    (0..GOOD.len(), 0..20usize, "[\\PC\n]{0,12}").prop_map(|(at, cut, put)| {
+        let tail = GOOD.get(at + cut..).unwrap_or_default();
+        format!("{}{put}{tail}", GOOD.get(..at).unwrap_or_default())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_configuration_survives_its_file(config in configs()) {
+        prop_assert_eq!(validate(&config), vec![]);
+        let text = config.to_toml().unwrap();
+        match Config::from_toml(&text) {
+            Ok(again) => prop_assert_eq!(again, config),
+            Err(violations) => prop_assert!(false, "{violations:?}\n{text}"),
+        }
+    }
+
+    #[test]
+    fn a_configuration_survives_json(config in configs()) {
+        let text = serde_json::to_string(&config).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn the_reader_never_panics(text in prop_oneof!["(?s).*", damaged()]) {
+        if let Err(violations) = Config::from_toml(&text) {
+            prop_assert!(!violations.is_empty());
+        }
+    }
+}

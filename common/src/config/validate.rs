@@ -1,0 +1,422 @@
+//! What must hold between the parts of a configuration: unique names, references that exist,
+//! ranges, combinations that make sense. Nothing here asks a database; `ssync check` does.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use url::Url;
+
+use super::limits::{self, Limit};
+use super::model::*;
+use super::time::Lag;
+use super::violation::Violation;
+use crate::connector::{TlsMode, WriteMode, dialect_of, split_table_name};
+
+/// A violation before its line is known.
+pub(super) struct Finding {
+    pub(super) path: String,
+    /// Which of several entries with the same path, from 0.
+    pub(super) nth: usize,
+    pub(super) message: String,
+}
+
+/// Everything that is wrong with a configuration, without line numbers.
+pub fn validate(config: &Config) -> Vec<Violation> {
+    let violation = |f: Finding| Violation { path: f.path, line: None, message: f.message };
+    findings(config).into_iter().map(violation).collect()
+}
+
+pub(super) fn findings(config: &Config) -> Vec<Finding> {
+    let mut found = Findings::default();
+    found.unique("link", "name", config.links.iter().map(|l| &l.name));
+    found.unique("key", "name", config.keys.iter().map(|k| &k.name));
+    found.unique("schedule", "id", config.schedules.iter().map(|s| s.id));
+    found.unique("task", "id", config.tasks.iter().map(|t| t.id));
+    config.links.iter().for_each(|l| link(l, &mut found));
+    config.keys.iter().for_each(|k| key(k, &mut found));
+    for schedule in &config.schedules {
+        found.limit(&format!("schedule[{}].id", schedule.id), schedule.id, &limits::ID);
+    }
+    config.tasks.iter().for_each(|t| task(t, config, &mut found));
+    one_owner_of_each_status_table(config, &mut found);
+    found.0
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Finding { path: path.into(), nth: 0, message: message.into() });
+    }
+
+    fn limit(&mut self, path: &str, value: impl Into<i128>, limit: &Limit) {
+        if let Some(message) = limit.check(value) {
+            self.add(path, message);
+        }
+    }
+
+    /// Every name or id once; reported at the entries after the first.
+    fn unique<T: Display + Ord>(&mut self, list: &str, key: &str, names: impl Iterator<Item = T>) {
+        let mut seen = BTreeMap::new();
+        for name in names {
+            let nth = seen.entry(name.to_string()).or_insert(0);
+            if *nth > 0 {
+                let path = format!("{list}[{name}].{key}");
+                self.0.push(Finding { path, nth: *nth, message: format!("{name} is used twice") });
+            }
+            *nth += 1;
+        }
+    }
+
+    /// No string of a list twice, none empty.
+    fn distinct<'a>(&mut self, path: &str, what: &str, names: impl Iterator<Item = &'a str>) {
+        let mut seen = Vec::new();
+        for (i, name) in names.enumerate() {
+            let path = format!("{path}[#{}]", i + 1);
+            if name.trim().is_empty() {
+                self.add(path, "must not be empty");
+            } else if seen.contains(&name) {
+                self.add(path, format!("{what} {name} is there twice"));
+            } else {
+                seen.push(name);
+            }
+        }
+    }
+
+    /// A name that people type: on command lines, in lists, in other sections.
+    fn name(&mut self, path: &str, name: &str) {
+        let good = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let chars = name.chars().count();
+        if chars == 0 || chars > limits::NAME_CHARS || !name.chars().all(good) {
+            self.add(path, "must be 1 to 64 letters, digits, '_', '-' or '.'");
+        }
+    }
+}
+
+fn link(link: &Link, found: &mut Findings) {
+    let path = |key: &str| format!("link[{}].{key}", link.name);
+    found.name(&path("name"), &link.name);
+    if let Err(message) = check_url(&link.url) {
+        found.add(path("url"), message);
+    }
+    if let Some(password) = &link.password {
+        secret_source(&path("password"), password, found);
+    }
+    if link.url.starts_with("sqlite:") {
+        if link.password.is_some() {
+            found.add(path("password"), "a SQLite file has no password; its file mode protects it");
+        }
+        if link.tls != TlsMode::Off {
+            found.add(path("tls"), "a SQLite file is not reached over a network");
+        }
+    }
+    match (&link.tls_ca_file, &link.tls) {
+        (Some(_), TlsMode::Off | TlsMode::Required) => {
+            found.add(path("tls_ca_file"), "is only used with tls = \"verified\"");
+        }
+        (Some(file), TlsMode::Verified) if !file.is_absolute() => {
+            found.add(path("tls_ca_file"), "must be an absolute path");
+        }
+        _ => {}
+    }
+    found.limit(&path("max_connections"), link.max_connections, &limits::MAX_CONNECTIONS);
+    found.limit(
+        &path("connect_timeout_secs"),
+        link.connect_timeout_secs,
+        &limits::CONNECT_TIMEOUT_SECS,
+    );
+    found.limit(&path("io_timeout_secs"), link.io_timeout_secs, &limits::IO_TIMEOUT_SECS);
+}
+
+/// Whether `url` names a database in a form that can be stored and shown: a known scheme, no
+/// password, no options. The message never shows the URL, which may hold a password.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check_url(url: &str) -> Result<(), String> {
+    const PASSWORD: &str = "a password in the URL is refused, since URLs are stored and shown; \
+                            write mysql://user@host/database and give the password as \
+                            password = { env = \"NAME\" }, { file = \"/path\" } or \
+                            { stored = true }";
+    // Before anything else, also for what is no URL: user:something@ holds a password.
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) {
+        return Err(PASSWORD.to_owned());
+    }
+    let parsed = Url::parse(url).map_err(|e| {
+        format!("is not a URL ({e}); write mysql://user@host:port/database or sqlite:///path/file")
+    })?;
+    if parsed.password().is_some() {
+        return Err(PASSWORD.to_owned());
+    }
+    let unknown = |e: crate::Error| {
+        let known = e.hint.unwrap_or_default();
+        format!("there is no connector for {}://. {known}", parsed.scheme())
+    };
+    let dialect = dialect_of(url).map_err(unknown)?;
+    if parsed.query().is_some() || parsed.fragment().is_some() {
+        return Err("takes no options after ? or #; they are keys of [[link]]".to_owned());
+    }
+    if dialect.name() == "sqlite" {
+        let absolute = url.starts_with("sqlite:///") && parsed.path().len() > 1;
+        if !absolute {
+            return Err("needs the absolute path of a file: sqlite:///path/file.db".to_owned());
+        }
+    } else {
+        if parsed.host_str().is_none_or(str::is_empty) {
+            return Err("names no host; write mysql://user@host:port/database".to_owned());
+        }
+        if parsed.username().is_empty() {
+            return Err("names no user; write mysql://user@host:port/database".to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn secret_source(path: &str, source: &SecretSource, found: &mut Findings) {
+    match source {
+        SecretSource::Env { env } => {
+            let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if env.is_empty()
+                || !env.chars().all(good)
+                || env.starts_with(|c: char| c.is_ascii_digit())
+            {
+                found.add(
+                    format!("{path}.env"),
+                    "must be the name of an environment variable: letters, digits and '_'",
+                );
+            }
+        }
+        SecretSource::File { file } => {
+            if !file.is_absolute() {
+                found.add(format!("{path}.file"), "must be an absolute path");
+            }
+        }
+        SecretSource::Stored { stored } => {
+            if !stored {
+                found.add(format!("{path}.stored"), "can only be true");
+            }
+        }
+    }
+}
+
+fn key(key: &Key, found: &mut Findings) {
+    let path = |part: &str| format!("key[{}].{part}", key.name);
+    found.name(&path("name"), &key.name);
+    secret_source(&path("secret"), &key.secret, found);
+    for (i, old) in key.old.iter().enumerate() {
+        secret_source(&path(&format!("old[#{}]", i + 1)), old, found);
+    }
+}
+
+fn task(task: &Task, config: &Config, found: &mut Findings) {
+    let path = |key: &str| format!("task[{}].{key}", task.id);
+    found.limit(&path("id"), task.id, &limits::ID);
+    if let Some(id) = task.schedule
+        && !config.schedules.iter().any(|s| s.id == id)
+    {
+        found.add(path("schedule"), format!("there is no schedule {id}"));
+    }
+    for (key, name) in [("source", &task.source), ("dest", &task.dest)] {
+        if !config.links.iter().any(|l| l.name == *name) {
+            found.add(path(key), format!("there is no link {name:?}"));
+        }
+    }
+    found.limit(&path("writers"), task.writers, &limits::WRITERS);
+    found.limit(&path("batch_rows"), task.batch_rows, &limits::BATCH_ROWS);
+    found.limit(&path("slot_bytes"), task.slot_bytes, &limits::SLOT_BYTES);
+    found.limit(&path("error_limit"), task.error_limit, &limits::ERROR_LIMIT);
+    if task.tables.is_empty() {
+        found.add(path("table"), "a task needs at least one [[task.table]]");
+    }
+    let list = format!("task[{}].table", task.id);
+    found.unique(&list, "name", task.tables.iter().map(|t| &t.name));
+    for table in &task.tables {
+        table_task(&format!("{list}[{}]", table.name), table, task, config, found);
+    }
+}
+
+fn table_task(path: &str, table: &TableTask, task: &Task, config: &Config, found: &mut Findings) {
+    let at = |key: &str| format!("{path}.{key}");
+    found.name(&at("name"), &table.name);
+    for (key, name) in [("source", &table.source), ("dest", &table.dest)] {
+        let parts = split_table_name(name);
+        if parts.len() > 2 || parts.iter().any(|p| p.trim().is_empty()) {
+            found.add(at(key), "must be table or schema.table; quote a part to keep a dot in it");
+        }
+    }
+    let same_database = task.source == task.dest || {
+        let url = |name: &str| config.links.iter().find(|l| l.name == name).map(|l| &l.url);
+        url(&task.source).is_some() && url(&task.source) == url(&task.dest)
+    };
+    if same_database && split_table_name(&table.source) == split_table_name(&table.dest) {
+        found.add(at("dest"), "source and destination are the same table");
+    }
+    mode(&at, table, found);
+    columns(&at, table, found);
+    crypto(&at, table, config, found);
+    if table.filter.as_ref().is_some_and(|f| f.trim().is_empty()) {
+        found.add(at("where"), "must not be empty; leave it out to send all rows");
+    }
+    for (phase, sql) in [("before", &table.before), ("after", &table.after)] {
+        for (side, statements) in [("source", &sql.source), ("dest", &sql.dest)] {
+            for (i, statement) in statements.iter().enumerate() {
+                if statement.trim().is_empty() {
+                    found.add(at(&format!("{phase}.{side}[#{}]", i + 1)), "must not be empty");
+                }
+            }
+        }
+    }
+}
+
+fn mode(at: &impl Fn(&str) -> String, table: &TableTask, found: &mut Findings) {
+    match (table.mode, &table.watermark) {
+        (TableMode::Increment, None) => {
+            found.add(
+                at("watermark"),
+                "is missing; mode = \"increment\" needs watermark = { column = \"…\", lag = \"…\" }",
+            );
+        }
+        (TableMode::Status | TableMode::Full, Some(_)) => {
+            found.add(at("watermark"), "is only used with mode = \"increment\"");
+        }
+        _ => {}
+    }
+    if let Some(mark) = &table.watermark {
+        if mark.column.trim().is_empty() {
+            found.add(at("watermark.column"), "must not be empty");
+        }
+        if matches!(mark.lag, Lag::Count(n) if i64::try_from(n).is_err()) {
+            found.add(at("watermark.lag"), "is too large a number");
+        }
+    }
+    if table.full != FullMethod::default() && table.mode != TableMode::Full {
+        found.add(at("full"), "is only used with mode = \"full\"");
+    }
+    if table.app_resets_status && table.mode != TableMode::Status {
+        found.add(at("app_resets_status"), "is only used with mode = \"status\"");
+    }
+}
+
+fn columns(at: &impl Fn(&str) -> String, table: &TableTask, found: &mut Findings) {
+    found.distinct(&at("key"), "column", table.key.iter().map(String::as_str));
+    found.distinct(&at("columns"), "source column", table.columns.iter().map(|c| c.from()));
+    // Same-named columns that are doubled were reported as source columns already.
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    for (i, column) in table.columns.iter().enumerate() {
+        let path = at(&format!("columns[#{}]", i + 1));
+        if column.to().trim().is_empty() && !column.from().trim().is_empty() {
+            found.add(path.clone(), "must not be empty");
+        }
+        if let Some((from, _)) = seen.iter().find(|(_, to)| *to == column.to())
+            && *from != column.from()
+        {
+            let message = format!("destination column {} gets two columns", column.to());
+            found.add(path.clone(), message);
+        }
+        seen.push((column.from(), column.to()));
+        let status = |name: &str| name.eq_ignore_ascii_case(SYNC_STATUS);
+        if table.mode == TableMode::Status && (status(column.from()) || status(column.to())) {
+            found
+                .add(path, "sync_status is the source's own control column and is not transferred");
+        }
+    }
+    found.distinct(&at("allow_lossy"), "column", table.allow_lossy.iter().map(String::as_str));
+    for (i, name) in table.allow_lossy.iter().enumerate() {
+        if !is_transferred(table, name) {
+            let message = format!("column {name} is not among columns");
+            found.add(at(&format!("allow_lossy[#{}]", i + 1)), message);
+        }
+    }
+    if table.write != WriteMode::Insert {
+        for (i, name) in table.key.iter().enumerate() {
+            if !is_transferred(table, name) {
+                let message = format!(
+                    "column {name} is not among columns, but write = {:?} finds rows by it",
+                    write_word(table.write)
+                );
+                found.add(at(&format!("key[#{}]", i + 1)), message);
+            }
+        }
+    }
+}
+
+fn crypto(at: &impl Fn(&str) -> String, table: &TableTask, config: &Config, found: &mut Findings) {
+    for (verb, map) in [("encrypt", &table.encrypt), ("decrypt", &table.decrypt)] {
+        for (column, choice) in map {
+            let path = at(&format!("{verb}[{column}]"));
+            if !config.keys.iter().any(|k| k.name == choice.key()) {
+                found.add(path.clone(), format!("there is no key {:?}", choice.key()));
+            }
+            if !is_transferred(table, column) {
+                found.add(path.clone(), format!("column {column} is not among columns"));
+            }
+            let is_key = table.key.iter().any(|k| k == column);
+            if verb == "encrypt"
+                && is_key
+                && !choice.deterministic()
+                && table.write != WriteMode::Insert
+            {
+                found.add(
+                    path,
+                    format!(
+                        "a key column encrypted with random nonces never finds its row again, \
+                         which write = {:?} needs; use {{ key = \"…\", deterministic = true }}",
+                        write_word(table.write)
+                    ),
+                );
+            }
+        }
+    }
+    for column in table.decrypt.keys().filter(|c| table.encrypt.contains_key(*c)) {
+        found.add(
+            at(&format!("decrypt[{column}]")),
+            "the column is under encrypt too; it can be one of them",
+        );
+    }
+}
+
+/// Whether a source column is transferred, as far as the configuration alone can tell.
+fn is_transferred(table: &TableTask, source_column: &str) -> bool {
+    table.columns.is_empty() || table.columns.iter().any(|c| c.from() == source_column)
+}
+
+fn write_word(mode: WriteMode) -> &'static str {
+    match mode {
+        WriteMode::Insert => "insert",
+        WriteMode::Upsert => "upsert",
+        WriteMode::Replace => "replace",
+        WriteMode::Ignore => "ignore",
+    }
+}
+
+/// CORRECTNESS 12: two `status` sub-tasks of one source table would take each other's rows.
+fn one_owner_of_each_status_table(config: &Config, found: &mut Findings) {
+    let mut owners: BTreeMap<(String, Vec<String>), String> = BTreeMap::new();
+    for task in &config.tasks {
+        for table in task.tables.iter().filter(|t| t.mode == TableMode::Status) {
+            let url = config.links.iter().find(|l| l.name == task.source).map(|l| l.url.clone());
+            let database = url.unwrap_or_else(|| task.source.clone());
+            let path = format!("task[{}].table[{}]", task.id, table.name);
+            match owners.entry((database, split_table_name(&table.source))) {
+                std::collections::btree_map::Entry::Occupied(owner) if *owner.get() != path => {
+                    found.add(
+                        format!("{path}.source"),
+                        format!(
+                            "{} is the source of {} too; only one sub-task can own a table's \
+                             sync_status",
+                            table.source,
+                            owner.get()
+                        ),
+                    );
+                }
+                std::collections::btree_map::Entry::Occupied(_) => {}
+                std::collections::btree_map::Entry::Vacant(place) => {
+                    place.insert(path);
+                }
+            }
+        }
+    }
+}
