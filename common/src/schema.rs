@@ -63,6 +63,8 @@ pub struct Column {
     /// The declared type in the database's own words (`decimal(10,2) unsigned`).
     pub declared: String,
     /// The family of the declared type, lower case, without length (`decimal`, `varchar`, `enum`).
+    /// SQLite: the affinity (`integer`, `text`, `blob`, `real`, `numeric`), or `any` where the
+    /// column converts nothing.
     pub family: String,
     /// Whether NULL may be stored.
     pub nullable: bool,
@@ -186,6 +188,10 @@ pub struct Table {
     pub engine: String,
     /// A view, not a table.
     pub is_view: bool,
+    /// The statements that make the table and its indexes, the table's own first, where the
+    /// database keeps them as text (SQLite); empty where it copies tables by itself.
+    #[serde(default)]
+    pub definition: Vec<String>,
 }
 
 impl Table {

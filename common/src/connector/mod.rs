@@ -155,10 +155,15 @@ pub trait Dialect: Send + Sync {
     fn truncate(&self, table: &str) -> (String, bool);
 
     /// Statements that make `new` an empty table like `table`, dropping an older `new` first.
-    fn create_like(&self, new: &str, table: &Table) -> Vec<String>;
+    /// Fails with [`ErrorKind::Refused`] for a table that cannot be repeated. Indexes that check
+    /// nothing may be left to [`Dialect::swap`].
+    fn create_like(&self, new: &str, table: &Table) -> Result<Vec<String>>;
 
-    /// Statements that put `new` in the place of `table` in one step, and drop the old one.
-    fn swap(&self, new: &str, table: &Table) -> Vec<String>;
+    /// Statements that put `new`, made by [`Dialect::create_like`], in the place of `table` in
+    /// one step, and drop the old one. To be run inside one transaction ([`Connection::begin`]):
+    /// where DDL belongs to transactions, the step is one by that; where it does not, by the
+    /// statement itself.
+    fn swap(&self, new: &str, table: &Table) -> Result<Vec<String>>;
 }
 
 /// One open connection. Not shared between threads; opened only after `exec`, never carried

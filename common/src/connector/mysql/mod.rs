@@ -38,11 +38,11 @@ impl Dialect for MySqlDialect {
     fn truncate(&self, table: &str) -> (String, bool) {
         (table.to_owned(), false)
     }
-    fn create_like(&self, _new: &str, _table: &Table) -> Vec<String> {
-        Vec::new()
+    fn create_like(&self, _new: &str, _table: &Table) -> Result<Vec<String>> {
+        Ok(Vec::new())
     }
-    fn swap(&self, _new: &str, _table: &Table) -> Vec<String> {
-        Vec::new()
+    fn swap(&self, _new: &str, _table: &Table) -> Result<Vec<String>> {
+        Ok(Vec::new())
     }
 }
 
