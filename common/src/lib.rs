@@ -2,12 +2,14 @@
 //!
 //! - [`config`]: what people write, as data; [`store`](crate) keeps it.
 //! - [`connector`]: databases behind one interface.
+//! - [`crypto`]: sealing and opening column values.
 //! - [`schema`], [`value`], [`batch`]: tables, single values, rows on their way.
 //! - [`error`], [`secret`]: failures that cross process borders, secrets that never do.
 
 pub mod batch;
 pub mod config;
 pub mod connector;
+pub mod crypto;
 pub mod error;
 pub mod schema;
 pub mod secret;

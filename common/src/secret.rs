@@ -1,8 +1,12 @@
-//! Passwords and key material: wiped when dropped, never printed, never serialised.
+//! Passwords and key material: wiped when dropped, never printed, never serialised but for one
+//! way between ssync's own processes.
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
+
+use crate::value::hex_bytes;
 
 /// Secret bytes. `Debug` prints a placeholder; there is no `Display` and no `Serialize`.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,5 +38,40 @@ impl From<String> for Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+/// A secret on its way to a process of ssync's own, over a private socket pair. The only form of
+/// a secret that serialises: never put one into a file, a database, an argument or a log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WireSecret(Secret);
+
+impl WireSecret {
+    /// For the journey.
+    pub fn new(secret: Secret) -> Self {
+        WireSecret(secret)
+    }
+
+    /// At its end.
+    pub fn into_secret(self) -> Secret {
+        self.0
+    }
+}
+
+impl fmt::Debug for WireSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WireSecret(…)")
+    }
+}
+
+impl Serialize for WireSecret {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&Zeroizing::new(hex_bytes::encode(self.0.expose())))
+    }
+}
+
+impl<'de> Deserialize<'de> for WireSecret {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        hex_bytes::deserialize(d).map(|bytes| WireSecret(Secret::new(bytes)))
     }
 }

@@ -236,8 +236,7 @@ impl Value {
         }
     }
 
-    /// The canonical plain text of a value (what encryption seals and error rows show); bytes as
-    /// hexadecimal. `None` for NULL.
+    /// The plain text of a value (what error rows show); bytes as hexadecimal. `None` for NULL.
     pub fn plain(&self) -> Option<String> {
         Some(match self {
             Value::Null => return None,
@@ -314,7 +313,7 @@ pub mod hex_bytes {
 
     /// The bytes of hexadecimal text.
     pub fn decode(text: &str) -> Option<Vec<u8>> {
-        if !text.len().is_multiple_of(2) || !text.is_ascii() {
+        if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return None;
         }
         (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
