@@ -260,8 +260,10 @@ fn plain_integer(text: &str) -> Option<i64> {
 }
 
 /// Whether SQLite takes the whole text for a number when an affinity asks it to:
-/// blanks, sign, digits with at most one point, exponent, blanks.
+/// blanks, sign, digits with at most one point, exponent, blanks. It looks no further than a zero
+/// byte: `6` and a zero byte becomes the number 6, whatever follows.
 fn looks_numeric(text: &str) -> bool {
+    let text = text.split('\0').next().unwrap_or_default();
     let blank = |c: char| matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r');
     let text = text.trim_matches(blank);
     let text = text.strip_prefix(['+', '-']).unwrap_or(text);

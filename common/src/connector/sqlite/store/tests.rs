@@ -135,6 +135,7 @@ fn number_like() -> impl Strategy<Value = String> {
         "(inf|Infinity|NaN|-inf|1_000|1e|\\.|-|\\+|e5|1e5x)",
         any::<i64>().prop_map(|v| v.to_string()),
         any::<f64>().prop_map(|v| format!("{v:?}")),
+        "[0-9. ]{0,3}\0.*",
         ".*",
     ]
 }
@@ -235,6 +236,8 @@ fn what_sqlite_would_change_is_refused_and_what_it_keeps_is_not() {
         (Cell::Text("1.5"), Numeric, true),
         (Cell::Text("12 Elm St"), Numeric, true),
         (Cell::Text("2024-01-15"), Numeric, true),
+        (Cell::Text("6\0 and more"), Numeric, false),
+        (Cell::Text("6\0 and more"), Text, true),
         (Cell::Text("abc"), Integer, false),
         (Cell::UInt(u64::MAX), Integer, false),
         (Cell::UInt(u64::MAX), Numeric, false),
