@@ -1,1 +1,3 @@
 //! The writer.
+
+pub mod transform;

@@ -261,7 +261,6 @@ impl Sealer {
 
 #[cfg(test)]
 pub(super) mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use super::*;
 

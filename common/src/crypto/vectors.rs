@@ -1,4 +1,3 @@
-#![allow(clippy::unwrap_used)]
 //! The test vectors of `docs/ENCRYPTION.md`: the document itself is read, so that it cannot drift
 //! from the code. They were made by the Python program in that document, a third implementation.
 
