@@ -4,6 +4,8 @@
 //! - [`connector`]: databases behind one interface.
 //! - [`crypto`]: sealing and opening column values.
 //! - [`schema`], [`value`], [`batch`]: tables, single values, rows on their way.
+//! - [`process`], [`shm`]: starting processes, talking to them, memory they share.
+//! - [`logging`], [`failpoint`]: what is written down; where tests make processes die.
 //! - [`error`], [`secret`]: failures that cross process borders, secrets that never do.
 
 pub mod batch;
@@ -11,8 +13,12 @@ pub mod config;
 pub mod connector;
 pub mod crypto;
 pub mod error;
+pub mod failpoint;
+pub mod logging;
+pub mod process;
 pub mod schema;
 pub mod secret;
+pub mod shm;
 pub mod value;
 
 pub use error::{Error, Result};

@@ -1,0 +1,244 @@
+//! Control messages between two processes over a socket pair: small, ordered, and the end of the
+//! stream is the news of the other's death.
+//!
+//! A message is a length (4 bytes, little endian) and that many bytes of JSON.
+
+use std::io::{self, IoSlice, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socketpair,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Kind, Result};
+
+/// Bytes that one message may have.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// One end of a channel. One thread may receive while others send: use [`Channel::try_clone`].
+/// Sends of clones never mix; nor do receives.
+#[derive(Debug)]
+pub struct Channel {
+    socket: UnixStream,
+    sending: Arc<Mutex<()>>,
+    receiving: Arc<Mutex<()>>,
+}
+
+impl Channel {
+    /// Two connected ends. Neither passes to a child by itself.
+    pub fn pair() -> Result<(Channel, Channel)> {
+        let (a, b) =
+            socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
+                .map_err(|e| Error::from(e).context("could not make a socket pair"))?;
+        Ok((Channel::from_fd(a), Channel::from_fd(b)))
+    }
+
+    /// The end that this process was started with; see [`super::spawn::CHANNEL_FD`]. From here on
+    /// it does not pass to children any more.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when `fd` is no socket: the process was started by hand.
+    pub fn from_inherited_fd(fd: RawFd) -> Result<Channel> {
+        // SAFETY: nobody else in this process knows this descriptor: the role's `main` calls this
+        // once, first of all, for the number it was started with. That it is open is checked
+        // before it is trusted: a closed one is refused below, and forgotten without closing.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+        let is_socket = nix::sys::stat::fstat(borrowed)
+            .is_ok_and(|s| s.st_mode & nix::libc::S_IFMT == nix::libc::S_IFSOCK);
+        if !is_socket {
+            return Err(Error::new(Kind::Usage, "this role is started by ssync itself")
+                .detail(format!("descriptor {fd} is not the channel it should be")));
+        }
+        // SAFETY: open, as was just seen, and from here on owned by the channel alone.
+        let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+        fcntl(&owned, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        Ok(Channel::from_fd(owned))
+    }
+
+    fn from_fd(fd: OwnedFd) -> Channel {
+        Channel { socket: UnixStream::from(fd), sending: Arc::default(), receiving: Arc::default() }
+    }
+
+    /// Another handle on the same end.
+    pub fn try_clone(&self) -> Result<Channel> {
+        Ok(Channel {
+            socket: self.socket.try_clone()?,
+            sending: self.sending.clone(),
+            receiving: self.receiving.clone(),
+        })
+    }
+
+    /// Sends one message whole; blocks while the other end is busy and the socket full.
+    ///
+    /// # Errors
+    /// [`Kind::Lost`] when the other process is gone; whether it saw the message is unknown.
+    /// [`Kind::Internal`] when the message is longer than [`MESSAGE_BYTES_MAX`].
+    pub fn send<T: Serialize + ?Sized>(&self, message: &T) -> Result<()> {
+        let body = serde_json::to_vec(message)
+            .map_err(|e| Error::new(Kind::Internal, format!("message cannot be encoded: {e}")))?;
+        if body.len() > MESSAGE_BYTES_MAX {
+            crate::bail!(
+                Kind::Internal,
+                "a message of {} bytes is longer than {MESSAGE_BYTES_MAX}",
+                body.len()
+            );
+        }
+        let head = (body.len() as u32).to_le_bytes();
+        let _turn = hold(&self.sending);
+        let (mut head, mut body) = (&head[..], &body[..]);
+        while !head.is_empty() || !body.is_empty() {
+            let parts = [IoSlice::new(head), IoSlice::new(body)];
+            let sent = sendmsg::<UnixAddr>(
+                self.socket.as_raw_fd(),
+                &parts,
+                &[],
+                MsgFlags::MSG_NOSIGNAL,
+                None,
+            );
+            match sent {
+                Ok(n) => {
+                    let of_head = n.min(head.len());
+                    head = &head[of_head..];
+                    body = &body[n - of_head..];
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EPIPE | Errno::ECONNRESET) => {
+                    return Err(Error::new(Kind::Lost, "the other process is gone"));
+                }
+                Err(e) => return Err(Error::from(e).context("could not send a message")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next message; `None` when the other process has closed its end or died, also
+    /// in the midst of a message.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] for a message that is too long or does not decode.
+    pub fn recv<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        let _turn = hold(&self.receiving);
+        let mut head = [0; 4];
+        if !self.read_whole(&mut head)? {
+            return Ok(None);
+        }
+        let len = u32::from_le_bytes(head) as usize;
+        if len > MESSAGE_BYTES_MAX {
+            crate::bail!(
+                Kind::Internal,
+                "a message announces {len} bytes, {MESSAGE_BYTES_MAX} are allowed"
+            );
+        }
+        let mut body = vec![0; len];
+        if !self.read_whole(&mut body)? {
+            return Ok(None);
+        }
+        serde_json::from_slice(&body)
+            .map(Some)
+            .map_err(|e| Error::new(Kind::Internal, format!("message does not decode: {e}")))
+    }
+
+    /// Sends nothing more; the other end reads its end of stream after what was sent.
+    pub fn close_sending(&self) {
+        // Fails only when the other end is gone, which is as closed.
+        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// False at the end of the stream.
+    fn read_whole(&self, mut into: &mut [u8]) -> Result<bool> {
+        while !into.is_empty() {
+            match (&self.socket).read(into) {
+                Ok(0) => return Ok(false),
+                Ok(n) => into = &mut into[n..],
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
+                Err(e) => return Err(Error::from(e).context("could not receive a message")),
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The lock guards an order, not data: a panic elsewhere does not spoil it.
+fn hold(turn: &Mutex<()>) -> MutexGuard<'_, ()> {
+    turn.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn messages_arrive_whole_and_in_order_whatever_their_size() {
+        let (a, b) = Channel::pair().unwrap();
+        let large = "x".repeat(5 << 20);
+        let sent = [String::new(), "ä".into(), large.clone(), "last".into()];
+        std::thread::scope(|s| {
+            s.spawn(|| sent.iter().for_each(|m| a.send(m).unwrap()));
+            for expected in &sent {
+                assert_eq!(b.recv::<String>().unwrap().as_ref(), Some(expected));
+            }
+        });
+        drop(a);
+        assert_eq!(b.recv::<String>().unwrap(), None);
+        assert_eq!(b.send(&large).unwrap_err().kind, Kind::Lost);
+    }
+
+    #[test]
+    fn clones_that_send_at_once_never_mix_their_messages() {
+        let (a, b) = Channel::pair().unwrap();
+        std::thread::scope(|s| {
+            for n in 0..4u8 {
+                let a = a.try_clone().unwrap();
+                s.spawn(move || (0..50).for_each(|_| a.send(&vec![n; 30_000]).unwrap()));
+            }
+            drop(a);
+            let mut seen = [0; 4];
+            while let Some(message) = b.recv::<Vec<u8>>().unwrap() {
+                assert_eq!(message.len(), 30_000);
+                assert!(message.iter().all(|n| *n == message[0]));
+                seen[usize::from(message[0])] += 1;
+            }
+            assert_eq!(seen, [50; 4]);
+        });
+    }
+
+    #[test]
+    fn a_message_cut_short_by_death_is_the_end_and_a_wrong_one_an_error() {
+        let (a, b) = Channel::pair().unwrap();
+        (&a.socket).write_all(&[9, 0, 0, 0, b'"']).unwrap();
+        drop(a);
+        assert_eq!(b.recv::<String>().unwrap(), None);
+
+        let (a, b) = Channel::pair().unwrap();
+        (&a.socket).write_all(&u32::MAX.to_le_bytes()).unwrap();
+        assert_eq!(b.recv::<String>().unwrap_err().kind, Kind::Internal);
+
+        let (a, b) = Channel::pair().unwrap();
+        a.send(&1).unwrap();
+        assert_eq!(b.recv::<String>().unwrap_err().kind, Kind::Internal);
+    }
+
+    #[test]
+    fn a_descriptor_that_is_no_channel_is_refused() {
+        let file = tempfile::tempfile().unwrap();
+        let e = Channel::from_inherited_fd(file.as_raw_fd()).unwrap_err();
+        assert_eq!(e.kind, Kind::Usage);
+        // Still open: the refusal did not take it over.
+        file.metadata().unwrap();
+    }
+}

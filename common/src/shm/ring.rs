@@ -1,0 +1,759 @@
+//! The batch ring: a few large slots through which batches go from a task process to its writers,
+//! read in place, and small answers come back.
+//!
+//! One word per slot, its *control word*, holds state, number of readers and generation together,
+//! so that every step of a slot's life is one compare-and-swap, and a process that believes in an
+//! older generation can change nothing. `README.md` has the table of states.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use arrow_buffer::Buffer;
+
+use super::segment::{HEADER_BYTES, Layout, Segment, shared_struct};
+use super::writer_entry::WriterEntry;
+use crate::config::WRITERS_MAX;
+use crate::error::{Error, Kind, Result};
+use crate::process::identity::ProcessToken;
+use crate::process::spawn::Exit;
+
+/// Layout of the ring's segment.
+pub const LAYOUT: Layout = Layout { kind: 2, version: 1, name: "batch ring", persistent: false };
+/// Bytes that a verdict may have.
+pub const VERDICT_BYTES: usize = 64 << 10;
+/// Slots that a ring may have.
+pub const SLOTS_MAX: usize = 256;
+/// Bytes that a slot may have: more than the largest packet of any server, and small enough that
+/// sums never overflow.
+pub const SLOT_BYTES_MAX: usize = 8 << 30;
+/// Slots begin at a multiple of this: pages, and thereby Arrow's 64 bytes.
+const SLOT_ALIGN: usize = 4096;
+
+shared_struct! {
+    struct RingHeader (64) {
+        slots: AtomicU32,
+        writers: AtomicU32,
+        slot_bytes: AtomicU64,
+    }
+}
+shared_struct! {
+    struct SlotHeader (64) {
+        control: AtomicU64,
+        /// Bytes of the batch. Written by the task process while it fills.
+        used: AtomicU64,
+        /// Who reads: token of the writer. Written by the writer after it took the slot.
+        holder: AtomicU64,
+        /// Bytes of the verdict. Written by the writer before it publishes the verdict.
+        verdict_len: AtomicU64,
+    }
+}
+const _: () = assert!(size_of::<RingHeader>() == 64);
+const _: () = assert!(size_of::<SlotHeader>() == 64);
+const _: () = assert!(VERDICT_BYTES.is_multiple_of(64) && SLOT_ALIGN.is_multiple_of(64));
+const _: () = assert!(HEADER_BYTES.is_multiple_of(64));
+
+/// State of a slot; who may move it on stands in `README.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing in it.
+    Free = 0,
+    /// The task process writes.
+    Filling = 1,
+    /// Complete, not taken.
+    Full = 2,
+    /// A writer reads.
+    Held = 3,
+    /// A writer has answered and lets go.
+    Answered = 4,
+    /// Its writer is dead and reaped; content intact.
+    Reclaimed = 5,
+}
+
+/// A control word in its parts: 8 bits of state, 16 of readers, 40 of generation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Control {
+    state: State,
+    leases: u16,
+    generation: u64,
+}
+
+impl Control {
+    const GENERATION_MAX: u64 = (1 << 40) - 1;
+
+    fn unpack(word: u64) -> Option<Control> {
+        let state = match word & 0xff {
+            0 => State::Free,
+            1 => State::Filling,
+            2 => State::Full,
+            3 => State::Held,
+            4 => State::Answered,
+            5 => State::Reclaimed,
+            _ => return None,
+        };
+        Some(Control { state, leases: (word >> 8) as u16, generation: word >> 24 })
+    }
+
+    fn pack(self) -> u64 {
+        self.state as u64 | u64::from(self.leases) << 8 | self.generation << 24
+    }
+}
+
+/// Where everything lies; computed alike on both sides from three numbers, never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Geometry {
+    slots: usize,
+    slot_bytes: usize,
+    writers: usize,
+}
+
+impl Geometry {
+    fn new(slots: usize, slot_bytes: usize, writers: usize) -> Result<Geometry> {
+        let fits = (1..=SLOTS_MAX).contains(&slots)
+            && (1..=SLOT_BYTES_MAX).contains(&slot_bytes)
+            && writers <= usize::from(WRITERS_MAX);
+        if !fits {
+            crate::bail!(
+                Kind::Internal,
+                "a batch ring of {slots} slots of {slot_bytes} bytes for {writers} writers is out of \
+                 bounds"
+            );
+        }
+        Ok(Geometry { slots, slot_bytes, writers })
+    }
+
+    fn header(self) -> usize {
+        HEADER_BYTES
+    }
+
+    fn writer(self, n: usize) -> usize {
+        self.header() + size_of::<RingHeader>() + n * size_of::<WriterEntry>()
+    }
+
+    fn slot(self, slot: usize) -> usize {
+        self.writer(self.writers) + slot * size_of::<SlotHeader>()
+    }
+
+    fn verdict(self, slot: usize) -> usize {
+        self.slot(self.slots) + slot * VERDICT_BYTES
+    }
+
+    fn data(self, slot: usize) -> usize {
+        self.verdict(self.slots).next_multiple_of(SLOT_ALIGN)
+            + slot * self.slot_bytes.next_multiple_of(SLOT_ALIGN)
+    }
+
+    fn bytes(self) -> usize {
+        self.data(self.slots)
+    }
+}
+
+struct Inner {
+    segment: Segment,
+    geometry: Geometry,
+}
+
+/// The batch ring, as the task process or as a writer sees it. Clones share one mapping.
+///
+/// The task process calls [`Ring::create`], [`Ring::fill`], [`Ring::verdict`], [`Ring::requeue`],
+/// [`Ring::discard`] and [`Ring::reclaim`]; a writer calls [`Ring::open`], [`Ring::buffer`] and
+/// [`Ring::put_verdict`]. Every wrong order is an error, never a torn batch.
+#[derive(Clone)]
+pub struct Ring(Arc<Inner>);
+
+impl Ring {
+    /// Creates a ring of `slots` slots of `slot_bytes` bytes and with entries for `writers`
+    /// writers (10 at the most). The caller owns it: its last clone unlinks the name.
+    ///
+    /// # Errors
+    /// [`Kind::Full`] when shared memory has no room.
+    pub fn create(name: &str, slots: usize, slot_bytes: usize, writers: usize) -> Result<Ring> {
+        let geometry = Geometry::new(slots, slot_bytes, writers)?;
+        let segment = Segment::create(name, LAYOUT, geometry.bytes(), |segment| {
+            let header: &RingHeader = segment.at(geometry.header())?;
+            header.slots.store(slots as u32, Ordering::Relaxed);
+            header.writers.store(writers as u32, Ordering::Relaxed);
+            header.slot_bytes.store(slot_bytes as u64, Ordering::Relaxed);
+            Ok(())
+        })?;
+        Ok(Ring(Arc::new(Inner { segment, geometry })))
+    }
+
+    /// Maps the ring `name`.
+    ///
+    /// # Errors
+    /// When there is none, or it has another layout.
+    pub fn open(name: &str) -> Result<Ring> {
+        let Some(segment) = Segment::open(name, LAYOUT)? else {
+            crate::bail!(Kind::System, "there is no batch ring {name}");
+        };
+        // Read once, checked, and never looked at again.
+        let header: &RingHeader = segment.at(HEADER_BYTES)?;
+        let geometry = Geometry::new(
+            header.slots.load(Ordering::Relaxed) as usize,
+            usize::try_from(header.slot_bytes.load(Ordering::Relaxed)).unwrap_or(usize::MAX),
+            header.writers.load(Ordering::Relaxed) as usize,
+        )?;
+        if geometry.bytes() != segment.bytes() {
+            crate::bail!(
+                Kind::System,
+                "batch ring {name} has {} bytes instead of {}",
+                segment.bytes(),
+                geometry.bytes()
+            );
+        }
+        Ok(Ring(Arc::new(Inner { segment, geometry })))
+    }
+
+    /// A ring of its own for one batch that is wider than this ring's slots: one slot of
+    /// `slot_bytes` bytes (slot 0), no writer entries. Gone when the caller drops it and the
+    /// writer has let go.
+    ///
+    /// # Errors
+    /// As [`Ring::create`].
+    pub fn side(&self, slot_bytes: usize) -> Result<Ring> {
+        let mut id = [0u8; 8];
+        crate::process::identity::random(&mut id)?;
+        let name = format!("{}-side-{:016x}", self.name(), u64::from_le_bytes(id));
+        Ring::create(&name, 1, slot_bytes, 0)
+    }
+
+    /// The name, as [`Ring::open`] takes it.
+    pub fn name(&self) -> &str {
+        self.0.segment.name()
+    }
+
+    /// Number of slots.
+    pub fn slots(&self) -> usize {
+        self.0.geometry.slots
+    }
+
+    /// Bytes that a slot holds.
+    pub fn slot_bytes(&self) -> usize {
+        self.0.geometry.slot_bytes
+    }
+
+    /// Number of writer entries.
+    pub fn writers(&self) -> usize {
+        self.0.geometry.writers
+    }
+
+    /// The entry of writer `n`, from 0.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when there is none.
+    pub fn writer(&self, n: usize) -> Result<&WriterEntry> {
+        if n >= self.0.geometry.writers {
+            crate::bail!(Kind::Internal, "the batch ring has no writer {n}");
+        }
+        self.0.segment.at(self.0.geometry.writer(n))
+    }
+
+    /// Task process: fills a slot that is free, answered or reclaimed; `write` returns the bytes it
+    /// used. The generation of the new batch. When `write` fails, the slot is free again.
+    ///
+    /// # Errors
+    /// Whatever `write` returns; [`Kind::Internal`] when a writer may still read the slot.
+    pub fn fill(&self, slot: usize, write: impl FnOnce(&mut [u8]) -> Result<usize>) -> Result<u64> {
+        let header = self.slot(slot)?;
+        let (_, filling) = self.step(slot, |c| match c.state {
+            State::Free | State::Answered | State::Reclaimed if c.leases == 0 => {
+                Some(Control { state: State::Filling, leases: 0, generation: c.generation + 1 })
+            }
+            _ => None,
+        })?;
+        // Gives the slot back on an error and on a panic.
+        let mut filling = Filling { header, control: filling, done: false };
+        let bytes = self.slot_bytes();
+        // SAFETY: nobody else touches these bytes. The step to `Filling` succeeded, so this
+        // call alone owns the slot: no other `fill` gets past the same step, `buffer` gives out
+        // only slots that are full, and the buffers given out before are all dropped (no
+        // leases) or their process is dead and reaped (`reclaim`).
+        let target = unsafe { self.0.segment.bytes_mut(self.0.geometry.data(slot), bytes) }?;
+        let used = write(target)?;
+        if used > bytes {
+            crate::bail!(Kind::Internal, "{used} bytes were written into a slot of {bytes}");
+        }
+        header.used.store(used as u64, Ordering::Relaxed);
+        header.holder.store(0, Ordering::Relaxed);
+        header.verdict_len.store(0, Ordering::Relaxed);
+        filling.done = true;
+        let full = Control { state: State::Full, ..filling.control };
+        // Release: pairs with the acquire in `step`, called by `buffer`.
+        header.control.store(full.pack(), Ordering::Release);
+        Ok(full.generation)
+    }
+
+    /// Writer: the batch of that generation, in place. The slot is held until the buffer and
+    /// everything cut from it is dropped; the mapping stays as long.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when the slot holds no such batch, or another writer has it.
+    pub fn buffer(&self, slot: usize, generation: u64) -> Result<Buffer> {
+        let header = self.slot(slot)?;
+        let me = ProcessToken::own()?.as_u64();
+        let (before, _) =
+            self.step(slot, |c| {
+                let free_to_take = c.state == State::Full
+                    || (c.state == State::Held && header.holder.load(Ordering::Acquire) == me);
+                (free_to_take && c.generation == generation && c.leases < u16::MAX)
+                    .then_some(Control { state: State::Held, leases: c.leases + 1, ..c })
+            })?;
+        if before.state == State::Full {
+            header.holder.store(me, Ordering::Release);
+        }
+        let lease = Lease { ring: self.0.clone(), slot, generation };
+        let used = usize::try_from(header.used.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        if used > self.slot_bytes() {
+            crate::bail!(Kind::Internal, "slot {slot} says that it holds {used} bytes");
+        }
+        let at = self.0.segment.bytes_at(self.0.geometry.data(slot), used)?;
+        // SAFETY: `used` bytes lie inside the mapping, which `lease` keeps; nobody writes them
+        // while the lease lives: the state is `Held`, and `fill` wants no leases.
+        Ok(unsafe { Buffer::from_custom_allocation(at, used, Arc::new(lease)) })
+    }
+
+    /// Writer: answers the batch of that generation and lets go of the slot.
+    ///
+    /// # Errors
+    /// [`Kind::Full`] when the verdict is longer than [`VERDICT_BYTES`]; [`Kind::Internal`] when
+    /// a buffer of the batch is still alive (drop the record batch first) or the slot holds
+    /// another batch.
+    pub fn put_verdict(&self, slot: usize, generation: u64, verdict: &[u8]) -> Result<()> {
+        let header = self.slot(slot)?;
+        if verdict.len() > VERDICT_BYTES {
+            crate::bail!(
+                Kind::Full,
+                "a verdict of {} bytes does not fit {VERDICT_BYTES}",
+                verdict.len()
+            );
+        }
+        let answerable = |c: Control| {
+            c.generation == generation
+                && c.leases == 0
+                && matches!(c.state, State::Full | State::Held)
+        };
+        // Asked before a byte is written: the area may belong to a later batch by now.
+        if !answerable(self.control(slot)?) {
+            return Err(self.refusal(slot, self.control(slot)?));
+        }
+        let area: &[AtomicU8] =
+            self.0.segment.slice_at(self.0.geometry.verdict(slot), VERDICT_BYTES)?;
+        for (cell, byte) in area.iter().zip(verdict) {
+            cell.store(*byte, Ordering::Relaxed);
+        }
+        header.verdict_len.store(verdict.len() as u64, Ordering::Relaxed);
+        // The step releases: pairs with the acquire in `verdict`.
+        self.step(slot, |c| answerable(c).then_some(Control { state: State::Answered, ..c }))?;
+        Ok(())
+    }
+
+    /// Task process: the verdict on the batch of that generation.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when there is none.
+    pub fn verdict(&self, slot: usize, generation: u64) -> Result<Vec<u8>> {
+        let header = self.slot(slot)?;
+        let control = self.control(slot)?;
+        if control.state != State::Answered || control.generation != generation {
+            return Err(self.refusal(slot, control));
+        }
+        let len = usize::try_from(header.verdict_len.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        if len > VERDICT_BYTES {
+            crate::bail!(Kind::Internal, "slot {slot} says that its verdict has {len} bytes");
+        }
+        let area: &[AtomicU8] = self.0.segment.slice_at(self.0.geometry.verdict(slot), len)?;
+        Ok(area.iter().map(|cell| cell.load(Ordering::Relaxed)).collect())
+    }
+
+    /// Task process: makes a batch that was answered, reclaimed, or never taken ready once more,
+    /// as it is, under a new generation, which is returned.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when a writer holds it.
+    pub fn requeue(&self, slot: usize, generation: u64) -> Result<u64> {
+        let header = self.slot(slot)?;
+        let (_, taken) = self.step(slot, |c| match c.state {
+            State::Full | State::Answered | State::Reclaimed
+                if c.generation == generation && c.leases == 0 =>
+            {
+                Some(Control { state: State::Filling, leases: 0, generation: c.generation + 1 })
+            }
+            _ => None,
+        })?;
+        header.holder.store(0, Ordering::Relaxed);
+        header.verdict_len.store(0, Ordering::Relaxed);
+        let full = Control { state: State::Full, ..taken };
+        // Release: as in `fill`.
+        header.control.store(full.pack(), Ordering::Release);
+        Ok(full.generation)
+    }
+
+    /// Task process: frees the slot of a batch that no writer has taken.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when one has.
+    pub fn discard(&self, slot: usize, generation: u64) -> Result<()> {
+        self.step(slot, |c| {
+            (c.state == State::Full && c.generation == generation)
+                .then_some(Control { state: State::Free, ..c })
+        })?;
+        Ok(())
+    }
+
+    /// Task process: takes a batch back from a writer that is dead and reaped, which `dead`
+    /// proves. True: the batch is here again, for [`Ring::requeue`] or [`Ring::fill`]; false: the
+    /// writer answered before it died, read the [`Ring::verdict`].
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when somebody else holds the slot, or it holds another batch.
+    pub fn reclaim(&self, slot: usize, generation: u64, dead: &Exit) -> Result<bool> {
+        let header = self.slot(slot)?;
+        let (before, _) = self.step(slot, |c| {
+            // 0: it died between taking the slot and signing for it, or never took it.
+            let holder = header.holder.load(Ordering::Acquire);
+            let its_own = holder == 0 || holder == dead.token().as_u64();
+            match c.state {
+                _ if c.generation != generation => None,
+                State::Answered => Some(c),
+                State::Full | State::Held if its_own => {
+                    Some(Control { state: State::Reclaimed, leases: 0, ..c })
+                }
+                _ => None,
+            }
+        })?;
+        Ok(before.state != State::Answered)
+    }
+
+    fn slot(&self, slot: usize) -> Result<&SlotHeader> {
+        if slot >= self.0.geometry.slots {
+            crate::bail!(Kind::Internal, "the batch ring has no slot {slot}");
+        }
+        self.0.segment.at(self.0.geometry.slot(slot))
+    }
+
+    fn control(&self, slot: usize) -> Result<Control> {
+        // Acquire: pairs with the release of whoever moved the slot to this state.
+        let word = self.slot(slot)?.control.load(Ordering::Acquire);
+        Control::unpack(word).ok_or_else(|| damaged(slot, word))
+    }
+
+    /// Moves the slot on by one compare-and-swap: `next` says where to, or that it may not be.
+    /// Control before and after.
+    fn step(
+        &self,
+        slot: usize,
+        next: impl Fn(Control) -> Option<Control>,
+    ) -> Result<(Control, Control)> {
+        let header = self.slot(slot)?;
+        let mut word = header.control.load(Ordering::Acquire);
+        loop {
+            let before = Control::unpack(word).ok_or_else(|| damaged(slot, word))?;
+            let Some(after) = next(before) else { return Err(self.refusal(slot, before)) };
+            if after.generation > Control::GENERATION_MAX {
+                crate::bail!(Kind::Internal, "slot {slot} has run out of generations");
+            }
+            match header.control.compare_exchange_weak(
+                word,
+                after.pack(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return Ok((before, after)),
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    fn refusal(&self, slot: usize, c: Control) -> Error {
+        Error::new(Kind::Internal, format!("slot {slot} of the batch ring is not ready for this"))
+            .detail(format!(
+                "state {:?}, {} buffers alive, generation {}",
+                c.state, c.leases, c.generation
+            ))
+            .detail(format!("ring {}", self.name()))
+    }
+}
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ring({}, {:?})", self.name(), self.0.geometry)
+    }
+}
+
+fn damaged(slot: usize, word: u64) -> Error {
+    Error::new(
+        Kind::Internal,
+        format!("slot {slot} of the batch ring is damaged: control {word:x}"),
+    )
+}
+
+/// Frees a slot whose filling did not come to its end.
+struct Filling<'a> {
+    header: &'a SlotHeader,
+    control: Control,
+    done: bool,
+}
+
+impl Drop for Filling<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            let free = Control { state: State::Free, ..self.control };
+            self.header.control.store(free.pack(), Ordering::Release);
+        }
+    }
+}
+
+/// Keeps a slot held, and the mapping alive, for one [`Buffer`] and all its slices.
+struct Lease {
+    ring: Arc<Inner>,
+    slot: usize,
+    generation: u64,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let ring = Ring(self.ring.clone());
+        // Cannot fail for a lease that counts; a damaged word stays damaged and is found by the
+        // next who looks.
+        let _ = ring.step(self.slot, |c| {
+            (c.state == State::Held && c.generation == self.generation && c.leases > 0)
+                .then_some(Control { leases: c.leases - 1, ..c })
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::shm::test_name;
+    use proptest::prelude::*;
+
+    fn ring() -> (Ring, Ring) {
+        let worker = Ring::create(&test_name("ring"), 2, 10_000, 3).unwrap();
+        let writer = Ring::open(worker.name()).unwrap();
+        (worker, writer)
+    }
+
+    fn put(ring: &Ring, slot: usize, text: &[u8]) -> u64 {
+        ring.fill(slot, |buffer| {
+            buffer[..text.len()].copy_from_slice(text);
+            Ok(text.len())
+        })
+        .unwrap()
+    }
+
+    fn dead() -> Exit {
+        Exit::for_test(ProcessToken::own().unwrap())
+    }
+
+    #[test]
+    fn a_batch_goes_over_in_place_and_its_verdict_comes_back() {
+        let (worker, writer) = ring();
+        let first = put(&worker, 1, b"batch one");
+        let buffer = writer.buffer(1, first).unwrap();
+        assert_eq!(buffer.as_slice(), b"batch one");
+        assert_eq!(buffer.as_ptr() as usize % 64, 0);
+        let inside = writer.0.segment.bytes_at(writer.0.geometry.data(1), 1).unwrap();
+        assert_eq!(buffer.as_ptr(), inside.as_ptr().cast_const(), "not copied");
+        assert!(worker.verdict(1, first).is_err());
+        drop(buffer);
+        writer.put_verdict(1, first, b"landed").unwrap();
+        assert_eq!(worker.verdict(1, first).unwrap(), b"landed");
+        let second = put(&worker, 1, b"2");
+        assert!(second > first);
+        assert!(worker.verdict(1, second).is_err());
+        assert!(writer.buffer(1, first).is_err(), "an old generation is gone");
+    }
+
+    #[test]
+    fn a_slot_is_not_filled_while_anything_cut_from_its_buffer_lives() {
+        let (worker, writer) = ring();
+        let generation = put(&worker, 0, b"0123456789");
+        assert!(worker.fill(0, |_| Ok(0)).is_err(), "full, not yet taken");
+        let slice = writer.buffer(0, generation).unwrap().slice(3);
+        let second = writer.buffer(0, generation).unwrap();
+        assert!(writer.put_verdict(0, generation, b"too early").is_err());
+        drop(second);
+        assert!(writer.put_verdict(0, generation, b"too early").is_err());
+        assert!(worker.fill(0, |_| Ok(0)).is_err());
+        assert!(worker.requeue(0, generation).is_err());
+        assert!(worker.discard(0, generation).is_err());
+        assert_eq!(slice.as_slice(), b"3456789");
+        drop(slice);
+        writer.put_verdict(0, generation, b"now").unwrap();
+        put(&worker, 0, b"next");
+    }
+
+    #[test]
+    fn the_mapping_outlives_both_rings_while_a_buffer_lives() {
+        let (worker, writer) = ring();
+        let generation = put(&worker, 0, b"still here");
+        let buffer = writer.buffer(0, generation).unwrap();
+        drop((worker, writer));
+        assert_eq!(buffer.as_slice(), b"still here");
+    }
+
+    #[test]
+    fn a_failed_or_panicked_fill_frees_the_slot() {
+        let (worker, _writer) = ring();
+        let e = worker.fill(0, |_| Err(Error::new(Kind::Full, "does not fit"))).unwrap_err();
+        assert_eq!(e.kind, Kind::Full);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            worker.fill(0, |_| panic!("in the midst"))
+        }));
+        assert!(panicked.is_err());
+        assert!(worker.fill(0, |buffer| Ok(buffer.len() + 1)).is_err());
+        put(&worker, 0, b"good");
+    }
+
+    #[test]
+    fn only_the_death_of_its_holder_gives_a_slot_back() {
+        let (worker, writer) = ring();
+        let generation = put(&worker, 0, b"batch");
+        // As a killed writer leaves it: taken, never let go.
+        std::mem::forget(writer.buffer(0, generation).unwrap());
+        let stranger = Exit::for_test(ProcessToken::new(1, 1));
+        assert!(worker.reclaim(0, generation, &stranger).is_err());
+        assert!(worker.reclaim(0, generation + 1, &dead()).is_err());
+        assert!(worker.reclaim(0, generation, &dead()).unwrap());
+        let again = worker.requeue(0, generation).unwrap();
+        let buffer = writer.buffer(0, again).unwrap();
+        assert_eq!(buffer.as_slice(), b"batch", "content is intact");
+        drop(buffer);
+        writer.put_verdict(0, again, b"landed").unwrap();
+        assert!(!worker.reclaim(0, again, &dead()).unwrap(), "it answered before it died");
+        assert_eq!(worker.verdict(0, again).unwrap(), b"landed");
+    }
+
+    #[test]
+    fn an_answered_batch_can_go_once_more_and_an_untaken_one_be_discarded() {
+        let (worker, writer) = ring();
+        let generation = put(&worker, 0, b"batch");
+        writer.put_verdict(0, generation, b"contention").unwrap();
+        let again = worker.requeue(0, generation).unwrap();
+        assert!(writer.put_verdict(0, generation, b"late").is_err());
+        assert!(worker.verdict(0, again).is_err());
+        worker.discard(0, again).unwrap();
+        assert!(writer.buffer(0, again).is_err());
+        put(&worker, 0, b"next");
+    }
+
+    #[test]
+    fn verdicts_have_a_limit_and_slots_an_end() {
+        let (worker, writer) = ring();
+        let generation = put(&worker, 0, b"");
+        assert_eq!(writer.buffer(0, generation).unwrap().len(), 0);
+        let long = vec![7; VERDICT_BYTES + 1];
+        assert_eq!(writer.put_verdict(0, generation, &long).unwrap_err().kind, Kind::Full);
+        writer.put_verdict(0, generation, &long[1..]).unwrap();
+        assert_eq!(worker.verdict(0, generation).unwrap(), &long[1..]);
+        assert!(worker.fill(2, |_| Ok(0)).is_err());
+        assert!(writer.buffer(2, 1).is_err());
+        assert!(worker.writer(3).is_err());
+    }
+
+    #[test]
+    fn a_batch_wider_than_a_slot_has_a_ring_of_its_own() {
+        let (worker, _) = ring();
+        let side = worker.side(1 << 20).unwrap();
+        let generation = side
+            .fill(0, |b| {
+                b.fill(9);
+                Ok(b.len())
+            })
+            .unwrap();
+        let seen = Ring::open(side.name()).unwrap();
+        let buffer = seen.buffer(0, generation).unwrap();
+        let name = side.name().to_owned();
+        drop(side);
+        assert!(Ring::open(&name).is_err(), "unlinked with its owner");
+        assert!(buffer.iter().all(|b| *b == 9) && buffer.len() == 1 << 20);
+    }
+
+    #[test]
+    fn a_writer_s_entry_is_seen_by_the_task_process() {
+        use crate::shm::waiting::{Waiting, WriterState};
+        let (worker, writer) = ring();
+        let entry = writer.writer(2).unwrap();
+        entry.start(4711);
+        entry.state(WriterState::Busy);
+        entry.wait(Waiting::Destination);
+        entry.landed(10, 2000);
+        let view = worker.writer(2).unwrap().view();
+        assert_eq!((view.pid, view.rows, view.bytes, view.batches), (4711, 10, 2000, 1));
+        assert_eq!(view.state, WriterState::Busy);
+        assert_eq!(view.wait.waiting_for, Waiting::Destination);
+        assert!(view.wait.since_ms > 0 && view.heartbeat_ms >= view.wait.since_ms);
+    }
+
+    #[test]
+    fn threads_that_race_for_one_slot_never_share_it() {
+        let worker = Ring::create(&test_name("race"), 1, 4096, 0).unwrap();
+        let writer = Ring::open(worker.name()).unwrap();
+        let (sent, received) = crossbeam_channel::unbounded();
+        std::thread::scope(|s| {
+            for n in 0..3u8 {
+                let (worker, sent) = (worker.clone(), sent.clone());
+                s.spawn(move || {
+                    let mut filled = 0;
+                    while filled < 200 {
+                        let done = worker.fill(0, |b| {
+                            b.fill(n);
+                            Ok(b.len())
+                        });
+                        if let Ok(generation) = done {
+                            sent.send(generation).unwrap();
+                            filled += 1;
+                        }
+                    }
+                });
+            }
+            drop(sent);
+            for generation in received {
+                let buffer = writer.buffer(0, generation).unwrap();
+                assert!(buffer.iter().all(|b| *b == buffer[0]));
+                drop(buffer);
+                writer.put_verdict(0, generation, b"").unwrap();
+            }
+        });
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        /// Whatever stands in front of the data, both sides answer with a value or an error, and
+        /// what they give out lies in the slot.
+        #[test]
+        fn any_damage_is_an_error_or_harmless(
+            bends in prop::collection::vec((0usize..2000, any::<u8>()), 1..20),
+            slot in 0usize..4,
+            generation in 0u64..4,
+        ) {
+            let (worker, writer) = ring();
+            let first = put(&worker, 0, b"batch");
+            let file = std::fs::File::options()
+                .write(true)
+                .open(format!("/dev/shm{}", worker.name()))
+                .unwrap();
+            for (at, byte) in bends {
+                std::os::unix::fs::FileExt::write_at(&file, &[byte], at as u64).unwrap();
+            }
+            for g in [generation, first] {
+                if let Ok(buffer) = writer.buffer(slot, g) {
+                    prop_assert!(buffer.len() <= writer.slot_bytes());
+                    let sum: u64 = buffer.iter().map(|b| u64::from(*b)).sum();
+                    std::hint::black_box(sum);
+                }
+                let _ = writer.put_verdict(slot, g, b"verdict");
+                if let Ok(verdict) = worker.verdict(slot, g) {
+                    prop_assert!(verdict.len() <= VERDICT_BYTES);
+                }
+                let _ = worker.reclaim(slot, g, &dead());
+                let _ = worker.requeue(slot, g);
+                let _ = worker.discard(slot, g);
+                let _ = worker.fill(slot, |b| Ok(b.len().min(3)));
+            }
+            let _ = Ring::open(worker.name()).map(|r| r.writer(0).map(|w| w.view()));
+        }
+    }
+}
