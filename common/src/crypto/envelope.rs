@@ -89,7 +89,8 @@ pub(super) enum Envelope<'a> {
 /// was written is refused: no padding, no line breaks, no second spelling of the last character.
 /// Trailing blanks are the exception, fixed-width columns add them.
 pub(super) fn parse<'a>(text: &[u8], frame: &'a mut Vec<u8>) -> Option<Envelope<'a>> {
-    let text = text.trim_ascii_end();
+    let blanks = text.iter().rev().take_while(|b| **b == b' ').count();
+    let text = &text[..text.len() - blanks];
     frame.clear();
     // The decoder wants room for its estimate, which is rounded up.
     frame.resize(text.len() / 4 * 3 + 3, 0);

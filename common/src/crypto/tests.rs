@@ -200,7 +200,6 @@ fn any_changed_bit_keeps_a_value_closed() {
                 let array = BinaryArray::from(vec![bent.as_slice()]);
                 let mut opener = Opener::new(&ring, "orders", "mobile", mode).unwrap();
                 let (values, bad) = opener.open_column(&array, Kind::Bytes, Kind::Text).unwrap();
-                // The one exception: a last character that became a blank was padding all along.
                 assert!(values.is_null(0) && bad.len() == 1, "byte {at} bit {bit}");
             }
         }
@@ -208,7 +207,13 @@ fn any_changed_bit_keeps_a_value_closed() {
             assert!(closed(&ring, mode, &text[..cut]).is_some());
             assert!(closed(&ring, mode, &text[cut + 1..]).is_some());
         }
-        for odd in [format!("{text}="), format!(" {text}"), format!("{text}A"), text.repeat(2)] {
+        for odd in [
+            format!("{text}="),
+            format!(" {text}"),
+            format!("{text}A"),
+            format!("{text}\n"),
+            text.repeat(2),
+        ] {
             assert!(closed(&ring, mode, &odd).is_some(), "{odd}");
         }
         assert_eq!(closed(&ring, mode, &format!("{text}   ")), None, "a blank-padded CHAR");
@@ -411,6 +416,30 @@ fn sealers_never_share_a_salt() {
         })
         .collect();
     assert_eq!(salts.len(), 200);
+}
+
+/// Also run by the test below, as a process of its own.
+#[test]
+fn an_envelope_on_standard_output_opens() {
+    let sealed = seal(&ring(1), Mode::Random, &texts(&["x"]), Kind::Text);
+    assert_eq!(closed(&ring(1), Mode::Random, sealed.value(0)), None);
+    println!("envelope={}", sealed.value(0));
+}
+
+#[test]
+fn processes_never_share_a_salt() {
+    let envelope = |_| {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["crypto::tests::an_envelope_on_standard_output_opens", "--exact", "--nocapture"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let envelope = text.split("envelope=").nth(1).unwrap().split_whitespace().next().unwrap();
+        assert_eq!(closed(&ring(1), Mode::Random, envelope), None);
+        envelope[6..22].to_owned()
+    };
+    let salts: HashSet<String> = (0..10).map(envelope).collect();
+    assert_eq!(salts.len(), 10);
 }
 
 #[test]
