@@ -206,8 +206,11 @@ impl<'a> Feed<'a> {
             (Cell::Int(1..=99) | Cell::UInt(1..=99), Habit::Year) => {
                 return Err(self.fault("the value is out of the column's range"));
             }
-            (Cell::Text(text), Habit::Year) if text.trim_start_matches('0').len() < 4 => {
-                return Err(self.fault("the value is out of the column's range"));
+            // The text '0' would become 2000, the number 0 stays what it is.
+            (Cell::Text(text), Habit::Year) => {
+                let whole = text.split('.').next().unwrap_or_default();
+                let year = whole.parse().map_err(|_| self.fault("not an integer"))?;
+                return self.kept(Cell::Int(year));
             }
             (Cell::Double(v), Habit::Single) if f64::from(*v as f32) != *v => {
                 return Err(self.fault("more digits than single precision holds"));

@@ -64,7 +64,13 @@ pub(super) fn content(
             if matches!(&cell, Cell::Bytes(bytes) if bytes.len() > bytes_max) {
                 return Ok(None);
             }
-            push(&mut file, &cell);
+            match cell {
+                // The text '0' would become the year 2000.
+                Cell::Int(year) if feed.column().family == "year" => {
+                    file.extend_from_slice(format!("{year:04}").as_bytes());
+                }
+                cell => push(&mut file, &cell),
+            }
         }
         file.push(b'\n');
     }
