@@ -188,6 +188,7 @@ mod active {
 
     #[cfg(test)]
     mod tests {
+        #![allow(clippy::unwrap_used)]
         use super::*;
 
         #[test]

@@ -1,8 +1,7 @@
 //! What every ssync process knows, whatever its role.
 //!
-//! - [`config`]: what people write, as data; [`store`](crate) keeps it.
+//! - [`config`]: what people write, as data; [`store`] keeps it.
 //! - [`connector`]: databases behind one interface.
-//! - [`fidelity`]: what becomes of values between two columns, judged beforehand.
 //! - [`crypto`]: sealing and opening column values.
 //! - [`schema`], [`value`], [`batch`]: tables, single values, rows on their way.
 //! - [`process`], [`shm`]: starting processes, talking to them, memory they share.
@@ -15,12 +14,12 @@ pub mod connector;
 pub mod crypto;
 pub mod error;
 pub mod failpoint;
-pub mod fidelity;
 pub mod logging;
 pub mod process;
 pub mod schema;
 pub mod secret;
 pub mod shm;
+pub mod store;
 pub mod value;
 
 pub use error::{Error, Result};

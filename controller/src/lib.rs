@@ -1,3 +1,1 @@
 //! The controller.
-
-pub mod key_command;

@@ -6,6 +6,7 @@
 //! [`validate`] judges what was read (names that exist, ranges, combinations). Configurations
 //! that come from elsewhere go through [`validate`] alone.
 
+mod diff;
 mod limits;
 mod model;
 mod read;
@@ -14,10 +15,12 @@ mod time;
 mod validate;
 mod violation;
 
+pub use diff::{Change, ChangeKind, diff};
 pub use model::*;
 pub use time::{Lag, Moment, PERIOD_SECS_MAX, Period, duration_text, parse_duration};
+pub(crate) use validate::check_url;
 pub use validate::validate;
 pub use violation::{Violation, refusal};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -179,6 +179,8 @@ fn urls_must_name_a_database_that_a_connector_reaches() {
     assert_one(&url("core"), "is not a URL");
     let found = changed("sqlite:///srv/warehouse.db", "sqlite://warehouse.db");
     assert_one(&found, "absolute path");
+    let created = "sqlite:///srv/warehouse.db?create=true";
+    assert!(changed("sqlite:///srv/warehouse.db", created).is_empty());
 }
 
 #[test]

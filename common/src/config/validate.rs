@@ -156,10 +156,16 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
         format!("there is no connector for {}://. {known}", parsed.scheme())
     };
     let dialect = dialect_of(url).map_err(unknown)?;
-    if parsed.query().is_some() || parsed.fragment().is_some() {
-        return Err("takes no options after ? or #; they are keys of [[link]]".to_owned());
+    let is_sqlite = dialect.name() == "sqlite";
+    let known_option = is_sqlite && matches!(parsed.query(), Some("create=true" | "create=false"));
+    if (parsed.query().is_some() && !known_option) || parsed.fragment().is_some() {
+        return Err(
+            "takes no options after ? or #; they are keys of [[link]] (SQLite alone knows \
+                    ?create=true)"
+                .to_owned(),
+        );
     }
-    if dialect.name() == "sqlite" {
+    if is_sqlite {
         let absolute = url.starts_with("sqlite:///") && parsed.path().len() > 1;
         if !absolute {
             return Err("needs the absolute path of a file: sqlite:///path/file.db".to_owned());

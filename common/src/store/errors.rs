@@ -1,0 +1,196 @@
+//! Rows that could not be transferred: `T_ERROR_ROW`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Kind, Result};
+use crate::process::RunId;
+use crate::store::Store;
+use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, word};
+use crate::value::{Key, key_text};
+
+/// Where a bad row stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RowState {
+    /// Waits for somebody to look at it.
+    Bad,
+    /// Is to be sent again.
+    Retried,
+    /// Has landed since.
+    Resolved,
+}
+
+/// A row that could not be transferred. Never its values, beside the key.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ErrorRow {
+    /// The run that met it.
+    pub run: RunId,
+    /// Number in the run, from 0; given by the store.
+    pub number: u64,
+    /// The task.
+    pub task: u32,
+    /// The sub-task.
+    pub table: String,
+    /// Names of the key columns.
+    pub key_columns: Vec<String>,
+    /// Its key.
+    pub key: Key,
+    /// The column at fault.
+    pub column: Option<String>,
+    /// Sort of failure.
+    pub kind: Kind,
+    /// What was wrong.
+    pub text: String,
+    /// When.
+    pub at: Timestamp,
+    /// Where it stands.
+    pub state: RowState,
+}
+
+impl ErrorRow {
+    /// The key for people: `id=17`.
+    pub fn key_text(&self) -> String {
+        key_text(&self.key_columns, &self.key)
+    }
+}
+
+/// Which bad rows.
+#[derive(Debug, Clone, Default)]
+pub struct ErrorFilter {
+    /// Of this task.
+    pub task: Option<u32>,
+    /// Of this sub-task.
+    pub table: Option<String>,
+    /// Of this run.
+    pub run: Option<RunId>,
+    /// In one of these states; empty: in any.
+    pub states: Vec<RowState>,
+    /// At most so many.
+    pub limit: Option<u64>,
+}
+
+impl ErrorFilter {
+    fn rows(&self) -> Filter {
+        let filter = Filter::new()
+            .maybe("task_id", self.task)
+            .maybe("table_name", self.table.as_ref())
+            .maybe("run_id", self.run.map(|r| r.to_string()));
+        match self.states.as_slice() {
+            [] => filter,
+            states => filter.any_of("row_state", states.iter().map(word).collect()),
+        }
+    }
+}
+
+impl Store {
+    /// Records bad rows; their numbers go on from the run's last, whatever they say.
+    pub fn record_errors(&mut self, rows: &[ErrorRow]) -> Result<()> {
+        self.transaction(|db| rows.iter().try_for_each(|row| add(db, row)))
+    }
+
+    /// Bad rows, by task, table, run and number.
+    pub fn errors(&mut self, filter: &ErrorFilter) -> Result<Vec<ErrorRow>> {
+        let columns = [
+            "run_id",
+            "error_no",
+            "task_id",
+            "table_name",
+            "key_columns",
+            "key_values",
+            "column_name",
+            "error_kind",
+            "error_text",
+            "error_at",
+            "row_state",
+        ];
+        let order = ["task_id", "table_name", "run_id", "error_no"];
+        self.read(|db| {
+            let select = Select::new("T_ERROR_ROW", &columns).filter(filter.rows()).order(&order);
+            let select = match filter.limit {
+                Some(limit) => select.limit(limit),
+                None => select,
+            };
+            db.select(select)?.into_iter().map(error_row).collect()
+        })
+    }
+
+    /// Notes that the rows are to be sent again; the number of rows.
+    pub fn mark_retried(&mut self, filter: &ErrorFilter) -> Result<u64> {
+        self.mark(filter, RowState::Retried)
+    }
+
+    /// Notes that the rows have landed since; the number of rows.
+    pub fn mark_resolved(&mut self, filter: &ErrorFilter) -> Result<u64> {
+        self.mark(filter, RowState::Resolved)
+    }
+
+    /// Notes that one row of a sub-task has landed since, whichever runs met it.
+    pub fn mark_row_resolved(&mut self, task: u32, table: &str, key: &Key) -> Result<u64> {
+        let key = json(key)?;
+        self.transaction(|db| {
+            let row = Filter::new()
+                .eq("task_id", task)
+                .eq("table_name", table)
+                .eq("key_values", key.clone())
+                .any_of("row_state", vec![word(&RowState::Bad), word(&RowState::Retried)]);
+            db.update("T_ERROR_ROW", &[("row_state", word(&RowState::Resolved))], row)
+        })
+    }
+
+    fn mark(&mut self, filter: &ErrorFilter, state: RowState) -> Result<u64> {
+        // Of those in other states only: the count is then the same on every database.
+        let others: Vec<_> = [RowState::Bad, RowState::Retried, RowState::Resolved]
+            .into_iter()
+            .filter(|s| *s != state && (filter.states.is_empty() || filter.states.contains(s)))
+            .collect();
+        if others.is_empty() {
+            return Ok(0);
+        }
+        let rows = ErrorFilter { states: others, ..filter.clone() }.rows();
+        self.transaction(|db| {
+            db.update("T_ERROR_ROW", &[("row_state", word(&state))], rows.clone())
+        })
+    }
+}
+
+fn add(db: &mut Db, row: &ErrorRow) -> Result<()> {
+    let run = row.run.to_string();
+    let of_run = Filter::new().eq("run_id", &run);
+    let last = Select::new("T_ERROR_ROW", &["error_no"]).filter(of_run);
+    let last = db.select(last.order(&["error_no DESC"]).limit(1))?;
+    let number = match last.first() {
+        Some(last) => last.number::<i64>("error_no")? + 1,
+        None => 0,
+    };
+    let values = [
+        ("run_id", run.into_value()),
+        ("error_no", number.into_value()),
+        ("task_id", row.task.into_value()),
+        ("table_name", (&row.table).into_value()),
+        ("key_columns", json(&row.key_columns)?),
+        ("key_values", json(&row.key)?),
+        ("column_name", row.column.clone().into_value()),
+        ("error_kind", word(&row.kind)),
+        ("error_text", (&row.text).into_value()),
+        ("error_at", row.at.into_value()),
+        ("row_state", word(&row.state)),
+    ];
+    db.insert("T_ERROR_ROW", &values)
+}
+
+fn error_row(row: Row) -> Result<ErrorRow> {
+    Ok(ErrorRow {
+        run: row.parsed("run_id")?,
+        number: row.number("error_no")?,
+        task: row.number("task_id")?,
+        table: row.text("table_name")?,
+        key_columns: row.json("key_columns")?,
+        key: row.json("key_values")?,
+        column: row.opt_text("column_name"),
+        kind: row.word("error_kind")?,
+        text: row.opt_text("error_text").unwrap_or_default(),
+        at: row.time("error_at")?,
+        state: row.word("row_state")?,
+    })
+}

@@ -1,0 +1,584 @@
+//! The tables of the configuration database, and how an older schema becomes the current one.
+//!
+//! [`TABLES`] is the whole truth: creation, migration and the reference in
+//! `docs/CONFIGURATION.md` come from it. To change the schema, raise [`VERSION`] and add tables
+//! or nullable columns with `since` that version; nothing is ever renamed or removed, so that an
+//! older ssync is the only thing that can stand in the way (it refuses a newer schema).
+
+use crate::connector::OwnType::{self, BigInt, LongText};
+use crate::error::{Error, Kind, Result};
+use crate::store::sql::{Db, Filter, IntoValue, Select};
+
+/// The schema this build writes.
+pub const VERSION: i64 = 1;
+
+/// A table.
+pub struct TableDef {
+    /// Its name; MySQL on Linux tells case apart.
+    pub name: &'static str,
+    /// What a row is.
+    pub about: &'static str,
+    /// The schema version it came with.
+    pub since: i64,
+    /// Its columns.
+    pub columns: &'static [ColumnDef],
+    /// Primary key.
+    pub key: &'static [&'static str],
+    /// A further unique key, where rows are also looked up by it.
+    pub unique: &'static [&'static str],
+}
+
+/// A column.
+pub struct ColumnDef {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: OwnType,
+    /// Whether NULL may stand there.
+    pub nullable: bool,
+    /// The schema version it came with.
+    pub since: i64,
+    /// What it means.
+    pub about: &'static str,
+}
+
+const fn col(name: &'static str, kind: OwnType, about: &'static str) -> ColumnDef {
+    ColumnDef { name, kind, nullable: false, since: 1, about }
+}
+
+const fn opt(name: &'static str, kind: OwnType, about: &'static str) -> ColumnDef {
+    ColumnDef { name, kind, nullable: true, since: 1, about }
+}
+
+/// Names of people's making: links, keys, tables of a task.
+const NAME: OwnType = OwnType::Text(64);
+/// Words of an enumeration.
+const WORD: OwnType = OwnType::Text(16);
+/// Moments: RFC 3339 in UTC with six digits of fraction, 27 characters.
+const TIME: OwnType = OwnType::Text(32);
+/// Hexadecimal ids of 128 bits.
+const HEX: OwnType = OwnType::Text(32);
+/// Names in other databases.
+const OBJECT: OwnType = OwnType::Text(190);
+
+const POSITION: ColumnDef = col("position", BigInt, "Place in the configuration file, from 0.");
+const TASK_ID: ColumnDef = col("task_id", BigInt, "The task's number.");
+const TABLE_NAME: ColumnDef =
+    col("table_name", NAME, "The sub-task's name, as `--tables` names it.");
+const RUN_ID: ColumnDef = col("run_id", HEX, "The run: 32 hexadecimal digits.");
+
+/// Every table, the eight of the configuration first.
+pub const TABLES: &[TableDef] = &[
+    TableDef {
+        name: "T_LINK",
+        about: "A database connection (`[[link]]`).",
+        since: 1,
+        columns: &[
+            col("link_name", NAME, "Name, unique."),
+            POSITION,
+            col("url", LongText, "URL, never with a password."),
+            opt(
+                "secret_kind",
+                WORD,
+                "Where the password comes from: `env`, `file`, `stored`; NULL: there is none.",
+            ),
+            opt("secret_ref", LongText, "Name of the environment variable, or path of the file."),
+            opt(
+                "secret_sealed",
+                LongText,
+                "For `stored`: the password sealed with the host key (AES-256-GCM).",
+            ),
+            col("max_connections", BigInt, "Connections that all processes may hold together."),
+            col("tls", WORD, "`off`, `required` or `verified`."),
+            opt("tls_ca_file", LongText, "Certificate authorities for `verified`."),
+            col("connect_timeout_secs", BigInt, "Seconds that opening may take."),
+            col(
+                "io_timeout_secs",
+                BigInt,
+                "Seconds that a read or write may stay without progress.",
+            ),
+            col(
+                "allow_nondurable",
+                BigInt,
+                "1: a destination that may lose commits in a crash is accepted.",
+            ),
+        ],
+        key: &["link_name"],
+        unique: &[],
+    },
+    TableDef {
+        name: "T_KEY",
+        about: "A secret of an encryption key (`[[key]]`): one row for the key that encrypts, one for each older one.",
+        since: 1,
+        columns: &[
+            col("key_name", NAME, "The key's name."),
+            col(
+                "secret_no",
+                BigInt,
+                "0: the key that encrypts; from 1: those it replaced, newest first.",
+            ),
+            POSITION,
+            col("secret_kind", WORD, "Where it comes from: `env`, `file`, `stored`."),
+            opt("secret_ref", LongText, "Name of the environment variable, or path of the file."),
+            opt(
+                "secret_sealed",
+                LongText,
+                "For `stored`: the key sealed with the host key (AES-256-GCM).",
+            ),
+        ],
+        key: &["key_name", "secret_no"],
+        unique: &[],
+    },
+    TableDef {
+        name: "T_SCHEDULE",
+        about: "When tasks fire (`[[schedule]]`).",
+        since: 1,
+        columns: &[
+            col("schedule_id", BigInt, "Number, unique."),
+            POSITION,
+            col("every_secs", BigInt, "Frequency in seconds."),
+            opt(
+                "start_at",
+                TIME,
+                "First firing, RFC 3339 with offset, as configured; NULL: one period after the start.",
+            ),
+            col("schedule_kind", WORD, "`realtime` or `timed`: what a failure does."),
+        ],
+        key: &["schedule_id"],
+        unique: &[],
+    },
+    TableDef {
+        name: "T_EXTRACTION_TASK",
+        about: "A task (`[[task]]`).",
+        since: 1,
+        columns: &[
+            col("task_id", BigInt, "Number, unique."),
+            POSITION,
+            opt("schedule_id", BigInt, "The schedule that fires it; NULL: only by hand."),
+            col("task_type", BigInt, "The destination: 1 Oracle, 2 MySQL or MariaDB, 3 another."),
+            col("source_link", NAME, "Link of the source."),
+            col("dest_link", NAME, "Link of the destination."),
+            col("writers", BigInt, "Writer processes, 1 to 10."),
+            col("batch_rows", BigInt, "Rows in one destination transaction."),
+            col("slot_bytes", BigInt, "Bytes of one slot of the batch ring."),
+            col("error_limit", BigInt, "Bad rows a table may have before its run fails."),
+            col("stop_on_error", BigInt, "1: a failed table keeps those after it from starting."),
+            col("record_use_times", BigInt, "1: finished tables are recorded in `proc_use_times`."),
+            col(
+                "IS_ADD_DEL",
+                BigInt,
+                "What the controller has yet to take note of: 0 nothing, 1 added or changed, 2 removed (the row goes once noted).",
+            ),
+            opt(
+                "hold",
+                WORD,
+                "`paused` by an operator, `suspended` after a failure of a real-time task; NULL: may run.",
+            ),
+            opt("hold_at", TIME, "Since when."),
+            opt("hold_reason", LongText, "Why, for people."),
+        ],
+        key: &["task_id"],
+        unique: &[],
+    },
+    TableDef {
+        name: "task_detail",
+        about: "A sub-task (`[[task.table]]`) and its lock.",
+        since: 1,
+        columns: &[
+            TASK_ID,
+            TABLE_NAME,
+            POSITION,
+            col("source_table", LongText, "Source table, `table` or `schema.table`."),
+            col("dest_table", LongText, "Destination table."),
+            col("row_mode", WORD, "Which rows are sent: `status`, `full`, `increment`."),
+            col("full_method", WORD, "How `full` makes room: `truncate`, `swap`."),
+            opt("watermark_column", LongText, "Source column of the mark of `increment`."),
+            opt("watermark_lag", WORD, "How far behind reading stops: `10s`, or a plain number."),
+            col(
+                "key_columns",
+                LongText,
+                "Source columns that identify a row, as a JSON list; empty: the primary key.",
+            ),
+            col("write_mode", WORD, "`insert`, `upsert`, `replace`, `ignore`."),
+            opt("row_filter", LongText, "Condition in the source's SQL."),
+            col(
+                "app_resets_status",
+                BigInt,
+                "1: the application sets sync_status back to 0 with every change.",
+            ),
+            col("allow_triggers", BigInt, "1: the destination's triggers may run."),
+            col(
+                "is_removed",
+                BigInt,
+                "1: no longer configured; the row stays only as long as its lock is held.",
+            ),
+            opt("hold", WORD, "`paused` by an operator; NULL: may run."),
+            opt("hold_at", TIME, "Since when."),
+            opt("hold_reason", LongText, "Why, for people."),
+            opt("lock_token", HEX, "Random, new for every holder; NULL: not locked."),
+            opt(
+                "lock_owner",
+                LongText,
+                "The holder as JSON: host, boot id, pid namespace, pid, start in ticks since boot.",
+            ),
+            opt(
+                "lock_file_id",
+                HEX,
+                "What stands in the holder's lock file: who holds that file's flock knows whether the holder lives.",
+            ),
+            opt("lock_run_id", HEX, "The holder's run."),
+            opt("lock_taken_at", TIME, "When it was taken."),
+            opt(
+                "lock_lease_until",
+                BigInt,
+                "Until when it holds without a sign of life, by this database's clock, in seconds since 1970.",
+            ),
+        ],
+        key: &["task_id", "table_name"],
+        unique: &[],
+    },
+    TableDef {
+        name: "T_TASK_COLUMN",
+        about: "A column of a sub-task that is chosen, renamed, encrypted, decrypted or allowed to be lossy.",
+        since: 1,
+        columns: &[
+            TASK_ID,
+            TABLE_NAME,
+            col("column_no", BigInt, "Number in the sub-task, from 0."),
+            col("source_column", LongText, "Name at the source."),
+            opt("position", BigInt, "Place among `columns`, from 0; NULL: not listed there."),
+            opt("dest_column", LongText, "Name at the destination, where it is listed."),
+            opt("encrypt_key", NAME, "Key that encrypts it."),
+            opt("encrypt_mode", WORD, "`random` or `deterministic`."),
+            opt("decrypt_key", NAME, "Key that decrypts it."),
+            opt("decrypt_mode", WORD, "`random` or `deterministic`."),
+            opt(
+                "lossy_position",
+                BigInt,
+                "Place in `allow_lossy`, from 0; NULL: not listed there.",
+            ),
+        ],
+        key: &["task_id", "table_name", "column_no"],
+        unique: &[],
+    },
+    TableDef {
+        name: "T_TASK_SQL",
+        about: "A statement before or after a sub-task's rows.",
+        since: 1,
+        columns: &[
+            TASK_ID,
+            TABLE_NAME,
+            col("phase", WORD, "`before` or `after`."),
+            col("side", WORD, "`source` or `dest`."),
+            col("statement_no", BigInt, "Order, from 0."),
+            col("statement_text", LongText, "The statement."),
+        ],
+        key: &["task_id", "table_name", "phase", "side", "statement_no"],
+        unique: &[],
+    },
+    TableDef {
+        name: "T_PARAMETER",
+        about: "A setting of the installation: `schema_version`, `instance_id` and others.",
+        since: 1,
+        columns: &[col("param_name", NAME, "Name."), col("param_value", LongText, "Value.")],
+        key: &["param_name"],
+        unique: &[],
+    },
+    TableDef {
+        name: "proc_use_times",
+        about: "A finished table of a run, for whoever goes on from there (A11).",
+        since: 1,
+        columns: &[
+            TASK_ID,
+            TABLE_NAME,
+            col("begin_at", TIME, "When it began, UTC."),
+            RUN_ID,
+            col("end_at", TIME, "When it ended, UTC."),
+            col("use_micros", BigInt, "How long it took, in microseconds."),
+            col("row_count", BigInt, "Rows that landed."),
+            col("byte_count", BigInt, "Bytes that travelled."),
+            col("result", WORD, "`done`, `failed`, `interrupted`."),
+        ],
+        key: &["task_id", "table_name", "begin_at", "run_id"],
+        unique: &[],
+    },
+    TableDef {
+        name: "T_RUN",
+        about: "A run of one table.",
+        since: 1,
+        columns: &[
+            RUN_ID,
+            TASK_ID,
+            TABLE_NAME,
+            col("row_mode", WORD, "Which rows were sent: `status`, `full`, `increment`."),
+            col("run_state", WORD, "`open`, `done`, `failed`, `interrupted`, `abandoned`."),
+            col("plan_hash", OwnType::Text(64), "Fingerprint of the plan it was begun with."),
+            col("begin_at", TIME, "When it began, UTC."),
+            opt("end_at", TIME, "When it ended, UTC; NULL: it has not."),
+            col("claimed_rows", BigInt, "Rows claimed at the source."),
+            col("read_rows", BigInt, "Rows read."),
+            col("landed_rows", BigInt, "Rows that landed."),
+            col("failed_rows", BigInt, "Rows set to 3."),
+            col("withdrawn_rows", BigInt, "Rows edited or deleted between claim and read."),
+            col("settled_rows", BigInt, "Rows set to 2."),
+            col(
+                "changed_rows",
+                BigInt,
+                "Rows that landed and were changed before they could be settled; they go again.",
+            ),
+            col("skipped_rows", BigInt, "Rows left out because their key exists (`ignore`)."),
+            opt("message", LongText, "The outcome in a line."),
+            opt("error", LongText, "The failure as JSON: kind, message, details, hint."),
+        ],
+        key: &["run_id"],
+        unique: &["task_id", "table_name", "begin_at", "run_id"],
+    },
+    TableDef {
+        name: "T_BATCH",
+        about: "A batch of a run, or a part of one that was split.",
+        since: 1,
+        columns: &[
+            RUN_ID,
+            col("batch_no", BigInt, "Number in the run, from 0."),
+            col("part", OBJECT, "Which part of a batch that was split; `-`: a whole one."),
+            col("row_count", BigInt, "Its rows."),
+            col("low_key", LongText, "Key of its first row, as JSON."),
+            col("high_key", LongText, "Key of its last row, as JSON."),
+            col("batch_state", WORD, "`sent`, `landed`, `settled`, `split`, `failed`."),
+            opt("sent_at", TIME, "When it went to a writer, UTC."),
+            opt("landed_at", TIME, "When its landing was known, UTC."),
+            opt("settled_at", TIME, "When the source was told, UTC."),
+            opt("writer", BigInt, "Number of the writer."),
+        ],
+        key: &["run_id", "batch_no", "part"],
+        unique: &[],
+    },
+    TableDef {
+        name: "T_ERROR_ROW",
+        about: "A row that could not be transferred.",
+        since: 1,
+        columns: &[
+            RUN_ID,
+            col("error_no", BigInt, "Number in the run, from 0."),
+            TASK_ID,
+            TABLE_NAME,
+            col("key_columns", LongText, "Names of the key columns, as a JSON list."),
+            col("key_values", LongText, "The row's key, as JSON."),
+            opt("column_name", OBJECT, "The column at fault, where it is known."),
+            col("error_kind", OwnType::Text(32), "Sort of failure."),
+            col("error_text", LongText, "What was wrong; never the value."),
+            col("error_at", TIME, "When, UTC."),
+            col(
+                "row_state",
+                WORD,
+                "`bad`; `retried`: to be sent again; `resolved`: it has landed since.",
+            ),
+        ],
+        key: &["run_id", "error_no"],
+        unique: &["task_id", "table_name", "run_id", "error_no"],
+    },
+];
+
+/// The parameter that holds the schema version.
+const SCHEMA_VERSION: &str = "schema_version";
+
+/// Brings the database to `latest`; `None` where it was there already, else the version found
+/// (0: an empty database).
+///
+/// # Errors
+/// [`Kind::Config`] when the schema is newer than `latest`.
+pub(super) fn migrate(db: &mut Db, tables: &[TableDef], latest: i64) -> Result<Option<i64>> {
+    let found = version(db)?;
+    if found == latest {
+        return Ok(None);
+    }
+    if found > latest {
+        return Err(Error::new(
+            Kind::Config,
+            format!("the configuration database has schema {found}, newer than {latest}"),
+        )
+        .detail(format!("this ssync is version {}", env!("CARGO_PKG_VERSION")))
+        .hint("A newer ssync has been used with it. Use that one, or another SSYNC_HOME."));
+    }
+    for version in found + 1..=latest {
+        for table in tables.iter().filter(|t| t.since <= version) {
+            bring_to(db, table, version)?;
+        }
+        // Set last: a migration that was cut off runs again, and finds parts of itself done.
+        set_parameter(db, SCHEMA_VERSION, &version.to_string())?;
+    }
+    Ok(Some(found))
+}
+
+/// The schema version, 0 in a database without ssync's tables.
+pub(super) fn version(db: &mut Db) -> Result<i64> {
+    if db.conn().describe("T_PARAMETER")?.is_none() {
+        return Ok(0);
+    }
+    match parameter(db, SCHEMA_VERSION)? {
+        None => Ok(0),
+        Some(text) => text.parse().map_err(|_| {
+            Error::new(Kind::Config, "the configuration database has no readable schema version")
+        }),
+    }
+}
+
+fn bring_to(db: &mut Db, table: &TableDef, version: i64) -> Result<()> {
+    let d = db.conn().dialect();
+    let spelt = |c: &ColumnDef| {
+        let null = if c.nullable { "" } else { " NOT NULL" };
+        format!("{} {}{null}", d.quote(c.name), d.own_type(c.kind))
+    };
+    let list = |names: &[&str]| names.iter().map(|n| d.quote(n)).collect::<Vec<_>>().join(", ");
+    if table.since == version {
+        let columns = table.columns.iter().filter(|c| c.since <= version);
+        let mut parts: Vec<_> = columns.map(spelt).collect();
+        parts.push(format!("PRIMARY KEY ({})", list(table.key)));
+        if !table.unique.is_empty() {
+            parts.push(format!("UNIQUE ({})", list(table.unique)));
+        }
+        let sql = format!(
+            "CREATE TABLE IF NOT EXISTS {} ({}) {}",
+            d.quote(table.name),
+            parts.join(", "),
+            d.table_options()
+        );
+        db.conn().execute(&sql, &[])?;
+        return Ok(());
+    }
+    let added: Vec<_> = table.columns.iter().filter(|c| c.since == version).collect();
+    if added.is_empty() {
+        return Ok(());
+    }
+    let there = db.conn().describe(table.name)?;
+    for column in added {
+        if there.as_ref().is_some_and(|t| t.column(column.name).is_some()) {
+            continue;
+        }
+        let sql = format!("ALTER TABLE {} ADD COLUMN {}", d.quote(table.name), spelt(column));
+        db.conn().execute(&sql, &[])?;
+    }
+    Ok(())
+}
+
+/// A setting of the installation.
+pub(super) fn parameter(db: &mut Db, name: &str) -> Result<Option<String>> {
+    let filter = Filter::new().eq("param_name", name);
+    let rows = db.select(Select::new("T_PARAMETER", &["param_value"]).filter(filter))?;
+    Ok(rows.first().and_then(|row| row.opt_text("param_value")))
+}
+
+/// Adds a setting that is not there yet.
+pub(super) fn add_parameter(db: &mut Db, name: &str, value: &str) -> Result<()> {
+    let row = [("param_name", name.into_value()), ("param_value", value.into_value())];
+    db.transaction(|db| db.insert("T_PARAMETER", &row))
+}
+
+/// Writes a setting.
+fn set_parameter(db: &mut Db, name: &str, value: &str) -> Result<()> {
+    db.transaction(|db| {
+        db.delete("T_PARAMETER", Filter::new().eq("param_name", name))?;
+        let row = [("param_name", name.into_value()), ("param_value", value.into_value())];
+        db.insert("T_PARAMETER", &row)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Home, Store, StoreLocation};
+
+    const LONG: OwnType = OwnType::LongText;
+
+    fn table(name: &'static str, since: i64, columns: &'static [ColumnDef]) -> TableDef {
+        TableDef { name, about: "", since, columns, key: &["id"], unique: &[] }
+    }
+
+    /// A database of version 1 with a row, then one of version 3: a column and a table more.
+    fn versions() -> [Vec<TableDef>; 2] {
+        const ID: ColumnDef = col("id", BigInt, "");
+        const LATER: ColumnDef =
+            ColumnDef { name: "later", kind: LONG, nullable: true, since: 2, about: "" };
+        let parameters = || TableDef {
+            name: "T_PARAMETER",
+            about: "",
+            since: 1,
+            columns: &[
+                const { col("param_name", NAME, "") },
+                const { col("param_value", LONG, "") },
+            ],
+            key: &["param_name"],
+            unique: &[],
+        };
+        [
+            vec![parameters(), table("t", 1, &[ID])],
+            vec![parameters(), table("t", 1, &[ID, LATER]), table("u", 3, &[ID])],
+        ]
+    }
+
+    fn database() -> (tempfile::TempDir, Db) {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(&dir.path().join("home"))).unwrap();
+        let location = StoreLocation::embedded(home);
+        location.prepare().unwrap();
+        let db = Db::open(location.link).unwrap();
+        (dir, db)
+    }
+
+    #[test]
+    fn an_older_schema_is_brought_forward_and_its_rows_stay() {
+        let (_dir, mut db) = database();
+        let [old, new] = versions();
+        assert_eq!(migrate(&mut db, &old, 1).unwrap(), Some(0));
+        db.insert("t", &[("id", 7i64.into_value())]).unwrap();
+        assert_eq!(migrate(&mut db, &new, 3).unwrap(), Some(1));
+        let rows = db.select(Select::new("t", &["id", "later"])).unwrap();
+        assert_eq!((rows.len(), rows[0].opt_text("later")), (1, None));
+        assert!(db.conn().describe("u").unwrap().is_some());
+        assert_eq!(migrate(&mut db, &new, 3).unwrap(), None);
+    }
+
+    #[test]
+    fn a_migration_that_was_cut_off_is_finished() {
+        let (_dir, mut db) = database();
+        let [old, new] = versions();
+        migrate(&mut db, &old, 1).unwrap();
+        // The column is there, the version still the old one.
+        bring_to(&mut db, &new[1], 2).unwrap();
+        assert_eq!(migrate(&mut db, &new, 3).unwrap(), Some(1));
+        assert_eq!(version(&mut db).unwrap(), 3);
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let (dir, mut db) = database();
+        migrate(&mut db, TABLES, VERSION).unwrap();
+        set_parameter(&mut db, SCHEMA_VERSION, &(VERSION + 1).to_string()).unwrap();
+        let home = Home::locate(Some(&dir.path().join("home"))).unwrap();
+        let error = Store::open(&StoreLocation::embedded(home)).err().unwrap();
+        assert_eq!(error.kind, Kind::Config);
+        assert!(error.message.contains("newer"), "{error}");
+        assert!(error.hint.is_some());
+    }
+
+    #[test]
+    fn tables_are_defined_without_contradiction() {
+        for table in TABLES {
+            let mut names: Vec<_> = table.columns.iter().map(|c| c.name).collect();
+            assert!(
+                table.key.iter().chain(table.unique).all(|k| names.contains(k)),
+                "{}",
+                table.name
+            );
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), table.columns.len(), "{}", table.name);
+            assert!((1..=VERSION).contains(&table.since));
+            for column in table.columns {
+                let added = column.since > table.since;
+                assert!(!added || column.nullable, "{}.{}", table.name, column.name);
+                assert!((table.since..=VERSION).contains(&column.since));
+            }
+        }
+    }
+}

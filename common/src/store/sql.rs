@@ -1,0 +1,430 @@
+//! The few statements the store is made of, spelt by the connection's dialect.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::connector::{self, Connection, LinkParams};
+use crate::error::{Error, Kind, Result};
+use crate::value::Value;
+
+/// How long a transaction that lost against others is tried again.
+const CONTENTION_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// A connection to the configuration database that heals itself between transactions.
+pub struct Db {
+    link: LinkParams,
+    conn: Box<dyn Connection>,
+}
+
+/// Which rows: all conditions together.
+#[derive(Default, Clone)]
+pub struct Filter {
+    conditions: Vec<Condition>,
+}
+
+#[derive(Clone)]
+enum Condition {
+    AnyOf(&'static str, Vec<Value>),
+    IsNull(&'static str),
+}
+
+impl Filter {
+    /// All rows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// And `column` equals `value`.
+    pub fn eq(self, column: &'static str, value: impl IntoValue) -> Self {
+        self.any_of(column, vec![value.into_value()])
+    }
+
+    /// And `column` equals `value`, where there is one.
+    pub fn maybe(self, column: &'static str, value: Option<impl IntoValue>) -> Self {
+        match value {
+            Some(value) => self.eq(column, value),
+            None => self,
+        }
+    }
+
+    /// And `column` is one of `values`; none of them means no row.
+    pub fn any_of(mut self, column: &'static str, values: Vec<Value>) -> Self {
+        self.conditions.push(Condition::AnyOf(column, values));
+        self
+    }
+
+    /// And `column` is NULL.
+    pub fn null(mut self, column: &'static str) -> Self {
+        self.conditions.push(Condition::IsNull(column));
+        self
+    }
+}
+
+/// What to select. `order` columns may end in ` DESC`.
+pub struct Select<'a> {
+    pub table: &'a str,
+    pub columns: &'a [&'static str],
+    pub filter: Filter,
+    pub order: &'a [&'a str],
+    pub limit: Option<u64>,
+    pub for_update: bool,
+}
+
+impl<'a> Select<'a> {
+    /// All rows of a table, in no order.
+    pub fn new(table: &'a str, columns: &'a [&'static str]) -> Self {
+        Select { table, columns, filter: Filter::new(), order: &[], limit: None, for_update: false }
+    }
+
+    /// Only these rows.
+    pub fn filter(self, filter: Filter) -> Self {
+        Select { filter, ..self }
+    }
+
+    /// In this order.
+    pub fn order(self, order: &'a [&'a str]) -> Self {
+        Select { order, ..self }
+    }
+
+    /// At most so many.
+    pub fn limit(self, limit: u64) -> Self {
+        Select { limit: Some(limit), ..self }
+    }
+
+    /// Locked exclusively until the transaction ends.
+    pub fn for_update(self) -> Self {
+        Select { for_update: true, ..self }
+    }
+}
+
+impl Db {
+    /// Opens a connection.
+    pub fn open(link: LinkParams) -> Result<Self> {
+        let conn = connector::open(&link)?;
+        Ok(Db { link, conn })
+    }
+
+    /// The connection, for what has no method here (DDL).
+    pub fn conn(&mut self) -> &mut dyn Connection {
+        self.conn.as_mut()
+    }
+
+    /// Runs `work` in a transaction of its own, all or nothing. It runs again after a deadlock,
+    /// and on a new connection when the old one broke before the commit: then nothing had taken
+    /// effect. When the connection breaks at the commit itself, the error says so.
+    pub fn transaction<T>(&mut self, mut work: impl FnMut(&mut Db) -> Result<T>) -> Result<T> {
+        let start = Instant::now();
+        let mut reopened = false;
+        loop {
+            let done = self.conn.begin().and_then(|()| work(self));
+            let failure =
+                match done {
+                    Ok(done) => {
+                        return self.conn.commit().map(|()| done).map_err(|e| {
+                            e.context("could not commit to the configuration database")
+                        });
+                    }
+                    Err(failure) => failure,
+                };
+            match failure.kind {
+                Kind::Lost if !reopened => {
+                    reopened = true;
+                    self.conn = connector::open(&self.link)?;
+                }
+                Kind::Contention if start.elapsed() < CONTENTION_TIME_MAX => {
+                    self.conn.rollback()?;
+                }
+                Kind::Lost => return Err(failure),
+                _ => {
+                    // The failure at hand matters more than one of rolling back.
+                    let _ = self.conn.rollback();
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    /// Runs a query outside any transaction, on a new connection where the old one broke.
+    pub fn read<T>(&mut self, mut work: impl FnMut(&mut Db) -> Result<T>) -> Result<T> {
+        match work(self) {
+            Err(e) if e.kind == Kind::Lost => {
+                self.conn = connector::open(&self.link)?;
+                work(self)
+            }
+            done => done,
+        }
+    }
+
+    /// Rows of a table.
+    pub fn select(&mut self, select: Select<'_>) -> Result<Vec<Row>> {
+        let d = self.conn.dialect();
+        let columns: Vec<_> = select.columns.iter().map(|c| d.quote(c)).collect();
+        let mut sql = format!("SELECT {} FROM {}", columns.join(", "), d.quote(select.table));
+        let mut params = Vec::new();
+        self.add_where(&mut sql, &mut params, &select.filter);
+        if !select.order.is_empty() {
+            let spelt = |c: &&str| match c.strip_suffix(" DESC") {
+                Some(column) => format!("{} DESC", d.quote(column)),
+                None => d.quote(c),
+            };
+            let order: Vec<_> = select.order.iter().map(spelt).collect();
+            sql.push_str(&format!(" ORDER BY {}", order.join(", ")));
+        }
+        if let Some(n) = select.limit {
+            sql = d.limit(&sql, n);
+        }
+        if select.for_update {
+            sql = d.lock(&sql, true);
+        }
+        let rows = self.conn.query(&sql, &params)?;
+        Ok(rows.into_iter().map(|values| Row::new(select.table, select.columns, values)).collect())
+    }
+
+    /// Adds a row.
+    pub fn insert(&mut self, table: &str, row: &[(&'static str, Value)]) -> Result<()> {
+        let d = self.conn.dialect();
+        let names: Vec<_> = row.iter().map(|(c, _)| d.quote(c)).collect();
+        let marks: Vec<_> = (1..=row.len()).map(|n| d.param(n, None)).collect();
+        let sql = format!(
+            "INSERT INTO {} ({}) VALUES ({})",
+            d.quote(table),
+            names.join(", "),
+            marks.join(", ")
+        );
+        let params: Vec<_> = row.iter().map(|(_, v)| v.clone()).collect();
+        self.conn.execute(&sql, &params)?;
+        Ok(())
+    }
+
+    /// Changes rows. The count is the database's: MySQL leaves out rows that were so already.
+    pub fn update(
+        &mut self,
+        table: &str,
+        set: &[(&'static str, Value)],
+        filter: Filter,
+    ) -> Result<u64> {
+        let d = self.conn.dialect();
+        let mut params: Vec<_> = set.iter().map(|(_, v)| v.clone()).collect();
+        let set: Vec<_> = set
+            .iter()
+            .enumerate()
+            .map(|(i, (c, _))| format!("{} = {}", d.quote(c), d.param(i + 1, None)))
+            .collect();
+        let mut sql = format!("UPDATE {} SET {}", d.quote(table), set.join(", "));
+        self.add_where(&mut sql, &mut params, &filter);
+        self.conn.execute(&sql, &params)
+    }
+
+    /// Removes rows.
+    pub fn delete(&mut self, table: &str, filter: Filter) -> Result<u64> {
+        let d = self.conn.dialect();
+        let mut sql = format!("DELETE FROM {}", d.quote(table));
+        let mut params = Vec::new();
+        self.add_where(&mut sql, &mut params, &filter);
+        self.conn.execute(&sql, &params)
+    }
+
+    /// The database's clock, seconds since 1970.
+    pub fn now_secs(&mut self) -> Result<i64> {
+        let sql = format!("SELECT {}", self.conn.dialect().now_secs());
+        let rows = self.conn.query(&sql, &[])?;
+        rows.first()
+            .and_then(|row| row.first())
+            .and_then(Value::as_i64)
+            .ok_or_else(|| Error::new(Kind::Database, "the database did not say what time it is"))
+    }
+
+    fn add_where(&self, sql: &mut String, params: &mut Vec<Value>, filter: &Filter) {
+        let d = self.conn.dialect();
+        for (i, condition) in filter.conditions.iter().enumerate() {
+            sql.push_str(if i == 0 { " WHERE " } else { " AND " });
+            match condition {
+                Condition::IsNull(column) => sql.push_str(&format!("{} IS NULL", d.quote(column))),
+                Condition::AnyOf(_, values) if values.is_empty() => sql.push_str("1 = 0"),
+                Condition::AnyOf(column, values) => {
+                    let marks: Vec<_> = values
+                        .iter()
+                        .map(|value| {
+                            params.push(value.clone());
+                            d.param(params.len(), None)
+                        })
+                        .collect();
+                    sql.push_str(&match marks.as_slice() {
+                        [one] => format!("{} = {one}", d.quote(column)),
+                        many => format!("{} IN ({})", d.quote(column), many.join(", ")),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// One row of a result, by column name.
+pub struct Row {
+    table: String,
+    columns: Vec<&'static str>,
+    values: Vec<Value>,
+}
+
+impl Row {
+    fn new(table: &str, columns: &[&'static str], values: Vec<Value>) -> Self {
+        Row { table: table.to_owned(), columns: columns.to_vec(), values }
+    }
+
+    /// The value, NULL when there is none.
+    pub fn value(&self, column: &str) -> &Value {
+        let at = self.columns.iter().position(|c| *c == column);
+        at.and_then(|at| self.values.get(at)).unwrap_or(&Value::Null)
+    }
+
+    /// Text; NULL is an error.
+    pub fn text(&self, column: &str) -> Result<String> {
+        self.value(column).as_str().map(str::to_owned).ok_or_else(|| self.damaged(column))
+    }
+
+    /// Text, or `None` where there is none. (Oracle keeps an empty text as NULL.)
+    pub fn opt_text(&self, column: &str) -> Option<String> {
+        self.value(column).as_str().filter(|t| !t.is_empty()).map(str::to_owned)
+    }
+
+    /// A number that fits its type.
+    pub fn number<T: TryFrom<i64>>(&self, column: &str) -> Result<T> {
+        self.opt_number(column)?.ok_or_else(|| self.damaged(column))
+    }
+
+    /// A number, or `None` where there is none.
+    pub fn opt_number<T: TryFrom<i64>>(&self, column: &str) -> Result<Option<T>> {
+        match self.value(column) {
+            Value::Null => Ok(None),
+            value => value
+                .as_i64()
+                .and_then(|n| T::try_from(n).ok())
+                .map(Some)
+                .ok_or_else(|| self.damaged(column)),
+        }
+    }
+
+    /// 0 or 1.
+    pub fn flag(&self, column: &str) -> Result<bool> {
+        Ok(self.number::<i64>(column)? != 0)
+    }
+
+    /// Text that reads as `T`.
+    pub fn parsed<T: std::str::FromStr>(&self, column: &str) -> Result<T> {
+        self.text(column)?.parse().map_err(|_| self.damaged(column))
+    }
+
+    /// A moment.
+    pub fn time(&self, column: &str) -> Result<Timestamp> {
+        self.parsed(column)
+    }
+
+    /// A moment, or `None` where there is none.
+    pub fn opt_time(&self, column: &str) -> Result<Option<Timestamp>> {
+        self.opt_text(column).map(|_| self.time(column)).transpose()
+    }
+
+    /// JSON.
+    pub fn json<T: serde::de::DeserializeOwned>(&self, column: &str) -> Result<T> {
+        serde_json::from_str(&self.text(column)?).map_err(|_| self.damaged(column))
+    }
+
+    /// A word of an enumeration that serde knows.
+    pub fn word<T: serde::de::DeserializeOwned>(&self, column: &str) -> Result<T> {
+        let text = serde_json::Value::String(self.text(column)?);
+        serde_json::from_value(text).map_err(|_| self.damaged(column))
+    }
+
+    /// The error for a value that ssync did not write so.
+    pub fn damaged(&self, column: &str) -> Error {
+        let at = format!("{}.{column}", self.table);
+        Error::new(Kind::Config, format!("the configuration database has a wrong value in {at}"))
+            .hint("Undo what was changed there by hand, or apply the configuration file again.")
+    }
+}
+
+/// What becomes a value of a column.
+pub trait IntoValue {
+    /// The value.
+    fn into_value(self) -> Value;
+}
+
+impl IntoValue for Value {
+    fn into_value(self) -> Value {
+        self
+    }
+}
+impl IntoValue for &str {
+    fn into_value(self) -> Value {
+        Value::Text(self.to_owned())
+    }
+}
+impl IntoValue for &String {
+    fn into_value(self) -> Value {
+        Value::Text(self.clone())
+    }
+}
+impl IntoValue for String {
+    fn into_value(self) -> Value {
+        Value::Text(self)
+    }
+}
+impl IntoValue for bool {
+    fn into_value(self) -> Value {
+        Value::Int(self.into())
+    }
+}
+impl IntoValue for i64 {
+    fn into_value(self) -> Value {
+        Value::Int(self)
+    }
+}
+impl IntoValue for u32 {
+    fn into_value(self) -> Value {
+        Value::Int(self.into())
+    }
+}
+impl IntoValue for u8 {
+    fn into_value(self) -> Value {
+        Value::Int(self.into())
+    }
+}
+impl IntoValue for u64 {
+    /// Counts and limits, which stay far below `i64::MAX`.
+    fn into_value(self) -> Value {
+        Value::Int(i64::try_from(self).unwrap_or(i64::MAX))
+    }
+}
+impl IntoValue for usize {
+    fn into_value(self) -> Value {
+        (self as u64).into_value()
+    }
+}
+impl IntoValue for Timestamp {
+    /// `2026-12-01T00:00:00.000000Z`: sorts as time does.
+    fn into_value(self) -> Value {
+        Value::Text(format!("{self:.6}"))
+    }
+}
+impl<T: IntoValue> IntoValue for Option<T> {
+    fn into_value(self) -> Value {
+        self.map_or(Value::Null, IntoValue::into_value)
+    }
+}
+
+/// The word that serde gives an enumeration's variant.
+pub fn word(value: &impl serde::Serialize) -> Value {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => Value::Text(word),
+        _ => Value::Null,
+    }
+}
+
+/// A value as JSON text.
+pub fn json(value: &impl serde::Serialize) -> Result<Value> {
+    let text = serde_json::to_string(value).map_err(|e| {
+        Error::new(Kind::Internal, "a value cannot be written as JSON").detail(e.to_string())
+    })?;
+    Ok(Value::Text(text))
+}

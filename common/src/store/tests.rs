@@ -1,0 +1,95 @@
+//! The store on SQLite, from inside. Over real processes and on MariaDB: `tests/`.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::tests::configs;
+use crate::store::sql::IntoValue;
+
+fn store() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    (dir, store)
+}
+
+fn open(dir: &tempfile::TempDir) -> Store {
+    let home = Home::locate(Some(&dir.path().join("home"))).unwrap();
+    Store::open(&StoreLocation::embedded(home)).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn what_is_applied_is_what_is_loaded_whatever_was_there_before(
+        first in configs(), second in configs(),
+    ) {
+        let (dir, mut store) = store();
+        for config in [&first, &second, &first] {
+            let expected = diff(&store.load().unwrap(), config);
+            prop_assert_eq!(store.apply(config, true).unwrap(), expected.clone());
+            prop_assert_eq!(store.apply(config, false).unwrap(), expected);
+            prop_assert_eq!(&store.load().unwrap(), config);
+            prop_assert_eq!(store.apply(config, false).unwrap(), vec![]);
+        }
+        prop_assert_eq!(open(&dir).load().unwrap(), first);
+    }
+
+    #[test]
+    fn differences_are_empty_exactly_for_equal_configurations(a in configs(), b in configs()) {
+        prop_assert_eq!(diff(&a, &a), vec![]);
+        prop_assert_eq!(diff(&a, &b).is_empty(), a == b);
+    }
+}
+
+#[test]
+fn a_dry_run_leaves_everything_as_it_is() {
+    let (_dir, mut store) = store();
+    let config = Config::from_toml(
+        "[[link]]\nname = \"core\"\nurl = \"sqlite:///a.db\"\n[[schedule]]\nid = 1\nevery = \"5s\"",
+    )
+    .unwrap();
+    assert_eq!(store.apply(&config, true).unwrap().len(), 2);
+    assert_eq!(store.load().unwrap(), Config::default());
+}
+
+#[test]
+fn an_invalid_configuration_is_not_written() {
+    let (_dir, mut store) = store();
+    let mut config = Config::from_toml("[[schedule]]\nid = 1\nevery = \"5s\"").unwrap();
+    config.schedules.push(config.schedules[0].clone());
+    let error = store.apply(&config, false).unwrap_err();
+    assert_eq!(error.kind, crate::error::Kind::Config);
+    assert!(error.details[0].contains("schedule[1].id"), "{error:?}");
+    assert_eq!(store.load().unwrap(), Config::default());
+}
+
+#[test]
+fn a_transaction_that_fails_leaves_nothing() {
+    let (_dir, mut store) = store();
+    let row = [("param_name", "a".into_value()), ("param_value", "1".into_value())];
+    let failed: Result<()> = store.transaction(|db| {
+        db.insert("T_PARAMETER", &row)?;
+        db.insert("T_PARAMETER", &row)
+    });
+    assert!(failed.is_err());
+    assert_eq!(store.parameter("a").unwrap(), None);
+    // And the connection is as good as before.
+    store.transaction(|db| db.insert("T_PARAMETER", &row)).unwrap();
+    assert_eq!(store.parameter("a").unwrap().as_deref(), Some("1"));
+}
+
+#[test]
+fn values_changed_by_hand_are_named() {
+    let (_dir, mut store) = store();
+    let config = Config::from_toml("[[schedule]]\nid = 1\nevery = \"5s\"").unwrap();
+    store.apply(&config, false).unwrap();
+    store
+        .transaction(|db| {
+            let set = [("schedule_kind", "sometimes".into_value())];
+            db.update("T_SCHEDULE", &set, Filter::new())
+        })
+        .unwrap();
+    let error = store.load().unwrap_err();
+    assert!(error.message.contains("T_SCHEDULE.schedule_kind"), "{error}");
+}
