@@ -188,7 +188,6 @@ mod active {
 
     #[cfg(test)]
     mod tests {
-        #![allow(clippy::unwrap_used)]
         use super::*;
 
         #[test]

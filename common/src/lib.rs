@@ -2,6 +2,7 @@
 //!
 //! - [`config`]: what people write, as data; [`store`] keeps it.
 //! - [`connector`]: databases behind one interface.
+//! - [`fidelity`]: what becomes of values between two columns, judged beforehand.
 //! - [`crypto`]: sealing and opening column values.
 //! - [`schema`], [`value`], [`batch`]: tables, single values, rows on their way.
 //! - [`process`], [`shm`]: starting processes, talking to them, memory they share.
@@ -14,6 +15,7 @@ pub mod connector;
 pub mod crypto;
 pub mod error;
 pub mod failpoint;
+pub mod fidelity;
 pub mod logging;
 pub mod process;
 pub mod schema;

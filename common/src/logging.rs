@@ -87,11 +87,19 @@ fn default_config(place: Place) -> Result<Config> {
 fn load(path: &Path, place: Place) -> Result<Config> {
     let mut deserializers = Deserializers::new();
     deserializers.insert("ssync_file", FileDeserializer(place));
-    log4rs::config::load_config_file(path, deserializers).map_err(|e| {
-        Error::new(Kind::Config, format!("could not read the logging settings: {e:#}"))
+    let wrong = |why: String| {
+        Error::new(Kind::Config, format!("could not use the logging settings: {why}"))
             .detail(path.display().to_string())
             .hint("docs/logging.yaml shows what may stand there. Remove the file for the defaults.")
-    })
+    };
+    let config = log4rs::config::load_config_file(path, deserializers)
+        .map_err(|e| wrong(format!("{e:#}")))?;
+    // log4rs names a faulty appender on standard error and goes on without. Without any, every
+    // event would be lost.
+    if config.root().appenders().is_empty() {
+        return Err(wrong("no appender of the root logger can be used".to_owned()));
+    }
+    Ok(config)
 }
 
 fn log_panics() {
@@ -240,14 +248,15 @@ impl Append for FileAppender {
     fn flush(&self) {}
 }
 
-/// Exactly one line break, at the end; those in between are written as `\n` and `\r`.
+/// Exactly one line break, at the end. Line breaks in between, and whatever could steer a
+/// terminal, are written as escapes.
 fn one_line(text: &[u8]) -> Vec<u8> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let mut line = Vec::with_capacity(text.len() + 1);
     for byte in text {
         match byte {
-            b'\n' => line.extend_from_slice(b"\\n"),
-            b'\r' => line.extend_from_slice(b"\\r"),
+            b'\t' => line.push(b'\t'),
+            b'\0'..b' ' | 0x7f => line.extend(byte.escape_ascii()),
             _ => line.push(*byte),
         }
     }

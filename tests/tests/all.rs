@@ -2,5 +2,9 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "all/mysql_support.rs"]
+mod mysql_support;
+#[path = "all/mysql_types.rs"]
+mod mysql_types;
 #[path = "all/servers.rs"]
 mod servers;

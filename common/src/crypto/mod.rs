@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use engine::Engine;
 pub use envelope::sealed_len;
-pub use key::{KeyId, KeyRing, WireKeyRing};
+pub use key::{KeyId, KeyRing, Resolve, WireKeyRing};
 pub use open::Opener;
 pub use plain::plain_len_max;
 pub use seal::Sealer;

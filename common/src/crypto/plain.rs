@@ -85,13 +85,28 @@ pub fn plain_len_max(column: &Column) -> Option<u64> {
         Kind::Float64 => 8,
         // Sign, point, and the zero before it.
         Kind::Decimal => u64::from(column.precision?) + 3,
-        Kind::Text => column.max_bytes.or(column.max_chars.map(|n| n.saturating_mul(4)))?,
+        Kind::Text => text_len_max(column)?,
         Kind::Bytes => column.max_bytes?,
         Kind::Date => 10,
         Kind::DateTime => fraction(19),
         Kind::Time => fraction(11),
         Kind::Any => return None,
     })
+}
+
+/// Sealed text is UTF-8, whatever bytes the column's own character set takes.
+fn text_len_max(column: &Column) -> Option<u64> {
+    if !column.members.is_empty() {
+        let members = column.members.iter().map(|m| m.len() as u64 + 1);
+        return Some(if column.family == "set" { members.sum() } else { members.max()? });
+    }
+    let four_each = |n: u64| n.saturating_mul(4);
+    match column.charset.as_deref() {
+        None | Some("utf8mb4" | "utf8mb3" | "utf8" | "ascii") => {
+            column.max_bytes.or(column.max_chars.map(four_each))
+        }
+        Some(_) => column.max_chars.or(column.max_bytes).map(four_each),
+    }
 }
 
 pub(super) fn pack_int(v: impl fmt::Display, out: &mut Vec<u8>) {

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::envelope::SALT_VALUES_MAX;
 use super::*;
 use crate::batch::BadValue;
+use crate::config::SecretSource;
 use crate::schema::{Column, Kind};
 use crate::secret::Secret;
 use crate::value::{DateTime, Value, hex_bytes, parse_time};
@@ -490,6 +491,25 @@ fn keys_are_read_in_every_form_and_weak_ones_refused() {
         assert!(error.hint.is_some());
     }
     KeyRing::new("k", &secret(1), &[secret(2), secret(1)]).unwrap_err();
+}
+
+#[test]
+fn a_configured_key_is_read_from_its_sources_in_order() {
+    let file = |n: u8| SecretSource::File { file: n.to_string().into() };
+    let key =
+        crate::config::Key { name: "pii".into(), secret: file(3), old: vec![file(2), file(1)] };
+    let mut asked = Vec::new();
+    let ring = KeyRing::resolve(&key, &mut |whose, source| {
+        asked.push(whose.to_owned());
+        match source {
+            SecretSource::File { file } => Ok(secret(file.to_str().unwrap().parse().unwrap())),
+            _ => panic!("{source:?}"),
+        }
+    })
+    .unwrap();
+    assert_eq!(asked, ["key pii", "key pii: old[0]", "key pii: old[1]"]);
+    let ids: Vec<_> = ring.ids().collect();
+    assert_eq!(ids, [3, 2, 1].map(|n| self::ring(n).ids().next().unwrap()));
 }
 
 #[test]

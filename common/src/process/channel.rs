@@ -5,6 +5,7 @@
 
 use std::io::{self, IoSlice, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -45,17 +46,15 @@ impl Channel {
     /// # Errors
     /// [`Kind::Usage`] when `fd` is no socket: the process was started by hand.
     pub fn from_inherited_fd(fd: RawFd) -> Result<Channel> {
-        // SAFETY: nobody else in this process knows this descriptor: the role's `main` calls this
-        // once, first of all, for the number it was started with. That it is open is checked
-        // before it is trusted: a closed one is refused below, and forgotten without closing.
-        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-        let is_socket = nix::sys::stat::fstat(borrowed)
-            .is_ok_and(|s| s.st_mode & nix::libc::S_IFMT == nix::libc::S_IFSOCK);
+        // Looked at through /proc, so that a number that is not open is only a missing file.
+        let is_socket = std::fs::metadata(format!("/proc/self/fd/{fd}"))
+            .is_ok_and(|file| file.file_type().is_socket());
         if !is_socket {
             return Err(Error::new(Kind::Usage, "this role is started by ssync itself")
                 .detail(format!("descriptor {fd} is not the channel it should be")));
         }
-        // SAFETY: open, as was just seen, and from here on owned by the channel alone.
+        // SAFETY: open, as was just seen, and nobody else in this process knows it: the role's
+        // `main` calls this once, first of all, for the number it was started with.
         let owned = unsafe { OwnedFd::from_raw_fd(fd) };
         fcntl(&owned, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         Ok(Channel::from_fd(owned))
@@ -178,7 +177,6 @@ fn hold(turn: &Mutex<()>) -> MutexGuard<'_, ()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use std::io::Write;
 

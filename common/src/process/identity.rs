@@ -186,7 +186,6 @@ impl<'de> Deserialize<'de> for RunId {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -246,6 +246,8 @@ impl Child {
 
 /// Starts this program again as `ssync <args>`, with `channel` as descriptor [`CHANNEL_FD`] and a
 /// clean environment. No secret belongs into `args`: everybody on the host can read them.
+/// Where `SSYNC_HOME` comes from a default and not from the environment, put it into
+/// [`SpawnOptions::environment`], so that all processes agree.
 ///
 /// # Errors
 /// When the process cannot be made, or cannot be turned into ssync.
@@ -261,14 +263,22 @@ pub fn spawn_role(args: &[&str], channel: Channel, options: SpawnOptions) -> Res
     };
     drop(channel);
     let report = plan.into_report();
+    watch(pid, report).inspect_err(|_| {
+        // Nobody would ever hear of it again.
+        let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+        let _ = waitpid(pid, None);
+    })
+}
+
+/// In the parent: the child as something to hold on to, once it has become the role.
+fn watch(pid: Pid, report: OwnedFd) -> Result<Child> {
     let raw = pid.as_raw().unsigned_abs();
     let token = ProcessToken::new(raw, start_ticks(raw)?.unwrap_or_default());
-    let mut child = Child { pid, token, pidfd: pidfd_open(pid)?, exit: None };
-    if let Some(errno) = read_report(report)? {
-        child.wait()?;
-        return Err(Error::from(errno).context("could not start ssync again"));
+    let pidfd = pidfd_open(pid)?;
+    match read_report(report)? {
+        None => Ok(Child { pid, token, pidfd, exit: None }),
+        Some(errno) => Err(Error::from(errno).context("could not start ssync again")),
     }
-    Ok(child)
 }
 
 /// All that the child needs between fork and exec, made before.

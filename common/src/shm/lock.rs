@@ -54,6 +54,14 @@ impl ByteLock {
     }
 }
 
+#[cfg(test)]
+impl ByteLock {
+    /// Holds nothing.
+    pub(crate) fn for_test() -> ByteLock {
+        ByteLock { _file: tempfile::tempfile().unwrap() }
+    }
+}
+
 /// Whether byte `byte` of `file` is held by anybody else; takes nothing.
 pub fn is_held(file: &File, byte: u64) -> Result<bool> {
     let mut found = range(byte, libc::F_WRLCK);
@@ -85,7 +93,6 @@ fn range(byte: u64, kind: i32) -> libc::flock {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

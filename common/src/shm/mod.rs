@@ -9,6 +9,7 @@ pub mod task_table;
 pub mod waiting;
 pub mod writer_entry;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 pub use ring::Ring;
@@ -19,13 +20,35 @@ pub use writer_entry::{WriterEntry, WriterView};
 
 use sha2::{Digest, Sha256};
 
+use crate::error::{Error, Result};
+use crate::process::identity::RunId;
+
 /// What every segment of one instance is called by first: `/ssync-<uid>-<hash of SSYNC_HOME>-`.
-/// Two users, or two homes, never meet.
-pub fn prefix(home: &Path) -> String {
-    let home = std::fs::canonicalize(home).unwrap_or_else(|_| home.to_path_buf());
-    let digest = Sha256::digest(home.as_os_str().as_encoded_bytes());
+///
+/// Two users, or two homes, never meet: the hash covers the directory itself (device and inode),
+/// not its path alone, since containers that share `/dev/shm` may well have the same path. So
+/// `home` has to exist.
+pub fn prefix(home: &Path) -> Result<String> {
+    let missing = |e| Error::from(e).context(format!("could not find {}", home.display()));
+    let path = std::fs::canonicalize(home).map_err(missing)?;
+    let directory = std::fs::metadata(&path).map_err(missing)?;
+    let digest = Sha256::new()
+        .chain_update(directory.dev().to_le_bytes())
+        .chain_update(directory.ino().to_le_bytes())
+        .chain_update(path.as_os_str().as_encoded_bytes())
+        .finalize();
     let hash: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
-    format!("/ssync-{}-{hash}-", nix::unistd::geteuid())
+    Ok(format!("/ssync-{}-{hash}-", nix::unistd::geteuid()))
+}
+
+/// Name of the batch ring of a run.
+pub fn ring_name(home: &Path, run: &RunId) -> Result<String> {
+    Ok(format!("{}ring-{run}", prefix(home)?))
+}
+
+/// Removes what dead task processes of this instance left in shared memory; the names.
+pub fn clean_up(home: &Path) -> Result<Vec<String>> {
+    Segment::unlink_stale(&format!("{}ring-", prefix(home)?))
 }
 
 /// Milliseconds since 1970 by this host's clock.

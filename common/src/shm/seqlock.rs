@@ -112,7 +112,6 @@ impl<'a> SeqBytes<'a> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use std::sync::atomic::AtomicBool;
 

@@ -1,52 +1,226 @@
-//! mysql connector.
+//! MySQL 5.6 and later, MariaDB 10.0 and later, over the synchronous driver.
+//!
+//! [`connect`] opens and pins the session, [`describe`] reads structures, [`types`] says how each
+//! type travels, [`read`] decodes rows, [`load`] lands them ([`cell`] guards each value),
+//! [`errors`] turns the server's codes into kinds, [`check`] serves `ssync check`.
+//!
+//! CHAR columns are read without the blanks that the server pads them with: they are not part of
+//! the value, and no session mode that says otherwise is used.
 
-use super::{Connection, Dialect, LinkParams, OwnType};
-use crate::error::Result;
+mod bind;
+mod cell;
+mod check;
+mod connect;
+mod describe;
+mod dialect;
+mod errors;
+mod load;
+mod load_infile;
+mod read;
+mod types;
+
+use std::ops::Range;
+
+use arrow_array::RecordBatch;
+use mysql::prelude::Queryable;
+use mysql::{Conn, Params};
+
+use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait};
+use crate::batch::{BatchBuilder, Emit};
+use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Table};
+use crate::value::Value;
+use connect::Server;
+pub use dialect::MySqlDialect;
+use load::{Load, Roads};
+use read::Cut;
 
-/// Dialect.
-pub struct MySqlDialect;
+/// Opens a connection.
+pub fn open(link: &LinkParams) -> Result<Box<dyn Connection>> {
+    let (conn, server) = connect::connect(link)?;
+    Ok(Box::new(MySqlConnection {
+        link: link.clone(),
+        conn: Some(conn),
+        server,
+        roads: Roads::default(),
+        lock_wait: LockWait::Patient,
+        in_transaction: false,
+    }))
+}
 
-impl Dialect for MySqlDialect {
-    fn name(&self) -> &'static str {
-        "mysql"
+struct MySqlConnection {
+    link: LinkParams,
+    /// `None` once it broke.
+    conn: Option<Conn>,
+    server: Server,
+    roads: Roads,
+    lock_wait: LockWait,
+    in_transaction: bool,
+}
+
+impl MySqlConnection {
+    /// Does something with the connection. When that breaks it, it is gone for good: every later
+    /// call says so.
+    fn with<T>(&mut self, action: impl FnOnce(&mut Self, &mut Conn) -> Result<T>) -> Result<T> {
+        let Some(mut conn) = self.conn.take() else {
+            return Err(Error::new(
+                ErrorKind::Lost,
+                format!("link {}: the connection is lost", self.link.name),
+            ));
+        };
+        let done = action(self, &mut conn);
+        match &done {
+            Err(e) if e.kind == ErrorKind::Lost => self.in_transaction = false,
+            _ => self.conn = Some(conn),
+        }
+        done
     }
-    fn quote(&self, identifier: &str) -> String {
-        identifier.to_owned()
+
+    fn driven<T>(&mut self, action: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> Result<T> {
+        self.with(|_, conn| action(conn).map_err(|e| errors::from_driver(&e)))
     }
-    fn select(&self, column: &Column) -> String {
-        self.quote(&column.name)
-    }
-    fn param(&self, _n: usize, _column: Option<&Column>) -> String {
-        "?".to_owned()
-    }
-    fn limit(&self, sql: &str, n: u64) -> String {
-        format!("{sql} LIMIT {n}")
-    }
-    fn lock(&self, sql: &str, _exclusive: bool) -> String {
-        sql.to_owned()
-    }
-    fn own_type(&self, _t: OwnType) -> String {
-        String::new()
-    }
-    fn table_options(&self) -> &'static str {
-        ""
-    }
-    fn now_secs(&self) -> &'static str {
-        ""
-    }
-    fn truncate(&self, table: &str) -> (String, bool) {
-        (table.to_owned(), false)
-    }
-    fn create_like(&self, _new: &str, _table: &Table) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-    fn swap(&self, _new: &str, _table: &Table) -> Result<Vec<String>> {
-        Ok(Vec::new())
+
+    /// After a stream was left in its middle: the rest is not read, the connection is replaced.
+    fn reopen(&mut self) {
+        self.conn = None;
+        // A transaction is gone with its connection, and the caller must hear of it.
+        if std::mem::take(&mut self.in_transaction) {
+            return;
+        }
+        if let Ok((mut conn, server)) = connect::connect(&self.link)
+            && connect::set_lock_wait(&mut conn, self.lock_wait).is_ok()
+        {
+            self.conn = Some(conn);
+            self.server = server;
+        }
     }
 }
 
-/// Opens.
-pub fn open(_link: &LinkParams) -> Result<Box<dyn Connection>> {
-    crate::bail!(crate::error::Kind::Internal, "not here yet")
+/// Runs `sql`, all of its results included: a later one's error is an error.
+fn drain<P: mysql::prelude::Protocol>(
+    mut result: mysql::QueryResult<'_, '_, '_, P>,
+) -> mysql::Result<u64> {
+    let mut affected = 0;
+    loop {
+        affected += result.affected_rows();
+        match result.iter() {
+            Some(rows) => {
+                for row in rows {
+                    row?;
+                }
+            }
+            None => return Ok(affected),
+        }
+    }
+}
+
+impl Connection for MySqlConnection {
+    fn dialect(&self) -> &'static dyn Dialect {
+        &MySqlDialect
+    }
+
+    fn server(&self) -> String {
+        self.server.shown()
+    }
+
+    fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64> {
+        self.driven(|conn| match params {
+            // Not everything can be prepared.
+            [] => drain(conn.query_iter(sql)?),
+            params => drain(conn.exec_iter(sql, bind::params(params))?),
+        })
+    }
+
+    fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Vec<Value>>> {
+        self.driven(|conn| {
+            let mut result = conn.exec_iter(sql, bind::params(params))?;
+            let columns = result.columns().as_ref().to_vec();
+            result
+                .by_ref()
+                .map(|row| {
+                    let values = row?.unwrap_raw();
+                    let value = |(v, c): (Option<mysql::Value>, &mysql::Column)| {
+                        read::small(v.unwrap_or(mysql::Value::NULL), c)
+                    };
+                    Ok(values.into_iter().zip(&columns).map(value).collect())
+                })
+                .collect()
+        })
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if self.in_transaction {
+            // START TRANSACTION would commit the open one.
+            crate::bail!(ErrorKind::Internal, "a transaction is open already");
+        }
+        self.driven(|conn| conn.query_drop("START TRANSACTION"))?;
+        self.in_transaction = true;
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        let done = self.driven(|conn| conn.query_drop("COMMIT"));
+        self.in_transaction = false;
+        done
+    }
+
+    fn rollback(&mut self) -> Result<()> {
+        let done = self.driven(|conn| conn.query_drop("ROLLBACK"));
+        self.in_transaction = false;
+        done
+    }
+
+    fn set_lock_wait(&mut self, wait: LockWait) -> Result<()> {
+        self.driven(|conn| connect::set_lock_wait(conn, wait))?;
+        self.lock_wait = wait;
+        Ok(())
+    }
+
+    fn describe(&mut self, table: &str) -> Result<Option<Table>> {
+        self.with(|this, conn| describe::describe(conn, &this.server, table))
+    }
+
+    fn read(
+        &mut self,
+        sql: &str,
+        params: &[Value],
+        columns: &[Column],
+        builder: &mut BatchBuilder,
+        emit: &mut Emit<'_>,
+    ) -> Result<u64> {
+        let params: Params = bind::params(params);
+        let mut cut_off = false;
+        let done = self.with(|_, conn| {
+            let mut result = conn.exec_iter(sql, params).map_err(|e| errors::from_driver(&e))?;
+            match read::rows(&mut result, columns, builder, emit) {
+                Ok(count) => Ok(count),
+                Err(Cut::Source(e)) => Err(e),
+                Err(Cut::Receiver(e)) => {
+                    // Dropping the result would read the rest of the table first.
+                    std::mem::forget(result);
+                    cut_off = true;
+                    Err(e)
+                }
+            }
+        });
+        if cut_off {
+            self.reopen();
+        }
+        done
+    }
+
+    fn load(&mut self, plan: &LoadPlan, batch: &RecordBatch, rows: Range<usize>) -> Result<Loaded> {
+        self.with(|this, conn| {
+            Load { conn, server: &this.server, roads: &mut this.roads, plan }.run(batch, rows)
+        })
+        .map_err(|e| e.detail(format!("table {}", plan.table)))
+    }
+
+    fn durability_gap(&mut self) -> Result<Option<String>> {
+        self.with(|_, conn| check::durability_gap(conn))
+    }
+
+    fn access_gaps(&mut self, table: &str, dest: bool, status: bool) -> Result<Vec<String>> {
+        self.with(|this, conn| check::access_gaps(conn, &this.server, table, dest, status))
+    }
 }

@@ -14,7 +14,8 @@
 //!
 //! NaN (SQLite would store NULL) fits no number column, an infinity no text, a negative zero no
 //! number column but an `any` one (SQLite would drop its sign). A value that carries its own type ([`Kind::Any`]) keeps
-//! it in a numeric or `ANY` column, or does not fit.
+//! it, or does not fit; only a number may become the same number of the other type, in a column
+//! declared with that type.
 //!
 //! [`Kind::Any`]: crate::schema::Kind::Any
 
@@ -77,7 +78,7 @@ const NOT_INTEGER: Misfit = "not a 64-bit integer";
 const NOT_REAL: Misfit = "a number that double precision does not hold exactly";
 const NOT_NUMBER: Misfit = "a number that neither an integer nor double precision holds exactly";
 const SPELLING: Misfit = "text that SQLite would store as a number and give back spelt otherwise";
-const RETYPED: Misfit = "a value that the column's affinity would give another type";
+const RETYPED: Misfit = "a value whose own type the column would change";
 const NOT_TEXT: Misfit = "bytes that are not UTF-8, for a column of text";
 const NOT_BYTES: Misfit = "neither bytes nor text, for a column of bytes";
 const NO_NUMBER: Misfit = "no number, for a column of numbers";
@@ -88,11 +89,7 @@ pub fn store(cell: Cell<'_>, affinity: Affinity) -> Result<Stored<'_>, Misfit> {
     let cell = match cell {
         Cell::Null => return Ok(Stored::Null),
         Cell::Any(tagged) => {
-            let own = untag(tagged).ok_or(GARBLED)?;
-            return match affinity {
-                Affinity::Numeric => keep_type(own),
-                _ => store(own, affinity),
-            };
+            return own_type(untag(tagged).ok_or(GARBLED)?, affinity);
         }
         other => other,
     };
@@ -185,12 +182,18 @@ fn numeric(cell: Cell<'_>) -> Result<Stored<'_>, Misfit> {
     }
 }
 
-/// A value with its own type, in a column that converts numbers: only as it is.
-fn keep_type(own: Cell<'_>) -> Result<Stored<'_>, Misfit> {
-    match own {
-        Cell::Float64(v) if becomes_integer(v) => Err(RETYPED),
-        Cell::Text(t) if looks_numeric(t) => Err(RETYPED),
-        other => as_it_is(other),
+/// A value with its own type: only where that type stays, or a number stays the same number.
+fn own_type(own: Cell<'_>, affinity: Affinity) -> Result<Stored<'_>, Misfit> {
+    match (affinity, own) {
+        (Affinity::Numeric, Cell::Float64(v)) if becomes_integer(v) => Err(RETYPED),
+        (Affinity::Numeric, Cell::Text(t)) if looks_numeric(t) => Err(RETYPED),
+        (Affinity::Numeric | Affinity::Any, _)
+        | (Affinity::Text, Cell::Text(_))
+        | (Affinity::Blob, Cell::Bytes(_)) => as_it_is(own),
+        (Affinity::Integer | Affinity::Real, Cell::Int(_) | Cell::Float64(_)) => {
+            store(own, affinity)
+        }
+        _ => Err(RETYPED),
     }
 }
 
@@ -245,10 +248,10 @@ fn untag(bytes: &[u8]) -> Option<Cell<'_>> {
 
 const TWO_63: f64 = 9_223_372_036_854_775_808.0;
 
-/// Whether an INTEGER or NUMERIC column makes an integer of this real. (SQLite leaves the two
-/// outermost integers alone; counting them in errs on the side of refusing.)
+/// Whether an INTEGER or NUMERIC column makes an integer of this real; it leaves the two outermost
+/// ones alone.
 fn becomes_integer(v: f64) -> bool {
-    v.trunc() == v && (-TWO_63..=TWO_63).contains(&v)
+    v.trunc() == v && v.abs() < TWO_63
 }
 
 fn is_negative_zero(v: f64) -> bool {

@@ -1,0 +1,407 @@
+//! The values of a batch as a destination column may take them.
+//!
+//! The server in strict mode refuses most of what it cannot store, warns about some of the rest,
+//! and changes a few things without a word: a second's fraction is cut, a year 70 becomes 1970,
+//! '2' becomes an enum's second member, trailing blanks are dropped, bytes are padded with zeros.
+//! Those few are caught here, before anything is sent.
+
+use std::borrow::Cow;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{
+    Array, BinaryArray, Float32Array, Float64Array, Int64Array, RecordBatch, StringArray,
+    UInt64Array, types,
+};
+use mysql::Value as Wire;
+
+use super::super::LoadPlan;
+use super::bind;
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::schema::{Column, Kind};
+use crate::value::{self, DateTime, Value};
+
+/// One value on its way to the server.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Cell<'a> {
+    Null,
+    Int(i64),
+    UInt(u64),
+    Float(f32),
+    Double(f64),
+    Text(Cow<'a, str>),
+    Bytes(Cow<'a, [u8]>),
+    Date(DateTime),
+    DateTime(DateTime),
+    Time(i64),
+}
+
+impl Cell<'_> {
+    /// As a parameter of a prepared statement.
+    pub(super) fn into_wire(self) -> Wire {
+        match self {
+            Cell::Null => Wire::NULL,
+            Cell::Int(v) => Wire::Int(v),
+            Cell::UInt(v) => Wire::UInt(v),
+            Cell::Float(v) => Wire::Float(v),
+            Cell::Double(v) => Wire::Double(v),
+            Cell::Text(v) => Wire::Bytes(v.into_owned().into_bytes()),
+            Cell::Bytes(v) => Wire::Bytes(v.into_owned()),
+            Cell::Date(v) | Cell::DateTime(v) => bind::date_time(v),
+            Cell::Time(v) => bind::time(v),
+        }
+    }
+}
+
+enum Source<'a> {
+    Int(&'a Int64Array),
+    UInt(&'a UInt64Array),
+    Float(&'a Float32Array),
+    Double(&'a Float64Array),
+    Text(&'a StringArray),
+    Decimal(&'a StringArray),
+    Bytes(&'a BinaryArray),
+    Date(&'a Int64Array),
+    DateTime(&'a Int64Array),
+    Time(&'a Int64Array),
+    Any(&'a BinaryArray),
+}
+
+/// What a destination column does to values without a word.
+enum Habit<'a> {
+    None,
+    /// An integer: rounds fractions.
+    Integer,
+    /// A year: takes 1 to 99 for years of two centuries.
+    Year,
+    /// Single precision: rounds doubles.
+    Single,
+    /// Double precision: rounds large integers.
+    Double,
+    /// Drops the time of day.
+    Date,
+    /// Cuts what does not divide by this many microseconds.
+    Fraction(i64),
+    /// Drops trailing blanks.
+    Padded,
+    /// Fills up with zero bytes to this length.
+    Filled(u64),
+    /// Takes a number in digits for the member at that place.
+    Members(&'a [String]),
+    /// Takes anything as text, so temporal and floating values go as their canonical text.
+    Textual,
+}
+
+/// One column of a batch, feeding one column of the destination.
+pub(super) struct Feed<'a> {
+    column: &'a Column,
+    array: &'a dyn Array,
+    source: Source<'a>,
+    habit: Habit<'a>,
+}
+
+/// The feeds of a load, in the order of the plan's columns.
+pub(super) fn feeds<'a>(plan: &'a LoadPlan, batch: &'a RecordBatch) -> Result<Vec<Feed<'a>>> {
+    if plan.columns.is_empty()
+        || plan.columns.len() != plan.kinds.len()
+        || plan.columns.len() > batch.num_columns()
+    {
+        let (columns, kinds) = (plan.columns.len(), plan.kinds.len());
+        let why =
+            format!("{columns} columns, {kinds} kinds and {} arrays to load", batch.num_columns());
+        return Err(Error::new(ErrorKind::Internal, why));
+    }
+    plan.columns
+        .iter()
+        .zip(&plan.kinds)
+        .zip(batch.columns())
+        .map(|((column, kind), array)| Feed::new(column, *kind, array))
+        .collect()
+}
+
+impl<'a> Feed<'a> {
+    fn new(column: &'a Column, kind: Kind, array: &'a dyn Array) -> Result<Self> {
+        if *array.data_type() != kind.arrow() {
+            let why = format!("column {}: a batch of another kind than planned", column.name);
+            return Err(Error::new(ErrorKind::Internal, why));
+        }
+        let source = match kind {
+            Kind::Int => Source::Int(array.as_primitive::<types::Int64Type>()),
+            Kind::UInt => Source::UInt(array.as_primitive::<types::UInt64Type>()),
+            Kind::Float32 => Source::Float(array.as_primitive::<types::Float32Type>()),
+            Kind::Float64 => Source::Double(array.as_primitive::<types::Float64Type>()),
+            Kind::Decimal => Source::Decimal(array.as_string::<i32>()),
+            Kind::Text => Source::Text(array.as_string::<i32>()),
+            Kind::Bytes => Source::Bytes(array.as_binary::<i32>()),
+            Kind::Date => Source::Date(array.as_primitive::<types::Int64Type>()),
+            Kind::DateTime => Source::DateTime(array.as_primitive::<types::Int64Type>()),
+            Kind::Time => Source::Time(array.as_primitive::<types::Int64Type>()),
+            Kind::Any => Source::Any(array.as_binary::<i32>()),
+        };
+        Ok(Feed { column, array, source, habit: Habit::of(column) })
+    }
+
+    /// Whether values reach the destination as raw bytes rather than as text.
+    pub(super) fn is_binary(&self) -> bool {
+        matches!(self.source, Source::Bytes(_))
+    }
+
+    /// Whether each value carries its own type.
+    pub(super) fn is_untyped(&self) -> bool {
+        matches!(self.source, Source::Any(_))
+    }
+
+    /// The destination column.
+    pub(super) fn column(&self) -> &Column {
+        self.column
+    }
+
+    /// The value of `row`, or why this column would not keep it as it is.
+    pub(super) fn cell(&self, row: usize) -> Result<Cell<'a>> {
+        if self.array.is_null(row) {
+            // NULL makes a NOT NULL column of some types invent a value: the next number, now.
+            if !self.column.nullable {
+                return Err(self.fault("may not be NULL"));
+            }
+            return Ok(Cell::Null);
+        }
+        let cell = match self.source {
+            Source::Int(a) => Cell::Int(a.value(row)),
+            Source::UInt(a) => Cell::UInt(a.value(row)),
+            Source::Float(a) => Cell::Float(a.value(row)),
+            Source::Double(a) => Cell::Double(a.value(row)),
+            Source::Text(a) | Source::Decimal(a) => Cell::Text(Cow::Borrowed(a.value(row))),
+            Source::Bytes(a) => Cell::Bytes(Cow::Borrowed(a.value(row))),
+            Source::Date(a) => Cell::Date(DateTime::from_packed(a.value(row))),
+            Source::DateTime(a) => Cell::DateTime(DateTime::from_packed(a.value(row))),
+            Source::Time(a) => Cell::Time(a.value(row)),
+            Source::Any(a) => self.untyped(a.value(row))?,
+        };
+        self.kept(cell)
+    }
+
+    /// Values that carry their own type go as text, so that all of a column are of one type for
+    /// the server.
+    fn untyped(&self, tagged: &[u8]) -> Result<Cell<'a>> {
+        match Value::from_tagged(tagged) {
+            Some(Value::Bytes(bytes)) => Ok(Cell::Bytes(Cow::Owned(bytes))),
+            Some(value) => Ok(Cell::Text(Cow::Owned(value.plain().unwrap_or_default()))),
+            None => Err(self.fault("a value without its type")),
+        }
+    }
+
+    fn kept(&self, cell: Cell<'a>) -> Result<Cell<'a>> {
+        match (&cell, &self.habit) {
+            (Cell::Float(v), _) if !v.is_finite() => return Err(self.fault("not a finite number")),
+            (Cell::Double(v), _) if !v.is_finite() => return Err(self.fault("not a finite number")),
+            (_, Habit::None) => {}
+            (Cell::Text(text), Habit::Integer | Habit::Year) if !is_integer(text) => {
+                return Err(self.fault("not an integer"));
+            }
+            (Cell::Double(v), Habit::Integer | Habit::Year) if v.fract() != 0.0 => {
+                return Err(self.fault("not an integer"));
+            }
+            (Cell::Float(v), Habit::Integer | Habit::Year) if v.fract() != 0.0 => {
+                return Err(self.fault("not an integer"));
+            }
+            (Cell::Int(1..=99) | Cell::UInt(1..=99), Habit::Year) => {
+                return Err(self.fault("the value is out of the column's range"));
+            }
+            // The text '0' would become 2000, the number 0 stays what it is.
+            (Cell::Text(text), Habit::Year) => {
+                let whole = text.split('.').next().unwrap_or_default();
+                let year = whole.parse().map_err(|_| self.fault("not an integer"))?;
+                return self.kept(Cell::Int(year));
+            }
+            (Cell::Double(v), Habit::Single) if f64::from(*v as f32) != *v => {
+                return Err(self.fault("more digits than single precision holds"));
+            }
+            (Cell::Int(v), Habit::Single) if *v != *v as f32 as i64 => {
+                return Err(self.fault("more digits than single precision holds"));
+            }
+            (Cell::Int(v), Habit::Double) if i128::from(*v) != *v as f64 as i128 => {
+                return Err(self.fault("more digits than double precision holds"));
+            }
+            (Cell::UInt(v), Habit::Single) if i128::from(*v) != *v as f32 as i128 => {
+                return Err(self.fault("more digits than single precision holds"));
+            }
+            (Cell::UInt(v), Habit::Double) if i128::from(*v) != *v as f64 as i128 => {
+                return Err(self.fault("more digits than double precision holds"));
+            }
+            (Cell::DateTime(v), Habit::Date) => {
+                let (_, _, _, h, mi, s, us) = v.parts();
+                if (h, mi, s, us) != (0, 0, 0, 0) {
+                    return Err(self.fault("the time of day would be lost"));
+                }
+                return Ok(Cell::Date(*v));
+            }
+            (Cell::DateTime(v), Habit::Fraction(unit)) if i64::from(v.parts().6) % unit != 0 => {
+                return Err(self.fault("a fraction of a second would be lost"));
+            }
+            (Cell::Time(v), Habit::Fraction(unit)) if v % unit != 0 => {
+                return Err(self.fault("a fraction of a second would be lost"));
+            }
+            (Cell::Text(text), Habit::Date | Habit::Fraction(_)) => return self.temporal(text),
+            (Cell::Text(text), Habit::Padded) if text.ends_with(' ') => {
+                return Err(self.fault("trailing blanks would be lost"));
+            }
+            (Cell::Bytes(bytes), Habit::Filled(width)) if (bytes.len() as u64) < *width => {
+                return Err(self.fault("shorter than the column, which would fill it up"));
+            }
+            (Cell::Text(text), Habit::Filled(width)) if (text.len() as u64) < *width => {
+                return Err(self.fault("shorter than the column, which would fill it up"));
+            }
+            (Cell::Text(text), Habit::Members(members))
+                if text.bytes().all(|b| b.is_ascii_digit() || b == b' ')
+                    && !text.is_empty()
+                    && !members.iter().any(|m| m == text) =>
+            {
+                return Err(self.fault("not a member of the column's list"));
+            }
+            (Cell::Int(_) | Cell::UInt(_), Habit::Members(_)) => {
+                return Err(self.fault("not a member of the column's list"));
+            }
+            (_, Habit::Textual | Habit::Padded) => return self.textual(cell),
+            _ => {}
+        }
+        Ok(cell)
+    }
+
+    /// Text for a temporal column goes as the value it spells, so that nothing is cut off it.
+    fn temporal(&self, text: &str) -> Result<Cell<'a>> {
+        let cell = match (value::parse_time(text), DateTime::parse(text)) {
+            (Some(micros), _) if self.column.family == "time" => Cell::Time(micros),
+            (_, Some(v)) if self.column.family != "time" => Cell::DateTime(v),
+            _ => return Err(self.fault("not a date or time")),
+        };
+        self.kept(cell)
+    }
+
+    /// What a text column is given: the canonical text of a value that is not text itself.
+    fn textual(&self, cell: Cell<'a>) -> Result<Cell<'a>> {
+        let text = match cell {
+            Cell::Float(v) => v.to_string(),
+            Cell::Double(v) => v.to_string(),
+            Cell::Date(v) => v.date_text(),
+            Cell::DateTime(v) => v.text(6),
+            Cell::Time(v) => value::time_text(v, 6),
+            other => return Ok(other),
+        };
+        Ok(Cell::Text(Cow::Owned(text)))
+    }
+
+    fn fault(&self, why: &str) -> Error {
+        let name = &self.column.name;
+        Error::new(ErrorKind::Data, format!("column {name}: {why}")).column(name)
+    }
+}
+
+impl<'a> Habit<'a> {
+    fn of(column: &'a Column) -> Self {
+        match column.family.as_str() {
+            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" => Habit::Integer,
+            "year" => Habit::Year,
+            "float" => Habit::Single,
+            "double" => Habit::Double,
+            "date" => Habit::Date,
+            "datetime" | "timestamp" | "time" => {
+                let digits = column.scale.unwrap_or(0).min(6);
+                Habit::Fraction(10i64.pow(6 - digits))
+            }
+            "char" => Habit::Padded,
+            "binary" => Habit::Filled(column.max_bytes.unwrap_or(0)),
+            "enum" | "set" => Habit::Members(&column.members),
+            "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "varbinary"
+            | "tinyblob" | "blob" | "mediumblob" | "longblob" | "json" => Habit::Textual,
+            _ => Habit::None,
+        }
+    }
+}
+
+/// Digits with an optional sign; a fraction of zeros is no fraction.
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    !whole.is_empty()
+        && whole.bytes().all(|b| b.is_ascii_digit())
+        && fraction.bytes().all(|b| b == b'0')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::ArrayRef;
+
+    use super::*;
+
+    fn column(declared: &str, scale: Option<u32>) -> Column {
+        Column { scale, ..Column::new("c", Kind::Text, declared) }
+    }
+
+    fn fed(column: &Column, kind: Kind, array: ArrayRef) -> Result<Wire> {
+        Feed::new(column, kind, &array).unwrap().cell(0).map(Cell::into_wire)
+    }
+
+    fn text(s: &str) -> ArrayRef {
+        Arc::new(StringArray::from(vec![s]))
+    }
+
+    fn int(v: i64) -> ArrayRef {
+        Arc::new(Int64Array::from(vec![v]))
+    }
+
+    #[test]
+    fn what_the_server_would_change_silently_is_refused() {
+        let members = Column {
+            members: vec!["x".to_owned(), "7".to_owned()],
+            ..column("enum('x','7')", None)
+        };
+        let wide = Column { max_bytes: Some(4), ..column("binary(4)", None) };
+        let us = DateTime::new(2024, 1, 2, 3, 4, 5, 1000).unwrap().packed();
+        for (column, kind, array) in [
+            (column("int(11)", None), Kind::Text, text("1.5")),
+            (column("int(11)", None), Kind::Decimal, text("12.40")),
+            (column("year(4)", None), Kind::Int, int(70)),
+            (column("year(4)", None), Kind::Text, text("0070")),
+            (column("datetime(2)", Some(2)), Kind::DateTime, int(us)),
+            (column("date", None), Kind::DateTime, int(us)),
+            (column("time", Some(0)), Kind::Time, int(1)),
+            (column("datetime", Some(0)), Kind::Text, text("2024-01-01 00:00:00.5")),
+            (column("char(5)", None), Kind::Text, text("a ")),
+            (members.clone(), Kind::Text, text("1")),
+            (wide, Kind::Bytes, Arc::new(BinaryArray::from_vec(vec![b"abc"])) as ArrayRef),
+            (column("float", None), Kind::Float64, Arc::new(Float64Array::from(vec![0.1]))),
+            (column("double", None), Kind::Int, int(i64::MAX)),
+            (column("double", None), Kind::Float64, Arc::new(Float64Array::from(vec![f64::NAN]))),
+            (
+                Column { nullable: false, ..column("int", None) },
+                Kind::Int,
+                Arc::new(Int64Array::from(vec![None])),
+            ),
+        ] {
+            let e = fed(&column, kind, array).unwrap_err();
+            assert_eq!((e.kind, e.column.as_deref()), (ErrorKind::Data, Some("c")), "{column:?}");
+        }
+        assert_eq!(fed(&members, Kind::Text, text("7")).unwrap(), Wire::from("7"));
+    }
+
+    #[test]
+    fn what_the_server_keeps_is_passed_on() {
+        let us = DateTime::new(2024, 1, 2, 3, 4, 5, 120_000).unwrap();
+        for (column, kind, array, wire) in [
+            (column("int(11)", None), Kind::Decimal, text("-12.00"), Wire::from("-12.00")),
+            (column("year(4)", None), Kind::Int, int(0), Wire::Int(0)),
+            (column("datetime(2)", Some(2)), Kind::DateTime, int(us.packed()), bind::date_time(us)),
+            (column("varchar(9)", None), Kind::Text, text("a "), Wire::from("a ")),
+            (column("varchar(30)", None), Kind::Time, int(-1), Wire::from("-00:00:00.000001")),
+            (
+                column("float", None),
+                Kind::Float64,
+                Arc::new(Float64Array::from(vec![0.5])),
+                Wire::Double(0.5),
+            ),
+        ] {
+            assert_eq!(fed(&column, kind, array).unwrap(), wire, "{column:?}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What `ssync check` asks a server: does a commit survive a crash, may the account do its work.
+
+use mysql::Conn;
+use mysql::prelude::Queryable;
+
+use super::super::Dialect;
+use super::connect::Server;
+use super::dialect::MySqlDialect;
+use super::{describe, errors};
+use crate::error::{Error, Kind as ErrorKind, Result};
+
+/// A server that takes smaller packets will refuse rows that many tables have.
+const PACKET_BYTES_WANTED: usize = 4 << 20;
+
+/// A server variable, or `None` where this server has none of that name.
+fn variable(conn: &mut Conn, name: &str) -> Result<Option<String>> {
+    let row: Option<(String, String)> = conn
+        .exec_first("SHOW VARIABLES WHERE Variable_name = ?", (name,))
+        .map_err(|e| errors::from_driver(&e))?;
+    Ok(row.map(|(_, value)| value))
+}
+
+fn is_on(value: Option<&str>) -> bool {
+    matches!(value, Some("ON" | "1" | "YES"))
+}
+
+/// See [`super::super::Connection::durability_gap`].
+pub(super) fn durability_gap(conn: &mut Conn) -> Result<Option<String>> {
+    if let Some(value) = variable(conn, "innodb_flush_log_at_trx_commit")?
+        && value != "1"
+    {
+        return Ok(Some(format!("innodb_flush_log_at_trx_commit is {value}, not 1")));
+    }
+    if let Some(value) = variable(conn, "innodb_doublewrite")?
+        && matches!(value.as_str(), "OFF" | "0")
+    {
+        return Ok(Some("innodb_doublewrite is off".to_owned()));
+    }
+    // After a crash, a transaction whose binary log entry was lost is rolled back.
+    if is_on(variable(conn, "log_bin")?.as_deref())
+        && let Some(value) = variable(conn, "sync_binlog")?
+        && value != "1"
+    {
+        return Ok(Some(format!("the binary log is on and sync_binlog is {value}, not 1")));
+    }
+    if let Some(value) = variable(conn, "innodb_flush_method")?
+        && value.eq_ignore_ascii_case("nosync")
+    {
+        return Ok(Some("innodb_flush_method is nosync".to_owned()));
+    }
+    Ok(None)
+}
+
+/// See [`super::super::Connection::access_gaps`].
+pub(super) fn access_gaps(
+    conn: &mut Conn,
+    server: &Server,
+    table: &str,
+    dest: bool,
+    status: bool,
+) -> Result<Vec<String>> {
+    let mut gaps = Vec::new();
+    let Some(described) = describe::describe(conn, server, table)? else {
+        return Ok(vec![format!("There is no table {table}, or the account may not see it.")]);
+    };
+    let dialect = MySqlDialect;
+    let quoted = dialect.table(table);
+    let mut statements = vec![("SELECT", format!("SELECT * FROM {quoted} LIMIT 0"))];
+    let writable = described.columns.iter().find(|c| !c.generated);
+    if dest && let Some(column) = writable {
+        let name = dialect.quote(&column.name);
+        statements.push(("INSERT", format!("INSERT INTO {quoted} ({name}) VALUES (?)")));
+        statements.push(("UPDATE", format!("UPDATE {quoted} SET {name}={name} WHERE 1=0")));
+        statements.push(("DELETE", format!("DELETE FROM {quoted} WHERE 1=0")));
+    }
+    if status {
+        let set = "`sync_status`=`sync_status`";
+        statements.push(("UPDATE", format!("UPDATE {quoted} SET {set} WHERE 1=0")));
+    }
+    for (privilege, sql) in statements {
+        if let Some(error) = refused(conn, &sql)? {
+            gaps.push(format!("The account may not {privilege} on {table} ({}).", error.message));
+        }
+    }
+    if dest && !described.is_view && !described.transactional {
+        gaps.push(format!(
+            "The table {table} is stored by {}, which cannot roll back; it must be InnoDB.",
+            described.engine
+        ));
+    }
+    if dest || status {
+        writing_gaps(conn, server, &mut gaps)?;
+    }
+    if dest {
+        let schema = describe::place(conn, table)?.0;
+        own_table_gaps(conn, &schema, &mut gaps)?;
+        if !server.mariadb && !server.local_infile {
+            gaps.push(
+                "LOAD DATA LOCAL is off (local_infile=0), so rows are written by INSERT, which \
+                 takes about half as long again."
+                    .to_owned(),
+            );
+        }
+        if server.packet_bytes_max < PACKET_BYTES_WANTED {
+            gaps.push(format!(
+                "max_allowed_packet is {} bytes; a row larger than that cannot be written.",
+                server.packet_bytes_max
+            ));
+        }
+    }
+    Ok(gaps)
+}
+
+/// What stands against writing on this server at all.
+fn writing_gaps(conn: &mut Conn, server: &Server, gaps: &mut Vec<String>) -> Result<()> {
+    if is_on(variable(conn, "read_only")?.as_deref()) {
+        gaps.push("The server is read-only (read_only=1).".to_owned());
+    }
+    if is_on(variable(conn, "log_bin")?.as_deref())
+        && variable(conn, "binlog_format")?.as_deref() == Some("STATEMENT")
+    {
+        gaps.push(
+            "binlog_format is STATEMENT, with which InnoDB refuses READ COMMITTED; set it to ROW."
+                .to_owned(),
+        );
+    }
+    if server.mariadb
+        && is_on(variable(conn, "wsrep_on")?.as_deref())
+        && is_on(variable(conn, "wsrep_load_data_splitting")?.as_deref())
+    {
+        gaps.push(
+            "Galera splits loads into transactions of its own (wsrep_load_data_splitting=ON); \
+             turn it off."
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// ssync's own tables stand in the destination's database: they exist, or may be created.
+fn own_table_gaps(conn: &mut Conn, schema: &str, gaps: &mut Vec<String>) -> Result<()> {
+    let fence: Option<String> = conn
+        .exec_first(
+            "SELECT TABLE_NAME FROM information_schema.TABLES \
+             WHERE TABLE_SCHEMA = ? AND TABLE_NAME = 'SSYNC_FENCE'",
+            (schema,),
+        )
+        .map_err(|e| errors::from_driver(&e))?;
+    if fence.is_some() {
+        return Ok(());
+    }
+    let probe = MySqlDialect.quote(schema) + ".`SSYNC_PROBE`";
+    if let Some(error) = refused(conn, &format!("CREATE TABLE {probe} (a int)"))? {
+        gaps.push(format!(
+            "The account may not CREATE ssync's own tables (SSYNC_FENCE and others) in {schema} \
+             ({}).",
+            error.message
+        ));
+    }
+    Ok(())
+}
+
+/// Prepares a statement, which checks privileges and changes nothing; the refusal, if it is one.
+fn refused(conn: &mut Conn, sql: &str) -> Result<Option<Error>> {
+    match conn.prep(sql) {
+        Ok(statement) => {
+            conn.close(statement).map_err(|e| errors::from_driver(&e))?;
+            Ok(None)
+        }
+        Err(e) => {
+            let error = errors::from_driver(&e);
+            match error.kind {
+                ErrorKind::Lost => Err(error),
+                _ => Ok(Some(error)),
+            }
+        }
+    }
+}

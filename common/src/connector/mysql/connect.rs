@@ -1,0 +1,282 @@
+//! Opening a connection, and pinning its session so that every server behaves alike.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, Opts, OptsBuilder, SslOpts};
+use url::Url;
+
+use super::super::{LinkParams, LockWait, TlsMode};
+use super::errors;
+use crate::error::{Error, Kind, Result};
+
+/// Rows wider than the server's own packet limit can be read (several large columns), so the
+/// driver's limit is the protocol's. What is sent is measured against the server's limit.
+const PACKET_BYTES_MAX: usize = 1 << 30;
+const DEFAULT_PORT: u16 = 3306;
+
+/// The session that ssync works in, whatever the server's defaults. Each line is there because
+/// without it a server was seen to change, refuse or hide data.
+///
+/// - `sql_mode`: strict for all engines; 0 is stored in AUTO_INCREMENT columns; zero and invalid
+///   dates pass as they are; no mode that pads CHAR values on reading.
+/// - `character_set_results=NULL`: text arrives as it is stored and is decoded here; the server's
+///   own conversion would turn what it cannot convert into `?`.
+/// - `sql_notes`: roundings and cut blanks are only notes.
+/// - checks on, safe-update and auto-is-null quirks off, messages in English (column names are
+///   taken out of them).
+const PINNED: &str = "SET SESSION character_set_results = NULL, \
+    sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', \
+    time_zone = '+00:00', sql_notes = 1, autocommit = 1, \
+    foreign_key_checks = 1, unique_checks = 1, sql_auto_is_null = 0, sql_safe_updates = 0, \
+    sql_select_limit = DEFAULT, max_error_count = 64, lc_messages = 'en_US', \
+    net_read_timeout = 3600, net_write_timeout = 28800, wait_timeout = 86400";
+
+/// What a connection needs to know of its server.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    /// MariaDB, as against MySQL.
+    pub(super) mariadb: bool,
+    /// Major, minor, patch.
+    pub(super) version: (u16, u16, u16),
+    /// The server's own words.
+    pub(super) version_text: String,
+    /// Largest packet the server takes, in bytes.
+    pub(super) packet_bytes_max: usize,
+    /// Whether table names differ by case.
+    pub(super) case_matters: bool,
+    /// Whether the server lets clients send files.
+    pub(super) local_infile: bool,
+}
+
+impl Server {
+    /// For people: `MariaDB 10.11.19`.
+    pub(super) fn shown(&self) -> String {
+        let number = self.version_text.split('-').next().unwrap_or_default();
+        format!("{} {number}", if self.mariadb { "MariaDB" } else { "MySQL" })
+    }
+
+    /// Whether an insert names its new row with `AS new` (MySQL 8.0.19 and later, where
+    /// `VALUES()` brings a deprecation warning).
+    pub(super) fn row_alias(&self) -> bool {
+        !self.mariadb && self.version >= (8, 0, 19)
+    }
+}
+
+/// Connects within the link's time limit and pins the session.
+pub(super) fn connect(link: &LinkParams) -> Result<(Conn, Server)> {
+    let name = &link.name;
+    let opts = options(link)?;
+    let mut conn = within(link.connect_timeout, move || Conn::new(opts))
+        .map_err(|e| e.context(format_args!("link {name}")))?;
+    let server = pin(&mut conn).map_err(|e| {
+        errors::from_open(&e).context(format_args!("link {name}: could not set up the session"))
+    })?;
+    Ok((conn, server))
+}
+
+/// The driver limits each step (name lookup not even that), so a thread of its own takes the
+/// steps and is left behind when together they take too long.
+fn within(
+    limit: Duration,
+    open: impl FnOnce() -> mysql::Result<Conn> + Send + 'static,
+) -> Result<Conn> {
+    let (send, receive) = mpsc::channel();
+    std::thread::Builder::new().name("mysql-connect".to_owned()).spawn(move || {
+        // Nobody listens any more when it took too long; the connection then just closes.
+        let _ = send.send(open());
+    })?;
+    match receive.recv_timeout(limit) {
+        Ok(Ok(conn)) => Ok(conn),
+        Ok(Err(e)) => Err(errors::from_open(&e)),
+        Err(_) => Err(Error::new(
+            Kind::Connect,
+            format!("the server did not answer within {} s", limit.as_secs_f32()),
+        )),
+    }
+}
+
+fn options(link: &LinkParams) -> Result<Opts> {
+    let fault = |what: &str| {
+        Error::new(Kind::Config, format!("link {}: {what}", link.name))
+            .hint("A URL looks like mysql://user@host:3306/database.")
+    };
+    let url = Url::parse(&link.url).map_err(|e| fault(&format!("the URL cannot be read: {e}")))?;
+    if url.password().is_some() {
+        return Err(Error::new(Kind::Config, format!("link {}: a password in the URL", link.name))
+            .hint("Take it out and set the link's password from env, file or stored."));
+    }
+    let host = url.host_str().filter(|h| !h.is_empty()).ok_or_else(|| fault("no host"))?;
+    let mut socket = None;
+    for (key, value) in url.query_pairs() {
+        match key.as_ref() {
+            "socket" => socket = Some(value.into_owned()),
+            other => return Err(fault(&format!("unknown URL option {other}"))),
+        }
+    }
+    let plain = |part: &str| percent_decoded(part).ok_or_else(|| fault("a part is not UTF-8"));
+    let user = plain(url.username())?;
+    let database = plain(url.path().trim_start_matches('/'))?;
+    let password = match &link.password {
+        Some(secret) => {
+            Some(secret.expose_str().ok_or_else(|| fault("the password is not UTF-8"))?.to_owned())
+        }
+        None => None,
+    };
+    if socket.is_some() && link.tls != TlsMode::Off {
+        return Err(fault("TLS is not spoken over a Unix socket"));
+    }
+    Ok(OptsBuilder::new()
+        .ip_or_hostname(Some(plain(host)?))
+        .tcp_port(url.port().unwrap_or(DEFAULT_PORT))
+        .socket(socket)
+        .prefer_socket(false)
+        .user((!user.is_empty()).then_some(user))
+        .pass(password)
+        .db_name((!database.is_empty()).then_some(database))
+        .ssl_opts(tls(link)?)
+        .tcp_connect_timeout(Some(link.connect_timeout))
+        .read_timeout(Some(link.io_timeout))
+        .write_timeout(Some(link.io_timeout))
+        .tcp_keepalive_time_ms(Some(60_000))
+        .max_allowed_packet(Some(PACKET_BYTES_MAX))
+        .into())
+}
+
+fn tls(link: &LinkParams) -> Result<Option<SslOpts>> {
+    Ok(match link.tls {
+        TlsMode::Off => None,
+        TlsMode::Required => Some(
+            SslOpts::default()
+                .with_danger_accept_invalid_certs(true)
+                .with_danger_skip_domain_validation(true),
+        ),
+        TlsMode::Verified => {
+            let mut opts = SslOpts::default();
+            if let Some(file) = &link.tls_ca_file {
+                // The driver would take an unreadable file for a network error.
+                std::fs::File::open(file).map_err(|e| {
+                    Error::new(
+                        Kind::Config,
+                        format!("link {}: tls_ca_file {}: {e}", link.name, file.display()),
+                    )
+                })?;
+                opts = opts.with_root_cert_path(Some(file.clone()));
+            }
+            Some(opts)
+        }
+    })
+}
+
+fn pin(conn: &mut Conn) -> mysql::Result<Server> {
+    conn.query_drop("SET NAMES utf8mb4")?;
+    conn.query_drop(PINNED)?;
+    conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
+    type Facts = (String, usize, u8, u8);
+    let facts: Option<Facts> = conn.query_first(
+        "SELECT VERSION(), @@max_allowed_packet, @@lower_case_table_names, @@local_infile",
+    )?;
+    let (version_text, packet_bytes_max, lower_case, local_infile) = facts.unwrap_or_default();
+    let server = Server {
+        mariadb: version_text.contains("MariaDB"),
+        version: version_of(&version_text),
+        version_text,
+        packet_bytes_max,
+        case_matters: lower_case == 0,
+        local_infile: local_infile != 0,
+    };
+    // A limit on statement time would cut long reads off.
+    match server.mariadb {
+        true if server.version >= (10, 1, 1) => {
+            conn.query_drop("SET SESSION max_statement_time = 0")?;
+        }
+        false if server.version >= (5, 7, 8) => {
+            conn.query_drop("SET SESSION max_execution_time = 0")?;
+        }
+        _ => {}
+    }
+    set_lock_wait(conn, LockWait::Patient)?;
+    Ok(server)
+}
+
+/// How long statements wait for row locks, and for table definitions.
+pub(super) fn set_lock_wait(conn: &mut Conn, wait: LockWait) -> mysql::Result<()> {
+    let secs = match wait {
+        LockWait::Short => 1,
+        LockWait::Patient => 60,
+    };
+    conn.query_drop(format!(
+        "SET SESSION innodb_lock_wait_timeout = {secs}, lock_wait_timeout = {secs}"
+    ))
+}
+
+fn version_of(text: &str) -> (u16, u16, u16) {
+    // Some proxies and replicas put 5.5.5- in front of MariaDB's own version.
+    let text = text.strip_prefix("5.5.5-").filter(|_| text.contains("MariaDB")).unwrap_or(text);
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    (next(), next(), next())
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let digits = tail.get(..2).and_then(|d| std::str::from_utf8(d).ok());
+        match (first, digits.and_then(|d| u8::from_str_radix(d, 16).ok())) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(url: &str) -> LinkParams {
+        LinkParams {
+            name: "l".to_owned(),
+            url: url.to_owned(),
+            password: Some("pw".to_owned().into()),
+            tls: TlsMode::Off,
+            tls_ca_file: None,
+            connect_timeout: Duration::from_secs(1),
+            io_timeout: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn urls_are_read_to_the_letter() {
+        let opts = options(&link("mysql://a%40b@db.example:3307/x%2fy")).unwrap();
+        assert_eq!(opts.get_user(), Some("a@b"));
+        assert_eq!(opts.get_ip_or_hostname(), "db.example");
+        assert_eq!(opts.get_tcp_port(), 3307);
+        assert_eq!(opts.get_db_name(), Some("x/y"));
+        assert_eq!(options(&link("mariadb://a@[::1]/x")).unwrap().get_tcp_port(), 3306);
+    }
+
+    #[test]
+    fn bad_urls_are_configuration_errors_without_secrets() {
+        for url in ["mysql://u:hunter2@h/d", "mysql:///d", "mysql://h/d?ssl=0", "mysql://h:x/d"] {
+            let e = options(&link(url)).unwrap_err();
+            assert_eq!(e.kind, Kind::Config, "{url}");
+            assert!(!format!("{e:?}").contains("hunter2"), "{e:?}");
+        }
+    }
+
+    #[test]
+    fn versions_of_both_families_are_read() {
+        assert_eq!(version_of("10.11.19-MariaDB-0+deb12u1"), (10, 11, 19));
+        assert_eq!(version_of("5.5.5-10.4.2-MariaDB"), (10, 4, 2));
+        assert_eq!(version_of("8.0.36"), (8, 0, 36));
+    }
+}

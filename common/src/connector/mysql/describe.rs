@@ -1,0 +1,267 @@
+//! A table's structure, from information_schema, in terms that every database shares.
+
+use std::collections::BTreeMap;
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, Value};
+
+use super::super::split_table_name;
+use super::connect::Server;
+use super::{errors, types};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::schema::{Column, ForeignKey, Index, Table, Trigger};
+
+/// Where a table stands: its schema and its own name.
+pub(super) fn place(conn: &mut Conn, name: &str) -> Result<(String, String)> {
+    let mut parts = split_table_name(name);
+    let fault = || Error::new(ErrorKind::Config, format!("{name} is not a table name"));
+    let table = parts.pop().filter(|t| !t.is_empty()).ok_or_else(fault)?;
+    match (parts.pop(), parts.is_empty()) {
+        (Some(schema), true) => Ok((schema, table)),
+        (None, _) => {
+            let current: Option<Option<String>> =
+                conn.query_first("SELECT DATABASE()").map_err(|e| errors::from_driver(&e))?;
+            let none = || {
+                Error::new(ErrorKind::Config, format!("{name}: the link names no database"))
+                    .hint("Put the database into the link's URL, or write database.table.")
+            };
+            Ok((current.flatten().ok_or_else(none)?, table))
+        }
+        _ => Err(fault()),
+    }
+}
+
+/// The table, or `None` when there is none of that name.
+pub(super) fn describe(conn: &mut Conn, server: &Server, name: &str) -> Result<Option<Table>> {
+    let (schema, table) = place(conn, name)?;
+    let mut ask =
+        Asking { conn, schema: &schema, table: &table, case_matters: server.case_matters };
+    let found = ask.rows("TABLE_TYPE, ENGINE", "TABLES", ["TABLE_SCHEMA", "TABLE_NAME"], "1")?;
+    let Some([table_type, engine]) = found.first().map(Vec::as_slice) else {
+        return Ok(None);
+    };
+    let is_view = text(table_type).ends_with("VIEW");
+    let engine = text(engine);
+    let columns = columns(&mut ask)?;
+    Ok(Some(Table {
+        name: name.to_owned(),
+        columns,
+        indexes: indexes(&mut ask)?,
+        foreign_keys: foreign_keys(&mut ask, ["CONSTRAINT_SCHEMA", "TABLE_NAME"])?,
+        referenced_by: foreign_keys(
+            &mut ask,
+            ["UNIQUE_CONSTRAINT_SCHEMA", "REFERENCED_TABLE_NAME"],
+        )?,
+        triggers: triggers(&mut ask)?,
+        transactional: engine.eq_ignore_ascii_case("InnoDB"),
+        engine: if is_view { "view".to_owned() } else { engine },
+        is_view,
+        definition: Vec::new(),
+    }))
+}
+
+struct Asking<'a> {
+    conn: &'a mut Conn,
+    schema: &'a str,
+    table: &'a str,
+    case_matters: bool,
+}
+
+impl Asking<'_> {
+    /// What information_schema says of the table in `place`, its columns for schema and table.
+    fn rows(
+        &mut self,
+        columns: &str,
+        from: &str,
+        place: [&str; 2],
+        order: &str,
+    ) -> Result<Vec<Vec<Value>>> {
+        let [schema, table] = place;
+        let mut sql = format!(
+            "SELECT {columns} FROM information_schema.{from} \
+             WHERE {schema} = ? AND {table} = ?"
+        );
+        let mut params = vec![Value::from(self.schema), Value::from(self.table)];
+        if self.case_matters {
+            // information_schema compares without case, these tables do not.
+            sql.push_str(&format!(" AND CAST({table} AS BINARY) = CAST(? AS BINARY)"));
+            params.push(Value::from(self.table));
+        }
+        let rows: Vec<mysql::Row> = self
+            .conn
+            .exec(format!("{sql} ORDER BY {order}"), params)
+            .map_err(|e| errors::from_driver(&e))?;
+        Ok(rows.into_iter().map(mysql::Row::unwrap).collect())
+    }
+}
+
+fn columns(ask: &mut Asking<'_>) -> Result<Vec<Column>> {
+    let rows = ask.rows(
+        "COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, CHARACTER_MAXIMUM_LENGTH, \
+         CHARACTER_OCTET_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, \
+         CHARACTER_SET_NAME, COLLATION_NAME, EXTRA, COLUMN_DEFAULT",
+        "COLUMNS",
+        ["TABLE_SCHEMA", "TABLE_NAME"],
+        "ORDINAL_POSITION",
+    )?;
+    rows.iter()
+        .map(|row| {
+            let cell = |i: usize| row.get(i).unwrap_or(&Value::NULL);
+            let family = text(cell(1)).to_ascii_lowercase();
+            let declared = text(cell(2));
+            let unsigned = declared.to_ascii_lowercase().contains("unsigned");
+            let name = text(cell(0));
+            let kind = types::kind_of(&family, unsigned).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Refused,
+                    format!("column {name} of {} has the unknown type {declared}", ask.table),
+                )
+                .column(&name)
+            })?;
+            let mut column = Column::new(name, kind, declared);
+            let extra = text(cell(11)).to_ascii_lowercase();
+            column.nullable = text(cell(3)) == "YES";
+            column.charset = option(cell(9));
+            column.collation = option(cell(10));
+            widths(&mut column, &family, cell(4), cell(5));
+            if let Some((min, max)) = types::range_of(&family, unsigned) {
+                (column.min, column.max) = (Some(min), Some(max));
+            }
+            match family.as_str() {
+                "decimal" => {
+                    column.precision = number(cell(6)).map(|n| n as u32);
+                    column.scale = number(cell(7)).map(|n| n as u32);
+                }
+                "bit" => {
+                    column.precision = number(cell(6)).map(|n| n as u32);
+                    column.max_bytes = number(cell(6)).map(|n| n.div_ceil(8));
+                }
+                "datetime" | "timestamp" | "time" => {
+                    column.scale = Some(number(cell(8)).map_or(0, |n| n as u32));
+                }
+                "enum" | "set" => column.members = types::members_of(&column.declared),
+                _ => {}
+            }
+            // MySQL 8 marks defaults that are expressions DEFAULT_GENERATED.
+            column.generated = ["virtual", "persistent", "stored generated"]
+                .iter()
+                .any(|mark| extra.contains(mark));
+            column.auto_increment = extra.contains("auto_increment");
+            column.on_update_now = extra.contains("on update");
+            column.has_default = column.nullable
+                || column.auto_increment
+                || column.generated
+                || extra.contains("default_generated")
+                || *cell(12) != Value::NULL;
+            column.family = family;
+            Ok(column)
+        })
+        .collect()
+}
+
+fn widths(column: &mut Column, family: &str, chars: &Value, bytes: &Value) {
+    match family {
+        "char" | "varchar" => {
+            column.max_chars = number(chars);
+            column.max_bytes = number(bytes);
+        }
+        // Their limit is in bytes, whatever the number of characters says.
+        "tinytext" | "text" | "mediumtext" | "longtext" | "binary" | "varbinary" | "tinyblob"
+        | "blob" | "mediumblob" | "longblob" => column.max_bytes = number(bytes),
+        "uuid" => column.max_chars = Some(36),
+        "inet6" => column.max_chars = Some(39),
+        "inet4" => column.max_chars = Some(15),
+        _ => {}
+    }
+}
+
+fn indexes(ask: &mut Asking<'_>) -> Result<Vec<Index>> {
+    let rows = ask.rows(
+        "INDEX_NAME, NON_UNIQUE, COLUMN_NAME, SUB_PART",
+        "STATISTICS",
+        ["TABLE_SCHEMA", "TABLE_NAME"],
+        "INDEX_NAME, SEQ_IN_INDEX",
+    )?;
+    let mut indexes = BTreeMap::<(bool, String), Index>::new();
+    for row in &rows {
+        let [name, non_unique, column, prefix] = row.as_slice() else { continue };
+        let name = text(name);
+        let primary = name == "PRIMARY";
+        let index = indexes.entry((!primary, name.clone())).or_insert_with(|| Index {
+            name,
+            columns: Vec::new(),
+            unique: number(non_unique) == Some(0),
+            primary,
+            partial: false,
+        });
+        // An expression has no column name.
+        index.partial |= *prefix != Value::NULL || *column == Value::NULL;
+        index.columns.push(text(column));
+    }
+    Ok(indexes.into_values().collect())
+}
+
+/// Keys that the account may see: those of tables it has some privilege on.
+fn foreign_keys(ask: &mut Asking<'_>, place: [&str; 2]) -> Result<Vec<ForeignKey>> {
+    let rows = ask.rows(
+        "CONSTRAINT_NAME, TABLE_NAME, REFERENCED_TABLE_NAME, UPDATE_RULE, DELETE_RULE, \
+         CONSTRAINT_SCHEMA, UNIQUE_CONSTRAINT_SCHEMA",
+        "REFERENTIAL_CONSTRAINTS",
+        place,
+        "CONSTRAINT_NAME",
+    )?;
+    let named = |schema: &Value, table: &Value, here: &str| {
+        let (schema, table) = (text(schema), text(table));
+        if schema == here { table } else { format!("{schema}.{table}") }
+    };
+    let acts = |rule: &Value| !matches!(text(rule).as_str(), "RESTRICT" | "NO ACTION");
+    Ok(rows
+        .iter()
+        .filter(|row| row.len() == 7)
+        .map(|row| ForeignKey {
+            name: text(&row[0]),
+            child: named(&row[5], &row[1], ask.schema),
+            parent: named(&row[6], &row[2], ask.schema),
+            cascades: acts(&row[3]) || acts(&row[4]),
+        })
+        .collect())
+}
+
+fn triggers(ask: &mut Asking<'_>) -> Result<Vec<Trigger>> {
+    let rows = ask.rows(
+        "TRIGGER_NAME, EVENT_MANIPULATION, ACTION_STATEMENT",
+        "TRIGGERS",
+        ["EVENT_OBJECT_SCHEMA", "EVENT_OBJECT_TABLE"],
+        "TRIGGER_NAME",
+    )?;
+    Ok(rows
+        .iter()
+        .filter(|row| row.len() == 3)
+        .map(|row| Trigger { name: text(&row[0]), event: text(&row[1]), body: text(&row[2]) })
+        .collect())
+}
+
+fn option(value: &Value) -> Option<String> {
+    match value {
+        Value::NULL => None,
+        other => Some(text(other)),
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::Int(n) => n.to_string(),
+        Value::UInt(n) => n.to_string(),
+        _ => String::new(),
+    }
+}
+
+fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Int(n) => u64::try_from(*n).ok(),
+        Value::UInt(n) => Some(*n),
+        Value::Bytes(_) => text(value).parse().ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,117 @@
+//! How MySQL and MariaDB spell SQL.
+
+use super::super::{Dialect, OwnType, split_table_name};
+use super::types::{self, TextRoute, UNREADABLE};
+use crate::error::Result;
+use crate::schema::{Column, Kind, Table};
+use crate::value::hex_bytes;
+
+/// The dialect of MySQL 5.6 and later and MariaDB 10.0 and later.
+pub struct MySqlDialect;
+
+/// Longest table name the server takes, in characters.
+const NAME_CHARS_MAX: usize = 64;
+const OLD_SUFFIX: &str = "_ssync_old";
+
+impl Dialect for MySqlDialect {
+    fn name(&self) -> &'static str {
+        "mysql"
+    }
+
+    fn quote(&self, identifier: &str) -> String {
+        format!("`{}`", identifier.replace('`', "``"))
+    }
+
+    fn select(&self, column: &Column) -> String {
+        let name = self.quote(&column.name);
+        if column.kind != Kind::Text || types::text_route(column) != TextRoute::Checked {
+            return name;
+        }
+        let charset = column.charset.as_deref().unwrap_or("utf8mb4");
+        let unreadable = format!("_utf8mb4 X'{}'", hex_bytes::encode(UNREADABLE.as_bytes()));
+        let enum_error = match column.family.as_str() {
+            "enum" => format!("WHEN {name} + 0 = 0 THEN {unreadable} "),
+            _ => String::new(),
+        };
+        format!(
+            "CASE WHEN {name} IS NULL THEN NULL {enum_error}\
+             WHEN CAST(CONVERT(CONVERT({name} USING utf8mb4) USING {charset}) AS BINARY) \
+             = CAST({name} AS BINARY) THEN CONVERT({name} USING utf8mb4) \
+             ELSE {unreadable} END"
+        )
+    }
+
+    fn param(&self, _n: usize, column: Option<&Column>) -> String {
+        let Some(column) = column else { return "?".to_owned() };
+        match column.family.as_str() {
+            // A decimal compared with text is compared as two doubles.
+            "decimal" => match (column.precision, column.scale) {
+                (Some(p), Some(s)) => format!("CAST(? AS DECIMAL({p},{s}))"),
+                _ => "?".to_owned(),
+            },
+            // Bits compared with text: the text would be read as a decimal number.
+            "bit" => "CAST(CONV(HEX(?), 16, 10) AS UNSIGNED)".to_owned(),
+            _ => "?".to_owned(),
+        }
+    }
+
+    fn limit(&self, sql: &str, n: u64) -> String {
+        format!("{sql} LIMIT {n}")
+    }
+
+    fn lock(&self, sql: &str, exclusive: bool) -> String {
+        // LOCK IN SHARE MODE is understood by every version, FOR SHARE only by MySQL 8.
+        if exclusive { format!("{sql} FOR UPDATE") } else { format!("{sql} LOCK IN SHARE MODE") }
+    }
+
+    fn own_type(&self, t: OwnType) -> String {
+        match t {
+            OwnType::Id => "BINARY(16)".to_owned(),
+            OwnType::BigInt => "BIGINT".to_owned(),
+            // 190 characters of four bytes are the 767 bytes that old servers let an index have.
+            OwnType::Text(n) => {
+                format!("VARCHAR({n}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+            }
+            OwnType::LongText => "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
+            OwnType::LongBytes => "LONGBLOB".to_owned(),
+        }
+    }
+
+    fn table_options(&self) -> &'static str {
+        "ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    }
+
+    fn now_secs(&self) -> &'static str {
+        "UNIX_TIMESTAMP()"
+    }
+
+    fn truncate(&self, table: &str) -> (String, bool) {
+        (format!("TRUNCATE TABLE {}", self.table(table)), true)
+    }
+
+    fn create_like(&self, new: &str, table: &Table) -> Result<Vec<String>> {
+        let (new, like) = (self.table(new), self.table(&table.name));
+        Ok(vec![format!("DROP TABLE IF EXISTS {new}"), format!("CREATE TABLE {new} LIKE {like}")])
+    }
+
+    fn swap(&self, new: &str, table: &Table) -> Result<Vec<String>> {
+        let (new, current) = (self.table(new), self.table(&table.name));
+        let old = old_name(self, &table.name);
+        Ok(vec![
+            // Left over when an earlier swap was cut off after its renaming.
+            format!("DROP TABLE IF EXISTS {old}"),
+            format!("RENAME TABLE {current} TO {old}, {new} TO {current}"),
+            format!("DROP TABLE {old}"),
+        ])
+    }
+}
+
+/// Where the old table waits for its end: beside the current one, its name shortened to fit.
+fn old_name(dialect: &MySqlDialect, table: &str) -> String {
+    let mut parts = split_table_name(table);
+    if let Some(last) = parts.last_mut() {
+        let room = NAME_CHARS_MAX - OLD_SUFFIX.len();
+        *last = last.chars().take(room).chain(OLD_SUFFIX.chars()).collect();
+    }
+    parts.iter().map(|p| dialect.quote(p)).collect::<Vec<_>>().join(".")
+}

@@ -1,0 +1,356 @@
+//! Landing a batch inside the caller's transaction, by the fastest road the server has.
+//!
+//! 1. MariaDB: bulk execution, one command per chunk.
+//! 2. MySQL that lets clients send files: `LOAD DATA LOCAL` from memory (see
+//!    [`super::load_infile`]), under a savepoint, repeated by 3 at the slightest irregularity.
+//! 3. Else prepared multi-row `INSERT`.
+//!
+//! On every road the server's counts and warnings are inspected after every single command, and
+//! any warning fails the load.
+
+use std::ops::Range;
+
+use arrow_array::RecordBatch;
+use mysql::prelude::Queryable;
+use mysql::{Conn, Value as Wire};
+
+use super::super::{Dialect, LoadPlan, Loaded, WriteMode};
+use super::cell::{Feed, feeds};
+use super::connect::Server;
+use super::dialect::MySqlDialect;
+use super::{errors, load_infile};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::schema::Kind;
+
+/// Rows in one bulk command at the most: beyond, nothing is gained.
+const BULK_ROWS: usize = 1000;
+/// Rows in one INSERT at the most; a power of two, see [`Load::insert`].
+const INSERT_ROWS: usize = 512;
+/// Bytes in one command, unless a single row needs more.
+const COMMAND_BYTES: usize = 4 << 20;
+/// Room for a command's header.
+const HEADER_BYTES: usize = 64;
+/// Placeholders that a statement may have.
+const PLACEHOLDERS_MAX: usize = 65_535;
+/// Fewer rows are not worth a LOAD DATA.
+const INFILE_ROWS_MIN: usize = 50;
+/// Loads that take the exact road after LOAD DATA met an irregular row: splitting the batch will
+/// go on looking for it.
+const INFILE_PAUSE: u32 = 32;
+
+/// What a connection has learnt about the server's roads.
+#[derive(Debug, Default)]
+pub(super) struct Roads {
+    /// Whether the driver sends bulk commands; unknown at first, since a proxy that does not
+    /// know them may stand between.
+    bulk: Option<bool>,
+    /// LOAD DATA LOCAL was refused.
+    infile_refused: bool,
+    /// Loads that shall not use LOAD DATA yet.
+    infile_pause: u32,
+}
+
+/// What a load works with.
+pub(super) struct Load<'a> {
+    pub(super) conn: &'a mut Conn,
+    pub(super) server: &'a Server,
+    pub(super) roads: &'a mut Roads,
+    pub(super) plan: &'a LoadPlan,
+}
+
+impl Load<'_> {
+    /// Loads the rows; the contract is [`super::super::Connection::load`]'s.
+    pub(super) fn run(&mut self, batch: &RecordBatch, rows: Range<usize>) -> Result<Loaded> {
+        if rows.is_empty() {
+            return Ok(Loaded::default());
+        }
+        let feeds = feeds(self.plan, batch)?;
+        let knows_bulk = self.server.mariadb && self.server.version >= (10, 2, 7);
+        if knows_bulk && self.roads.bulk != Some(false) {
+            if let Some(loaded) = self.bulk(&feeds, rows.clone())? {
+                return Ok(loaded);
+            }
+        } else if self.infile_suits(&feeds, rows.len())
+            && let Some(loaded) = self.infile(&feeds, rows.clone())?
+        {
+            return Ok(loaded);
+        }
+        self.insert(&feeds, rows)
+    }
+
+    /// Bulk execution. `None`: the driver sent a command for every row after all, whose warnings
+    /// nobody saw; nothing is changed, and another road must be taken.
+    fn bulk(&mut self, feeds: &[Feed<'_>], rows: Range<usize>) -> Result<Option<Loaded>> {
+        let sql = self.statement(1);
+        let mut loaded = Loaded::default();
+        let mut chunks = Chunks::new(feeds, rows, self.server, BULK_ROWS);
+        while let Some(chunk) = chunks.next()? {
+            let count = chunk.len();
+            // The driver keeps to itself which way it took: the server's counter tells.
+            let prove = self.roads.bulk.is_none() && count > 1;
+            let before = if prove { Some(self.savepoint_and_executions()?) } else { None };
+            self.conn.exec_batch(&sql, chunk).map_err(|e| errors::from_driver(&e))?;
+            self.account(count, &mut loaded)?;
+            if let Some(before) = before {
+                let is_bulk = self.executions()? - before < count as u64;
+                self.roads.bulk = Some(is_bulk);
+                if !is_bulk {
+                    self.text("ROLLBACK TO SAVEPOINT ssync_load")?;
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(loaded))
+    }
+
+    fn savepoint_and_executions(&mut self) -> Result<u64> {
+        self.text("SAVEPOINT ssync_load")?;
+        self.executions()
+    }
+
+    /// Prepared statements executed in this session so far.
+    fn executions(&mut self) -> Result<u64> {
+        let row: Option<(String, u64)> = self
+            .conn
+            .query_first("SHOW SESSION STATUS LIKE 'Com_stmt_execute'")
+            .map_err(|e| errors::from_driver(&e))?;
+        Ok(row.map_or(0, |(_, n)| n))
+    }
+
+    /// Multi-row INSERT. The row counts are powers of two, so that a handful of statements,
+    /// prepared once, serves chunks of every size.
+    fn insert(&mut self, feeds: &[Feed<'_>], rows: Range<usize>) -> Result<Loaded> {
+        let rows_max = (PLACEHOLDERS_MAX / feeds.len()).clamp(1, INSERT_ROWS);
+        let mut loaded = Loaded::default();
+        let mut chunks = Chunks::new(feeds, rows, self.server, rows_max);
+        while let Some(chunk) = chunks.next()? {
+            let mut left = chunk.len();
+            let mut cells = chunk.into_iter();
+            while left > 0 {
+                let count = 1 << left.ilog2();
+                let params: Vec<Wire> = cells.by_ref().take(count).flatten().collect();
+                let sql = self.statement(count);
+                self.conn.exec_drop(sql, params).map_err(|e| errors::from_driver(&e))?;
+                self.account(count, &mut loaded)?;
+                left -= count;
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn infile_suits(&mut self, feeds: &[Feed<'_>], rows: usize) -> bool {
+        if self.roads.infile_pause > 0 {
+            self.roads.infile_pause -= 1;
+            return false;
+        }
+        self.server.local_infile
+            && !self.roads.infile_refused
+            && rows >= INFILE_ROWS_MIN
+            && matches!(self.plan.mode, WriteMode::Insert | WriteMode::Replace)
+            && feeds.iter().all(load_infile::suits)
+    }
+
+    /// LOAD DATA LOCAL. `None`: it met something that it would store otherwise than given, or
+    /// the server does not allow it; nothing is changed, and another road must be taken.
+    fn infile(&mut self, feeds: &[Feed<'_>], rows: Range<usize>) -> Result<Option<Loaded>> {
+        let count = rows.len();
+        let Some(content) = load_infile::content(feeds, rows, self.server)? else {
+            return Ok(None);
+        };
+        self.text("SAVEPOINT ssync_load")?;
+        let replace = self.plan.mode == WriteMode::Replace;
+        let sql = load_infile::statement(&self.plan.table, feeds, replace);
+        self.conn.set_local_infile_handler(Some(load_infile::handler(content)));
+        let done = self.conn.query_drop(sql);
+        self.conn.set_local_infile_handler(None);
+        match done {
+            Ok(()) => {
+                let told = load_infile::Told::from_info(&self.conn.info_str());
+                // Deleted rows are what REPLACE is for.
+                if told.is_some_and(|t| {
+                    t.records == count as u64
+                        && t.skipped == 0
+                        && t.warnings == 0
+                        && (replace || t.deleted == 0)
+                }) && self.conn.warnings() == 0
+                {
+                    return Ok(Some(Loaded { rows: count as u64, skipped: 0 }));
+                }
+            }
+            Err(mysql::Error::MySqlError(e)) if matches!(e.code, 1148 | 3948) => {
+                self.roads.infile_refused = true;
+            }
+            Err(e) => {
+                let error = errors::from_driver(&e);
+                if !error.kind.is_row_fault() {
+                    return Err(error);
+                }
+            }
+        }
+        self.roads.infile_pause = INFILE_PAUSE;
+        self.text("ROLLBACK TO SAVEPOINT ssync_load")?;
+        Ok(None)
+    }
+
+    /// The statement that writes `rows` rows.
+    fn statement(&self, rows: usize) -> String {
+        let dialect = MySqlDialect;
+        let plan = self.plan;
+        let names: Vec<String> = plan.columns.iter().map(|c| dialect.quote(&c.name)).collect();
+        let row = format!("({})", vec!["?"; names.len()].join(","));
+        let verb = if plan.mode == WriteMode::Replace { "REPLACE" } else { "INSERT" };
+        let mut sql = format!(
+            "{verb} INTO {} ({}) VALUES {}",
+            dialect.table(&plan.table),
+            names.join(","),
+            vec![row; rows].join(",")
+        );
+        match plan.mode {
+            WriteMode::Insert | WriteMode::Replace => {}
+            WriteMode::Upsert => {
+                let alias = self.server.row_alias();
+                if alias {
+                    sql.push_str(" AS ssync_new");
+                }
+                sql.push_str(" ON DUPLICATE KEY UPDATE ");
+                let is_key = |name: &str| plan.key.iter().any(|k| k.eq_ignore_ascii_case(name));
+                let sets: Vec<String> = plan
+                    .columns
+                    .iter()
+                    .zip(&names)
+                    // A text key may be equal and yet not the same ('a' = 'A').
+                    .filter(|(c, _)| !is_key(&c.name) || c.kind == Kind::Text)
+                    .map(|(_, name)| match alias {
+                        true => format!("{name}=ssync_new.{name}"),
+                        false => format!("{name}=VALUES({name})"),
+                    })
+                    .collect();
+                sql.push_str(&if sets.is_empty() { self.keep(&names) } else { sets.join(",") });
+            }
+            WriteMode::Ignore => {
+                sql.push_str(" ON DUPLICATE KEY UPDATE ");
+                sql.push_str(&self.keep(&names));
+            }
+        }
+        sql
+    }
+
+    /// An assignment that changes nothing.
+    fn keep(&self, names: &[String]) -> String {
+        let name = match self.plan.key.first() {
+            Some(key) => MySqlDialect.quote(key),
+            None => names.concat(),
+        };
+        format!("{name}={name}")
+    }
+
+    /// Inspects what the server said of the last command, which wrote `count` rows.
+    fn account(&mut self, count: usize, loaded: &mut Loaded) -> Result<()> {
+        let (affected, warnings) = (self.conn.affected_rows(), self.conn.warnings());
+        if warnings > 0 {
+            return Err(self.warning(warnings));
+        }
+        let count = count as u64;
+        let even = match self.plan.mode {
+            WriteMode::Insert => affected == count,
+            WriteMode::Ignore => affected <= count,
+            // An updated row counts twice, an unchanged one not at all.
+            WriteMode::Upsert => affected <= 2 * count,
+            WriteMode::Replace => affected >= count,
+        };
+        if !even {
+            return Err(Error::new(
+                ErrorKind::Database,
+                format!("the server reports {affected} rows where {count} were sent"),
+            ));
+        }
+        if self.plan.mode == WriteMode::Ignore {
+            loaded.rows += affected;
+            loaded.skipped += count - affected;
+        } else {
+            loaded.rows += count;
+        }
+        Ok(())
+    }
+
+    fn warning(&mut self, count: u16) -> Error {
+        let shown: mysql::Result<Vec<(String, u16, String)>> = self.conn.query("SHOW WARNINGS");
+        match shown.as_deref() {
+            Ok([(_, code, message), ..]) => errors::from_warning(*code, message),
+            Ok([]) => Error::new(ErrorKind::Data, format!("the server gave {count} warnings")),
+            Err(e) => errors::from_driver(e),
+        }
+    }
+
+    fn text(&mut self, sql: &str) -> Result<()> {
+        self.conn.query_drop(sql).map_err(|e| errors::from_driver(&e))
+    }
+}
+
+/// Rows cut into commands: by number, and so that each stays below the server's packet limit.
+struct Chunks<'a, 'f> {
+    feeds: &'f [Feed<'a>],
+    rows: Range<usize>,
+    rows_max: usize,
+    bytes_soft: usize,
+    bytes_hard: usize,
+    /// A row that did not fit the last chunk any more, with its size.
+    carried: Option<(Vec<Wire>, usize)>,
+}
+
+impl<'a, 'f> Chunks<'a, 'f> {
+    fn new(feeds: &'f [Feed<'a>], rows: Range<usize>, server: &Server, rows_max: usize) -> Self {
+        // Two bytes of type for every column go with each command.
+        let header = HEADER_BYTES + 3 * feeds.len();
+        let bytes_hard = server.packet_bytes_max.saturating_sub(header);
+        Chunks {
+            feeds,
+            rows,
+            rows_max,
+            bytes_soft: COMMAND_BYTES.min(bytes_hard / 2),
+            bytes_hard,
+            carried: None,
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Vec<Vec<Wire>>>> {
+        let mut chunk = Vec::with_capacity(self.rows_max.min(self.rows.len() + 1));
+        let mut bytes = 0;
+        while chunk.len() < self.rows_max {
+            let (row, size) = match self.carried.take() {
+                Some(row) => row,
+                None => match self.rows.next() {
+                    Some(row) => self.row(row)?,
+                    None => break,
+                },
+            };
+            if !chunk.is_empty() && bytes + size > self.bytes_soft {
+                self.carried = Some((row, size));
+                break;
+            }
+            bytes += size;
+            chunk.push(row);
+        }
+        Ok((!chunk.is_empty()).then_some(chunk))
+    }
+
+    fn row(&self, row: usize) -> Result<(Vec<Wire>, usize)> {
+        let mut wires = Vec::with_capacity(self.feeds.len());
+        let mut bytes = 0;
+        for feed in self.feeds {
+            let wire = feed.cell(row)?.into_wire();
+            // An indicator or type beside the value; in a row of many columns it counts.
+            bytes += wire.bin_len() as usize + 3;
+            wires.push(wire);
+        }
+        if bytes > self.bytes_hard {
+            return Err(Error::new(
+                ErrorKind::Data,
+                "the row is larger than a packet that the server takes",
+            )
+            .detail(format!("{bytes} bytes; max_allowed_packet leaves {}", self.bytes_hard))
+            .hint("Raise max_allowed_packet at the destination."));
+        }
+        Ok((wires, bytes))
+    }
+}

@@ -1,0 +1,214 @@
+//! Reading: rows of the binary protocol, decoded column by column into a batch.
+
+use mysql::Value;
+use mysql::prelude::Protocol;
+
+use super::errors;
+use super::types::{self, TextRoute, UNREADABLE};
+use crate::batch::{BatchBuilder, Emit};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::schema::{Column, Kind};
+use crate::value::{self, DateTime};
+
+/// Why a stream of rows ended early.
+pub(super) enum Cut {
+    /// The database or the connection failed.
+    Source(Error),
+    /// The receiver did not want more; the stream is still full of rows.
+    Receiver(Error),
+}
+
+/// Moves all rows of `result` into `builder`; their number.
+pub(super) fn rows<P: Protocol>(
+    result: &mut mysql::QueryResult<'_, '_, '_, P>,
+    columns: &[Column],
+    builder: &mut BatchBuilder,
+    emit: &mut Emit<'_>,
+) -> Result<u64, Cut> {
+    let mut decoders: Vec<Decoder> = columns.iter().map(Decoder::of).collect();
+    let got = result.columns().as_ref().len();
+    if got != columns.len() {
+        let why = format!("the query has {got} columns where {} were expected", columns.len());
+        return Err(Cut::Receiver(Error::new(ErrorKind::Internal, why)));
+    }
+    let mut count = 0;
+    for row in result {
+        let row = row.map_err(|e| Cut::Source(errors::from_driver(&e)))?;
+        for (i, decoder) in decoders.iter_mut().enumerate() {
+            decoder.push(row.as_ref(i).unwrap_or(&Value::NULL), builder, i);
+        }
+        builder.end_row(emit).map_err(Cut::Receiver)?;
+        count += 1;
+    }
+    builder.flush(emit).map_err(Cut::Receiver)?;
+    Ok(count)
+}
+
+/// How one column's values are checked and converted.
+struct Decoder {
+    kind: Kind,
+    route: TextRoute,
+    /// '' is not a value of this enum but its error value.
+    empty_is_bad: bool,
+    zerofill: bool,
+    charset: String,
+    scratch: String,
+}
+
+impl Decoder {
+    fn of(column: &Column) -> Self {
+        Decoder {
+            kind: column.kind,
+            route: types::text_route(column),
+            empty_is_bad: column.family == "enum" && !column.members.iter().any(String::is_empty),
+            zerofill: column.declared.to_ascii_lowercase().contains("zerofill"),
+            charset: column.charset.clone().unwrap_or_else(|| "utf8mb4".to_owned()),
+            scratch: String::new(),
+        }
+    }
+
+    fn push(&mut self, value: &Value, into: &mut BatchBuilder, i: usize) {
+        match (value, self.kind) {
+            (Value::NULL, _) => into.null(i),
+            (Value::Int(v), Kind::Int) => into.int(i, *v),
+            (Value::Int(v), Kind::UInt) => match u64::try_from(*v) {
+                Ok(v) => into.uint(i, v),
+                Err(_) => into.bad(i, "a negative number in an unsigned column"),
+            },
+            (Value::UInt(v), Kind::UInt) => into.uint(i, *v),
+            (Value::Float(v), Kind::Float32) => into.float32(i, *v),
+            (Value::Double(v), Kind::Float64) => into.float64(i, *v),
+            (Value::Bytes(bytes), Kind::Text) => self.push_text(bytes, into, i),
+            (Value::Bytes(bytes), Kind::Decimal) => match std::str::from_utf8(bytes) {
+                Ok(text) if self.zerofill => into.text(i, without_leading_zeros(text)),
+                Ok(text) => into.text(i, text),
+                Err(_) => into.bad(i, "not a decimal number"),
+            },
+            (Value::Bytes(bytes), Kind::Bytes) => into.bytes(i, bytes),
+            (Value::Date(y, mo, d, h, mi, s, us), Kind::Date | Kind::DateTime) => {
+                match DateTime::new(*y, *mo, *d, *h, *mi, *s, *us) {
+                    Some(v) => into.int(i, v.packed()),
+                    None => into.bad(i, "not a date"),
+                }
+            }
+            (Value::Time(negative, d, h, mi, s, us), Kind::Time) => {
+                into.int(i, micros_of(*negative, *d, *h, *mi, *s, *us));
+            }
+            _ => into.bad(i, "the server sent another type than the column was declared with"),
+        }
+    }
+
+    fn push_text(&mut self, bytes: &[u8], into: &mut BatchBuilder, i: usize) {
+        if bytes.is_empty() && self.empty_is_bad {
+            into.bad(i, "the enum's error value");
+            return;
+        }
+        let text = match self.route {
+            TextRoute::Utf8 | TextRoute::Checked => std::str::from_utf8(bytes).ok(),
+            TextRoute::Ascii if bytes.is_ascii() => std::str::from_utf8(bytes).ok(),
+            TextRoute::Ascii => None,
+            TextRoute::Latin1 if bytes.is_ascii() => std::str::from_utf8(bytes).ok(),
+            TextRoute::Latin1 => {
+                self.scratch.clear();
+                types::push_latin1(&mut self.scratch, bytes);
+                Some(self.scratch.as_str())
+            }
+        };
+        match text {
+            Some(text) if self.route == TextRoute::Checked && text == UNREADABLE => {
+                into.bad(i, format!("cannot be converted from {} without loss", self.charset));
+            }
+            Some(text) => into.text(i, text),
+            None => into.bad(i, format!("not valid {}", self.charset)),
+        }
+    }
+}
+
+/// `0012.30` as `12.30`: zero-filling is how a column is shown, not what it holds.
+fn without_leading_zeros(text: &str) -> &str {
+    let stripped = text.trim_start_matches('0');
+    if stripped.len() < text.len() && !stripped.starts_with(|c: char| c.is_ascii_digit()) {
+        &text[text.len() - stripped.len() - 1..]
+    } else {
+        stripped
+    }
+}
+
+fn micros_of(negative: bool, days: u32, hours: u8, minutes: u8, seconds: u8, micros: u32) -> i64 {
+    let hours = i64::from(days) * 24 + i64::from(hours);
+    let seconds = (hours * 60 + i64::from(minutes)) * 60 + i64::from(seconds);
+    let micros = seconds * 1_000_000 + i64::from(micros);
+    if negative { -micros } else { micros }
+}
+
+/// A value of a small result, typed by what the server says of its column.
+pub(super) fn small(value: Value, column: &mysql::Column) -> value::Value {
+    use mysql::consts::{ColumnFlags, ColumnType};
+    const BINARY: u16 = 63;
+    const LATIN1: &[u16] = &[5, 8, 15, 31, 47, 48, 49, 94];
+    match value {
+        Value::NULL => value::Value::Null,
+        Value::Int(v) if column.flags().contains(ColumnFlags::UNSIGNED_FLAG) => {
+            // The driver hands small unsigned numbers out as signed ones.
+            match (column.column_type(), u64::try_from(v)) {
+                (ColumnType::MYSQL_TYPE_LONGLONG, Ok(v)) => value::Value::UInt(v),
+                _ => value::Value::Int(v),
+            }
+        }
+        Value::Int(v) => value::Value::Int(v),
+        Value::UInt(v) => value::Value::UInt(v),
+        Value::Float(v) => value::Value::Float(f64::from(v)),
+        Value::Double(v) => value::Value::Float(v),
+        Value::Date(y, mo, d, h, mi, s, us) => match DateTime::new(y, mo, d, h, mi, s, us) {
+            Some(v) if column.column_type() == ColumnType::MYSQL_TYPE_DATE => value::Value::Date(v),
+            Some(v) => value::Value::DateTime(v),
+            None => value::Value::Null,
+        },
+        Value::Time(negative, d, h, mi, s, us) => {
+            value::Value::Time(micros_of(negative, d, h, mi, s, us))
+        }
+        Value::Bytes(bytes) => match column.column_type() {
+            ColumnType::MYSQL_TYPE_NEWDECIMAL | ColumnType::MYSQL_TYPE_DECIMAL => {
+                value::Value::Decimal(String::from_utf8_lossy(&bytes).into_owned())
+            }
+            ColumnType::MYSQL_TYPE_BIT | ColumnType::MYSQL_TYPE_GEOMETRY => {
+                value::Value::Bytes(bytes)
+            }
+            ColumnType::MYSQL_TYPE_JSON => text_or_bytes(bytes),
+            _ if column.character_set() == BINARY => value::Value::Bytes(bytes),
+            _ if LATIN1.contains(&column.character_set()) => {
+                let mut text = String::new();
+                types::push_latin1(&mut text, &bytes);
+                value::Value::Text(text)
+            }
+            _ => text_or_bytes(bytes),
+        },
+    }
+}
+
+fn text_or_bytes(bytes: Vec<u8>) -> value::Value {
+    match String::from_utf8(bytes) {
+        Ok(text) => value::Value::Text(text),
+        Err(e) => value::Value::Bytes(e.into_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_filled_decimals_lose_their_zeros_only() {
+        for (shown, value) in
+            [("0012.30", "12.30"), ("0000.05", "0.05"), ("000", "0"), ("10", "10"), ("0.0", "0.0")]
+        {
+            assert_eq!(without_leading_zeros(shown), value);
+        }
+    }
+
+    #[test]
+    fn times_of_both_signs_become_microseconds() {
+        assert_eq!(micros_of(true, 34, 22, 59, 59, 999_999), -3_020_399_999_999);
+        assert_eq!(micros_of(false, 0, 0, 0, 1, 5), 1_000_005);
+    }
+}

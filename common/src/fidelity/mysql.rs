@@ -1,0 +1,412 @@
+//! Into MySQL and MariaDB, in strict mode. What the server would change without a word although
+//! strict (rounded fractions, cut blanks, padded bytes) the connector refuses row by row; what
+//! neither notices is lossy here.
+
+use super::Fidelity::{self, Checked, Exact, Lossy, Refused};
+use super::{charset, range};
+use crate::crypto;
+use crate::schema::{Column, Kind};
+
+/// Integers up to this size are single precision exactly.
+const FLOAT_INTEGER_MAX: i128 = 1 << 24;
+/// Integers up to this size are double precision exactly.
+const DOUBLE_INTEGER_MAX: i128 = 1 << 53;
+/// Decimals of so many digits survive as single precision.
+const FLOAT_DIGITS: u32 = 6;
+/// Decimals of so many digits survive as double precision.
+const DOUBLE_DIGITS: u32 = 15;
+
+pub fn judge(source: &Column, from_sqlite: bool, dest: &Column) -> Fidelity {
+    match dest.family.as_str() {
+        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" => integer(source, dest),
+        "year" => year(source, dest),
+        "decimal" => decimal(source, dest),
+        "float" | "double" => float(source, from_sqlite, dest),
+        "bit" => bit(source, dest),
+        "date" => date(source),
+        "datetime" | "timestamp" => date_time(source, dest),
+        "time" => time(source, dest),
+        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => text(source, dest),
+        "enum" | "set" => list(source, dest),
+        "json" => json(source),
+        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
+            bytes(source, dest)
+        }
+        "uuid" | "inet4" | "inet6" => same_family(source, dest, "has a spelling of its own"),
+        "vector" => same_declaration(source, dest),
+        _ if is_geometry(&dest.family) => geometry(source, dest),
+        _ => refused("this type is not known"),
+    }
+}
+
+/// Characters of an envelope that fit; `None` where no envelope can stand.
+pub fn envelope_width(dest: &Column) -> Option<u64> {
+    match dest.family.as_str() {
+        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => {
+            let (ascii, _) = charset::bytes_per_char(dest.charset.as_deref());
+            dest.max_chars.or(dest.max_bytes.map(|b| b / ascii))
+        }
+        "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => dest.max_bytes,
+        _ => None,
+    }
+}
+
+fn integer(source: &Column, dest: &Column) -> Fidelity {
+    let Some((min, max)) = range::integers(dest) else {
+        return refused("the range of the destination is not known");
+    };
+    match source.kind {
+        Kind::Int | Kind::UInt => match range::integers(source) {
+            Some((least, most)) if least >= min && most <= max => Exact,
+            _ => Checked(format!("numbers below {min} or above {max} do not fit")),
+        },
+        Kind::Decimal => {
+            let (whole, scale) = range::digits(source);
+            let most = 10i128.checked_pow(whole).map(|n| n - 1);
+            let least = most.map(|n| if range::is_unsigned(source) { 0 } else { -n });
+            match (least, most) {
+                _ if scale > 0 => checked("numbers with a fraction do not fit"),
+                (Some(least), Some(most)) if least >= min && most <= max => Exact,
+                _ => Checked(format!("numbers below {min} or above {max} do not fit")),
+            }
+        }
+        Kind::Float32 | Kind::Float64 => {
+            Checked(format!("numbers with a fraction, below {min} or above {max} do not fit"))
+        }
+        Kind::Text if range::is_list(source) => refused("members of a list are no numbers"),
+        Kind::Text => lossy("text such as 007 would become the number 7"),
+        Kind::Any => lossy(ANY),
+        Kind::Bytes => refused("bytes are no numbers"),
+        Kind::Date | Kind::DateTime | Kind::Time => refused("times are no numbers"),
+    }
+}
+
+const ANY: &str = "values of every type become values of this one, as the server reads them";
+
+fn year(source: &Column, dest: &Column) -> Fidelity {
+    let two_digits = |c: &Column| c.declared.to_ascii_lowercase().starts_with("year(2)");
+    match source.kind {
+        _ if two_digits(source) || two_digits(dest) => {
+            refused("a year of two digits has no century")
+        }
+        Kind::Int if source.family == "year" => Exact,
+        Kind::Int | Kind::UInt => checked("only 0 and the years from 1901 to 2155 fit"),
+        Kind::Text => lossy("text is read as the server reads years"),
+        Kind::Any => lossy(ANY),
+        Kind::Decimal
+        | Kind::Float32
+        | Kind::Float64
+        | Kind::Bytes
+        | Kind::Date
+        | Kind::DateTime
+        | Kind::Time => refused("only integers are years"),
+    }
+}
+
+fn decimal(source: &Column, dest: &Column) -> Fidelity {
+    let (whole, scale) = range::digits(dest);
+    let sign = match range::is_unsigned(dest) {
+        true => checked("negative numbers do not fit"),
+        false => Exact,
+    };
+    let large =
+        || Checked(format!("numbers of more than {whole} digits before the point do not fit"));
+    match source.kind {
+        Kind::Int | Kind::UInt => {
+            let (min, max) = range::integers(source).unwrap_or((i128::MIN, i128::MAX));
+            let limit = 10i128.checked_pow(whole).unwrap_or(i128::MAX);
+            let size = if -limit < min && max < limit { Exact } else { large() };
+            if min >= 0 { size } else { size.and(sign) }
+        }
+        Kind::Decimal => {
+            let (source_whole, source_scale) = range::digits(source);
+            let size = if source_whole <= whole { Exact } else { large() };
+            let fraction = match source_scale.checked_sub(scale) {
+                None | Some(0) => Exact,
+                Some(lost) => Checked(format!(
+                    "numbers that use the last {lost} digits after the point do not fit"
+                )),
+            };
+            let both = size.and(fraction);
+            if range::is_unsigned(source) { both } else { both.and(sign) }
+        }
+        Kind::Float32 | Kind::Float64 => {
+            lossy("binary numbers are rounded to the decimals near them")
+        }
+        Kind::Text if range::is_list(source) => refused("members of a list are no numbers"),
+        Kind::Text => lossy("text such as 007.10 would become a number, and be spelt otherwise"),
+        Kind::Any => lossy(ANY),
+        Kind::Bytes => refused("bytes are no numbers"),
+        Kind::Date | Kind::DateTime | Kind::Time => refused("times are no numbers"),
+    }
+}
+
+fn float(source: &Column, from_sqlite: bool, dest: &Column) -> Fidelity {
+    let single = dest.family == "float";
+    let (digits, integers) = match single {
+        true => (FLOAT_DIGITS, FLOAT_INTEGER_MAX),
+        false => (DOUBLE_DIGITS, DOUBLE_INTEGER_MAX),
+    };
+    let precision = if single { "single" } else { "double" };
+    let sign = match range::is_unsigned(dest) && !range::is_unsigned(source) {
+        true => checked("negative numbers do not fit"),
+        false => Exact,
+    };
+    if range::rounds(dest) && source.declared != dest.declared {
+        return lossy("the destination rounds to the declared digits");
+    }
+    let values = match source.kind {
+        Kind::Int | Kind::UInt => match range::integers(source) {
+            Some((min, max)) if min >= -integers && max <= integers => Exact,
+            _ => Checked(format!("integers that {precision} precision would round do not fit")),
+        },
+        Kind::Float32 => Exact,
+        Kind::Float64 if single => checked("numbers that single precision would round do not fit"),
+        Kind::Float64 if from_sqlite => checked("infinite numbers do not fit"),
+        Kind::Float64 => Exact,
+        Kind::Decimal => match range::digits(source) {
+            (whole, scale) if whole + scale <= digits => Exact,
+            _ => Lossy(format!("{precision} precision keeps about {digits} digits")),
+        },
+        Kind::Text if range::is_list(source) => refused("members of a list are no numbers"),
+        Kind::Text => lossy("text such as 1.50 would become a number, and be spelt otherwise"),
+        Kind::Any => lossy(ANY),
+        Kind::Bytes => refused("bytes are no numbers"),
+        Kind::Date | Kind::DateTime | Kind::Time => refused("times are no numbers"),
+    };
+    values.and(sign)
+}
+
+fn bit(source: &Column, dest: &Column) -> Fidelity {
+    match (source.family.as_str(), source.precision, dest.precision) {
+        ("bit", Some(bits), Some(room)) if bits <= room => Exact,
+        ("bit", ..) => checked("values with more bits do not fit"),
+        _ if source.kind == Kind::Bytes => {
+            lossy("bytes become a number: how many zero bytes stand in front of it is lost")
+        }
+        _ => refused("neither bit fields nor bytes"),
+    }
+}
+
+fn date(source: &Column) -> Fidelity {
+    match source.kind {
+        Kind::Date => Exact,
+        Kind::DateTime => checked("values with a time of day do not fit"),
+        Kind::Text => checked("only text of the form YYYY-MM-DD fits"),
+        Kind::Any => lossy(ANY),
+        _ => refused("no dates"),
+    }
+}
+
+fn date_time(source: &Column, dest: &Column) -> Fidelity {
+    let is_timestamp = |c: &Column| c.family == "timestamp";
+    let range = match is_timestamp(dest) && !is_timestamp(source) {
+        true => checked("only times from 1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC fit"),
+        false => Exact,
+    };
+    match source.kind {
+        Kind::Date => range,
+        Kind::DateTime => range.and(fractions(source, dest)),
+        Kind::Text => checked("only text of the form YYYY-MM-DD hh:mm:ss fits").and(range),
+        Kind::Any => lossy(ANY),
+        _ => refused("no dates"),
+    }
+}
+
+fn time(source: &Column, dest: &Column) -> Fidelity {
+    match source.kind {
+        Kind::Time => fractions(source, dest),
+        Kind::Text => checked("only text of the form hh:mm:ss fits"),
+        Kind::Any => lossy(ANY),
+        _ => refused("no durations"),
+    }
+}
+
+fn fractions(source: &Column, dest: &Column) -> Fidelity {
+    match range::fraction(dest) {
+        room if range::fraction(source) <= room => Exact,
+        0 => checked("values with a fraction of a second do not fit"),
+        room => Checked(format!(
+            "values with more than {room} digits of a second's fraction do not fit"
+        )),
+    }
+}
+
+fn text(source: &Column, dest: &Column) -> Fidelity {
+    let blanks = match dest.family == "char" && range::may_end_blank(source) {
+        true => checked("text that ends in blanks does not fit a CHAR column, which drops them"),
+        false => Exact,
+    };
+    match source.kind {
+        Kind::Text => {
+            let theirs = source.charset.as_deref();
+            let characters = match charset::covers(dest.charset.as_deref(), theirs) {
+                true => Exact,
+                false => Checked(format!(
+                    "characters that {} does not have do not fit",
+                    dest.charset.as_deref().unwrap_or("the destination")
+                )),
+            };
+            room(source, dest).and(characters).and(blanks)
+        }
+        Kind::Int | Kind::UInt | Kind::Decimal | Kind::Date | Kind::DateTime | Kind::Time => {
+            room(source, dest)
+        }
+        Kind::Float32 | Kind::Float64 => room(source, dest),
+        Kind::Any => lossy("values of every type become text"),
+        Kind::Bytes => refused("bytes have no character set"),
+    }
+}
+
+/// Whether the widest value finds room in a column of text.
+fn room(source: &Column, dest: &Column) -> Fidelity {
+    let chars = range::chars_max(source);
+    if let Some(fit) = dest.max_chars {
+        return match chars <= fit {
+            true => Exact,
+            false => Checked(format!("text of more than {fit} characters does not fit")),
+        };
+    }
+    let fit = dest.max_bytes.unwrap_or(0);
+    let (_, bytes_per_char) = charset::bytes_per_char(dest.charset.as_deref());
+    let bytes = match source.kind {
+        Kind::Text if !range::is_list(source) && same_bytes(source, dest) => {
+            range::bytes_max(source)
+        }
+        _ => chars.saturating_mul(bytes_per_char),
+    };
+    match bytes <= fit {
+        true => Exact,
+        false => Checked(format!("text of more than {fit} bytes does not fit")),
+    }
+}
+
+/// Whether text needs as many bytes in the one column as in the other.
+fn same_bytes(source: &Column, dest: &Column) -> bool {
+    // A database without character sets has UTF-8.
+    source.charset.as_deref().unwrap_or("utf8mb4") == dest.charset.as_deref().unwrap_or("utf8mb4")
+}
+
+fn list(source: &Column, dest: &Column) -> Fidelity {
+    if source.kind != Kind::Text {
+        return refused("only text names members");
+    }
+    if source.family != dest.family {
+        let why = "text that the collation takes for a member would become that member";
+        return lossy(why);
+    }
+    let place = |m: &String| dest.members.iter().position(|d| d == m);
+    let places: Vec<_> = source.members.iter().map(place).collect();
+    if places.iter().any(Option::is_none) {
+        let missing: Vec<_> = source
+            .members
+            .iter()
+            .filter(|m| place(m).is_none())
+            .map(|m| format!("'{m}'"))
+            .collect();
+        let alike = |m: &String| {
+            let lower = m.to_lowercase();
+            !m.is_ascii() || dest.members.iter().any(|d| !d.is_ascii() || d.to_lowercase() == lower)
+        };
+        let missing = missing.join(", ");
+        return match source.members.iter().filter(|m| place(m).is_none()).any(alike) {
+            true => Lossy(format!("{missing} might be taken for another member")),
+            false => Checked(format!("the destination has no member {missing}")),
+        };
+    }
+    match dest.family == "set" && !places.is_sorted() {
+        true => lossy("the members stand in another order, and so does every value's text"),
+        false => Exact,
+    }
+}
+
+fn json(source: &Column) -> Fidelity {
+    match source.kind {
+        Kind::Text if source.family == "json" => Exact,
+        Kind::Text => lossy(
+            "the server keeps JSON in a form of its own: blanks, order and doubled keys change",
+        ),
+        _ => refused("only text is JSON"),
+    }
+}
+
+fn bytes(source: &Column, dest: &Column) -> Fidelity {
+    let fit = dest.max_bytes.unwrap_or(0);
+    let fixed = dest.family == "binary";
+    // Text goes as its UTF-8.
+    let (least, most) = match source.kind {
+        Kind::Bytes if matches!(source.family.as_str(), "binary" | "bit") => {
+            (range::bytes_max(source), range::bytes_max(source))
+        }
+        Kind::Bytes => (0, range::bytes_max(source)),
+        Kind::Text => (0, crypto::plain_len_max(source).unwrap_or(u64::MAX)),
+        Kind::Any => return lossy("values of every type become bytes"),
+        _ => return refused("numbers and times are no bytes"),
+    };
+    let wide = match most <= fit {
+        true => Exact,
+        false => Checked(format!("values of more than {fit} bytes do not fit")),
+    };
+    match fixed && least < fit {
+        true => wide.and(Checked(format!(
+            "values of less than {fit} bytes do not fit, because the column would fill them up with zeros"
+        ))),
+        false => wide,
+    }
+}
+
+fn geometry(source: &Column, dest: &Column) -> Fidelity {
+    match source.kind {
+        Kind::Bytes if source.family == dest.family => Exact,
+        Kind::Bytes if is_geometry(&source.family) && dest.family == "geometry" => Exact,
+        Kind::Bytes if source.family == "geometry" => {
+            checked("only geometries of the destination's type fit")
+        }
+        Kind::Bytes if is_geometry(&source.family) => refused("other geometries"),
+        Kind::Bytes => checked("only geometries in the server's own form fit"),
+        _ => refused("no geometries"),
+    }
+}
+
+/// Whether values of this type are geometries.
+fn is_geometry(family: &str) -> bool {
+    matches!(
+        family,
+        "geometry"
+            | "point"
+            | "linestring"
+            | "polygon"
+            | "multipoint"
+            | "multilinestring"
+            | "multipolygon"
+            | "geometrycollection"
+            | "geomcollection"
+    )
+}
+
+fn same_family(source: &Column, dest: &Column, why: &str) -> Fidelity {
+    match source.kind {
+        Kind::Text if source.family == dest.family => Exact,
+        Kind::Text => Lossy(format!("{} {why}", dest.family)),
+        _ => Refused(format!("{} is given as text", dest.family)),
+    }
+}
+
+fn same_declaration(source: &Column, dest: &Column) -> Fidelity {
+    match source.declared == dest.declared {
+        true => Exact,
+        false => refused("other dimensions"),
+    }
+}
+
+fn checked(why: &str) -> Fidelity {
+    Checked(why.to_owned())
+}
+
+fn lossy(why: &str) -> Fidelity {
+    Lossy(why.to_owned())
+}
+
+fn refused(why: &str) -> Fidelity {
+    Refused(why.to_owned())
+}

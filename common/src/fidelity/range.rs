@@ -1,0 +1,106 @@
+//! What a source column can hold.
+
+use super::charset;
+use crate::schema::{Column, Kind};
+
+/// SQLite's own limit for one value, in bytes.
+const SQLITE_VALUE_BYTES_MAX: u64 = i32::MAX as u64;
+
+/// The integers that the column can hold: smallest, largest. `None` for other kinds.
+pub fn integers(column: &Column) -> Option<(i128, i128)> {
+    let (min, max) = match column.kind {
+        Kind::Int => (i64::MIN, i64::MAX as u64),
+        Kind::UInt => (0, u64::MAX),
+        _ => return None,
+    };
+    Some((i128::from(column.min.unwrap_or(min)), i128::from(column.max.unwrap_or(max))))
+}
+
+/// A decimal's digits before and after the point.
+pub fn digits(column: &Column) -> (u32, u32) {
+    let scale = column.scale.unwrap_or(30);
+    (column.precision.unwrap_or(65).saturating_sub(scale), scale)
+}
+
+/// Declared without negative numbers.
+pub fn is_unsigned(column: &Column) -> bool {
+    column.declared.to_ascii_lowercase().contains("unsigned")
+}
+
+/// A float or double that the server rounds to so many decimal places (`float(7,2)`).
+pub fn rounds(column: &Column) -> bool {
+    column.declared.contains(',')
+}
+
+/// Digits of a second's fraction, 0 to 6.
+pub fn fraction(column: &Column) -> u32 {
+    column.scale.unwrap_or(6).min(6)
+}
+
+/// Characters that a value of the column has as text at the most.
+pub fn chars_max(column: &Column) -> u64 {
+    match column.kind {
+        Kind::Int | Kind::UInt => {
+            let (min, max) = integers(column).unwrap_or((0, 0));
+            min.to_string().len().max(max.to_string().len()) as u64
+        }
+        // The longest of `{:?}` or `{}` without exponent, and a sign.
+        Kind::Float32 => 64,
+        Kind::Float64 => 400,
+        Kind::Decimal => {
+            let (whole, scale) = digits(column);
+            let point = if scale > 0 { 1 + scale } else { 0 };
+            u64::from(1 + whole.max(1) + point)
+        }
+        Kind::Text if is_list(column) => {
+            let members = column.members.iter().map(|m| m.chars().count() as u64);
+            match column.family.as_str() {
+                "enum" => members.max().unwrap_or(0),
+                // Each but the last is followed by a comma.
+                _ => members.map(|n| n + 1).sum::<u64>().saturating_sub(1),
+            }
+        }
+        Kind::Text => column.max_chars.unwrap_or_else(|| {
+            let (least, _) = charset::bytes_per_char(column.charset.as_deref());
+            column.max_bytes.unwrap_or(SQLITE_VALUE_BYTES_MAX) / least
+        }),
+        Kind::Date => 10,
+        Kind::DateTime => 26,
+        Kind::Time => 17,
+        Kind::Bytes | Kind::Any => bytes_max(column),
+    }
+}
+
+/// Bytes that a value of the column has at the most, as they stand in the column.
+pub fn bytes_max(column: &Column) -> u64 {
+    column.max_bytes.unwrap_or(SQLITE_VALUE_BYTES_MAX)
+}
+
+/// An enum or set.
+pub fn is_list(column: &Column) -> bool {
+    matches!(column.family.as_str(), "enum" | "set")
+}
+
+/// Whether a text value of the column can end in a blank.
+pub fn may_end_blank(column: &Column) -> bool {
+    // The server strips CHAR's when it reads, and a member's when it is declared.
+    !matches!(column.family.as_str(), "char" | "enum" | "set" | "uuid" | "inet4" | "inet6")
+}
+
+/// A column of the destination's own database that holds whatever may have been sealed for it.
+pub fn widest(dest: &Column) -> Column {
+    let declared = match dest.kind {
+        Kind::Int => "bigint",
+        Kind::UInt => "bigint unsigned",
+        Kind::Float32 => "float",
+        Kind::Float64 => "double",
+        Kind::Decimal => "decimal",
+        Kind::Text => "text",
+        Kind::Bytes => "blob",
+        Kind::Date => "date",
+        Kind::DateTime => "datetime",
+        Kind::Time => "time",
+        Kind::Any => "any",
+    };
+    Column::new(dest.name.clone(), dest.kind, declared)
+}
