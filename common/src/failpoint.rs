@@ -17,8 +17,15 @@
 #[inline(always)]
 pub fn hit(_name: &str, _batch: u64) {}
 
+/// Whether anything is to happen at `name`, with whatever batch.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub fn armed(_name: &str) -> bool {
+    false
+}
+
 #[cfg(feature = "failpoints")]
-pub use active::hit;
+pub use active::{armed, hit};
 
 #[cfg(feature = "failpoints")]
 mod active {
@@ -67,6 +74,11 @@ mod active {
                 act(entry);
             }
         }
+    }
+
+    /// Whether anything is to happen at `name`, with whatever batch.
+    pub fn armed(name: &str) -> bool {
+        entries().iter().any(|entry| entry.name == name)
     }
 
     fn entries() -> &'static [Entry] {

@@ -5,6 +5,7 @@
 //! - [`fidelity`]: what becomes of values between two columns, judged beforehand.
 //! - [`crypto`]: sealing and opening column values.
 //! - [`schema`], [`value`], [`batch`]: tables, single values, rows on their way.
+//! - [`ledger`]: the destination's own record of what landed.
 //! - [`process`], [`shm`]: starting processes, talking to them, memory they share.
 //! - [`logging`], [`failpoint`]: what is written down; where tests make processes die.
 //! - [`error`], [`secret`]: failures that cross process borders, secrets that never do.
@@ -16,6 +17,7 @@ pub mod crypto;
 pub mod error;
 pub mod failpoint;
 pub mod fidelity;
+pub mod ledger;
 pub mod logging;
 pub mod process;
 pub mod schema;

@@ -1,3 +1,85 @@
-//! The controller.
+//! The command line and, built on it, the daemon.
+//!
+//! - [`cli`]: what can be said; [`run`] does it; [`render`] shows what went wrong.
+//! - [`transfer`]: a task process in the foreground; [`books`]: its side of the configuration
+//!   database; [`terminal`]: what it shows.
+//! - [`check_command`], [`key_command`]: further commands.
 
+pub mod books;
+pub mod check_command;
+pub mod cli;
 pub mod key_command;
+pub mod render;
+pub mod terminal;
+pub mod transfer;
+
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::logging;
+use ssync_common::process::channel::Channel;
+use ssync_common::process::spawn::CHANNEL_FD;
+use ssync_common::process::{harden, set_title, signals};
+use ssync_common::store::{Home, Store, StoreLocation};
+
+use cli::{Cli, Command};
+
+/// Does what the command line says; the exit code.
+pub fn run(cli: Cli) -> u8 {
+    let json = cli.json;
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(e) => render::fail(&e, json),
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<u8> {
+    harden()?;
+    match (cli.command, cli.task) {
+        (Some(Command::Writer { labels }), _) => writer(&labels),
+        (Some(Command::Check { task, tables, trial }), _) => {
+            let home = Home::locate(cli.home.as_deref())?;
+            let mut store = Store::open(&StoreLocation::from_env(home)?)?;
+            let passed = check_command::run(&mut store, task, &tables, trial, cli.json)?;
+            Ok(if passed { 0 } else { 2 })
+        }
+        (None, Some(task)) => {
+            // Before any thread starts: a signal goes to whichever thread does not block it.
+            let signals = signals::watch()?;
+            let home = Home::locate(cli.home.as_deref())?;
+            let mut store = Store::open(&StoreLocation::from_env(home)?)?;
+            logging::init("worker", store.home().path())?;
+            let config = store.load()?;
+            let chosen = transfer::choose(&config, task, &cli.tables)?;
+            let params = transfer::params(&mut store, &config, chosen)?;
+            drop(store);
+            let report = transfer::run(&params, &signals, cli.quiet || cli.json)?;
+            let text = if cli.json {
+                terminal::json(&report)
+                    .map_err(|e| Error::new(Kind::Internal, format!("report: {e}")))?
+            } else {
+                terminal::summary(&report)
+            };
+            print!("{text}");
+            for error in report.tables.iter().filter_map(|t| t.error.as_ref()) {
+                eprint!("{}", render::text(error));
+            }
+            Ok(report.exit_code())
+        }
+        (None, None) => Err(Error::new(Kind::Usage, "nothing to do").hint("See ssync --help.")),
+    }
+}
+
+fn writer(labels: &[String]) -> Result<u8> {
+    let n = labels.iter().find_map(|l| l.strip_prefix("n=")).unwrap_or("?");
+    set_title(&format!("ssync-writer-{n}"));
+    let home = Home::locate(None)?;
+    logging::init("writer", home.path())?;
+    let channel = Channel::from_inherited_fd(CHANNEL_FD)?;
+    match ssync_writer::run(&channel) {
+        Ok(()) => Ok(0),
+        Err(e) => {
+            // The task process has been told; this is for whoever looks for a fault.
+            log::error!("{e:?}");
+            Ok(1)
+        }
+    }
+}

@@ -1,1 +1,162 @@
-//! The worker.
+//! The task process: runs the tables of one task, in order.
+//!
+//! A table run claims source rows, reads them into the batch ring, has writer processes land
+//! them, and settles the source by what the destination's ledger says. The modules, from the
+//! outside in:
+//!
+//! - [`params`], [`journal`], [`lock`]: what a task process is given.
+//! - [`plan`]: from configuration and table descriptions to a plan, and everything against it.
+//! - [`table_run`]: the order of things in one table's run.
+//! - [`stream`]: the coordinator of reading thread, [`pool`] of writers and settling thread.
+//! - [`reading`], [`settling`], [`recovery`], [`steps`]: what they do.
+//! - [`source`], [`owner`]: the source table in SQL, and its one owner.
+//! - [`counts`], [`report`]: the books, and what people are told.
+
+pub mod check;
+pub mod counts;
+mod events;
+pub mod journal;
+pub mod lock;
+mod mark;
+pub mod owner;
+pub mod params;
+pub mod plan;
+mod pool;
+pub mod progress;
+mod reading;
+pub mod recovery;
+pub mod report;
+mod settling;
+pub mod source;
+mod steps;
+mod stream;
+mod stretches;
+mod table_run;
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use ssync_common::config::TableTask;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::process::signals::SignalEvent;
+
+use counts::Counts;
+use params::TaskParams;
+use progress::Progress;
+use report::{TableReport, TableResult, TaskReport};
+use table_run::TableRun;
+
+pub use table_run::describe_sides;
+
+/// Attempts at one table when the failure may pass (a lost connection, a deadlock).
+const ATTEMPTS_MAX: u32 = 6;
+/// Pause before the second attempt; doubled for each further one.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+
+/// Runs the task's tables one after the other. Never fails as a whole: what happened to each
+/// table is in the report.
+pub fn run_task(
+    params: &TaskParams,
+    signals: &Receiver<SignalEvent>,
+    progress: &mut Progress,
+) -> TaskReport {
+    let began = Instant::now();
+    let mut tables = Vec::new();
+    let mut stopped_by: Option<String> = None;
+    for table in &params.task.tables {
+        if let Some(culprit) = &stopped_by {
+            tables.push(TableReport::not_started(table, culprit));
+            continue;
+        }
+        let report = run_table(params, table, signals, progress);
+        let failed = !matches!(report.result, TableResult::Done);
+        let interrupted = report.result == TableResult::Interrupted;
+        // On a failure of a real-time task the remaining tables never start (A16).
+        if interrupted || failed && (params.task.stop_on_error || params.realtime) {
+            stopped_by = Some(table.name.clone());
+        }
+        tables.push(report);
+    }
+    TaskReport { task: params.task.id, tables, seconds: began.elapsed().as_secs_f64() }
+}
+
+/// Runs one table under its lock, again where a failure may pass.
+fn run_table(
+    params: &TaskParams,
+    table: &TableTask,
+    signals: &Receiver<SignalEvent>,
+    progress: &mut Progress,
+) -> TableReport {
+    let began = Instant::now();
+    progress.begin(&table.name);
+    let mut run = None;
+    let mut counts = Counts::default();
+    let mut notes = Vec::new();
+    let result = (|| -> Result<()> {
+        let lock = params.books.lock(&params.task, table)?;
+        if let Some(dead) = lock.taken_over_from() {
+            notes.push(format!("lock taken over from {dead}"));
+        }
+        let journal = params.books.journal(&params.task, table)?;
+        let mut attempt = 0;
+        let result = loop {
+            attempt += 1;
+            let mut table_run = TableRun {
+                params,
+                table,
+                journal: journal.clone(),
+                signals,
+                progress,
+                counts: Counts::default(),
+                notes: Vec::new(),
+                run: None,
+            };
+            let result = table_run.attempt();
+            run = table_run.run.or(run);
+            counts.add(&table_run.counts);
+            for note in table_run.notes {
+                if !notes.contains(&note) {
+                    notes.push(note);
+                }
+            }
+            match result {
+                Err(e) if may_pass(&e) && attempt < ATTEMPTS_MAX => {
+                    let pause = PAUSE_FIRST * 2u32.pow(attempt - 1);
+                    log::warn!(
+                        "{}: attempt {attempt} failed, again in {pause:?}: {e:?}",
+                        table.name
+                    );
+                    notes.push(format!("tried again after: {e}"));
+                    if let Err(interrupted) = wait(signals, pause) {
+                        break Err(interrupted);
+                    }
+                }
+                other => break other,
+            }
+        };
+        if let Some(run) = &run {
+            journal.end_run(run, &counts, result.as_ref().err())?;
+        }
+        lock.release()?;
+        result
+    })();
+    progress.end(result.as_ref().err());
+    TableReport::new(table, run, counts, notes, result, began.elapsed().as_secs_f64())
+}
+
+/// Whether the same run may come to a good end later. Another run's fence never lets it.
+fn may_pass(e: &Error) -> bool {
+    e.kind.is_transient() && e.kind != Kind::Fenced
+}
+
+fn wait(signals: &Receiver<SignalEvent>, pause: Duration) -> Result<()> {
+    match signals.recv_timeout(pause) {
+        Ok(_) => Err(Error::new(Kind::Interrupted, "interrupted by the operator")),
+        Err(RecvTimeoutError::Timeout) => Ok(()),
+        // Nobody will ever signal; the pause is still a pause.
+        Err(RecvTimeoutError::Disconnected) => {
+            std::thread::sleep(pause);
+            Ok(())
+        }
+    }
+}

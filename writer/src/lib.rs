@@ -1,3 +1,170 @@
-//! The writer.
+//! The writer process: lands batches in the destination.
+//!
+//! A task process starts up to ten of them. Each holds one destination connection for the whole
+//! table, takes batches out of shared memory one at a time, encrypts and decrypts configured
+//! columns, lands the rows in one transaction with their ledger row, and leaves its verdict in
+//! shared memory. It never outlives its task process.
 
+pub mod landing;
+pub mod protocol;
 pub mod transform;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use ssync_common::connector::{Connection, LockWait, open};
+use ssync_common::crypto::KeyRing;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::failpoint;
+use ssync_common::process::channel::Channel;
+use ssync_common::shm::Waiting;
+use ssync_common::shm::ring::Ring;
+use ssync_common::shm::waiting::WriterState;
+
+use landing::{Batch, Target, land};
+use protocol::{FromWriter, Setup, ToWriter, Verdict, Work};
+use transform::Transformer;
+
+/// Runs a writer to its end: the task process says so, or is gone.
+pub fn run(channel: &Channel) -> Result<()> {
+    let setup = match channel.recv::<ToWriter>()? {
+        Some(ToWriter::Setup(setup)) => *setup,
+        Some(_) => ssync_common::bail!(Kind::Internal, "the first message was not the setup"),
+        None => return Ok(()),
+    };
+    let mut writer = match Writer::set_up(setup) {
+        Ok(writer) => writer,
+        Err(e) => {
+            channel.send(&FromWriter::Failed(e.clone()))?;
+            return Err(e);
+        }
+    };
+    channel.send(&FromWriter::Ready)?;
+    loop {
+        writer.show(WriterState::Idle, Waiting::Batch)?;
+        match channel.recv::<ToWriter>()? {
+            Some(ToWriter::Work(work)) => {
+                let lost = writer.work(&work)?;
+                failpoint::hit("writer.before_verdict", work.number);
+                let done = FromWriter::Done { slot: work.slot, generation: work.generation };
+                channel.send(&done)?;
+                if lost {
+                    // The connection is gone; a fresh process starts with a fresh one.
+                    ssync_common::bail!(Kind::Lost, "the destination connection broke");
+                }
+            }
+            Some(ToWriter::Finish) | None => {
+                writer.show(WriterState::Ended, Waiting::Nothing)?;
+                return Ok(());
+            }
+            Some(ToWriter::Setup(_)) => {
+                ssync_common::bail!(Kind::Internal, "a second setup");
+            }
+        }
+    }
+}
+
+struct Writer {
+    ring: Ring,
+    n: usize,
+    conn: Box<dyn Connection>,
+    transformer: Transformer,
+    setup: SetupRest,
+}
+
+/// What is left of the setup once secrets are where they belong.
+struct SetupRest {
+    plan: ssync_common::connector::LoadPlan,
+    key: Vec<(usize, ssync_common::schema::Kind)>,
+    fence: ssync_common::ledger::Id,
+    run: ssync_common::ledger::Id,
+}
+
+impl Writer {
+    fn set_up(setup: Setup) -> Result<Writer> {
+        let ring = Ring::open(&setup.ring)?;
+        ring.writer(setup.n)?.start(std::process::id());
+        let link = setup.link.into_params();
+        let mut conn = open(&link)?;
+        conn.set_lock_wait(LockWait::Patient)?;
+        let keys = setup
+            .keys
+            .into_iter()
+            .map(|(name, wire)| Ok((name, KeyRing::from_wire(wire)?)))
+            .collect::<Result<BTreeMap<_, _>>>()?;
+        let transformer = Transformer::new(&setup.transforms, &keys)?;
+        let rest =
+            SetupRest { plan: setup.plan, key: setup.key, fence: setup.fence, run: setup.run };
+        Ok(Writer { ring, n: setup.n, conn, transformer, setup: rest })
+    }
+
+    fn show(&self, state: WriterState, waiting: Waiting) -> Result<()> {
+        let entry = self.ring.writer(self.n)?;
+        entry.state(state);
+        entry.wait(waiting);
+        Ok(())
+    }
+
+    /// Lands a batch and leaves the verdict; whether the connection is gone.
+    fn work(&mut self, work: &Work) -> Result<bool> {
+        self.show(WriterState::Busy, Waiting::Nothing)?;
+        failpoint::hit("writer.got_batch", work.number);
+        let (verdict, side) = self.verdict(work);
+        let lost = verdict.error.as_ref().is_some_and(|e| e.kind == Kind::Lost);
+        let bytes = serde_json::to_vec(&verdict)
+            .map_err(|e| Error::new(Kind::Internal, format!("verdict: {e}")))?;
+        if let Some((side, generation)) = side {
+            side.put_verdict(0, generation, &[])?;
+        }
+        self.ring.put_verdict(work.slot, work.generation, &bytes)?;
+        Ok(lost)
+    }
+
+    fn verdict(&mut self, work: &Work) -> (Verdict, Option<(Ring, u64)>) {
+        let mut side = None;
+        let result = self.try_batch(work, &mut side);
+        let verdict = result.unwrap_or_else(|error| Verdict {
+            parts: Vec::new(),
+            error: Some(error),
+            transform_micros: 0,
+            landing_micros: 0,
+        });
+        (verdict, side)
+    }
+
+    fn try_batch(&mut self, work: &Work, side: &mut Option<(Ring, u64)>) -> Result<Verdict> {
+        let buffer = match &work.side {
+            Some((name, generation)) => {
+                let ring = Ring::open(name)?;
+                let buffer = ring.buffer(0, *generation)?;
+                *side = Some((ring, *generation));
+                buffer
+            }
+            None => self.ring.buffer(work.slot, work.generation)?,
+        };
+        let bytes = buffer.len() as u64;
+        let read = ssync_common::batch::decode(buffer)?;
+        let started = Instant::now();
+        let (landing, mut bad) = self.transformer.apply(&read)?;
+        let transform_micros = started.elapsed().as_micros() as u64;
+        bad.extend(work.bad.iter().cloned());
+        self.show(WriterState::Busy, Waiting::Destination)?;
+        let target = Target {
+            plan: &self.setup.plan,
+            key: &self.setup.key,
+            fence: self.setup.fence,
+            run: self.setup.run,
+        };
+        let batch = Batch { read: &read, landing: &landing };
+        let mut verdict = land(self.conn.as_mut(), &target, work, &batch, &bad);
+        verdict.transform_micros = transform_micros;
+        let landed: u64 = verdict
+            .parts
+            .iter()
+            .filter(|p| matches!(p.outcome, protocol::Outcome::Landed(_)))
+            .map(|p| p.rows as u64)
+            .sum();
+        self.ring.writer(self.n)?.landed(landed, bytes);
+        Ok(verdict)
+    }
+}

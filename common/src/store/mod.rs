@@ -131,6 +131,11 @@ impl Store {
         self.read(|db| schema::parameter(db, name))
     }
 
+    /// Writes a setting of the installation.
+    pub fn set_parameter(&mut self, name: &str, value: &str) -> Result<()> {
+        self.transaction(|db| schema::set_parameter(db, name, value))
+    }
+
     fn is_embedded(&self) -> bool {
         self.location.is_embedded
     }

@@ -475,7 +475,7 @@ pub(super) fn add_parameter(db: &mut Db, name: &str, value: &str) -> Result<()> 
 }
 
 /// Writes a setting.
-fn set_parameter(db: &mut Db, name: &str, value: &str) -> Result<()> {
+pub(super) fn set_parameter(db: &mut Db, name: &str, value: &str) -> Result<()> {
     db.transaction(|db| {
         db.delete("T_PARAMETER", Filter::new().eq("param_name", name))?;
         let row = [("param_name", name.into_value()), ("param_value", value.into_value())];

@@ -1,0 +1,260 @@
+//! The configuration database's side of a run: locks in `task_detail`, runs, batches, bad rows,
+//! `proc_use_times`.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use ssync_common::config::{TableMode, TableTask, Task};
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::ledger::Id;
+use ssync_common::process::RunId;
+use ssync_common::store::{
+    BatchState, ErrorRow, NewRun, Owner, RowState, RunCounts, RunEnd, RunState, Store, UseTimes,
+};
+use ssync_common::value::hex_bytes;
+use ssync_worker::counts::Counts;
+use ssync_worker::journal::{BadRow, BatchRecord, Journal, LastSettled};
+use ssync_worker::lock::TableLock;
+use ssync_worker::params::Books;
+
+/// Seconds that a lock is believed without a sign of life.
+const LEASE_SECS: u32 = 60;
+/// How often a lock is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(15);
+
+/// One configuration database, shared by the threads of a task process.
+#[derive(Clone)]
+pub struct StoreBooks {
+    store: Arc<Mutex<Store>>,
+    dest_url: String,
+}
+
+impl StoreBooks {
+    /// Takes a store over. `dest_url` is the destination link's address: what was settled there
+    /// is not looked for elsewhere.
+    pub fn new(store: Store, dest_url: &str) -> Self {
+        StoreBooks { store: Arc::new(Mutex::new(store)), dest_url: dest_url.to_owned() }
+    }
+
+    fn store(&self) -> Result<MutexGuard<'_, Store>> {
+        self.store.lock().map_err(|_| panicked())
+    }
+}
+
+fn panicked() -> Error {
+    Error::new(Kind::Internal, "a thread of the run panicked")
+}
+
+impl Books for StoreBooks {
+    fn lock(&self, task: &Task, table: &TableTask) -> Result<Box<dyn TableLock>> {
+        let owner = Owner::own(RunId::random()?)?;
+        let lock = self.store()?.lock_table(task.id, &table.name, &owner, LEASE_SECS)?;
+        Ok(Box::new(HeldLock::new(self.clone(), lock)?))
+    }
+
+    fn journal(&self, task: &Task, table: &TableTask) -> Result<Arc<dyn Journal>> {
+        Ok(Arc::new(StoreJournal {
+            books: self.clone(),
+            task: task.id,
+            table: table.name.clone(),
+            mode: table.mode,
+            record_use_times: task.record_use_times,
+            begin: Timestamp::now(),
+        }))
+    }
+}
+
+/// A held lock, renewed by a thread of its own until it is given back.
+struct HeldLock {
+    books: StoreBooks,
+    lock: Arc<Mutex<Option<ssync_common::store::TableLock>>>,
+    previous: Option<String>,
+    /// Dropped, it ends the thread.
+    _renewing: Sender<()>,
+}
+
+impl HeldLock {
+    fn new(books: StoreBooks, lock: ssync_common::store::TableLock) -> Result<Self> {
+        let previous = lock.taken_over.as_ref().map(|l| l.owner_text());
+        let lock = Arc::new(Mutex::new(Some(lock)));
+        let (renewing, ended) = bounded::<()>(0);
+        let (shared, theirs) = (lock.clone(), books.clone());
+        std::thread::Builder::new().name("lock".into()).spawn(move || {
+            while ended.recv_timeout(RENEW_EVERY) == Err(RecvTimeoutError::Timeout) {
+                let renewed = theirs.store().and_then(|mut store| {
+                    let held = shared.lock().map_err(|_| panicked())?;
+                    held.as_ref().map_or(Ok(()), |lock| store.renew_lock(lock, LEASE_SECS))
+                });
+                // Whoever takes the lock over raises the fence: nothing of ours lands after that.
+                if let Err(e) = renewed {
+                    log::warn!("could not renew the lock in task_detail: {e}");
+                }
+            }
+        })?;
+        Ok(HeldLock { books, lock, previous, _renewing: renewing })
+    }
+}
+
+impl TableLock for HeldLock {
+    fn taken_over_from(&self) -> Option<&str> {
+        self.previous.as_deref()
+    }
+
+    fn release(self: Box<Self>) -> Result<()> {
+        let mut store = self.books.store()?;
+        let lock = self.lock.lock().map_err(|_| panicked())?.take();
+        lock.map_or(Ok(()), |lock| store.unlock_table(lock))
+    }
+}
+
+struct StoreJournal {
+    books: StoreBooks,
+    task: u32,
+    table: String,
+    mode: TableMode,
+    record_use_times: bool,
+    begin: Timestamp,
+}
+
+/// What is remembered of the entry that was settled last.
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    dest_url: String,
+    fence: String,
+    run: RunId,
+    pos: String,
+}
+
+impl StoreJournal {
+    fn parameter(&self) -> String {
+        format!("last_settled.{}.{}", self.task, self.table)
+    }
+}
+
+impl Journal for StoreJournal {
+    fn begin_run(&self, run: &Id, fingerprint: &str) -> Result<()> {
+        self.books.store()?.begin_run(&NewRun {
+            id: RunId(*run),
+            task: self.task,
+            table: self.table.clone(),
+            mode: self.mode,
+            plan_hash: fingerprint.to_owned(),
+            begin: self.begin,
+        })
+    }
+
+    fn record_settled(&self, fence: &Id, run: &Id, parts: &[BatchRecord]) -> Result<()> {
+        let now = Timestamp::now();
+        let Some(last) = parts.last() else { return Ok(()) };
+        let records: Vec<_> = parts
+            .iter()
+            .map(|part| ssync_common::store::BatchRecord {
+                run: RunId(*run),
+                number: part.number,
+                part: Some(part.pos.clone()),
+                rows: part.rows,
+                low: part.lo.clone(),
+                high: part.hi.clone(),
+                state: BatchState::Settled,
+                sent: None,
+                landed: Some(now),
+                settled: Some(now),
+                writer: None,
+            })
+            .collect();
+        let remembered = Remembered {
+            dest_url: self.books.dest_url.clone(),
+            fence: hex_bytes::encode(fence),
+            run: RunId(*run),
+            pos: last.pos.clone(),
+        };
+        let text = serde_json::to_string(&remembered)
+            .map_err(|e| Error::new(Kind::Internal, format!("journal: {e}")))?;
+        let mut store = self.books.store()?;
+        store.record_batches(&records)?;
+        store.set_parameter(&self.parameter(), &text)
+    }
+
+    fn record_bad(&self, run: &Id, columns: &[String], rows: &[BadRow]) -> Result<()> {
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|row| ErrorRow {
+                run: RunId(*run),
+                number: 0,
+                task: self.task,
+                table: self.table.clone(),
+                key_columns: columns.to_vec(),
+                key: row.key.clone(),
+                column: row.error.column.clone(),
+                kind: row.error.kind,
+                text: row.error.message.clone(),
+                at: Timestamp::now(),
+                state: RowState::Bad,
+            })
+            .collect();
+        self.books.store()?.record_errors(&rows)
+    }
+
+    fn last_settled(&self) -> Result<Option<LastSettled>> {
+        let Some(text) = self.books.store()?.parameter(&self.parameter())? else {
+            return Ok(None);
+        };
+        let damaged =
+            || Error::new(Kind::Config, format!("parameter {} is damaged", self.parameter()));
+        let remembered: Remembered = serde_json::from_str(&text).map_err(|_| damaged())?;
+        if remembered.dest_url != self.books.dest_url {
+            return Ok(None);
+        }
+        let fence = hex_bytes::decode(&remembered.fence).and_then(|b| Id::try_from(b).ok());
+        Ok(Some(LastSettled {
+            fence: fence.ok_or_else(damaged)?,
+            run: remembered.run.0,
+            pos: remembered.pos,
+        }))
+    }
+
+    fn end_run(&self, run: &Id, counts: &Counts, error: Option<&Error>) -> Result<()> {
+        let state = match error {
+            None => RunState::Done,
+            Some(e) if e.kind == Kind::Interrupted => RunState::Interrupted,
+            Some(_) => RunState::Failed,
+        };
+        let end = Timestamp::now();
+        let mut store = self.books.store()?;
+        store.finish_run(
+            RunId(*run),
+            &RunEnd {
+                state,
+                counts: RunCounts {
+                    claimed: counts.claimed,
+                    read: counts.read,
+                    landed: counts.landed,
+                    failed: counts.failed,
+                    withdrawn: counts.withdrawn,
+                    settled: counts.settled,
+                    changed: counts.changed,
+                    skipped: counts.skipped,
+                },
+                message: None,
+                error: error.cloned(),
+                end,
+            },
+        )?;
+        if self.record_use_times {
+            store.record_use_times(&UseTimes {
+                task: self.task,
+                table: self.table.clone(),
+                run: RunId(*run),
+                begin: self.begin,
+                end,
+                rows: counts.landed,
+                bytes: counts.bytes,
+                result: state,
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! `ssync check`: prints what the worker's check finds.
+
+use serde::Serialize;
+use ssync_common::config::Config;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::store::Store;
+use ssync_worker::check::{CheckParams, TableCheck, check_task};
+use ssync_worker::plan::Level;
+
+use crate::transfer;
+
+/// Version of the JSON that checks print.
+const JSON_SCHEMA: u32 = 1;
+
+#[derive(Serialize)]
+struct Line<'a> {
+    schema: u32,
+    kind: &'static str,
+    passed: bool,
+    #[serde(flatten)]
+    check: &'a TableCheck,
+}
+
+/// Checks one task, or all; whether everything can run.
+pub fn run(
+    store: &mut Store,
+    task: Option<u32>,
+    tables: &[String],
+    trial: bool,
+    json: bool,
+) -> Result<bool> {
+    let config = store.load()?;
+    let ids: Vec<u32> = match task {
+        Some(id) => vec![id],
+        None => config.tasks.iter().map(|t| t.id).collect(),
+    };
+    if ids.is_empty() {
+        return Err(Error::new(Kind::Config, "there are no tasks to check")
+            .hint("ssync apply FILE configures some."));
+    }
+    let mut passed = true;
+    for id in ids {
+        for check in check_one(store, &config, id, tables, trial)? {
+            passed &= check.passed();
+            print(&check, json)?;
+        }
+    }
+    if !json {
+        println!("{}", if passed { "everything can run" } else { "not everything can run" });
+    }
+    Ok(passed)
+}
+
+fn check_one(
+    store: &mut Store,
+    config: &Config,
+    id: u32,
+    tables: &[String],
+    trial: bool,
+) -> Result<Vec<TableCheck>> {
+    let task = transfer::choose(config, id, tables)?;
+    let keys = transfer::keys(store, config, &task);
+    let params = CheckParams {
+        source: store.resolve_link(config, &task.source),
+        dest: store.resolve_link(config, &task.dest),
+        dest_allows_nondurable: config
+            .links
+            .iter()
+            .any(|l| l.name == task.dest && l.allow_nondurable),
+        keys,
+        trial,
+        task: &task,
+    };
+    Ok(check_task(&params))
+}
+
+fn print(check: &TableCheck, json: bool) -> Result<()> {
+    if json {
+        let line = Line { schema: JSON_SCHEMA, kind: "check", passed: check.passed(), check };
+        let text = serde_json::to_string(&line)
+            .map_err(|e| Error::new(Kind::Internal, format!("check: {e}")))?;
+        println!("{text}");
+        return Ok(());
+    }
+    let verdict = if check.passed() { "ok" } else { "CANNOT RUN" };
+    println!("task {}, table {}: {verdict}", check.task, check.table);
+    let width = check.columns.iter().map(|c| c.source.chars().count()).max().unwrap_or(0);
+    for column in &check.columns {
+        let crypto = column.crypto.as_deref().map_or(String::new(), |c| format!(", {c}ed"));
+        println!("  {:<width$} -> {}: {}{crypto}", column.source, column.dest, column.fidelity);
+    }
+    for finding in &check.findings {
+        let word = match finding.level {
+            Level::Error => "error",
+            Level::Warning => "warning",
+            Level::Info => "note",
+        };
+        let column = finding.column.as_ref().map_or(String::new(), |c| format!("{c}: "));
+        println!("  {word}: {column}{}", finding.text);
+        if let Some(hint) = finding.hint.as_ref().filter(|_| finding.level != Level::Info) {
+            println!("    hint: {hint}");
+        }
+    }
+    if let Some(rows) = check.trial_rows {
+        println!("  trial: {rows} rows landed and were taken back");
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! What a foreground run shows: bars on a terminal, a line every few seconds elsewhere, a closing
+//! summary, or JSON. Progress goes to standard error, results to standard output.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde::Serialize;
+use ssync_worker::progress::{Moment, Phase, Waiting};
+use ssync_worker::report::{TableReport, TableResult, TaskReport};
+
+/// Version of the JSON that runs print.
+pub const JSON_SCHEMA: u32 = 1;
+/// Seconds between two lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Rows that a table is expected to have; filled in from beside, when it is known.
+pub type Totals = Arc<Mutex<BTreeMap<String, u64>>>;
+
+/// Makes the function that shows moments of a run.
+pub fn shower(totals: Totals, quiet: bool) -> Box<dyn FnMut(&Moment)> {
+    if quiet {
+        return Box::new(|_| {});
+    }
+    if std::io::stderr().is_terminal() {
+        let mut bars = Bars { all: MultiProgress::new(), bars: BTreeMap::new(), totals };
+        Box::new(move |moment| bars.show(moment))
+    } else {
+        let mut lines = Lines { last: None };
+        Box::new(move |moment| lines.show(moment))
+    }
+}
+
+struct Bars {
+    all: MultiProgress,
+    bars: BTreeMap<String, ProgressBar>,
+    totals: Totals,
+}
+
+impl Bars {
+    fn show(&mut self, moment: &Moment) {
+        let bar = self.bars.entry(moment.table.clone()).or_insert_with(|| {
+            let bar = self.all.add(ProgressBar::no_length());
+            bar.set_prefix(moment.table.clone());
+            bar.set_style(style(false));
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        if bar.length().is_none()
+            && let Ok(totals) = self.totals.lock()
+            && let Some(total) = totals.get(&moment.table)
+        {
+            bar.set_length(*total);
+            bar.set_style(style(true));
+        }
+        let done = dealt_with(moment);
+        if bar.length().is_some_and(|total| total < done) {
+            bar.set_length(done);
+        }
+        bar.set_position(done);
+        bar.set_message(speed_and_wait(moment));
+        if moment.phase == Phase::Closing {
+            bar.set_length(done);
+            bar.finish();
+        }
+    }
+}
+
+fn style(known: bool) -> ProgressStyle {
+    let template = if known {
+        "{prefix:>16} {bar:24.green/dim} {percent:>3}% {human_pos:>11} rows  {msg}"
+    } else {
+        "{prefix:>16} {spinner} {human_pos:>11} rows  {msg}"
+    };
+    // The templates are constants; a wrong one would show in the first run by hand.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+struct Lines {
+    last: Option<Instant>,
+}
+
+impl Lines {
+    fn show(&mut self, moment: &Moment) {
+        let due = self.last.is_none_or(|last| last.elapsed() >= LINE_EVERY);
+        if moment.phase == Phase::Transferring && due {
+            self.last = Some(Instant::now());
+            if dealt_with(moment) > 0 {
+                eprintln!(
+                    "{}: {} rows, {}",
+                    moment.table,
+                    grouped(dealt_with(moment)),
+                    speed_and_wait(moment)
+                );
+            }
+        }
+    }
+}
+
+fn dealt_with(moment: &Moment) -> u64 {
+    moment.counts.landed + moment.counts.failed
+}
+
+fn speed_and_wait(moment: &Moment) -> String {
+    let seconds = moment.seconds.max(0.001);
+    let speed = format!(
+        "{} rows/s, {}/s",
+        grouped((moment.counts.landed as f64 / seconds) as u64),
+        bytes((moment.counts.bytes as f64 / seconds) as u64)
+    );
+    match (moment.phase, moment.waiting) {
+        (Phase::Transferring, Waiting::Nothing) => speed,
+        (Phase::Transferring, waiting) => format!("{speed}, waits for {}", waiting.name()),
+        (Phase::Closing, _) => speed,
+        (phase, _) => phase.name().to_owned(),
+    }
+}
+
+/// `1234567` as `1,234,567`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Bytes for people: `8.1 MB`.
+pub fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = n as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{n} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+fn word(result: TableResult) -> &'static str {
+    match result {
+        TableResult::Done => "done",
+        TableResult::DoneWithErrors => "done, some rows are bad",
+        TableResult::Failed => "FAILED",
+        TableResult::Locked => "LOCKED",
+        TableResult::Interrupted => "interrupted",
+        TableResult::NotStarted => "not started",
+    }
+}
+
+/// The closing summary for people.
+pub fn summary(report: &TaskReport) -> String {
+    let width = report.tables.iter().map(|t| t.table.len()).max().unwrap_or(0).max(12);
+    let mut out = format!(
+        "{:<width$}  {:>13}  {:>9}  {:>9}  {:>11}  result\n",
+        format!("task {}", report.task),
+        "rows landed",
+        "bad",
+        "seconds",
+        "rows/s"
+    );
+    for t in &report.tables {
+        out += &line(&t.table, width, t.counts.landed, t.counts.failed, t.seconds, word(t.result));
+        for fact in facts(t) {
+            out += &format!("{:<width$}    {fact}\n", "");
+        }
+    }
+    let landed = report.tables.iter().map(|t| t.counts.landed).sum();
+    let failed = report.tables.iter().map(|t| t.counts.failed).sum();
+    let verdict = if report.exit_code() == 0 { "all landed" } else { "not all landed" };
+    if report.tables.len() > 1 {
+        out += &line("total", width, landed, failed, report.seconds, verdict);
+    }
+    out
+}
+
+fn line(name: &str, width: usize, landed: u64, failed: u64, seconds: f64, result: &str) -> String {
+    let speed = (landed as f64 / seconds.max(0.001)) as u64;
+    format!(
+        "{name:<width$}  {:>13}  {:>9}  {seconds:>9.1}  {:>11}  {result}\n",
+        grouped(landed),
+        grouped(failed),
+        grouped(speed)
+    )
+}
+
+fn facts(t: &TableReport) -> Vec<String> {
+    let c = &t.counts;
+    let mut facts = t.notes.clone();
+    let mut count = |n: u64, text: &str| {
+        if n > 0 {
+            facts.push(format!("{} {text}", grouped(n)));
+        }
+    };
+    count(c.recovered, "rows had landed before and were settled now");
+    count(c.reopened, "rows that an earlier run left under way were put back to be sent");
+    count(c.resumed, "rows had landed before this run was resumed");
+    count(c.skipped, "rows were left out because their key exists");
+    count(c.withdrawn, "rows were changed or deleted before they were read");
+    count(c.changed, "rows were changed while they were sent, and go again");
+    count(c.left_locked, "rows were locked by somebody and are left for later");
+    count(c.orphans, "times a row had to wait for its parent");
+    facts.extend(t.kept());
+    facts
+}
+
+#[derive(Serialize)]
+struct Line<'a, T> {
+    schema: u32,
+    kind: &'a str,
+    #[serde(flatten)]
+    content: &'a T,
+}
+
+#[derive(Serialize)]
+struct Total {
+    task: u32,
+    tables: usize,
+    landed: u64,
+    failed: u64,
+    seconds: f64,
+    exit_code: u8,
+}
+
+/// One JSON object per table, and one for the total, a line each.
+pub fn json(report: &TaskReport) -> serde_json::Result<String> {
+    let mut out = String::new();
+    for content in &report.tables {
+        let line = Line { schema: JSON_SCHEMA, kind: "table", content };
+        out += &serde_json::to_string(&line)?;
+        out.push('\n');
+    }
+    let total = Total {
+        task: report.task,
+        tables: report.tables.len(),
+        landed: report.tables.iter().map(|t| t.counts.landed).sum(),
+        failed: report.tables.iter().map(|t| t.counts.failed).sum(),
+        seconds: report.seconds,
+        exit_code: report.exit_code(),
+    };
+    out += &serde_json::to_string(&Line { schema: JSON_SCHEMA, kind: "total", content: &total })?;
+    out.push('\n');
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_and_scaled() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(8_100_000), "8.1 MB");
+    }
+}

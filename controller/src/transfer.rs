@@ -1,0 +1,162 @@
+//! `ssync --task N [--tables a,b]`: the task process in the foreground.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::Receiver;
+use ssync_common::config::{Config, ScheduleKind, TableMode, Task};
+use ssync_common::connector::{LinkParams, open};
+use ssync_common::crypto::KeyRing;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::process::RunId;
+use ssync_common::process::signals::SignalEvent;
+use ssync_common::shm::TaskTable;
+use ssync_common::store::{SecretOwner, Store, StoreLocation};
+use ssync_worker::params::TaskParams;
+use ssync_worker::progress::Progress;
+use ssync_worker::report::TaskReport;
+use ssync_worker::source::STATUS_COLUMN;
+
+use crate::books::StoreBooks;
+use crate::terminal::{Totals, shower};
+
+/// The task of that number, with only the tables asked for, in their configured order.
+pub fn choose(config: &Config, task: u32, tables: &[String]) -> Result<Task> {
+    let known: Vec<_> = config.tasks.iter().map(|t| t.id.to_string()).collect();
+    let mut task = config.tasks.iter().find(|t| t.id == task).cloned().ok_or_else(|| {
+        Error::new(Kind::Usage, format!("there is no task {task}")).hint(if known.is_empty() {
+            "Nothing is configured yet; ssync apply FILE does that.".to_owned()
+        } else {
+            format!("Configured tasks: {}.", known.join(", "))
+        })
+    })?;
+    if tables.is_empty() {
+        return Ok(task);
+    }
+    let wanted: BTreeSet<_> = tables.iter().map(String::as_str).collect();
+    if let Some(unknown) = wanted.iter().find(|w| !task.tables.iter().any(|t| t.name == **w)) {
+        let names: Vec<_> = task.tables.iter().map(|t| t.name.as_str()).collect();
+        return Err(Error::new(Kind::Usage, format!("task {} has no table {unknown}", task.id))
+            .hint(format!("Its tables: {}.", names.join(", "))));
+    }
+    task.tables.retain(|t| wanted.contains(t.name.as_str()));
+    Ok(task)
+}
+
+/// Everything a run of the task needs; secrets are looked up here and nowhere else.
+pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskParams> {
+    let source = store.resolve_link(config, &task.source)?;
+    let dest = store.resolve_link(config, &task.dest)?;
+    let nondurable = config.links.iter().any(|l| l.name == task.dest && l.allow_nondurable);
+    let realtime = task.schedule.is_some_and(|id| {
+        config.schedules.iter().any(|s| s.id == id && s.kind == ScheduleKind::Realtime)
+    });
+    let keys = keys(store, config, &task)?;
+    let location: StoreLocation = store.location().clone();
+    let home = store.home().path().to_path_buf();
+    let books = StoreBooks::new(Store::open(&location)?, &dest.url);
+    Ok(TaskParams {
+        task,
+        source,
+        dest,
+        dest_allows_nondurable: nondurable,
+        keys,
+        realtime,
+        home,
+        books: Arc::new(books),
+    })
+}
+
+/// The keys that a task's tables name.
+pub fn keys(store: &mut Store, config: &Config, task: &Task) -> Result<BTreeMap<String, KeyRing>> {
+    let named: BTreeSet<_> = task
+        .tables
+        .iter()
+        .flat_map(|t| t.encrypt.values().chain(t.decrypt.values()))
+        .map(|choice| choice.key().to_owned())
+        .collect();
+    let mut rings = BTreeMap::new();
+    for key in config.keys.iter().filter(|k| named.contains(&k.name)) {
+        rings.insert(key.name.clone(), key_ring(store, key)?);
+    }
+    Ok(rings)
+}
+
+/// One configured key with those it replaced.
+pub fn key_ring(store: &mut Store, key: &ssync_common::config::Key) -> Result<KeyRing> {
+    let current = store.secret(&SecretOwner::Key(key.name.clone(), 0), &key.secret)?;
+    let mut old = Vec::new();
+    for (i, source) in (1..).zip(&key.old) {
+        old.push(store.secret(&SecretOwner::Key(key.name.clone(), i), source)?);
+    }
+    KeyRing::new(key.name.clone(), &current, &old)
+}
+
+/// Runs the task in this process, showing progress on standard error.
+pub fn run(
+    params: &TaskParams,
+    signals: &Receiver<SignalEvent>,
+    quiet: bool,
+) -> Result<TaskReport> {
+    let table = TaskTable::open_or_create(&params.home)?;
+    let total = params.task.tables.len() as u32;
+    let slot = table.acquire(params.task.id, RunId::random()?, total)?;
+    // Links by name and address, tables, SQL (A20). The model holds no secrets.
+    slot.set_params(&params.task);
+    let totals = Totals::default();
+    if !quiet {
+        count_rows(params, &totals);
+    }
+    let mut progress = Progress::new(Some(slot), shower(totals, quiet));
+    let report = ssync_worker::run_task(params, signals, &mut progress);
+    progress.finish(&report);
+    Ok(report)
+}
+
+/// Finds out from beside how many rows are to come, for the progress bar. Costs the run nothing;
+/// what fails here fails there with a better message.
+fn count_rows(params: &TaskParams, totals: &Totals) {
+    use std::io::IsTerminal;
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    let (task, link, totals) = (params.task.clone(), params.source.clone(), totals.clone());
+    let counting = move || {
+        for table in &task.tables {
+            match expected_rows(&link, table) {
+                Ok(Some(rows)) => {
+                    if let Ok(mut totals) = totals.lock() {
+                        totals.insert(table.name.clone(), rows);
+                    }
+                }
+                Ok(None) => {}
+                Err(e) => log::info!("{}: rows not counted: {e}", table.name),
+            }
+        }
+    };
+    if let Err(e) = thread::Builder::new().name("counter".into()).spawn(counting) {
+        log::info!("rows not counted: {e}");
+    }
+}
+
+fn expected_rows(
+    link: &LinkParams,
+    table: &ssync_common::config::TableTask,
+) -> Result<Option<u64>> {
+    let mut conn = open(link)?;
+    let d = conn.dialect();
+    let mut conditions = Vec::new();
+    match table.mode {
+        TableMode::Status => conditions.push(format!("{} = 0", d.quote(STATUS_COLUMN))),
+        TableMode::Full => {}
+        TableMode::Increment => return Ok(None),
+    }
+    conditions.extend(table.filter.as_ref().map(|f| format!("({f})")));
+    let mut sql = format!("SELECT COUNT(*) FROM {}", d.table(&table.source));
+    if !conditions.is_empty() {
+        sql += &format!(" WHERE {}", conditions.join(" AND "));
+    }
+    let rows = conn.query(&sql, &[])?;
+    Ok(rows.first().and_then(|r| r.first()).and_then(|v| v.as_i64()).map(|n| n as u64))
+}

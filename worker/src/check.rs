@@ -1,0 +1,270 @@
+//! `ssync check`: everything that can be known before a row moves, and a trial that moves a few
+//! and takes them back.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use ssync_common::batch::{BatchBuilder, BatchLimits, ReadBatch};
+use ssync_common::config::{TableMode, TableTask, Task};
+use ssync_common::connector::{Connection, LinkParams, open};
+use ssync_common::crypto::KeyRing;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_writer::transform::Transformer;
+
+use crate::plan::{Finding, Level, Planned, TablePlan};
+use crate::source::{Range, STATUS_COLUMN, SourceTable};
+use crate::table_run::describe_sides;
+
+/// Rows that a trial moves.
+const TRIAL_ROWS: u64 = 20;
+
+/// What a check of one table found.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableCheck {
+    /// Task.
+    pub task: u32,
+    /// Sub-task.
+    pub table: String,
+    /// Findings, worst first.
+    pub findings: Vec<Finding>,
+    /// Each column pair: source, destination, what happens to its values.
+    pub columns: Vec<ColumnCheck>,
+    /// Rows that the trial moved and took back; absent without a trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial_rows: Option<u64>,
+}
+
+impl TableCheck {
+    /// Whether the table can be run.
+    pub fn passed(&self) -> bool {
+        self.findings.iter().all(|f| f.level != Level::Error)
+    }
+}
+
+/// A column pair.
+#[derive(Debug, Clone, Serialize)]
+pub struct ColumnCheck {
+    /// Source column and type.
+    pub source: String,
+    /// Destination column and type.
+    pub dest: String,
+    /// `encrypt`, `decrypt` or nothing.
+    pub crypto: Option<String>,
+    /// `exact`, `checked`, `lossy` or `refused`.
+    pub fidelity: &'static str,
+    /// Why it is not exact.
+    pub reason: Option<String>,
+}
+
+/// What a check is given.
+pub struct CheckParams<'a> {
+    /// The task, with the tables to check.
+    pub task: &'a Task,
+    /// Source link, or why it cannot be used.
+    pub source: Result<LinkParams>,
+    /// Destination link, or why it cannot be used.
+    pub dest: Result<LinkParams>,
+    /// Whether the destination may lose commits.
+    pub dest_allows_nondurable: bool,
+    /// Keys by name, or why they cannot be used.
+    pub keys: Result<BTreeMap<String, KeyRing>>,
+    /// Whether to move a few rows and take them back.
+    pub trial: bool,
+}
+
+/// Checks the tables of a task. Nothing is left changed.
+pub fn check_task(params: &CheckParams<'_>) -> Vec<TableCheck> {
+    params.task.tables.iter().map(|table| check_table(params, table)).collect()
+}
+
+fn check_table(params: &CheckParams<'_>, table: &TableTask) -> TableCheck {
+    let mut check = TableCheck {
+        task: params.task.id,
+        table: table.name.clone(),
+        findings: Vec::new(),
+        columns: Vec::new(),
+        trial_rows: None,
+    };
+    if let Err(e) = try_table(params, table, &mut check) {
+        check.findings.push(finding_of(&e));
+    }
+    check.findings.sort_by_key(|f| std::cmp::Reverse(f.level));
+    check
+}
+
+fn finding_of(e: &Error) -> Finding {
+    let mut text = e.message.clone();
+    for fact in &e.details {
+        text += &format!("; {fact}");
+    }
+    Finding { level: Level::Error, column: e.column.clone(), text, hint: e.hint.clone() }
+}
+
+fn try_table(params: &CheckParams<'_>, table: &TableTask, check: &mut TableCheck) -> Result<()> {
+    let named = |link: &str, e: Error| e.detail(format!("link {link}"));
+    // Both sides are tried, so that both are told about.
+    let source = params.source.clone().and_then(|l| Ok((open(&l)?, l)));
+    let dest = params.dest.clone().and_then(|l| Ok((open(&l)?, l)));
+    if let (Err(e), Err(_)) = (&source, &dest) {
+        check.findings.push(finding_of(&named(&params.task.source, e.clone())));
+    }
+    let (mut dest, dest_link) = dest.map_err(|e| named(&params.task.dest, e))?;
+    let (mut source, source_link) = source.map_err(|e| named(&params.task.source, e))?;
+    if let Err(e) = &params.keys {
+        check.findings.push(finding_of(e));
+    }
+    let links = (&source_link, &dest_link);
+    let Planned { plan, findings } =
+        describe_sides(source.as_mut(), dest.as_mut(), params.task, table, links)?;
+    check.findings.extend(findings);
+    access(params, table, source.as_mut(), dest.as_mut(), check)?;
+    if table.mode == TableMode::Status {
+        odd_states(table, source.as_mut(), check)?;
+    }
+    let Some(plan) = plan else { return Ok(()) };
+    check.columns = plan.pairs.iter().map(column_check).collect();
+    if params.trial && check.passed() {
+        let keys = params.keys.clone()?;
+        check.trial_rows = Some(trial(&plan, &keys, source.as_mut(), dest.as_mut())?);
+    }
+    Ok(())
+}
+
+fn column_check(pair: &crate::plan::ColumnPair) -> ColumnCheck {
+    use ssync_common::fidelity::Fidelity;
+    ColumnCheck {
+        source: format!("{} {}", pair.source.name, pair.source.declared),
+        dest: format!("{} {}", pair.dest.name, pair.dest.declared),
+        crypto: pair.crypto.clone(),
+        fidelity: match pair.fidelity {
+            Fidelity::Exact => "exact",
+            Fidelity::Checked(_) => "checked",
+            Fidelity::Lossy(_) => "lossy",
+            Fidelity::Refused(_) => "refused",
+        },
+        reason: pair.fidelity.reason().map(str::to_owned),
+    }
+}
+
+fn access(
+    params: &CheckParams<'_>,
+    table: &TableTask,
+    source: &mut dyn Connection,
+    dest: &mut dyn Connection,
+    check: &mut TableCheck,
+) -> Result<()> {
+    let status = table.mode == TableMode::Status;
+    let sides = [
+        (&params.task.source, source.access_gaps(&table.source, false, status)?),
+        (&params.task.dest, dest.access_gaps(&table.dest, true, status)?),
+    ];
+    for (link, gaps) in sides {
+        check.findings.extend(gaps.into_iter().map(|gap| Finding {
+            level: Level::Error,
+            column: None,
+            text: format!("link {link}: {gap}"),
+            hint: None,
+        }));
+    }
+    if let Some(gap) = dest.durability_gap()? {
+        let allowed = params.dest_allows_nondurable;
+        check.findings.push(Finding {
+            level: if allowed { Level::Warning } else { Level::Error },
+            column: None,
+            text: format!("link {} may lose commits in a crash: {gap}", params.task.dest),
+            hint: Some("Make it durable, or set allow_nondurable = true on the link.".into()),
+        });
+    }
+    Ok(())
+}
+
+/// Rows whose state is none of 0 to 3 are never touched; somebody should know.
+fn odd_states(
+    table: &TableTask,
+    source: &mut dyn Connection,
+    check: &mut TableCheck,
+) -> Result<()> {
+    let d = source.dialect();
+    let status = d.quote(STATUS_COLUMN);
+    let sql =
+        format!("SELECT {status}, COUNT(*) FROM {} GROUP BY {status}", d.table(&table.source));
+    // Where the column is missing, the plan has said so already.
+    let Ok(rows) = source.query(&sql, &[]) else { return Ok(()) };
+    for row in rows {
+        let (Some(state), Some(count)) = (row.first(), row.get(1).and_then(|v| v.as_i64())) else {
+            continue;
+        };
+        if !state.as_i64().is_some_and(|s| (0..=3).contains(&s)) {
+            check.findings.push(Finding {
+                level: Level::Warning,
+                column: Some(STATUS_COLUMN.to_owned()),
+                text: format!(
+                    "{count} rows have {STATUS_COLUMN} {}",
+                    state.plain().unwrap_or_else(|| "NULL".to_owned())
+                ),
+                hint: Some("Only 0 to 3 mean anything; such rows are never sent.".into()),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Reads a few rows, transforms them and loads them in a transaction that is rolled back.
+fn trial(
+    plan: &TablePlan,
+    keys: &BTreeMap<String, KeyRing>,
+    source: &mut dyn Connection,
+    dest: &mut dyn Connection,
+) -> Result<u64> {
+    let table = SourceTable {
+        dialect: source.dialect(),
+        name: plan.task.source.clone(),
+        order: plan.order.clone(),
+        touched: Vec::new(),
+        filter: plan.task.filter.clone(),
+        window: None,
+    };
+    let (sql, params) = table.select_rows(&plan.read, &Range::all(), TRIAL_ROWS);
+    let sql = if plan.order.is_empty() { table.dialect.limit(&sql, TRIAL_ROWS) } else { sql };
+    let limits = BatchLimits { rows: TRIAL_ROWS as usize, slot_bytes: 64 << 20 };
+    let mut batches: Vec<ReadBatch> = Vec::new();
+    let mut builder = BatchBuilder::new(&plan.read, limits);
+    source.read(&sql, &params, &plan.read, &mut builder, &mut |batch| {
+        batches.push(batch);
+        Ok(())
+    })?;
+    let mut transformer = Transformer::new(&plan.transforms, keys)?;
+    let mut rows = 0;
+    for batch in &batches {
+        let (landing, bad) = transformer.apply(&batch.rows)?;
+        if let Some(bad) = batch.bad.iter().chain(&bad).next() {
+            return Err(Error::new(
+                Kind::Data,
+                format!("trial: column {}: {}", bad.column, bad.message),
+            ));
+        }
+        dest.begin()?;
+        let loaded = dest.load(&plan.load, &landing, 0..landing.num_rows());
+        dest.rollback()?;
+        let loaded = loaded.map_err(|e| e.context("trial"))?;
+        rows += loaded.rows + loaded.skipped;
+    }
+    Ok(rows)
+}
+
+/// The trigger that sets `sync_status` back to 0 when the application changes a row, for a source
+/// that has none; for people to read and run.
+pub fn reset_trigger(dialect: &str, table: &str) -> Option<String> {
+    match dialect {
+        "mysql" => Some(format!(
+            "CREATE TRIGGER {table}_resend BEFORE UPDATE ON {table} FOR EACH ROW\n  SET \
+             NEW.sync_status = IF(NEW.sync_status = OLD.sync_status, 0, NEW.sync_status);"
+        )),
+        "sqlite" => Some(format!(
+            "CREATE TRIGGER {table}_resend AFTER UPDATE ON {table}\n  WHEN NEW.sync_status = \
+             OLD.sync_status AND OLD.sync_status <> 0\n  BEGIN UPDATE {table} SET sync_status = 0 \
+             WHERE rowid = NEW.rowid; END;"
+        )),
+        _ => None,
+    }
+}

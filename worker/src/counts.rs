@@ -1,0 +1,130 @@
+//! The books of a table run, and the balance they must come to.
+
+use serde::{Deserialize, Serialize};
+use ssync_common::error::{Error, Kind, Result};
+
+/// What a table run counted. All are rows unless the name says otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Set from 0 to 1 at the source (`status`).
+    pub claimed: u64,
+    /// Read from the source.
+    pub read: u64,
+    /// Committed at the destination, with their ledger row.
+    pub landed: u64,
+    /// Of the landed ones: left out because their key existed (`write = "ignore"`).
+    pub skipped: u64,
+    /// Bad rows.
+    pub failed: u64,
+    /// Rows whose parent was missing; put back to 0.
+    pub orphans: u64,
+    /// Edited or deleted at the source between claim and read.
+    pub withdrawn: u64,
+    /// Landed, and the source shows it.
+    pub settled: u64,
+    /// Landed, but changed at the source meanwhile; they go again.
+    pub changed: u64,
+    /// Put back to 0 by this run.
+    pub released: u64,
+    /// Held locked by somebody at the source; left for later.
+    pub left_locked: u64,
+    /// Put right by recovery before the run: landed earlier, settled now.
+    pub recovered: u64,
+    /// Put back to 0 by recovery before the run.
+    pub reopened: u64,
+    /// Landed by an earlier part of this run, before it was resumed.
+    pub resumed: u64,
+    /// Bytes moved through the ring.
+    pub bytes: u64,
+    /// Batches dealt with.
+    pub batches: u64,
+    /// Time that writers spent encrypting and decrypting, microseconds.
+    pub transform_micros: u64,
+    /// Time that writers spent in the destination, microseconds.
+    pub landing_micros: u64,
+}
+
+impl Counts {
+    /// Adds another attempt's books. What was resumed is not added: a later attempt resumes what
+    /// an earlier one landed.
+    pub fn add(&mut self, other: &Counts) {
+        let resumed = if self.landed > 0 { self.resumed } else { other.resumed };
+        let sum = |a: &mut u64, b: u64| *a += b;
+        sum(&mut self.claimed, other.claimed);
+        sum(&mut self.read, other.read);
+        sum(&mut self.landed, other.landed);
+        sum(&mut self.skipped, other.skipped);
+        sum(&mut self.failed, other.failed);
+        sum(&mut self.orphans, other.orphans);
+        sum(&mut self.withdrawn, other.withdrawn);
+        sum(&mut self.settled, other.settled);
+        sum(&mut self.changed, other.changed);
+        sum(&mut self.released, other.released);
+        sum(&mut self.left_locked, other.left_locked);
+        sum(&mut self.recovered, other.recovered);
+        sum(&mut self.reopened, other.reopened);
+        sum(&mut self.bytes, other.bytes);
+        sum(&mut self.batches, other.batches);
+        sum(&mut self.transform_micros, other.transform_micros);
+        sum(&mut self.landing_micros, other.landing_micros);
+        self.resumed = resumed;
+    }
+
+    /// The balance of a table that came to its end: every row that was claimed is accounted for,
+    /// and the source shows what landed.
+    pub fn balance(&self, status: bool) -> Result<()> {
+        let taken =
+            if status { self.claimed - self.withdrawn.min(self.claimed) } else { self.read };
+        let dealt = self.landed + self.failed + self.orphans;
+        let even =
+            taken == dealt && self.read == dealt && self.landed == self.settled + self.changed;
+        if even {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Balance, "the books of this run do not balance")
+            .detail(format!(
+                "claimed {} = landed {} + failed {} + withdrawn {} + orphans {}",
+                self.claimed, self.landed, self.failed, self.withdrawn, self.orphans
+            ))
+            .detail(format!("read {}", self.read))
+            .detail(format!(
+                "landed {} = settled {} + changed since {}",
+                self.landed, self.settled, self.changed
+            ))
+            .hint(
+                "One of these equations does not hold. Compare source and destination before \
+                 going on, and please report it with the worker's log.",
+            ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_balance_notices_a_single_missing_row() {
+        let good = Counts {
+            claimed: 10,
+            withdrawn: 1,
+            read: 9,
+            landed: 7,
+            failed: 1,
+            orphans: 1,
+            settled: 6,
+            changed: 1,
+            ..Counts::default()
+        };
+        assert!(good.balance(true).is_ok());
+        for bent in [
+            Counts { claimed: 11, ..good },
+            Counts { withdrawn: 0, ..good },
+            Counts { read: 10, ..good },
+            Counts { landed: 8, ..good },
+            Counts { failed: 0, ..good },
+            Counts { settled: 7, ..good },
+        ] {
+            assert_eq!(bent.balance(true).unwrap_err().kind, Kind::Balance, "{bent:?}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What a run writes down outside source and destination: its beginning and end, what was
+//! settled, bad rows. Kept in the configuration database by the implementation for
+//! [`ssync_common::store`]; shared by the threads of a run.
+
+use ssync_common::error::{Error, Result};
+use ssync_common::ledger::Id;
+use ssync_common::value::Key;
+
+use crate::counts::Counts;
+
+/// A settled part of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchRecord {
+    /// Number of the batch in this process, for people.
+    pub number: u64,
+    /// Position in the ledger.
+    pub pos: String,
+    /// Rows.
+    pub rows: u64,
+    /// Key of the first row.
+    pub lo: Key,
+    /// Key of the last row.
+    pub hi: Key,
+}
+
+/// The settled entry that the source side remembers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastSettled {
+    /// The pair of tables.
+    pub fence: Id,
+    /// The run.
+    pub run: Id,
+    /// Position in the ledger.
+    pub pos: String,
+}
+
+/// A bad row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BadRow {
+    /// Its key, in the order of the key columns.
+    pub key: Key,
+    /// What is wrong with it.
+    pub error: Error,
+}
+
+/// Where the runs of one table are written down.
+pub trait Journal: Send + Sync {
+    /// A run begins, or is resumed.
+    fn begin_run(&self, run: &Id, fingerprint: &str) -> Result<()>;
+
+    /// Parts of batches whose settlement the source and the ledger have confirmed.
+    fn record_settled(&self, fence: &Id, run: &Id, parts: &[BatchRecord]) -> Result<()>;
+
+    /// Bad rows; `columns` names the key columns.
+    fn record_bad(&self, run: &Id, columns: &[String], rows: &[BadRow]) -> Result<()>;
+
+    /// What was settled last, in this run or an earlier one.
+    fn last_settled(&self) -> Result<Option<LastSettled>>;
+
+    /// A run has ended, for now or for good.
+    fn end_run(&self, run: &Id, counts: &Counts, error: Option<&Error>) -> Result<()>;
+}

@@ -1,0 +1,110 @@
+//! Arithmetic on watermarks: stepping back by a lag.
+
+use jiff::civil::{self, date};
+use jiff::{SignedDuration, ToSpan};
+use ssync_common::config::Lag;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::value::{DateTime, Value};
+
+/// How far a run reads. With an overlap up to the newest value, since the last stretch is read
+/// again next time; without one the newest value less the lag, since what commits late below the
+/// mark would never be seen.
+pub fn upper(newest: Option<Value>, lag: Lag, overlap: bool) -> Result<Option<Value>> {
+    match newest {
+        Some(newest) if !overlap => back(newest, lag).map(Some),
+        other => Ok(other),
+    }
+}
+
+/// Where a run begins: at the mark, or with an overlap a lag before it.
+pub fn lower(mark: Value, lag: Lag, overlap: bool) -> Result<Option<Value>> {
+    if overlap { back(mark, lag).map(Some) } else { Ok(Some(mark)) }
+}
+
+fn back(value: Value, lag: Lag) -> Result<Value> {
+    let number = || match lag {
+        Lag::Count(n) => Ok(n),
+        Lag::Secs(_) => Err(Error::new(Kind::Config, "the watermark is a number, its lag a time")
+            .hint("Give the lag as a plain number, such as lag = \"1000\".")),
+    };
+    let seconds = || match lag {
+        Lag::Secs(secs) => Ok(i64::try_from(secs).unwrap_or(i64::MAX)),
+        // "0" is no lag in any unit.
+        Lag::Count(0) => Ok(0),
+        Lag::Count(_) => Err(Error::new(Kind::Config, "the watermark is a time, its lag a number")
+            .hint("Give the lag with a unit, such as lag = \"10s\".")),
+    };
+    Ok(match value {
+        Value::Int(v) => Value::Int(v.saturating_sub_unsigned(number()?)),
+        Value::UInt(v) => Value::UInt(v.saturating_sub(number()?)),
+        Value::DateTime(v) => Value::DateTime(earlier(v, seconds()?)),
+        // A date steps back by whole days, and by one at least for any lag at all.
+        Value::Date(v) => {
+            let lag = seconds()?;
+            let days = lag / 86_400 + i64::from(lag % 86_400 > 0);
+            Value::Date(earlier(v, days * 86_400))
+        }
+        other => {
+            return Err(Error::new(Kind::Internal, format!("a mark cannot be {other:?}")));
+        }
+    })
+}
+
+/// A zero, partial or impossible date has no earlier one on the calendar; it stays.
+fn earlier(at: DateTime, seconds: i64) -> DateTime {
+    let (y, m, d, h, mi, s, us) = at.parts();
+    let civil = civil::Date::new(y as i16, m as i8, d as i8)
+        .map(|day| day.at(h as i8, mi as i8, s as i8, us as i32 * 1000));
+    let Ok(civil) = civil else { return at };
+    let first = date(1, 1, 1).at(0, 0, 0, 0);
+    let back = civil.checked_sub(SignedDuration::from_secs(seconds)).unwrap_or(first);
+    let back = if back < first { first + 0.seconds() } else { back };
+    let packed = DateTime::new(
+        back.year() as u16,
+        back.month() as u8,
+        back.day() as u8,
+        back.hour() as u8,
+        back.minute() as u8,
+        back.second() as u8,
+        (back.subsec_nanosecond() / 1000) as u32,
+    );
+    packed.unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn at(text: &str) -> Value {
+        Value::DateTime(DateTime::parse(text).unwrap())
+    }
+
+    #[test]
+    fn without_overlap_the_run_stops_a_lag_before_the_newest() {
+        let upto = |v, lag| upper(Some(v), lag, false).unwrap().unwrap();
+        let secs = Lag::Secs(10);
+        assert_eq!(upto(Value::Int(100), Lag::Count(30)), Value::Int(70));
+        assert_eq!(upto(Value::UInt(10), Lag::Count(30)), Value::UInt(0));
+        assert_eq!(upto(at("2024-03-01 00:00:05.25"), secs), at("2024-02-29 23:59:55.25"));
+        assert_eq!(upto(at("0000-00-00 00:00:00"), secs), at("0000-00-00 00:00:00"));
+        let day = |t| Value::Date(DateTime::parse(t).unwrap());
+        assert_eq!(upto(day("2025-01-01"), Lag::Secs(1)), day("2024-12-31"));
+    }
+
+    #[test]
+    fn with_overlap_the_next_run_starts_a_lag_before_the_mark() {
+        let lag = Lag::Count(30);
+        assert_eq!(upper(Some(Value::Int(100)), lag, true).unwrap(), Some(Value::Int(100)));
+        assert_eq!(lower(Value::Int(100), lag, true).unwrap(), Some(Value::Int(70)));
+        assert_eq!(lower(Value::Int(100), lag, false).unwrap(), Some(Value::Int(100)));
+    }
+
+    #[test]
+    fn a_lag_of_the_wrong_kind_is_refused() {
+        let wrong = upper(Some(Value::Int(1)), Lag::Secs(10), false).unwrap_err();
+        assert_eq!(wrong.kind, Kind::Config);
+        let wrong = upper(Some(at("2024-01-01")), Lag::Count(5), false).unwrap_err();
+        assert_eq!(wrong.kind, Kind::Config);
+    }
+}

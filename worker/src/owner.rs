@@ -1,0 +1,260 @@
+//! One owner per source table: a row in the source database itself, so that two tasks, two
+//! instances or two hosts never claim from the same table (they would recover each other's rows).
+//!
+//! The row also gives the table its stable identity, and remembers which steps a run has done at
+//! the source. Every claim and settlement checks, in its own transaction and under a shared lock,
+//! that the row is still ours.
+
+use ssync_common::connector::{Connection, LockWait, OwnType};
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::ledger::{self, Id, id_value, in_transaction, value_id};
+use ssync_common::process::identity::{ProcessIdentity, RunId};
+use ssync_common::value::Value;
+
+/// Name of the table that holds one row per owned source table.
+pub const OWNER_TABLE: &str = "SSYNC_OWNER";
+/// How long an owner on another host is believed alive after its last sign, by the database's
+/// clock.
+pub const LEASE_SECS: i64 = 60;
+
+/// An owned source table.
+#[derive(Debug, Clone)]
+pub struct Ownership {
+    /// The source table.
+    pub table: String,
+    /// The table's stable identity.
+    pub ident: Id,
+    /// Ours for as long as the row shows this.
+    pub token: Id,
+    /// Who owned it before and died, for a message.
+    pub taken_over_from: Option<String>,
+}
+
+fn columns(conn: &dyn Connection) -> [String; 7] {
+    ["table_name", "ident", "token", "owner", "lease_until", "run_id", "steps"]
+        .map(|c| conn.dialect().quote(c))
+}
+
+/// Makes the owner table where it is missing.
+pub fn ensure_table(conn: &mut dyn Connection) -> Result<()> {
+    if conn.describe(OWNER_TABLE)?.is_some() {
+        return Ok(());
+    }
+    let d = conn.dialect();
+    let [table, ident, token, owner, lease, run, steps] = columns(conn);
+    let (id, big, text, long) = (
+        d.own_type(OwnType::Id),
+        d.own_type(OwnType::BigInt),
+        d.own_type(OwnType::Text(128)),
+        d.own_type(OwnType::LongText),
+    );
+    let sql = format!(
+        "CREATE TABLE IF NOT EXISTS {} ({table} {text} NOT NULL, {ident} {id} NOT NULL, {token} \
+         {id}, {owner} {long}, {lease} {big} NOT NULL, {run} {id}, {steps} {big} NOT NULL, \
+         PRIMARY KEY ({table})){}",
+        d.table(OWNER_TABLE),
+        d.table_options()
+    );
+    conn.execute(&sql, &[]).map(drop)
+}
+
+/// Takes the table for this process. A dead owner's row is taken over; a live one refuses.
+pub fn take(conn: &mut dyn Connection, table: &str) -> Result<Ownership> {
+    ensure_table(conn)?;
+    conn.set_lock_wait(LockWait::Patient)?;
+    let me = ProcessIdentity::own()?;
+    let token = RunId::random()?.0;
+    let described = serde_json::to_string(&me)
+        .map_err(|e| Error::new(Kind::Internal, format!("owner: {e}")))?;
+    let d = conn.dialect();
+    let [name, ident, tok, owner, lease, _, steps] = columns(conn);
+    let select = d.lock(
+        &format!(
+            "SELECT {ident}, {tok}, {owner}, {lease}, {} FROM {} WHERE {name} = {}",
+            d.now_secs(),
+            d.table(OWNER_TABLE),
+            d.param(1, None)
+        ),
+        true,
+    );
+    in_transaction(conn, |conn| {
+        let d = conn.dialect();
+        let rows = conn.query(&select, &[Value::Text(table.to_owned())])?;
+        let Some(row) = rows.first() else {
+            let new = RunId::random()?.0;
+            let sql = format!(
+                "INSERT INTO {} ({name}, {ident}, {tok}, {owner}, {lease}, {steps}) VALUES ({}, \
+                 {}, {}, {}, {} + {LEASE_SECS}, 0)",
+                d.table(OWNER_TABLE),
+                d.param(1, None),
+                d.param(2, None),
+                d.param(3, None),
+                d.param(4, None),
+                d.now_secs()
+            );
+            let params = [
+                Value::Text(table.to_owned()),
+                id_value(&new),
+                id_value(&token),
+                Value::Text(described.clone()),
+            ];
+            conn.execute(&sql, &params)?;
+            return Ok(Ownership {
+                table: table.to_owned(),
+                ident: new,
+                token,
+                taken_over_from: None,
+            });
+        };
+        let known = value_id(&row[0])?;
+        let mut taken_over_from = None;
+        if row[1] != Value::Null {
+            let other: Option<ProcessIdentity> =
+                row[2].as_str().and_then(|t| serde_json::from_str(t).ok());
+            let leased = row[3].as_i64().unwrap_or(0) >= row[4].as_i64().unwrap_or(0);
+            let alive = match &other {
+                Some(other) if other.is_known_dead()? => false,
+                // Its death would be known here: the lease need not run out first.
+                Some(other) if is_neighbour(other, &me) => true,
+                _ => leased,
+            };
+            let who = other.map_or_else(
+                || "an unknown owner".to_owned(),
+                |o| format!("process {} on host {}", o.pid, o.host),
+            );
+            if alive {
+                return Err(Error::new(
+                    Kind::Locked,
+                    format!("source table {table} is being transferred by {who}"),
+                )
+                .detail(format!("owner row in {OWNER_TABLE} of the source database"))
+                .hint(
+                    "A source table has one owner at a time. Wait for that run, or stop it; an \
+                     owner on another host that died is given up a minute after its last sign.",
+                ));
+            }
+            taken_over_from = Some(who);
+        }
+        let sql = format!(
+            "UPDATE {} SET {tok} = {}, {owner} = {}, {lease} = {} + {LEASE_SECS} WHERE {name} = {}",
+            d.table(OWNER_TABLE),
+            d.param(1, None),
+            d.param(2, None),
+            d.now_secs(),
+            d.param(3, None)
+        );
+        let params =
+            [id_value(&token), Value::Text(described.clone()), Value::Text(table.to_owned())];
+        conn.execute(&sql, &params)?;
+        Ok(Ownership { table: table.to_owned(), ident: known, token, taken_over_from })
+    })
+}
+
+fn is_neighbour(other: &ProcessIdentity, me: &ProcessIdentity) -> bool {
+    other.host == me.host && other.boot_id == me.boot_id && other.pid_namespace == me.pid_namespace
+}
+
+impl Ownership {
+    /// Runs `work` in a transaction in which the table is certainly still ours.
+    pub fn guarded<T>(
+        &self,
+        conn: &mut dyn Connection,
+        work: impl FnOnce(&mut dyn Connection) -> Result<T>,
+    ) -> Result<T> {
+        let d = conn.dialect();
+        let [name, _, tok, ..] = columns(conn);
+        let sql = d.lock(
+            &format!(
+                "SELECT {tok} FROM {} WHERE {name} = {}",
+                d.table(OWNER_TABLE),
+                d.param(1, None)
+            ),
+            false,
+        );
+        in_transaction(conn, |conn| {
+            let rows = conn.query(&sql, &[Value::Text(self.table.clone())])?;
+            match rows.first().and_then(|r| r.first()) {
+                Some(v) if v.as_bytes() == Some(&self.token) => work(conn),
+                _ => Err(Error::new(
+                    Kind::Locked,
+                    format!("source table {} was taken over by another run", self.table),
+                )
+                .hint("This run was believed dead. It stops; the other one goes on.")),
+            }
+        })
+    }
+
+    /// Says that we are alive.
+    pub fn renew(&self, conn: &mut dyn Connection) -> Result<()> {
+        let d = conn.dialect();
+        let [name, _, tok, _, lease, ..] = columns(conn);
+        let sql = format!(
+            "UPDATE {} SET {lease} = {} + {LEASE_SECS} WHERE {name} = {} AND {tok} = {}",
+            d.table(OWNER_TABLE),
+            d.now_secs(),
+            d.param(1, None),
+            d.param(2, None)
+        );
+        conn.execute(&sql, &[Value::Text(self.table.clone()), id_value(&self.token)]).map(drop)
+    }
+
+    /// Gives the table back.
+    pub fn release(&self, conn: &mut dyn Connection) -> Result<()> {
+        let d = conn.dialect();
+        let [name, _, tok, ..] = columns(conn);
+        let sql = format!(
+            "UPDATE {} SET {tok} = NULL WHERE {name} = {} AND {tok} = {}",
+            d.table(OWNER_TABLE),
+            d.param(1, None),
+            d.param(2, None)
+        );
+        conn.execute(&sql, &[Value::Text(self.table.clone()), id_value(&self.token)]).map(drop)
+    }
+
+    /// How many of a run's source steps are done.
+    pub fn steps_done(&self, conn: &mut dyn Connection, run: &Id) -> Result<i64> {
+        let d = conn.dialect();
+        let [name, _, _, _, _, run_id, steps] = columns(conn);
+        let sql = format!(
+            "SELECT {steps} FROM {} WHERE {name} = {} AND {run_id} = {}",
+            d.table(OWNER_TABLE),
+            d.param(1, None),
+            d.param(2, None)
+        );
+        let rows = conn.query(&sql, &[Value::Text(self.table.clone()), id_value(run)])?;
+        Ok(rows.first().and_then(|r| r.first()).and_then(Value::as_i64).unwrap_or(0))
+    }
+
+    /// Runs one SQL step at the source and records it, in one transaction. (A statement that
+    /// commits by itself, such as DDL, runs at least once.)
+    pub fn run_step(
+        &self,
+        conn: &mut dyn Connection,
+        run: &Id,
+        number: i64,
+        sql: &str,
+    ) -> Result<()> {
+        let [name, _, _, _, _, run_id, steps] = columns(conn);
+        self.guarded(conn, |conn| {
+            let d = conn.dialect();
+            let record = format!(
+                "UPDATE {} SET {run_id} = {}, {steps} = {} WHERE {name} = {}",
+                d.table(OWNER_TABLE),
+                d.param(1, None),
+                d.param(2, None),
+                d.param(3, None)
+            );
+            conn.execute(sql, &[])?;
+            conn.execute(
+                &record,
+                &[id_value(run), Value::Int(number), Value::Text(self.table.clone())],
+            )?;
+            Ok(())
+        })
+    }
+}
+
+/// The identity of a source table that ssync does not write to: made of the link's address.
+pub fn read_only_ident(url: &str, table: &str) -> Id {
+    ledger::id_of(&format!("{url}\0{table}"))
+}

@@ -1,0 +1,64 @@
+//! What a task process is given: data, wherever it came from.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use ssync_common::config::{TableTask, Task};
+use ssync_common::connector::LinkParams;
+use ssync_common::crypto::KeyRing;
+use ssync_common::error::Result;
+use ssync_common::shm;
+use ssync_writer::transform::ColumnTransform;
+
+use crate::journal::Journal;
+use crate::lock::TableLock;
+
+/// A task, with everything its run needs.
+pub struct TaskParams {
+    /// The task, with only the tables that are to run.
+    pub task: Task,
+    /// Source link.
+    pub source: LinkParams,
+    /// Destination link.
+    pub dest: LinkParams,
+    /// Whether a destination that may lose commits in a crash is accepted.
+    pub dest_allows_nondurable: bool,
+    /// Keys by name.
+    pub keys: BTreeMap<String, KeyRing>,
+    /// Part of a real-time schedule: a failure leaves everything as it is (A16).
+    pub realtime: bool,
+    /// Home directory of the instance.
+    pub home: PathBuf,
+    /// The configuration database's side of a run.
+    pub books: Arc<dyn Books>,
+}
+
+/// What the configuration database does for a task.
+pub trait Books: Send + Sync {
+    /// Takes the sub-task's lock in `task_detail`; fails with [`ssync_common::error::Kind::Locked`]
+    /// when somebody alive has it.
+    fn lock(&self, task: &Task, table: &TableTask) -> Result<Box<dyn TableLock>>;
+
+    /// The journal of a sub-task.
+    fn journal(&self, task: &Task, table: &TableTask) -> Result<Arc<dyn Journal>>;
+}
+
+impl TaskParams {
+    /// A name for this process's batch ring that no other process uses.
+    pub fn ring_name(&self) -> Result<String> {
+        static RINGS: AtomicU32 = AtomicU32::new(0);
+        let n = RINGS.fetch_add(1, Ordering::Relaxed);
+        Ok(format!("{}ring-{}-{n}", shm::prefix(&self.home)?, std::process::id()))
+    }
+
+    /// The keys that these transformations need.
+    pub fn keys_for(&self, transforms: &[ColumnTransform]) -> BTreeMap<String, KeyRing> {
+        self.keys
+            .iter()
+            .filter(|(name, _)| transforms.iter().any(|t| t.key == **name))
+            .map(|(name, ring)| (name.clone(), ring.clone()))
+            .collect()
+    }
+}

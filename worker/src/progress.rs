@@ -1,0 +1,144 @@
+//! What a table run shows of itself while it runs: to the task table in shared memory, and to
+//! whoever runs it in the foreground.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use ssync_common::error::Error;
+use ssync_common::shm::TaskSlot;
+use ssync_common::shm::ring::Ring;
+use ssync_common::shm::waiting::Outcome;
+pub use ssync_common::shm::waiting::{Phase, Waiting};
+
+use crate::counts::Counts;
+use crate::reading::ReadCounters;
+use crate::report::TaskReport;
+
+/// A moment of a run.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    /// Table.
+    pub table: String,
+    /// What the run is doing.
+    pub phase: Phase,
+    /// What it waits for.
+    pub waiting: Waiting,
+    /// The books so far.
+    pub counts: Counts,
+    /// Seconds since the table began.
+    pub seconds: f64,
+}
+
+/// Where moments go.
+pub struct Progress {
+    slot: Option<TaskSlot>,
+    show: Box<dyn FnMut(&Moment)>,
+    moment: Moment,
+    began: Instant,
+}
+
+impl Progress {
+    /// Shows in the task table (where there is one) and through `show`.
+    pub fn new(slot: Option<TaskSlot>, show: Box<dyn FnMut(&Moment)>) -> Self {
+        let moment = Moment {
+            table: String::new(),
+            phase: Phase::Starting,
+            waiting: Waiting::Nothing,
+            counts: Counts::default(),
+            seconds: 0.0,
+        };
+        Progress { slot, show, moment, began: Instant::now() }
+    }
+
+    /// A table begins.
+    pub fn begin(&mut self, table: &str) {
+        self.began = Instant::now();
+        self.moment.table = table.to_owned();
+        self.moment.counts = Counts::default();
+        if let Some(slot) = &self.slot {
+            slot.begin_table(table);
+        }
+        self.phase(Phase::Starting);
+    }
+
+    /// A table has ended.
+    pub fn end(&mut self, error: Option<&Error>) {
+        self.phase(Phase::Closing);
+        if let Some(slot) = &self.slot {
+            match error {
+                Some(error) => slot.set_error(error),
+                None => slot.end_table(),
+            }
+        }
+    }
+
+    /// The run does something else now.
+    pub fn phase(&mut self, phase: Phase) {
+        self.moment.phase = phase;
+        self.moment.waiting = Waiting::Nothing;
+        self.out();
+    }
+
+    /// Rows have moved, or have not.
+    pub fn publish(&mut self, counts: &Counts, before: &Counts, read: &ReadCounters, busy: bool) {
+        self.moment.counts = *counts;
+        self.moment.counts.read = before.read + read.read.load(Ordering::Relaxed);
+        self.moment.waiting = match (busy, read.waits_for_slot.load(Ordering::Relaxed)) {
+            (true, true) => Waiting::Destination,
+            (true, false) => Waiting::Nothing,
+            (false, true) => Waiting::Batch,
+            (false, false) => Waiting::SourceRead,
+        };
+        self.out();
+    }
+
+    fn out(&mut self) {
+        self.moment.seconds = self.began.elapsed().as_secs_f64();
+        if let Some(slot) = &self.slot {
+            show_in(slot, &self.moment);
+        }
+        (self.show)(&self.moment);
+    }
+
+    /// The task has ended.
+    pub fn finish(&mut self, report: &TaskReport) {
+        if let Some(slot) = &self.slot {
+            slot.finish(match report.exit_code() {
+                0 => Outcome::Succeeded,
+                130 => Outcome::Interrupted,
+                _ => Outcome::Failed,
+            });
+        }
+    }
+
+    /// Shows what each writer does, as it says in the ring.
+    pub fn writers(&self, ring: &Ring) {
+        let Some(slot) = &self.slot else { return };
+        for n in 0..ring.writers() {
+            if let (Ok(here), Ok(there)) = (ring.writer(n), slot.writer(n)) {
+                there.set(&here.view());
+            }
+        }
+    }
+}
+
+fn show_in(slot: &TaskSlot, moment: &Moment) {
+    let (to, from) = (slot.counters(), &moment.counts);
+    for (cell, value) in [
+        (&to.rows_claimed, from.claimed),
+        (&to.rows_read, from.read),
+        (&to.rows_landed, from.landed),
+        (&to.rows_settled, from.settled),
+        (&to.rows_failed, from.failed),
+        (&to.rows_withdrawn, from.withdrawn),
+        (&to.rows_skipped, from.skipped),
+        (&to.rows_changed, from.changed),
+        (&to.batches_landed, from.batches),
+        (&to.bytes_landed, from.bytes),
+    ] {
+        cell.store(value, Ordering::Relaxed);
+    }
+    slot.set_phase(moment.phase);
+    slot.wait(moment.waiting);
+    slot.beat();
+}

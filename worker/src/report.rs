@@ -1,0 +1,139 @@
+//! What people and programs are told about a run.
+
+use serde::Serialize;
+use ssync_common::config::TableTask;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::ledger::Id;
+use ssync_common::value::hex_bytes;
+
+use crate::counts::Counts;
+
+/// How a table's run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TableResult {
+    /// Everything landed that was to land.
+    Done,
+    /// It came to its end, but some rows are bad (within the limit) or wait for a parent.
+    DoneWithErrors,
+    /// It failed.
+    Failed,
+    /// Somebody else runs it.
+    Locked,
+    /// The operator ended it.
+    Interrupted,
+    /// A table before it failed.
+    NotStarted,
+}
+
+/// One table.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableReport {
+    /// The sub-task's name.
+    pub table: String,
+    /// Source table.
+    pub source: String,
+    /// Destination table.
+    pub dest: String,
+    /// How it ended.
+    pub result: TableResult,
+    /// Id of the run, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// The books.
+    pub counts: Counts,
+    /// Seconds.
+    pub seconds: f64,
+    /// Things worth knowing.
+    pub notes: Vec<String>,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Error>,
+}
+
+/// A task.
+#[derive(Debug, Clone, Serialize)]
+pub struct TaskReport {
+    /// Its number.
+    pub task: u32,
+    /// Its tables, in order.
+    pub tables: Vec<TableReport>,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+impl TableReport {
+    pub(crate) fn new(
+        table: &TableTask,
+        run: Option<Id>,
+        counts: Counts,
+        notes: Vec<String>,
+        result: Result<()>,
+        seconds: f64,
+    ) -> Self {
+        let error = result.err();
+        let result = match &error {
+            None if counts.failed + counts.orphans > 0 => TableResult::DoneWithErrors,
+            None => TableResult::Done,
+            Some(e) if e.kind == Kind::Interrupted => TableResult::Interrupted,
+            Some(e) if e.kind == Kind::Locked => TableResult::Locked,
+            Some(_) => TableResult::Failed,
+        };
+        TableReport {
+            table: table.name.clone(),
+            source: table.source.clone(),
+            dest: table.dest.clone(),
+            result,
+            run: run.map(|run| hex_bytes::encode(&run)),
+            counts,
+            seconds,
+            notes,
+            error,
+        }
+    }
+
+    pub(crate) fn not_started(table: &TableTask, culprit: &str) -> Self {
+        let note = format!("not started because of table {culprit}");
+        let mut report = TableReport::new(table, None, Counts::default(), vec![note], Ok(()), 0.0);
+        report.result = TableResult::NotStarted;
+        report
+    }
+
+    /// What was kept, in one sentence, for a table that did not come to a good end.
+    pub fn kept(&self) -> Option<String> {
+        let c = &self.counts;
+        match self.result {
+            TableResult::Done | TableResult::NotStarted | TableResult::Locked => None,
+            _ => Some(format!(
+                "{} rows have landed and are kept{}{}",
+                c.landed + c.resumed,
+                if c.released > 0 {
+                    format!(", {} were put back to be sent", c.released)
+                } else {
+                    String::new()
+                },
+                if c.failed > 0 { format!(", {} are bad", c.failed) } else { String::new() },
+            )),
+        }
+    }
+}
+
+impl TaskReport {
+    /// The exit code: 0 all landed, 1 something failed, 2 refused by configuration, 130
+    /// interrupted.
+    pub fn exit_code(&self) -> u8 {
+        let mut code = 0;
+        for table in &self.tables {
+            let this = match table.result {
+                TableResult::Done => 0,
+                TableResult::Interrupted => return 130,
+                _ => table.error.as_ref().map_or(1, |e| e.kind.exit_code()),
+            };
+            // A failure outweighs a refusal: it is what an operator must look at first.
+            if code == 0 || this == 1 {
+                code = this;
+            }
+        }
+        code
+    }
+}

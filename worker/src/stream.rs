@@ -1,0 +1,441 @@
+//! Streaming one pass over a table: a reading thread fills slots, writers land them, a settling
+//! thread tells the source. This module is the coordinator in the middle; it owns no rows, only
+//! the knowledge of what is where.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, select, tick};
+use ssync_common::connector::{Connection, LinkParams, open};
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::ledger::{self, Fence, Id};
+use ssync_common::process::signals::SignalEvent;
+use ssync_common::process::spawn::Exit;
+use ssync_common::shm::ring::Ring;
+use ssync_writer::protocol::{FromWriter, Outcome, Part, Verdict, Work};
+
+use crate::counts::Counts;
+use crate::events::Event;
+use crate::journal::BadRow;
+use crate::pool::Pool;
+use crate::reading::{Filled, ReadCounters};
+use crate::settling::{Fate, Job, Settlement};
+
+/// How often progress is published.
+const TICK: Duration = Duration::from_millis(200);
+/// Rounds that one batch may take (each after a writer's death or a fence that moved).
+const ROUNDS_MAX: u32 = 50;
+
+/// A batch that is not yet dealt with.
+struct Pending {
+    filled: Filled,
+    work: Work,
+    rounds: u32,
+}
+
+/// What the coordinator works with.
+pub struct Stream<'a> {
+    /// Task number, for messages.
+    pub table: &'a str,
+    /// Destination link, to open a connection for resolving unknown outcomes.
+    pub dest_link: &'a LinkParams,
+    /// The pair's name for people.
+    pub tables: &'a str,
+    /// The fence; its epoch moves when a writer's fate has to be found out.
+    pub fence: &'a mut Fence,
+    /// The run.
+    pub run: Id,
+    /// The ring.
+    pub ring: Ring,
+    /// Slots that may be filled again.
+    pub free: Option<Sender<usize>>,
+    /// Events of the threads.
+    pub events: Receiver<Event>,
+    /// What the operator wants.
+    pub signals: &'a Receiver<SignalEvent>,
+    /// The writers.
+    pub pool: &'a mut Pool,
+    /// Jobs for the settling thread; dropped at the end.
+    pub jobs: Option<Sender<Job>>,
+    /// Tells the reading thread to stop.
+    pub stop: Arc<AtomicBool>,
+    /// What the reading thread counts.
+    pub read: Arc<ReadCounters>,
+    /// Counts of the whole table run so far.
+    pub counts: &'a mut Counts,
+    /// Bad rows a table may have.
+    pub error_limit: u64,
+    /// Whether orphans are bad rows at once (they cannot be tried again later).
+    pub orphans_are_bad: bool,
+    /// Publishes progress.
+    pub publish: &'a mut dyn FnMut(&Counts, &ReadCounters, &Ring, bool),
+    /// Takes bad rows.
+    pub record_bad: &'a mut dyn FnMut(&[BadRow]) -> Result<()>,
+}
+
+/// State that lives for one pass.
+#[derive(Default)]
+struct State {
+    pending: BTreeMap<usize, Pending>,
+    queue: VecDeque<usize>,
+    settling: usize,
+    reader_done: bool,
+    failure: Option<Error>,
+}
+
+impl Stream<'_> {
+    /// Coordinates until every row that was read is dealt with, or the run has failed and nothing
+    /// is in flight any more.
+    pub fn run(mut self) -> Result<()> {
+        let mut s = State::default();
+        let ticks = tick(TICK);
+        let events = self.events.clone();
+        loop {
+            self.feed_writers(&mut s);
+            if self.finished(&s) {
+                break;
+            }
+            let handled = select! {
+                recv(events) -> event => match event {
+                    Ok(event) => self.handle(&mut s, event),
+                    Err(_) => Err(Error::new(Kind::Internal, "every thread of the run has ended")),
+                },
+                recv(self.signals) -> signal => match signal {
+                    Ok(signal) => { self.signal(&mut s, signal); Ok(()) }
+                    Err(_) => Ok(()),
+                },
+                recv(ticks) -> _ => Ok(()),
+            };
+            if let Err(e) = handled {
+                self.fail(&mut s, e);
+            }
+            self.counts.claimed = self.read.claimed.load(Ordering::Relaxed);
+            let busy = self.pool.any_busy();
+            (self.publish)(self.counts, &self.read, &self.ring, busy);
+        }
+        match s.failure {
+            Some(e) => Err(e),
+            None => Ok(()),
+        }
+    }
+
+    fn finished(&self, s: &State) -> bool {
+        s.reader_done && s.pending.is_empty() && s.settling == 0
+            // After a failure the settling thread may be the one that failed.
+            || s.failure.is_some() && s.reader_done && !self.pool.any_busy()
+                && (s.settling == 0 || self.jobs.is_none())
+    }
+
+    fn fail(&mut self, s: &mut State, e: Error) {
+        self.stop.store(true, Ordering::Relaxed);
+        // A reading thread that waits for a slot wakes up.
+        self.free = None;
+        if e.kind == Kind::Interrupted && s.failure.is_some() {
+            return;
+        }
+        if let Some(first) = &s.failure {
+            log::warn!("{}: also: {e}", self.table);
+            if first.kind != Kind::Interrupted {
+                return;
+            }
+        } else {
+            log::error!("{}: {e:?}", self.table);
+        }
+        s.failure = Some(e);
+    }
+
+    fn signal(&mut self, s: &mut State, signal: SignalEvent) {
+        let again = s.failure.as_ref().is_some_and(|f| f.kind == Kind::Interrupted);
+        log::info!("{}: {signal:?} received", self.table);
+        if again {
+            // Asked twice: what is in flight is rolled back.
+            self.pool.kill();
+        }
+        self.fail(s, Error::new(Kind::Interrupted, "interrupted by the operator"));
+    }
+
+    fn feed_writers(&mut self, s: &mut State) {
+        if s.failure.is_some() {
+            self.abandon_queue(s);
+            return;
+        }
+        while let Some(slot) = s.queue.front() {
+            let Some(pending) = s.pending.get_mut(slot) else {
+                s.queue.pop_front();
+                continue;
+            };
+            pending.work.epoch = self.fence.epoch;
+            pending.work.errors_left = self.error_limit.saturating_sub(self.counts.failed);
+            match self.pool.dispatch(&pending.work) {
+                Ok(true) => {
+                    s.queue.pop_front();
+                }
+                Ok(false) => return,
+                Err(e) => return self.fail(s, e),
+            }
+        }
+    }
+
+    /// After a failure: batches that no writer has are not sent any more.
+    fn abandon_queue(&mut self, s: &mut State) {
+        while let Some(slot) = s.queue.pop_front() {
+            s.pending.remove(&slot);
+        }
+    }
+
+    fn handle(&mut self, s: &mut State, event: Event) -> Result<()> {
+        match event {
+            Event::Filled(filled) => {
+                let work = Work {
+                    slot: filled.slot,
+                    generation: filled.generation,
+                    side: filled.side.as_ref().map(|(ring, g)| (ring.name().to_owned(), *g)),
+                    pos: filled.pos.clone(),
+                    epoch: self.fence.epoch,
+                    number: filled.number,
+                    bad: filled.bad.clone(),
+                    done: Vec::new(),
+                    errors_left: 0,
+                };
+                s.queue.push_back(filled.slot);
+                s.pending.insert(filled.slot, Pending { filled, work, rounds: 0 });
+                Ok(())
+            }
+            Event::ReaderDone(result) => {
+                s.reader_done = true;
+                match result {
+                    Err(e) if e.kind == Kind::Interrupted && s.failure.is_some() => Ok(()),
+                    other => other,
+                }
+            }
+            Event::Writer { n, life, .. } if !self.pool.is_current(n, life) => Ok(()),
+            Event::Writer { n, message, .. } => match message {
+                Some(FromWriter::Ready) => {
+                    self.pool.set_ready(n);
+                    Ok(())
+                }
+                Some(FromWriter::Failed(e)) => Err(e),
+                Some(FromWriter::Done { slot, generation }) => {
+                    self.pool.set_idle(n);
+                    self.verdict(s, slot, generation)
+                }
+                None => match self.pool.bury(n)? {
+                    Some((slot, exit)) => self.bereaved(s, slot, &exit),
+                    None => Ok(()),
+                },
+            },
+            Event::Settled(result) => {
+                match result {
+                    Ok(settlement) => self.settled(s, settlement),
+                    Err(e) => {
+                        // The settling thread has ended; what it had not done is for recovery.
+                        s.settling = 0;
+                        self.jobs = None;
+                        return Err(e);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn settled(&mut self, s: &mut State, done: Settlement) {
+        s.settling = s.settling.saturating_sub(done.jobs);
+        self.counts.settled += done.settled;
+        self.counts.changed += done.changed;
+        self.counts.released += done.released;
+    }
+
+    fn verdict(&mut self, s: &mut State, slot: usize, generation: u64) -> Result<()> {
+        let bytes = self.ring.verdict(slot, generation)?;
+        let verdict: Verdict = serde_json::from_slice(&bytes)
+            .map_err(|e| Error::new(Kind::Internal, format!("verdict: {e}")))?;
+        self.counts.transform_micros += verdict.transform_micros;
+        self.counts.landing_micros += verdict.landing_micros;
+        let unsent = verdict.parts.iter().any(|p| p.outcome == Outcome::Unsent);
+        self.account(s, slot, verdict.parts)?;
+        let over = self.counts.failed > self.error_limit;
+        match verdict.error {
+            _ if over => {
+                self.forget(s, slot);
+                Err(self.too_many_errors())
+            }
+            None if unsent => self.again(s, slot),
+            None => {
+                self.forget(s, slot);
+                Ok(())
+            }
+            // The fence moved while we were finding out another writer's fate.
+            Some(e) if e.kind == Kind::Fenced => {
+                let epoch = s.pending.get(&slot).map_or(0, |p| p.work.epoch);
+                if epoch < self.fence.epoch {
+                    self.again(s, slot)
+                } else {
+                    self.forget(s, slot);
+                    Err(e.hint("Another run loads the same table. This one stops."))
+                }
+            }
+            // The connection broke, perhaps in COMMIT: only the fence can tell.
+            Some(e) if e.kind == Kind::Lost => {
+                log::warn!("{}: {e}", self.table);
+                self.resolve(s, slot)
+            }
+            Some(e) => {
+                self.forget(s, slot);
+                Err(e)
+            }
+        }
+    }
+
+    fn too_many_errors(&self) -> Error {
+        Error::new(
+            Kind::Data,
+            format!(
+                "{} bad row{}, {} allowed",
+                self.counts.failed,
+                if self.counts.failed == 1 { "" } else { "s" },
+                self.error_limit
+            ),
+        )
+        .hint("ssync errors shows them. Correct them and run ssync retry, or raise error_limit.")
+    }
+
+    /// Books the parts of a verdict and hands them to the settling thread.
+    fn account(&mut self, s: &mut State, slot: usize, parts: Vec<Part>) -> Result<()> {
+        let Some(pending) = s.pending.get_mut(&slot) else {
+            return Err(Error::new(
+                Kind::Internal,
+                format!("a verdict on slot {slot}, which is free"),
+            ));
+        };
+        let (number, pos) = (pending.work.number, pending.work.pos.clone());
+        let mut bad = Vec::new();
+        let mut jobs = Vec::new();
+        for part in parts {
+            let rows = part.rows as u64;
+            let fate = match part.outcome {
+                Outcome::Unsent => continue,
+                Outcome::Landed(skipped) => {
+                    self.counts.landed += rows;
+                    self.counts.skipped += skipped;
+                    Fate::Landed(ledger::part_pos(&pos, part.from))
+                }
+                Outcome::Orphan(_) if !self.orphans_are_bad => {
+                    self.counts.orphans += rows;
+                    Fate::Released
+                }
+                Outcome::Orphan(error) | Outcome::Bad(error) => {
+                    self.counts.failed += rows;
+                    bad.push(BadRow { key: part.lo.clone(), error });
+                    Fate::Failed
+                }
+            };
+            pending.work.done.push((part.from, part.rows));
+            jobs.push(Job { number, rows, lo: part.lo, hi: part.hi, fate });
+        }
+        if !bad.is_empty() {
+            (self.record_bad)(&bad)?;
+        }
+        for job in jobs {
+            let Some(sender) = &self.jobs else { continue };
+            if sender.send(job).is_ok() {
+                s.settling += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// A writer died with a batch in hand. If it had answered, its verdict stands.
+    fn bereaved(&mut self, s: &mut State, slot: usize, exit: &Exit) -> Result<()> {
+        let Some(pending) = s.pending.get(&slot) else { return Ok(()) };
+        let generation = pending.work.generation;
+        if !self.ring.reclaim(slot, generation, exit)? {
+            return self.verdict(s, slot, generation);
+        }
+        if let Some((side, generation)) = &pending.filled.side {
+            side.reclaim(0, *generation, exit)?;
+        }
+        self.resolve(s, slot)
+    }
+
+    /// The batch goes once more, without the parts that are done.
+    fn again(&mut self, s: &mut State, slot: usize) -> Result<()> {
+        let Some(pending) = s.pending.get_mut(&slot) else { return Ok(()) };
+        pending.rounds += 1;
+        if pending.rounds > ROUNDS_MAX {
+            return Err(Error::new(
+                Kind::System,
+                format!("batch {} did not land in {ROUNDS_MAX} rounds", pending.work.number),
+            ));
+        }
+        pending.work.generation = self.ring.requeue(slot, pending.work.generation)?;
+        if let Some((side, generation)) = &mut pending.filled.side {
+            *generation = side.requeue(0, *generation)?;
+            pending.work.side = Some((side.name().to_owned(), *generation));
+        }
+        s.queue.push_front(slot);
+        Ok(())
+    }
+
+    /// Everything in the slot is dealt with: it may be filled again.
+    fn forget(&mut self, s: &mut State, slot: usize) {
+        if let Some(pending) = s.pending.remove(&slot) {
+            self.counts.bytes += pending.filled.bytes as u64;
+            self.counts.batches += 1;
+            // The side segment, if there is one, goes with `pending`.
+            if let Some(free) = &self.free {
+                // A reading thread that has ended needs no slots.
+                let _ = free.send(slot);
+            }
+        }
+    }
+
+    /// A writer is gone, or its COMMIT was not answered. The fence is raised, which waits for a
+    /// commit under way and bars a later one; then the ledger tells what landed, and the rest of
+    /// the batch goes again.
+    fn resolve(&mut self, s: &mut State, slot: usize) -> Result<()> {
+        let Some(pending) = s.pending.get(&slot) else { return Ok(()) };
+        let pos = pending.work.pos.clone();
+        let mut dest = open(self.dest_link)?;
+        *self.fence = ledger::raise(dest.as_mut(), &self.fence.id, self.tables)?;
+        let parts = self.landed_parts(dest.as_mut(), &pos, &pending.work.done)?;
+        let landed: usize = parts.iter().map(|p| p.rows).sum();
+        log::info!("{}: batch {}: {landed} rows had landed", self.table, pending.work.number);
+        let rows = pending.filled.rows;
+        self.account(s, slot, parts)?;
+        let done: usize = s.pending.get(&slot).map_or(0, |p| p.work.done.iter().map(|d| d.1).sum());
+        if done >= rows {
+            self.forget(s, slot);
+            return Ok(());
+        }
+        self.again(s, slot)
+    }
+
+    fn landed_parts(
+        &self,
+        dest: &mut dyn Connection,
+        pos: &str,
+        done: &[(usize, usize)],
+    ) -> Result<Vec<Part>> {
+        let prefix = format!("{pos}/");
+        let mut parts = Vec::new();
+        for entry in ledger::entries(dest, &self.fence.id, Some(&self.run), false)? {
+            let Some(from) = entry.pos.strip_prefix(&prefix) else { continue };
+            // Longer positions belong to batches that fill a gap behind this one.
+            let Ok(from) = usize::from_str_radix(from, 16) else { continue };
+            if done.iter().any(|&(f, _)| f == from) {
+                continue;
+            }
+            parts.push(Part {
+                from,
+                rows: entry.rows as usize,
+                lo: entry.lo,
+                hi: entry.hi,
+                outcome: Outcome::Landed(0),
+            });
+        }
+        Ok(parts)
+    }
+}

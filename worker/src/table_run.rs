@@ -1,0 +1,699 @@
+//! One table from lock to unlock: the order of things that makes a run exact.
+//!
+//! ```text
+//! lock → connect → plan → own the source → raise the fence → recover → open or resume the run
+//!      → before → empty → rows → balance → swap → after → close the run → release
+//! ```
+//!
+//! A failure that may pass (a lost connection, a deadlock) starts the same sequence again after a
+//! pause; there is no other road back. Nothing here moves rows: see [`crate::stream`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, unbounded};
+use ssync_common::batch::BatchLimits;
+use ssync_common::config::{FullMethod, TableMode, TableTask};
+use ssync_common::connector::{Connection, LinkParams, LockWait, WriteMode, open};
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::failpoint;
+use ssync_common::ledger::{self, Fence, Id, OpenRun};
+use ssync_common::process::identity::RunId;
+use ssync_common::process::signals::SignalEvent;
+use ssync_common::shm::ring::Ring;
+use ssync_writer::protocol::{Setup, WireLink};
+
+use crate::counts::Counts;
+use crate::events::Event;
+use crate::journal::{BadRow, Journal};
+use crate::owner::{self, Ownership};
+use crate::params::TaskParams;
+use crate::plan::{self, Sides, TablePlan};
+use crate::pool::Pool;
+use crate::progress::{Phase, Progress};
+use crate::reading::{ReadCounters, Reader, Stretch};
+use crate::recovery::recover;
+use crate::settling::Settler;
+use crate::source::{SourceTable, Window};
+use crate::steps::{Steps, When, shadow_name};
+use crate::stream::Stream;
+use crate::stretches::open_stretches;
+
+/// Passes over a `status` table: the second sends what changed, or was locked, during the first.
+const PASSES_MAX: u64 = 2;
+/// How often the owner row is renewed; well below its lease.
+const RENEW_EVERY: Duration = Duration::from_secs(15);
+
+/// One attempt at one table.
+pub struct TableRun<'a> {
+    /// The task.
+    pub params: &'a TaskParams,
+    /// The sub-task.
+    pub table: &'a TableTask,
+    /// Where the run is written down.
+    pub journal: Arc<dyn Journal>,
+    /// What the operator wants.
+    pub signals: &'a Receiver<SignalEvent>,
+    /// Where progress is shown.
+    pub progress: &'a mut Progress,
+    /// The books.
+    pub counts: Counts,
+    /// Notes for people.
+    pub notes: Vec<String>,
+    /// Id of the run, once it has one.
+    pub run: Option<Id>,
+}
+
+/// Both ends, open and described.
+struct Ends {
+    source: Box<dyn Connection>,
+    dest: Box<dyn Connection>,
+    plan: TablePlan,
+}
+
+impl TableRun<'_> {
+    /// Runs the table once.
+    pub fn attempt(&mut self) -> Result<()> {
+        self.progress.phase(Phase::Connecting);
+        let mut ends = self.connect()?;
+        let owner = self.own(&mut ends)?;
+        let _lease = match &owner {
+            Some(owner) => Some(Lease::start(&self.params.source, owner.clone())?),
+            None => None,
+        };
+        let result = self.owned(&mut ends, owner.as_ref());
+        if let Some(owner) = &owner {
+            // A connection that broke is opened anew for this; failing that, the lease ends by
+            // itself, and on this host our death is seen at once.
+            let released = owner
+                .release(ends.source.as_mut())
+                .or_else(|_| owner.release(open(&self.params.source)?.as_mut()));
+            if let Err(e) = released {
+                log::warn!("{}: could not give the source table back: {e}", self.table.name);
+            }
+        }
+        result
+    }
+
+    fn connect(&mut self) -> Result<Ends> {
+        let (source_link, dest_link) = (&self.params.source, &self.params.dest);
+        let mut source = open(source_link)?;
+        let mut dest = open(dest_link)?;
+        let described = describe_sides(
+            source.as_mut(),
+            dest.as_mut(),
+            &self.params.task,
+            self.table,
+            (source_link, dest_link),
+        )?;
+        let planned = described;
+        plan::refuse(self.params.task.id, &self.table.name, &planned.findings)?;
+        for finding in planned.findings.iter().filter(|f| f.level == plan::Level::Warning) {
+            self.notes.push(finding.text.clone());
+        }
+        let plan =
+            planned.plan.ok_or_else(|| Error::new(Kind::Internal, "no plan and no finding"))?;
+        if !self.params.dest_allows_nondurable
+            && let Some(gap) = dest.durability_gap()?
+        {
+            return Err(Error::new(
+                Kind::Refused,
+                format!("link {} may lose commits when its server crashes: {gap}", dest_link.name),
+            )
+            .hint("Make it durable, or set allow_nondurable = true on the link."));
+        }
+        Ok(Ends { source, dest, plan })
+    }
+
+    fn own(&mut self, ends: &mut Ends) -> Result<Option<Ownership>> {
+        let writes_source = self.table.mode == TableMode::Status
+            || !self.table.before.source.is_empty()
+            || !self.table.after.source.is_empty();
+        if !writes_source {
+            return Ok(None);
+        }
+        let owner = owner::take(ends.source.as_mut(), &self.table.source)?;
+        if let Some(dead) = &owner.taken_over_from {
+            self.notes.push(format!("taken over from {dead}, which has died"));
+        }
+        Ok(Some(owner))
+    }
+
+    fn owned(&mut self, ends: &mut Ends, owner: Option<&Ownership>) -> Result<()> {
+        let ident = match (self.table.mode, owner) {
+            // Whoever fills this table anew, from wherever, excludes everybody else who does.
+            (TableMode::Full, _) => Id::default(),
+            (_, Some(owner)) => owner.ident,
+            (_, None) => owner::read_only_ident(&self.params.source.url, &self.table.source),
+        };
+        let tables = format!("{} -> {}", self.table.source, self.table.dest);
+        self.progress.phase(Phase::Locking);
+        ledger::ensure_tables(ends.dest.as_mut())?;
+        ends.dest.set_lock_wait(LockWait::Patient)?;
+        let id = ledger::pair_id(&ident, &self.table.dest);
+        let mut fence = ledger::raise(ends.dest.as_mut(), &id, &tables)?;
+        failpoint::hit("run.after_fence", 1);
+        let result = self.fenced(ends, owner, &mut fence, &tables);
+        if let (Err(e), Some(owner)) = (&result, owner)
+            && self.table.mode == TableMode::Status
+            && self.tidies_after(e)
+        {
+            self.progress.phase(Phase::Recovering);
+            if let Err(e) = self.tidy(ends, owner, &fence.id, &tables) {
+                log::warn!(
+                    "{}: could not put unsent rows back to 0, the next run does it: {e}",
+                    self.table.name
+                );
+            }
+        }
+        result
+    }
+
+    /// Whether unsent rows are put back to 0 after this failure. The scene of a real-time task is
+    /// left as it is (A16), unless the operator asked for the end.
+    fn tidies_after(&self, e: &Error) -> bool {
+        let ours = !matches!(e.kind, Kind::Fenced | Kind::Locked);
+        ours && (!self.params.realtime || e.kind == Kind::Interrupted || e.kind.is_transient())
+    }
+
+    fn tidy(&mut self, ends: &Ends, owner: &Ownership, id: &Id, tables: &str) -> Result<()> {
+        let mut source = open(&self.params.source)?;
+        let mut dest = open(&self.params.dest)?;
+        ledger::raise(dest.as_mut(), id, tables)?;
+        let table = self.source_table(&ends.plan, source.as_ref(), None);
+        let found = recover(source.as_mut(), &table, owner, dest.as_mut(), id)?;
+        self.counts.settled += found.settled;
+        self.counts.changed += found.changed;
+        self.counts.released += found.released;
+        Ok(())
+    }
+
+    fn fenced(
+        &mut self,
+        ends: &mut Ends,
+        owner: Option<&Ownership>,
+        fence: &mut Fence,
+        tables: &str,
+    ) -> Result<()> {
+        let status = self.table.mode == TableMode::Status;
+        if let (true, Some(owner)) = (status, owner) {
+            self.progress.phase(Phase::Recovering);
+            self.remembered(ends, fence)?;
+            let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
+            let found =
+                recover(ends.source.as_mut(), &table, owner, ends.dest.as_mut(), &fence.id)?;
+            if found.anything() {
+                self.counts.recovered += found.settled + found.changed;
+                self.counts.reopened += found.released;
+                log::info!("{}: recovered {found:?}", self.table.name);
+            }
+        }
+        let run = self.open_run(ends, fence)?;
+        self.run = Some(run.run);
+        self.journal.begin_run(&run.run, &run.plan)?;
+        self.steps(ends, owner, fence, run.run, |steps, table| {
+            steps.run_sql(When::Before, &table.before, 0)
+        })?;
+        self.progress.phase(Phase::Transferring);
+        let load = self.load_plan(&ends.plan);
+        let dest = ends.plan.dest.clone();
+        let swaps = self.table.mode == TableMode::Full && self.table.full == FullMethod::Swap;
+        if status {
+            self.passes(ends, owner, fence, &run, &load, tables)?;
+        } else if !swaps
+            || !self.steps(ends, owner, fence, run.run, |steps, _| steps.swapped(&dest))?
+        {
+            self.make_room(ends, owner, fence, run.run)?;
+            self.scan(ends, fence, &run, &load, tables)?;
+        }
+        self.counts.balance(status)?;
+        if swaps {
+            self.steps(ends, owner, fence, run.run, |steps, _| steps.swap(&dest))?;
+        }
+        self.progress.phase(Phase::After);
+        self.steps(ends, owner, fence, run.run, |steps, table| {
+            steps.run_sql(When::After, &table.after, table.before.source.len())
+        })?;
+        let keep = self.journal.last_settled()?.map(|last| last.run);
+        // A status run's mark does not move, and is kept as it is.
+        let mark = if self.table.mode == TableMode::Increment {
+            run.upto.clone().or_else(|| fence.mark.clone())
+        } else {
+            fence.mark.clone()
+        };
+        ledger::finish_run(ends.dest.as_mut(), fence, &run.run, mark.as_ref(), keep.as_ref())
+    }
+
+    /// What the source side remembers as settled must still be in the destination's ledger: else
+    /// the destination went back in time (failover, restore) and rows marked as done are missing.
+    fn remembered(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
+        let Some(last) = self.journal.last_settled()? else {
+            return Ok(());
+        };
+        if last.fence != fence.id
+            || ledger::has_entry(ends.dest.as_mut(), &fence.id, &last.run, &last.pos)?
+        {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Balance,
+            format!(
+                "destination {} no longer has what was settled last: batch {} of run {}",
+                self.table.dest,
+                last.pos,
+                ssync_common::value::hex_bytes::encode(&last.run)
+            ),
+        )
+        .detail("the source shows rows as done that the destination's ledger does not know")
+        .hint(
+            "The destination was restored or failed over to an older state. ssync retry --lost \
+             --task … --tables … sets the rows of the missing batches back to 0.",
+        ))
+    }
+
+    fn open_run(&mut self, ends: &mut Ends, fence: &Fence) -> Result<OpenRun> {
+        let plan = ends.plan.fingerprint()?;
+        if let Some(open) = &fence.run
+            && open.open
+            && open.plan == plan
+            && (!ends.plan.key.is_empty() || self.table.mode == TableMode::Status)
+        {
+            self.notes.push("resumed a run that had not come to its end".to_owned());
+            return Ok(open.clone());
+        }
+        if self.table.mode != TableMode::Status {
+            ledger::clear(ends.dest.as_mut(), &fence.id)?;
+        }
+        let upto = match (self.table.mode, &self.table.watermark) {
+            (TableMode::Increment, Some(mark)) => {
+                let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
+                let newest = table.newest_mark(ends.source.as_mut())?;
+                crate::mark::upper(newest, mark.lag, self.overlaps())?
+            }
+            _ => None,
+        };
+        let run = OpenRun { run: RunId::random()?.0, open: true, plan, upto };
+        ledger::begin_run(ends.dest.as_mut(), fence, &run)?;
+        failpoint::hit("run.after_begin", 1);
+        Ok(run)
+    }
+
+    /// Whether `increment` reads the last stretch again, so that late commits are found: only
+    /// where a row that comes twice does no harm.
+    fn overlaps(&self) -> bool {
+        self.table.write != WriteMode::Insert
+    }
+
+    fn steps<T>(
+        &mut self,
+        ends: &mut Ends,
+        owner: Option<&Ownership>,
+        fence: &Fence,
+        run: Id,
+        work: impl FnOnce(&mut Steps<'_>, &TableTask) -> Result<T>,
+    ) -> Result<T> {
+        let mut steps =
+            Steps { source: ends.source.as_mut(), owner, dest: ends.dest.as_mut(), fence, run };
+        work(&mut steps, self.table)
+    }
+
+    fn make_room(
+        &mut self,
+        ends: &mut Ends,
+        owner: Option<&Ownership>,
+        fence: &Fence,
+        run: Id,
+    ) -> Result<()> {
+        if self.table.mode != TableMode::Full {
+            return Ok(());
+        }
+        let table = ends.plan.dest.clone();
+        self.steps(ends, owner, fence, run, |steps, task| match task.full {
+            FullMethod::Truncate => steps.empty(&table),
+            FullMethod::Swap => steps.make_shadow(&table),
+        })
+    }
+
+    fn load_plan(&self, plan: &TablePlan) -> ssync_common::connector::LoadPlan {
+        let mut load = plan.load.clone();
+        if self.table.mode == TableMode::Full && self.table.full == FullMethod::Swap {
+            load.table = shadow_name(&load.table);
+        }
+        load
+    }
+
+    fn source_table(
+        &self,
+        plan: &TablePlan,
+        conn: &dyn Connection,
+        window: Option<Window>,
+    ) -> SourceTable {
+        SourceTable {
+            dialect: conn.dialect(),
+            name: self.table.source.clone(),
+            order: plan.order.clone(),
+            touched: plan.touched.clone(),
+            filter: self.table.filter.clone(),
+            window,
+        }
+    }
+
+    /// `status`: claims and sends, then once more what changed meanwhile. The second pass starts
+    /// only after every batch of the first is settled and its ledger rows say so.
+    fn passes(
+        &mut self,
+        ends: &mut Ends,
+        owner: Option<&Ownership>,
+        fence: &mut Fence,
+        run: &OpenRun,
+        load: &ssync_common::connector::LoadPlan,
+        tables: &str,
+    ) -> Result<()> {
+        let Some(owner) = owner else {
+            return Err(Error::new(Kind::Internal, "status mode without an owner row"));
+        };
+        let landed = ledger::entries(ends.dest.as_mut(), &fence.id, Some(&run.run), false)?;
+        let mut next = landed
+            .iter()
+            .filter_map(|e| ledger::Pos::top_number(&e.pos))
+            .max()
+            .map_or(0, |n| n + 1);
+        for pass in 0..PASSES_MAX {
+            let before = self.counts;
+            let last = pass + 1 == PASSES_MAX;
+            let source = Reading::Status { owner: owner.clone(), first: next };
+            let batches = self.stream(ends, fence, run, load, tables, source, None, last)?;
+            next += batches;
+            let again = self.counts.changed > before.changed
+                || self.counts.orphans > before.orphans
+                || self.counts.withdrawn > before.withdrawn
+                || self.counts.left_locked > before.left_locked;
+            if !again {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// `full` and `increment`: reads what the ledger does not have yet.
+    fn scan(
+        &mut self,
+        ends: &mut Ends,
+        fence: &mut Fence,
+        run: &OpenRun,
+        load: &ssync_common::connector::LoadPlan,
+        tables: &str,
+    ) -> Result<()> {
+        let landed = ledger::entries(ends.dest.as_mut(), &fence.id, Some(&run.run), false)?;
+        self.counts.resumed = landed.iter().map(|e| e.rows).sum();
+        let window = match (self.table.mode, &run.upto) {
+            (TableMode::Increment, Some(upto)) => Some(Window {
+                above: match (&fence.mark, &self.table.watermark) {
+                    (Some(mark), Some(w)) => {
+                        crate::mark::lower(mark.clone(), w.lag, self.overlaps())?
+                    }
+                    _ => None,
+                },
+                overlap: self.overlaps(),
+                upto: upto.clone(),
+            }),
+            // Nothing at the source.
+            (TableMode::Increment, None) => return Ok(()),
+            _ => None,
+        };
+        let stretches = open_stretches(&landed);
+        self.stream(ends, fence, run, load, tables, Reading::Scan(stretches), window, true)?;
+        Ok(())
+    }
+
+    /// One pass; the number of batches.
+    #[allow(clippy::too_many_arguments)]
+    fn stream(
+        &mut self,
+        ends: &mut Ends,
+        fence: &mut Fence,
+        run: &OpenRun,
+        load: &ssync_common::connector::LoadPlan,
+        tables: &str,
+        reading: Reading,
+        window: Option<Window>,
+        last_pass: bool,
+    ) -> Result<u64> {
+        let task = &self.params.task;
+        let slots = usize::from(task.writers) + 2;
+        let ring = Ring::create(
+            &self.params.ring_name()?,
+            slots,
+            task.slot_bytes as usize,
+            usize::from(task.writers),
+        )?;
+        let (events_in, events) = unbounded();
+        let (free_in, free) = unbounded();
+        for slot in 0..slots {
+            let _ = free_in.send(slot);
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let read = Arc::new(ReadCounters::default());
+        let read_before = self.counts;
+        let status = matches!(reading, Reading::Status { .. });
+
+        let source = open(&self.params.source)?;
+        let table = self.source_table(&ends.plan, source.as_ref(), window);
+        let reader = Reader {
+            conn: source,
+            table,
+            columns: ends.plan.read.clone(),
+            order: ends.plan.places(&ends.plan.order),
+            batch_rows: u64::from(task.batch_rows),
+            limits: BatchLimits {
+                rows: task.batch_rows as usize,
+                slot_bytes: task.slot_bytes as usize,
+            },
+            ring: ring.clone(),
+            free,
+            events: events_in.clone(),
+            stop: stop.clone(),
+            counters: read.clone(),
+            number: self.counts.batches,
+        };
+        let (jobs_in, jobs) = unbounded();
+        let settle_source = match &reading {
+            Reading::Status { owner, .. } => {
+                let conn = open(&self.params.source)?;
+                let table = self.source_table(&ends.plan, conn.as_ref(), None);
+                Some((conn, table, owner.clone()))
+            }
+            Reading::Scan(_) => None,
+        };
+        let settler = Settler {
+            source: settle_source,
+            dest: open(&self.params.dest)?,
+            journal: self.journal.clone(),
+            fence: fence.id,
+            run: run.run,
+            jobs,
+            events: events_in.clone(),
+        };
+        let reader_events = events_in.clone();
+        let reader_thread = thread::Builder::new().name("reader".into()).spawn(move || {
+            let result = reading.run(reader);
+            let _ = reader_events.send(Event::ReaderDone(result));
+        })?;
+        let settler_thread =
+            thread::Builder::new().name("settler".into()).spawn(move || settler.run())?;
+
+        let setup = self.setup_maker(&ring, ends, fence.id, run.run, load);
+        let mut pool = Pool::new(self.params, events_in, Box::new(setup));
+        let progress = &mut *self.progress;
+        let mut publish = |counts: &Counts, read: &ReadCounters, ring: &Ring, busy: bool| {
+            progress.publish(counts, &read_before, read, busy);
+            progress.writers(ring);
+        };
+        let (journal, run_id) = (self.journal.clone(), run.run);
+        let key_names: Vec<String> = ends.plan.key.iter().map(|c| c.name.clone()).collect();
+        let key_places: Vec<usize> = ends
+            .plan
+            .key
+            .iter()
+            .filter_map(|k| ends.plan.order.iter().position(|o| o.name == k.name))
+            .collect();
+        let mut record_bad = |bad: &[BadRow]| {
+            let rows: Vec<_> = bad
+                .iter()
+                .map(|b| {
+                    let key = key_places.iter().filter_map(|i| b.key.get(*i).cloned()).collect();
+                    BadRow { key, error: b.error.clone() }
+                })
+                .collect();
+            journal.record_bad(&run_id, &key_names, &rows)
+        };
+        let result = Stream {
+            table: &self.table.name,
+            dest_link: &self.params.dest,
+            tables,
+            fence,
+            run: run.run,
+            ring,
+            free: Some(free_in),
+            events,
+            signals: self.signals,
+            pool: &mut pool,
+            jobs: Some(jobs_in),
+            stop: stop.clone(),
+            read: read.clone(),
+            counts: &mut self.counts,
+            error_limit: task.error_limit,
+            orphans_are_bad: !status,
+            publish: &mut publish,
+            record_bad: &mut record_bad,
+        }
+        .run();
+        stop.store(true, Ordering::Relaxed);
+        let ended = if result.is_ok() { pool.finish() } else { Ok(()) };
+        drop(pool);
+        let reader_ended = reader_thread.join();
+        let settler_ended = settler_thread.join();
+        self.add_read(&read, &read_before, status);
+        result?;
+        ended?;
+        if reader_ended.is_err() || settler_ended.is_err() {
+            return Err(Error::new(Kind::Internal, "a thread of the run panicked"));
+        }
+        if last_pass && self.counts.orphans > 0 {
+            log::warn!("{}: {} rows wait for their parents", self.table.name, self.counts.orphans);
+        }
+        Ok(self.counts.batches - read_before.batches)
+    }
+
+    fn add_read(&mut self, read: &ReadCounters, before: &Counts, status: bool) {
+        let get = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed);
+        self.counts.read = before.read + get(&read.read);
+        self.counts.withdrawn = before.withdrawn + get(&read.withdrawn);
+        self.counts.left_locked = before.left_locked + get(&read.left_locked);
+        if status {
+            self.counts.claimed = before.claimed + get(&read.claimed);
+        }
+    }
+
+    fn setup_maker(
+        &self,
+        ring: &Ring,
+        ends: &Ends,
+        fence: Id,
+        run: Id,
+        load: &ssync_common::connector::LoadPlan,
+    ) -> impl Fn(usize) -> Setup + use<> {
+        let ring = ring.name().to_owned();
+        let link = self.params.dest.clone();
+        let plan = load.clone();
+        let transforms = ends.plan.transforms.clone();
+        let keys = self.params.keys_for(&transforms);
+        let key = ends.plan.places(&ends.plan.order);
+        move |n| Setup {
+            ring: ring.clone(),
+            n,
+            link: WireLink::new(&link),
+            plan: plan.clone(),
+            transforms: transforms.clone(),
+            keys: keys
+                .iter()
+                .map(|(name, ring)| (name.clone(), ring.to_wire()))
+                .collect::<BTreeMap<_, _>>(),
+            key: key.clone(),
+            fence,
+            run,
+        }
+    }
+}
+
+/// What the reading thread does.
+enum Reading {
+    /// Claims and reads; batches are numbered in the ledger from `first` on.
+    Status { owner: Ownership, first: u64 },
+    /// Reads stretches.
+    Scan(Vec<Stretch>),
+}
+
+impl Reading {
+    fn run(self, mut reader: Reader) -> Result<()> {
+        match self {
+            Reading::Status { owner, first } => reader.read_status(&owner, ledger::Pos::top(first)),
+            Reading::Scan(stretches) => reader.read_stretches(stretches),
+        }
+    }
+}
+
+/// Describes both sides of a table and plans it.
+pub fn describe_sides(
+    source: &mut dyn Connection,
+    dest: &mut dyn Connection,
+    task: &ssync_common::config::Task,
+    table: &TableTask,
+    links: (&LinkParams, &LinkParams),
+) -> Result<plan::Planned> {
+    let missing = |link: &str, name: &str, side: &str| {
+        Error::new(Kind::Config, format!("{side} table {name} does not exist"))
+            .detail(format!("link {link}"))
+            .hint("Correct the name (case counts on some servers), or create the table.")
+    };
+    let s = source
+        .describe(&table.source)?
+        .ok_or_else(|| missing(&links.0.name, &table.source, "source"))?;
+    let d = dest
+        .describe(&table.dest)?
+        .ok_or_else(|| missing(&links.1.name, &table.dest, "destination"))?;
+    let sides = Sides {
+        source: &s,
+        source_dialect: source.dialect(),
+        dest: &d,
+        dest_dialect: dest.dialect(),
+    };
+    Ok(plan::plan(task, table, &sides))
+}
+
+/// Keeps the owner row alive from a thread and a connection of its own.
+struct Lease {
+    stop: Option<crossbeam_channel::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Lease {
+    fn start(link: &LinkParams, owner: Ownership) -> Result<Lease> {
+        let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
+        let link = link.clone();
+        let thread = thread::Builder::new().name("lease".into()).spawn(move || {
+            let mut conn: Option<Box<dyn Connection>> = None;
+            let mut last = Instant::now();
+            loop {
+                let wait = RENEW_EVERY.saturating_sub(last.elapsed());
+                match stopped.recv_timeout(wait) {
+                    Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
+                    _ => return,
+                }
+                last = Instant::now();
+                let renewed = match conn.take() {
+                    Some(conn) => Ok(conn),
+                    None => open(&link),
+                }
+                .and_then(|mut c| owner.renew(c.as_mut()).map(|()| c));
+                match renewed {
+                    Ok(c) => conn = Some(c),
+                    Err(e) => log::warn!("could not renew the lease on {}: {e}", owner.table),
+                }
+            }
+        })?;
+        Ok(Lease { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Landing one batch: transform, then one destination transaction of fence check, ledger row and
+//! rows; splitting it when rows are at fault.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use arrow_array::RecordBatch;
+use ssync_common::batch::{BadValue, value_at};
+use ssync_common::connector::{Connection, LoadPlan, Loaded};
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::failpoint;
+use ssync_common::ledger::{self, Entry, Id};
+use ssync_common::schema;
+use ssync_common::value::Key;
+
+use crate::protocol::{Outcome, Part, Verdict, Work};
+
+/// How often a transaction that lost a deadlock, or waited too long for a lock, is tried again.
+const CONTENTION_RETRIES_MAX: u32 = 10;
+/// A verdict longer than this leaves the rest of the batch for another round: it must fit the
+/// verdict area of its slot.
+const VERDICT_BYTES_MAX: usize = 40 << 10;
+/// Longest database message that a verdict carries.
+const MESSAGE_CHARS_MAX: usize = 1000;
+
+/// What stays the same from batch to batch.
+pub struct Target<'a> {
+    /// Where and how rows land.
+    pub plan: &'a LoadPlan,
+    /// Key columns in the batch.
+    pub key: &'a [(usize, schema::Kind)],
+    /// The pair of tables.
+    pub fence: Id,
+    /// The run.
+    pub run: Id,
+}
+
+impl Target<'_> {
+    /// The key of a row; taken from the batch as it was read.
+    fn key_of(&self, read: &RecordBatch, row: usize) -> Key {
+        self.key.iter().map(|&(column, kind)| value_at(read, column, kind, row)).collect()
+    }
+}
+
+/// A batch on its way: as read (keys come from it) and as it lands.
+pub struct Batch<'a> {
+    /// As the source gave it.
+    pub read: &'a RecordBatch,
+    /// After encryption and decryption.
+    pub landing: &'a RecordBatch,
+}
+
+/// Lands what it can of a batch. Never returns early: whatever happens is in the verdict.
+pub fn land(
+    conn: &mut dyn Connection,
+    target: &Target<'_>,
+    work: &Work,
+    batch: &Batch<'_>,
+    bad: &[BadValue],
+) -> Verdict {
+    let started = Instant::now();
+    let mut lander = Lander { conn, target, work, batch, parts: Vec::new(), bytes: 0, bad_rows: 0 };
+    let error = lander.run(bad).err();
+    let mut parts = lander.parts;
+    parts.sort_by_key(|p| p.from);
+    Verdict {
+        parts,
+        error,
+        transform_micros: 0,
+        landing_micros: started.elapsed().as_micros() as u64,
+    }
+}
+
+struct Lander<'a, 'b> {
+    conn: &'a mut dyn Connection,
+    target: &'a Target<'b>,
+    work: &'a Work,
+    batch: &'a Batch<'b>,
+    parts: Vec<Part>,
+    bytes: usize,
+    bad_rows: u64,
+}
+
+impl Lander<'_, '_> {
+    fn run(&mut self, bad: &[BadValue]) -> Result<()> {
+        let mut known: BTreeMap<usize, Error> = BTreeMap::new();
+        for b in bad {
+            known.entry(b.row).or_insert_with(|| {
+                Error::new(Kind::Data, format!("column {}: {}", b.column, b.message))
+                    .column(b.column.clone())
+            });
+        }
+        let mut todo: VecDeque<(usize, usize)> =
+            open_segments(self.batch.read.num_rows(), &self.work.done, known.keys().copied());
+        let mut failure = None;
+        while let Some((from, rows)) = todo.pop_front() {
+            let given_up = failure.is_some()
+                || self.bad_rows > self.work.errors_left
+                || self.bytes > VERDICT_BYTES_MAX;
+            if given_up {
+                self.part(from, rows, Outcome::Unsent);
+                continue;
+            }
+            if let Some(error) = known.remove(&from) {
+                self.bad_rows += 1;
+                self.part(from, 1, Outcome::Bad(error));
+                continue;
+            }
+            match self.land_segment(from, rows) {
+                Ok(loaded) => self.part(from, rows, Outcome::Landed(loaded.skipped)),
+                Err(e) if e.kind.is_row_fault() && rows > 1 => {
+                    let half = rows / 2;
+                    todo.push_front((from + half, rows - half));
+                    todo.push_front((from, half));
+                }
+                Err(e) if e.kind == Kind::Parent => {
+                    self.part(from, rows, Outcome::Orphan(shortened(e)));
+                }
+                Err(e) if e.kind == Kind::Data => {
+                    self.bad_rows += 1;
+                    self.part(from, rows, Outcome::Bad(shortened(e)));
+                }
+                Err(e) => {
+                    self.part(from, rows, Outcome::Unsent);
+                    failure = Some(shortened(e));
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn part(&mut self, from: usize, rows: usize, outcome: Outcome) {
+        let lo = self.target.key_of(self.batch.read, from);
+        let hi = self.target.key_of(self.batch.read, from + rows - 1);
+        let part = Part { from, rows, lo, hi, outcome };
+        self.bytes += serde_json::to_string(&part).map_or(0, |t| t.len());
+        self.parts.push(part);
+    }
+
+    fn land_segment(&mut self, from: usize, rows: usize) -> Result<Loaded> {
+        let mut tries = 0;
+        loop {
+            match self.try_segment(from, rows) {
+                Err(e) if e.kind == Kind::Contention && tries < CONTENTION_RETRIES_MAX => {
+                    tries += 1;
+                    log::info!("batch {} tried again ({tries}): {e}", self.work.number);
+                    std::thread::sleep(Duration::from_millis(20 << tries.min(6)));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn try_segment(&mut self, from: usize, rows: usize) -> Result<Loaded> {
+        let number = self.work.number;
+        failpoint::hit("writer.before_fence", number);
+        self.conn.begin()?;
+        match self.fill_transaction(from, rows) {
+            Ok(loaded) => {
+                failpoint::hit("writer.before_commit", number);
+                self.conn.commit()?;
+                failpoint::hit("writer.after_commit", number);
+                Ok(loaded)
+            }
+            Err(e) => {
+                if e.kind != Kind::Lost {
+                    self.conn.rollback()?;
+                }
+                Err(e)
+            }
+        }
+    }
+
+    fn fill_transaction(&mut self, from: usize, rows: usize) -> Result<Loaded> {
+        let Target { plan, fence, run, .. } = self.target;
+        ledger::check_epoch(self.conn, fence, self.work.epoch)?;
+        let entry = Entry {
+            run: *run,
+            pos: ledger::part_pos(&self.work.pos, from),
+            rows: rows as u64,
+            lo: self.target.key_of(self.batch.read, from),
+            hi: self.target.key_of(self.batch.read, from + rows - 1),
+            settled: false,
+        };
+        ledger::insert_entry(self.conn, fence, &entry)?;
+        failpoint::hit("writer.after_ledger", self.work.number);
+        let loaded = if failpoint::armed("writer.mid_load") && rows > 1 {
+            let half = from + rows / 2;
+            let first = self.conn.load(plan, self.batch.landing, from..half)?;
+            failpoint::hit("writer.mid_load", self.work.number);
+            let second = self.conn.load(plan, self.batch.landing, half..from + rows)?;
+            Loaded { rows: first.rows + second.rows, skipped: first.skipped + second.skipped }
+        } else {
+            self.conn.load(plan, self.batch.landing, from..from + rows)?
+        };
+        if loaded.rows + loaded.skipped != rows as u64 {
+            return Err(Error::new(
+                Kind::Balance,
+                format!(
+                    "{rows} rows were sent to {}, the server took {} and skipped {}",
+                    plan.table, loaded.rows, loaded.skipped
+                ),
+            ));
+        }
+        Ok(loaded)
+    }
+}
+
+/// The rows that are still to be dealt with, in row order, as (first row, rows): without the parts
+/// that are done, and every known bad row alone.
+fn open_segments(
+    rows: usize,
+    done: &[(usize, usize)],
+    bad: impl Iterator<Item = usize>,
+) -> VecDeque<(usize, usize)> {
+    let mut is_done = vec![false; rows];
+    for &(from, n) in done {
+        is_done.iter_mut().skip(from).take(n).for_each(|d| *d = true);
+    }
+    let mut alone = vec![false; rows];
+    for row in bad.filter(|row| *row < rows) {
+        alone[row] = true;
+    }
+    let mut segments: VecDeque<(usize, usize)> = VecDeque::new();
+    for row in 0..rows {
+        if is_done[row] {
+            continue;
+        }
+        match segments.back_mut() {
+            Some((from, n)) if *from + *n == row && !alone[row] && !alone[*from] => *n += 1,
+            _ => segments.push_back((row, 1)),
+        }
+    }
+    segments
+}
+
+fn shortened(mut e: Error) -> Error {
+    let cut = |t: &mut String| {
+        if t.chars().count() > MESSAGE_CHARS_MAX {
+            *t = t.chars().take(MESSAGE_CHARS_MAX).chain(['…']).collect();
+        }
+    };
+    cut(&mut e.message);
+    e.details.iter_mut().for_each(cut);
+    e
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn segments_leave_out_what_is_done_and_isolate_bad_rows() {
+        let of = |done: &[(usize, usize)], bad: &[usize]| -> Vec<_> {
+            open_segments(10, done, bad.iter().copied()).into()
+        };
+        assert_eq!(of(&[], &[]), [(0, 10)]);
+        assert_eq!(of(&[(2, 3)], &[]), [(0, 2), (5, 5)]);
+        assert_eq!(of(&[], &[0, 4, 5, 9]), [(0, 1), (1, 3), (4, 1), (5, 1), (6, 3), (9, 1)]);
+        assert_eq!(of(&[(0, 10)], &[3]), []);
+    }
+
+    proptest! {
+        #[test]
+        fn segments_cover_every_open_row_once(
+            rows in 0usize..60,
+            done in proptest::collection::vec((0usize..60, 0usize..10), 0..5),
+            bad in proptest::collection::vec(0usize..70, 0..5),
+        ) {
+            let mut seen = vec![0; rows];
+            for (from, n) in open_segments(rows, &done, bad.iter().copied()) {
+                for row in from..from + n {
+                    seen[row] += 1;
+                    prop_assert!(n == 1 || !bad.contains(&row));
+                }
+            }
+            for (row, times) in seen.into_iter().enumerate() {
+                let is_done = done.iter().any(|&(f, n)| (f..f + n).contains(&row));
+                prop_assert_eq!(times, usize::from(!is_done));
+            }
+        }
+    }
+}
