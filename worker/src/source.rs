@@ -168,7 +168,7 @@ impl SourceTable {
         if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) }
     }
 
-    fn from_where(&self, c: &Condition) -> String {
+    fn tail(&self, c: &Condition) -> String {
         let from = format!(" FROM {}", self.dialect.table(&self.name));
         match c.sql.is_empty() {
             true => from,
@@ -186,12 +186,8 @@ impl SourceTable {
         self.range(&mut c, range);
         self.window(&mut c);
         self.filter(&mut c);
-        let sql = format!(
-            "SELECT {}{}{}",
-            self.select_list(columns),
-            self.from_where(&c),
-            self.order_by()
-        );
+        let sql =
+            format!("SELECT {}{}{}", self.select_list(columns), self.tail(&c), self.order_by());
         let sql = if self.order.is_empty() { sql } else { self.dialect.limit(&sql, n) };
         (sql, c.params)
     }
@@ -202,12 +198,8 @@ impl SourceTable {
         let mut c = Condition::default();
         self.range(&mut c, range);
         self.state(&mut c, RowState::UnderWay);
-        let sql = format!(
-            "SELECT {}{}{}",
-            self.select_list(columns),
-            self.from_where(&c),
-            self.order_by()
-        );
+        let sql =
+            format!("SELECT {}{}{}", self.select_list(columns), self.tail(&c), self.order_by());
         (sql, c.params)
     }
 
@@ -225,12 +217,8 @@ impl SourceTable {
         if state == RowState::ToSend {
             self.filter(&mut c);
         }
-        let sql = format!(
-            "SELECT {}{}{}",
-            self.select_list(&self.order),
-            self.from_where(&c),
-            self.order_by()
-        );
+        let sql =
+            format!("SELECT {}{}{}", self.select_list(&self.order), self.tail(&c), self.order_by());
         let rows = conn.query(&self.dialect.limit(&sql, n), &c.params)?;
         for row in &rows {
             self.check_key(row)?;
@@ -283,7 +271,7 @@ impl SourceTable {
         let mut c = Condition::default();
         self.filter(&mut c);
         c.sql.push(format!("{column} IS NULL"));
-        let sql = self.dialect.limit(&format!("SELECT 1{}", self.from_where(&c)), 1);
+        let sql = self.dialect.limit(&format!("SELECT 1{}", self.tail(&c)), 1);
         if !conn.query(&sql, &c.params)?.is_empty() {
             return Err(Error::new(
                 Kind::Refused,
@@ -298,7 +286,7 @@ impl SourceTable {
         let sql = format!(
             "SELECT {}{} ORDER BY {column} DESC",
             self.dialect.select(&self.order[0]),
-            self.from_where(&c)
+            self.tail(&c)
         );
         let rows = conn.query(&self.dialect.limit(&sql, 1), &c.params)?;
         Ok(rows.into_iter().next().and_then(|r| r.into_iter().next()))

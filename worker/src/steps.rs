@@ -60,7 +60,7 @@ impl Steps<'_> {
                 When::Before => Step::BeforeDest(i),
                 When::After => Step::AfterDest(i),
             };
-            self.at_dest(step, &[statement.clone()])
+            self.at_dest(step, std::slice::from_ref(statement))
                 .map_err(|e| statement_failed(e, word, "destination", i))?;
             failpoint::hit(
                 if when == When::Before { "steps.before" } else { "steps.after" },
