@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "all/mysql_load.rs"]
+mod mysql_load;
 #[path = "all/mysql_support.rs"]
 mod mysql_support;
 #[path = "all/mysql_types.rs"]

@@ -16,9 +16,15 @@ use mysql::Value as Wire;
 
 use super::super::LoadPlan;
 use super::bind;
+use super::connect::Server;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Kind};
 use crate::value::{self, DateTime, Value};
+
+/// 838:59:59.999999 in microseconds.
+const TIME_MAX: u64 = 3_020_399_999_999;
+/// 838:59:59: MySQL knows no fraction beyond its last second.
+const TIME_MAX_MYSQL: u64 = 3_020_399_000_000;
 
 /// One value on its way to the server.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +83,8 @@ enum Habit<'a> {
     Single,
     /// Double precision: rounds large integers.
     Double,
+    /// Bits: takes text for the bits it is stored as.
+    Bits,
     /// Drops the time of day.
     Date,
     /// Cuts what does not divide by this many microseconds.
@@ -97,10 +105,17 @@ pub(super) struct Feed<'a> {
     array: &'a dyn Array,
     source: Source<'a>,
     habit: Habit<'a>,
+    /// Largest duration of a TIME column, in microseconds.
+    time_max: u64,
 }
 
 /// The feeds of a load, in the order of the plan's columns.
-pub(super) fn feeds<'a>(plan: &'a LoadPlan, batch: &'a RecordBatch) -> Result<Vec<Feed<'a>>> {
+pub(super) fn feeds<'a>(
+    plan: &'a LoadPlan,
+    batch: &'a RecordBatch,
+    server: &Server,
+) -> Result<Vec<Feed<'a>>> {
+    let time_max = if server.mariadb { TIME_MAX } else { TIME_MAX_MYSQL };
     if plan.columns.is_empty()
         || plan.columns.len() != plan.kinds.len()
         || plan.columns.len() > batch.num_columns()
@@ -114,12 +129,12 @@ pub(super) fn feeds<'a>(plan: &'a LoadPlan, batch: &'a RecordBatch) -> Result<Ve
         .iter()
         .zip(&plan.kinds)
         .zip(batch.columns())
-        .map(|((column, kind), array)| Feed::new(column, *kind, array))
+        .map(|((column, kind), array)| Feed::new(column, *kind, array, time_max))
         .collect()
 }
 
 impl<'a> Feed<'a> {
-    fn new(column: &'a Column, kind: Kind, array: &'a dyn Array) -> Result<Self> {
+    fn new(column: &'a Column, kind: Kind, array: &'a dyn Array, time_max: u64) -> Result<Self> {
         if *array.data_type() != kind.arrow() {
             let why = format!("column {}: a batch of another kind than planned", column.name);
             return Err(Error::new(ErrorKind::Internal, why));
@@ -137,7 +152,7 @@ impl<'a> Feed<'a> {
             Kind::Time => Source::Time(array.as_primitive::<types::Int64Type>()),
             Kind::Any => Source::Any(array.as_binary::<i32>()),
         };
-        Ok(Feed { column, array, source, habit: Habit::of(column) })
+        Ok(Feed { column, array, source, habit: Habit::of(column), time_max })
     }
 
     /// Whether values reach the destination as raw bytes rather than as text.
@@ -189,81 +204,124 @@ impl<'a> Feed<'a> {
         }
     }
 
+    /// The cell, changed to what the server takes for the same value; or the fault.
     fn kept(&self, cell: Cell<'a>) -> Result<Cell<'a>> {
-        match (&cell, &self.habit) {
-            (Cell::Float(v), _) if !v.is_finite() => return Err(self.fault("not a finite number")),
-            (Cell::Double(v), _) if !v.is_finite() => return Err(self.fault("not a finite number")),
-            (_, Habit::None) => {}
-            (Cell::Text(text), Habit::Integer | Habit::Year) if !is_integer(text) => {
-                return Err(self.fault("not an integer"));
+        match cell {
+            Cell::Null => Ok(cell),
+            Cell::Int(_) | Cell::UInt(_) | Cell::Float(_) | Cell::Double(_) => self.number(cell),
+            Cell::Text(text) => self.text(text),
+            Cell::Bytes(bytes) => self.bytes(bytes),
+            Cell::Date(_) | Cell::DateTime(_) | Cell::Time(_) => self.moment(cell),
+        }
+    }
+
+    fn number(&self, cell: Cell<'a>) -> Result<Cell<'a>> {
+        let as_double = match cell {
+            Cell::Float(v) => f64::from(v),
+            Cell::Double(v) => v,
+            _ => 0.0,
+        };
+        let whole = match cell {
+            Cell::Int(v) => i128::from(v),
+            Cell::UInt(v) => i128::from(v),
+            _ => 0,
+        };
+        if !as_double.is_finite() {
+            return Err(self.fault("not a finite number"));
+        }
+        let why = match self.habit {
+            Habit::Integer | Habit::Year | Habit::Bits if as_double.fract() != 0.0 => {
+                "not an integer"
             }
-            (Cell::Double(v), Habit::Integer | Habit::Year) if v.fract() != 0.0 => {
-                return Err(self.fault("not an integer"));
+            Habit::Year if (1..=99).contains(&whole) => "the value is out of the column's range",
+            Habit::Single
+                if f64::from(as_double as f32) != as_double || whole as f32 as i128 != whole =>
+            {
+                "more digits than single precision holds"
             }
-            (Cell::Float(v), Habit::Integer | Habit::Year) if v.fract() != 0.0 => {
-                return Err(self.fault("not an integer"));
+            Habit::Double if whole as f64 as i128 != whole => {
+                "more digits than double precision holds"
             }
-            (Cell::Int(1..=99) | Cell::UInt(1..=99), Habit::Year) => {
-                return Err(self.fault("the value is out of the column's range"));
-            }
-            // The text '0' would become 2000, the number 0 stays what it is.
-            (Cell::Text(text), Habit::Year) => {
+            Habit::Date | Habit::Fraction(_) => "not a date or time",
+            Habit::Members(_) => "not a member of the column's list",
+            Habit::Padded | Habit::Textual => return Ok(self.canonical(cell)),
+            _ => return Ok(cell),
+        };
+        Err(self.fault(why))
+    }
+
+    fn text(&self, text: Cow<'a, str>) -> Result<Cell<'a>> {
+        let why = match self.habit {
+            Habit::Integer | Habit::Year if !is_integer(&text) => "not an integer",
+            // The text '0' would become the year 2000, the number 0 stays what it is.
+            Habit::Year => {
                 let whole = text.split('.').next().unwrap_or_default();
                 let year = whole.parse().map_err(|_| self.fault("not an integer"))?;
-                return self.kept(Cell::Int(year));
+                return self.number(Cell::Int(year));
             }
-            (Cell::Double(v), Habit::Single) if f64::from(*v as f32) != *v => {
-                return Err(self.fault("more digits than single precision holds"));
+            Habit::Bits => "text where the column holds bits",
+            Habit::Date | Habit::Fraction(_) => return self.temporal(&text),
+            Habit::Padded if text.ends_with(' ') => "trailing blanks would be lost",
+            Habit::Filled(width) if (text.len() as u64) < width => {
+                "shorter than the column, which would fill it up"
             }
-            (Cell::Int(v), Habit::Single) if *v != *v as f32 as i64 => {
-                return Err(self.fault("more digits than single precision holds"));
+            Habit::Members(members)
+                if !text.is_empty()
+                    && text.bytes().all(|b| b.is_ascii_digit() || b == b' ')
+                    && !members.iter().any(|m| *m == text) =>
+            {
+                "not a member of the column's list"
             }
-            (Cell::Int(v), Habit::Double) if i128::from(*v) != *v as f64 as i128 => {
-                return Err(self.fault("more digits than double precision holds"));
+            _ => return Ok(Cell::Text(text)),
+        };
+        Err(self.fault(why))
+    }
+
+    fn bytes(&self, bytes: Cow<'a, [u8]>) -> Result<Cell<'a>> {
+        let why = match self.habit {
+            Habit::Filled(width) if (bytes.len() as u64) < width => {
+                "shorter than the column, which would fill it up"
             }
-            (Cell::UInt(v), Habit::Single) if i128::from(*v) != *v as f32 as i128 => {
-                return Err(self.fault("more digits than single precision holds"));
-            }
-            (Cell::UInt(v), Habit::Double) if i128::from(*v) != *v as f64 as i128 => {
-                return Err(self.fault("more digits than double precision holds"));
-            }
-            (Cell::DateTime(v), Habit::Date) => {
+            Habit::Padded if bytes.ends_with(b" ") => "trailing blanks would be lost",
+            Habit::Integer
+            | Habit::Year
+            | Habit::Single
+            | Habit::Double
+            | Habit::Date
+            | Habit::Fraction(_)
+            | Habit::Members(_) => "bytes where the column holds something else",
+            _ => return Ok(Cell::Bytes(bytes)),
+        };
+        Err(self.fault(why))
+    }
+
+    fn moment(&self, cell: Cell<'a>) -> Result<Cell<'a>> {
+        let lost = "a fraction of a second would be lost";
+        match (&self.habit, &cell) {
+            (Habit::Padded | Habit::Textual, _) => Ok(self.canonical(cell)),
+            (Habit::Date, Cell::Date(_)) => Ok(cell),
+            (Habit::Date, Cell::DateTime(v)) => {
                 let (_, _, _, h, mi, s, us) = v.parts();
                 if (h, mi, s, us) != (0, 0, 0, 0) {
                     return Err(self.fault("the time of day would be lost"));
                 }
-                return Ok(Cell::Date(*v));
+                Ok(Cell::Date(*v))
             }
-            (Cell::DateTime(v), Habit::Fraction(unit)) if i64::from(v.parts().6) % unit != 0 => {
-                return Err(self.fault("a fraction of a second would be lost"));
+            (Habit::Fraction(unit), Cell::Time(v)) if self.column.family == "time" => {
+                // Beyond, the server stores its largest time without a word.
+                if v.unsigned_abs() > self.time_max {
+                    return Err(self.fault("the value is out of the column's range"));
+                }
+                if v % unit != 0 { Err(self.fault(lost)) } else { Ok(cell) }
             }
-            (Cell::Time(v), Habit::Fraction(unit)) if v % unit != 0 => {
-                return Err(self.fault("a fraction of a second would be lost"));
-            }
-            (Cell::Text(text), Habit::Date | Habit::Fraction(_)) => return self.temporal(text),
-            (Cell::Text(text), Habit::Padded) if text.ends_with(' ') => {
-                return Err(self.fault("trailing blanks would be lost"));
-            }
-            (Cell::Bytes(bytes), Habit::Filled(width)) if (bytes.len() as u64) < *width => {
-                return Err(self.fault("shorter than the column, which would fill it up"));
-            }
-            (Cell::Text(text), Habit::Filled(width)) if (text.len() as u64) < *width => {
-                return Err(self.fault("shorter than the column, which would fill it up"));
-            }
-            (Cell::Text(text), Habit::Members(members))
-                if text.bytes().all(|b| b.is_ascii_digit() || b == b' ')
-                    && !text.is_empty()
-                    && !members.iter().any(|m| m == text) =>
+            (Habit::Fraction(unit), Cell::Date(v) | Cell::DateTime(v))
+                if self.column.family != "time" =>
             {
-                return Err(self.fault("not a member of the column's list"));
+                let micros = i64::from(v.parts().6);
+                if micros % unit != 0 { Err(self.fault(lost)) } else { Ok(cell) }
             }
-            (Cell::Int(_) | Cell::UInt(_), Habit::Members(_)) => {
-                return Err(self.fault("not a member of the column's list"));
-            }
-            (_, Habit::Textual | Habit::Padded) => return self.textual(cell),
-            _ => {}
+            _ => Err(self.fault("a date or time where the column holds something else")),
         }
-        Ok(cell)
     }
 
     /// Text for a temporal column goes as the value it spells, so that nothing is cut off it.
@@ -273,20 +331,20 @@ impl<'a> Feed<'a> {
             (_, Some(v)) if self.column.family != "time" => Cell::DateTime(v),
             _ => return Err(self.fault("not a date or time")),
         };
-        self.kept(cell)
+        self.moment(cell)
     }
 
-    /// What a text column is given: the canonical text of a value that is not text itself.
-    fn textual(&self, cell: Cell<'a>) -> Result<Cell<'a>> {
+    /// What a text column is given: the plain text of a value that is not text itself.
+    fn canonical(&self, cell: Cell<'a>) -> Cell<'a> {
         let text = match cell {
             Cell::Float(v) => v.to_string(),
             Cell::Double(v) => v.to_string(),
             Cell::Date(v) => v.date_text(),
             Cell::DateTime(v) => v.text(6),
             Cell::Time(v) => value::time_text(v, 6),
-            other => return Ok(other),
+            other => return other,
         };
-        Ok(Cell::Text(Cow::Owned(text)))
+        Cell::Text(Cow::Owned(text))
     }
 
     fn fault(&self, why: &str) -> Error {
@@ -302,6 +360,7 @@ impl<'a> Habit<'a> {
             "year" => Habit::Year,
             "float" => Habit::Single,
             "double" => Habit::Double,
+            "bit" => Habit::Bits,
             "date" => Habit::Date,
             "datetime" | "timestamp" | "time" => {
                 let digits = column.scale.unwrap_or(0).min(6);
@@ -339,7 +398,7 @@ mod tests {
     }
 
     fn fed(column: &Column, kind: Kind, array: ArrayRef) -> Result<Wire> {
-        Feed::new(column, kind, &array).unwrap().cell(0).map(Cell::into_wire)
+        Feed::new(column, kind, &array, TIME_MAX).unwrap().cell(0).map(Cell::into_wire)
     }
 
     fn text(s: &str) -> ArrayRef {
@@ -366,6 +425,12 @@ mod tests {
             (column("datetime(2)", Some(2)), Kind::DateTime, int(us)),
             (column("date", None), Kind::DateTime, int(us)),
             (column("time", Some(0)), Kind::Time, int(1)),
+            (column("time", Some(6)), Kind::Time, int(TIME_MAX as i64 + 1)),
+            (column("time", Some(0)), Kind::DateTime, int(us)),
+            (column("datetime(6)", Some(6)), Kind::Time, int(1)),
+            (column("datetime(6)", Some(6)), Kind::Int, int(20240101)),
+            (column("int", None), Kind::DateTime, int(us)),
+            (column("bit(8)", None), Kind::Text, text("5")),
             (column("datetime", Some(0)), Kind::Text, text("2024-01-01 00:00:00.5")),
             (column("char(5)", None), Kind::Text, text("a ")),
             (members.clone(), Kind::Text, text("1")),

@@ -64,7 +64,7 @@ impl Load<'_> {
         if rows.is_empty() {
             return Ok(Loaded::default());
         }
-        let feeds = feeds(self.plan, batch)?;
+        let feeds = feeds(self.plan, batch, self.server)?;
         let knows_bulk = self.server.mariadb && self.server.version >= (10, 2, 7);
         if knows_bulk && self.roads.bulk != Some(false) {
             if let Some(loaded) = self.bulk(&feeds, rows.clone())? {
