@@ -12,7 +12,8 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::ledger::Id;
 use ssync_common::process::RunId;
 use ssync_common::store::{
-    BatchState, ErrorRow, NewRun, Owner, RowState, RunCounts, RunEnd, RunState, Store, UseTimes,
+    BatchState, ErrorFilter, ErrorRow, NewRun, Owner, RowState, RunCounts, RunEnd, RunState, Store,
+    UseTimes,
 };
 use ssync_common::value::hex_bytes;
 use ssync_worker::counts::Counts;
@@ -128,10 +129,23 @@ struct Remembered {
     pos: String,
 }
 
-impl StoreJournal {
-    fn parameter(&self) -> String {
-        format!("last_settled.{}.{}", self.task, self.table)
-    }
+/// Name of the parameter that remembers what was settled last; empty: nothing.
+pub fn last_settled_parameter(task: u32, table: &str) -> String {
+    format!("last_settled.{task}.{table}")
+}
+
+/// The run whose settlement is remembered.
+pub fn last_settled_run(store: &mut Store, task: u32, table: &str) -> Result<Option<RunId>> {
+    Ok(remembered(store, &last_settled_parameter(task, table))?.map(|r| r.run))
+}
+
+fn remembered(store: &mut Store, parameter: &str) -> Result<Option<Remembered>> {
+    let Some(text) = store.parameter(parameter)?.filter(|t| !t.is_empty()) else {
+        return Ok(None);
+    };
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|_| Error::new(Kind::Config, format!("parameter {parameter} is damaged")))
 }
 
 impl Journal for StoreJournal {
@@ -175,7 +189,7 @@ impl Journal for StoreJournal {
             .map_err(|e| Error::new(Kind::Internal, format!("journal: {e}")))?;
         let mut store = self.books.store()?;
         store.record_batches(&records)?;
-        store.set_parameter(&self.parameter(), &text)
+        store.set_parameter(&last_settled_parameter(self.task, &self.table), &text)
     }
 
     fn record_bad(&self, run: &Id, columns: &[String], rows: &[BadRow]) -> Result<()> {
@@ -199,18 +213,18 @@ impl Journal for StoreJournal {
     }
 
     fn last_settled(&self) -> Result<Option<LastSettled>> {
-        let Some(text) = self.books.store()?.parameter(&self.parameter())? else {
+        let parameter = last_settled_parameter(self.task, &self.table);
+        let Some(remembered) = remembered(&mut *self.books.store()?, &parameter)? else {
             return Ok(None);
         };
-        let damaged =
-            || Error::new(Kind::Config, format!("parameter {} is damaged", self.parameter()));
-        let remembered: Remembered = serde_json::from_str(&text).map_err(|_| damaged())?;
         if remembered.dest_url != self.books.dest_url {
             return Ok(None);
         }
         let fence = hex_bytes::decode(&remembered.fence).and_then(|b| Id::try_from(b).ok());
         Ok(Some(LastSettled {
-            fence: fence.ok_or_else(damaged)?,
+            fence: fence.ok_or_else(|| {
+                Error::new(Kind::Config, format!("parameter {parameter} is damaged"))
+            })?,
             run: remembered.run.0,
             pos: remembered.pos,
         }))
@@ -243,6 +257,15 @@ impl Journal for StoreJournal {
                 end,
             },
         )?;
+        if error.is_none() {
+            // What was retried and had failed again stands there anew.
+            store.mark_resolved(&ErrorFilter {
+                task: Some(self.task),
+                table: Some(self.table.clone()),
+                states: vec![RowState::Retried],
+                ..ErrorFilter::default()
+            })?;
+        }
         if self.record_use_times {
             store.record_use_times(&UseTimes {
                 task: self.task,

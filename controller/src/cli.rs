@@ -55,6 +55,18 @@ pub enum Command {
         #[arg(long)]
         trial: bool,
     },
+    /// Send bad rows of a task again, after they were corrected
+    Retry {
+        /// The task
+        #[arg(long, value_name = "N")]
+        task: u32,
+        /// Only these tables of it, separated by commas
+        #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+        tables: Vec<String>,
+        /// Instead: rows of the last run that the destination has lost (restored, failed over)
+        #[arg(long)]
+        lost: bool,
+    },
     /// The writer process (started by ssync itself)
     #[command(hide = true)]
     Writer {

@@ -3,22 +3,28 @@
 //! - [`cli`]: what can be said; [`run`] does it; [`render`] shows what went wrong.
 //! - [`transfer`]: a task process in the foreground; [`books`]: its side of the configuration
 //!   database; [`terminal`]: what it shows.
-//! - [`check_command`], [`key_command`]: further commands.
+//! - [`check_command`], [`key_command`], [`retry_command`]: further commands.
 
 pub mod books;
 pub mod check_command;
 pub mod cli;
 pub mod key_command;
 pub mod render;
+pub mod retry_command;
 pub mod terminal;
 pub mod transfer;
 
+use std::path::Path;
+
+use ssync_common::config::Config;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::logging;
 use ssync_common::process::channel::Channel;
 use ssync_common::process::spawn::CHANNEL_FD;
 use ssync_common::process::{harden, set_title, signals};
 use ssync_common::store::{Home, Store, StoreLocation};
+
+use ssync_worker::params::TaskParams;
 
 use cli::{Cli, Command};
 
@@ -41,31 +47,46 @@ fn dispatch(cli: Cli) -> Result<u8> {
             let passed = check_command::run(&mut store, task, &tables, trial, cli.json)?;
             Ok(if passed { 0 } else { 2 })
         }
+        (Some(Command::Retry { task, tables, lost }), _) => {
+            foreground(cli.home.as_deref(), cli.json, cli.quiet, |store, config| {
+                retry_command::prepare(store, config, task, &tables, lost)
+            })
+        }
         (None, Some(task)) => {
-            // Before any thread starts: a signal goes to whichever thread does not block it.
-            let signals = signals::watch()?;
-            let home = Home::locate(cli.home.as_deref())?;
-            let mut store = Store::open(&StoreLocation::from_env(home)?)?;
-            logging::init("worker", store.home().path())?;
-            let config = store.load()?;
-            let chosen = transfer::choose(&config, task, &cli.tables)?;
-            let params = transfer::params(&mut store, &config, chosen)?;
-            drop(store);
-            let report = transfer::run(&params, &signals, cli.quiet || cli.json)?;
-            let text = if cli.json {
-                terminal::json(&report)
-                    .map_err(|e| Error::new(Kind::Internal, format!("report: {e}")))?
-            } else {
-                terminal::summary(&report)
-            };
-            print!("{text}");
-            for error in report.tables.iter().filter_map(|t| t.error.as_ref()) {
-                eprint!("{}", render::text(error));
-            }
-            Ok(report.exit_code())
+            foreground(cli.home.as_deref(), cli.json, cli.quiet, |store, config| {
+                let chosen = transfer::choose(config, task, &cli.tables)?;
+                transfer::params(store, config, chosen)
+            })
         }
         (None, None) => Err(Error::new(Kind::Usage, "nothing to do").hint("See ssync --help.")),
     }
+}
+
+/// Runs a task in this process; the exit code.
+fn foreground(
+    home: Option<&Path>,
+    json: bool,
+    quiet: bool,
+    prepare: impl FnOnce(&mut Store, &Config) -> Result<TaskParams>,
+) -> Result<u8> {
+    // Before any thread starts: a signal goes to whichever thread does not block it.
+    let signals = signals::watch()?;
+    let mut store = Store::open(&StoreLocation::from_env(Home::locate(home)?)?)?;
+    logging::init("worker", store.home().path())?;
+    let config = store.load()?;
+    let params = prepare(&mut store, &config)?;
+    drop(store);
+    let report = transfer::run(&params, &signals, quiet || json)?;
+    let text = if json {
+        terminal::json(&report).map_err(|e| Error::new(Kind::Internal, format!("report: {e}")))?
+    } else {
+        terminal::summary(&report)
+    };
+    print!("{text}");
+    for error in report.tables.iter().filter_map(|t| t.error.as_ref()) {
+        eprint!("{}", render::text(error));
+    }
+    Ok(report.exit_code())
 }
 
 fn writer(labels: &[String]) -> Result<u8> {

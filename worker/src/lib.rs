@@ -25,6 +25,7 @@ mod pool;
 pub mod progress;
 mod reading;
 pub mod recovery;
+pub mod reopen;
 pub mod report;
 mod settling;
 pub mod source;

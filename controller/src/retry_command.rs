@@ -1,0 +1,77 @@
+//! `ssync retry`: sends bad rows, or rows that the destination has lost, again.
+
+use ssync_common::config::{Config, TableTask, Task};
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::process::RunId;
+use ssync_common::store::{ErrorFilter, RowState, Store};
+use ssync_worker::journal::BatchRecord;
+use ssync_worker::params::TaskParams;
+use ssync_worker::reopen::{Which, reopen};
+
+use crate::books;
+use crate::terminal::grouped;
+use crate::transfer;
+
+/// Sets the rows back to be sent; the parameters to send them with.
+pub fn prepare(
+    store: &mut Store,
+    config: &Config,
+    task: u32,
+    tables: &[String],
+    lost: bool,
+) -> Result<TaskParams> {
+    let chosen = transfer::choose(config, task, tables)?;
+    let params = transfer::params(store, config, chosen.clone())?;
+    let mut total = 0;
+    for table in &chosen.tables {
+        let lock = params.books.lock(&chosen, table)?;
+        let rows = if lost {
+            let (run, parts) = remembered_parts(store, &chosen, table)?;
+            let rows = reopen(&params, table, &Which::Lost(run.0, &parts))?;
+            store.set_parameter(&books::last_settled_parameter(chosen.id, &table.name), "")?;
+            rows
+        } else {
+            let rows = reopen(&params, table, &Which::Failed)?;
+            store.mark_retried(&ErrorFilter {
+                task: Some(chosen.id),
+                table: Some(table.name.clone()),
+                states: vec![RowState::Bad],
+                ..ErrorFilter::default()
+            })?;
+            rows
+        };
+        lock.release()?;
+        eprintln!("{}: {} rows set back to be sent", table.name, grouped(rows));
+        total += rows;
+    }
+    log::info!("retry of task {task}: {total} rows");
+    Ok(params)
+}
+
+/// The parts of the run that was settled last.
+fn remembered_parts(
+    store: &mut Store,
+    task: &Task,
+    table: &TableTask,
+) -> Result<(RunId, Vec<BatchRecord>)> {
+    let Some(run) = books::last_settled_run(store, task.id, &table.name)? else {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("nothing is remembered of earlier runs of table {}", table.name),
+        ));
+    };
+    let batches = store.batches(run)?;
+    let parts = batches
+        .into_iter()
+        .filter_map(|b| {
+            Some(BatchRecord {
+                number: b.number,
+                pos: b.part?,
+                rows: b.rows,
+                lo: b.low,
+                hi: b.high,
+            })
+        })
+        .collect();
+    Ok((run, parts))
+}

@@ -1,0 +1,97 @@
+//! Setting rows back to be sent again, on an operator's word: bad rows after they were corrected,
+//! and rows whose landing the destination has lost.
+
+use ssync_common::config::{TableMode, TableTask};
+use ssync_common::connector::{WriteMode, open};
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::ledger::{self, Id};
+
+use crate::journal::BatchRecord;
+use crate::owner;
+use crate::params::TaskParams;
+use crate::plan::{self, Planned};
+use crate::source::{Bound, Range, RowState, SourceTable};
+use crate::table_run::describe_sides;
+
+/// Rows set back in one statement.
+const CHUNK_ROWS: u64 = 10_000;
+
+/// Which rows.
+pub enum Which<'a> {
+    /// Every row in state 3.
+    Failed,
+    /// Rows of these settled parts of a run's batches that the destination's ledger no longer has.
+    Lost(Id, &'a [BatchRecord]),
+}
+
+/// Sets rows back to 0 at the source; how many. The caller holds the sub-task's lock.
+pub fn reopen(params: &TaskParams, table: &TableTask, which: &Which<'_>) -> Result<u64> {
+    if table.mode != TableMode::Status {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("table {} is not in mode status: its rows carry no state", table.name),
+        )
+        .hint(
+            "Correct the rows; a full run sends them by itself, an increment run once their \
+             watermark moves.",
+        ));
+    }
+    let mut source = open(&params.source)?;
+    let mut dest = open(&params.dest)?;
+    let links = (&params.source, &params.dest);
+    let Planned { plan, findings } =
+        describe_sides(source.as_mut(), dest.as_mut(), &params.task, table, links)?;
+    plan::refuse(params.task.id, &table.name, &findings)?;
+    let plan = plan.ok_or_else(|| Error::new(Kind::Internal, "no plan and no finding"))?;
+    let rows = SourceTable {
+        dialect: source.dialect(),
+        name: table.source.clone(),
+        order: plan.order.clone(),
+        touched: plan.touched.clone(),
+        filter: None,
+        window: None,
+    };
+    let owner = owner::take(source.as_mut(), &table.source)?;
+    let result = match which {
+        Which::Failed => {
+            let mut moved = 0;
+            let mut after = Bound::Open;
+            loop {
+                let keys = rows.next_keys(source.as_mut(), RowState::Failed, &after, CHUNK_ROWS)?;
+                let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
+                    break Ok(moved);
+                };
+                let range = Range::closed(first, last);
+                moved += owner.guarded(source.as_mut(), |conn| {
+                    rows.move_state(conn, &range, RowState::Failed, RowState::ToSend)
+                })?;
+                after = Bound::Excluding(last.clone());
+            }
+        }
+        Which::Lost(run, parts) => {
+            if table.write == WriteMode::Insert && !plan.dest.indexes.iter().any(|i| i.unique) {
+                return Err(Error::new(
+                    Kind::Refused,
+                    format!("destination {} has no unique index", table.dest),
+                )
+                .hint(
+                    "Rows that it still has would be doubled. Compare both sides, and set \
+                     sync_status to 0 for the missing rows by hand.",
+                ));
+            }
+            ledger::ensure_tables(dest.as_mut())?;
+            let id = ledger::pair_id(&owner.ident, &table.dest);
+            let landed = ledger::entries(dest.as_mut(), &id, Some(run), false)?;
+            let mut moved = 0;
+            for part in parts.iter().filter(|p| !landed.iter().any(|e| e.pos == p.pos)) {
+                let range = Range::closed(&part.lo, &part.hi);
+                moved += owner.guarded(source.as_mut(), |conn| {
+                    rows.move_state(conn, &range, RowState::Done, RowState::ToSend)
+                })?;
+            }
+            Ok(moved)
+        }
+    };
+    owner.release(source.as_mut())?;
+    result
+}
