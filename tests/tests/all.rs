@@ -4,6 +4,8 @@
 
 #[path = "all/mysql_load.rs"]
 mod mysql_load;
+#[path = "all/conformance.rs"]
+mod conformance;
 #[path = "all/mysql_support.rs"]
 mod mysql_support;
 #[path = "all/mysql_types.rs"]

@@ -62,6 +62,10 @@ pub fn failure(file: &Path, cause: Cause) -> Error {
         ffi::SQLITE_CANTOPEN => {
             Error::new(Kind::Database, "could not open the database file").detail(at())
         }
+        // A misspelt name, in the configuration or in its SQL.
+        _ if words.starts_with("no such ") || words.contains(" has no column named ") => {
+            Error::new(Kind::Config, words).detail(at())
+        }
         _ => Error::new(Kind::Database, words).detail(at()),
     }
 }

@@ -244,7 +244,7 @@ fn a_misspelt_column_is_an_error_and_not_a_string() {
     let dir = tempfile::tempdir().unwrap();
     let mut c = open_new(dir.path());
     run(&mut *c, "CREATE TABLE t (a INTEGER)");
-    assert_eq!(c.query("SELECT \"b\" FROM t", &[]).unwrap_err().kind, ErrorKind::Database);
+    assert_eq!(c.query("SELECT \"b\" FROM t", &[]).unwrap_err().kind, ErrorKind::Config);
 }
 
 #[test]

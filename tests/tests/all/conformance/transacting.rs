@@ -1,0 +1,126 @@
+//! Transactions: all or nothing, and nobody sees the middle.
+
+use ssync_common::connector::LockWait;
+use ssync_common::error::Kind as ErrorKind;
+use ssync_common::value::Value;
+
+use super::on_every_database;
+use super::place::{Place, count, run};
+
+on_every_database! {
+    what_is_rolled_back_was_never_there,
+    what_is_not_committed_is_seen_by_nobody_else,
+    a_statement_outside_is_a_transaction_of_its_own,
+    a_transaction_dropped_with_its_connection_leaves_nothing,
+    whoever_waits_too_long_is_told_so_and_may_try_again,
+    rolling_back_nothing_is_no_error,
+    execute_counts_the_rows_it_changed,
+    an_error_leaves_the_transaction_to_the_caller,
+}
+
+const TABLE: &str = "CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, v BIGINT)";
+
+fn what_is_rolled_back_was_never_there(place: &Place) {
+    let mut c = place.with(&[TABLE]);
+    c.begin().unwrap();
+    run(&mut *c, &["INSERT INTO t VALUES (1, 1)"]);
+    assert_eq!(count(&mut *c, "t"), 1);
+    c.rollback().unwrap();
+    assert_eq!(count(&mut *c, "t"), 0);
+    c.begin().unwrap();
+    run(&mut *c, &["INSERT INTO t VALUES (2, 2)"]);
+    c.commit().unwrap();
+    c.rollback().unwrap();
+    assert_eq!(count(&mut *c, "t"), 1);
+}
+
+fn what_is_not_committed_is_seen_by_nobody_else(place: &Place) {
+    let mut c = place.with(&[TABLE]);
+    let mut other = place.open();
+    c.begin().unwrap();
+    run(&mut *c, &["INSERT INTO t VALUES (1, 1)"]);
+    assert_eq!(count(&mut *other, "t"), 0);
+    c.commit().unwrap();
+    assert_eq!(count(&mut *other, "t"), 1);
+    // Each statement inside a transaction sees what was committed before it.
+    if !place.is_sqlite() {
+        other.begin().unwrap();
+        assert_eq!(count(&mut *other, "t"), 1);
+        run(&mut *c, &["INSERT INTO t VALUES (2, 2)"]);
+        assert_eq!(count(&mut *other, "t"), 2);
+        other.rollback().unwrap();
+    }
+}
+
+fn a_statement_outside_is_a_transaction_of_its_own(place: &Place) {
+    let mut c = place.with(&[TABLE]);
+    run(&mut *c, &["INSERT INTO t VALUES (1, 1)"]);
+    assert_eq!(count(&mut *place.open(), "t"), 1);
+    c.rollback().unwrap();
+    assert_eq!(count(&mut *c, "t"), 1);
+}
+
+fn a_transaction_dropped_with_its_connection_leaves_nothing(place: &Place) {
+    let mut c = place.with(&[TABLE]);
+    c.begin().unwrap();
+    run(&mut *c, &["INSERT INTO t VALUES (1, 1)"]);
+    drop(c);
+    let mut c = place.open();
+    // The server may still be busy with the end of the old session: its lock tells.
+    c.set_lock_wait(LockWait::Patient).unwrap();
+    run(&mut *c, &["INSERT INTO t VALUES (1, 2)"]);
+    assert_eq!(c.query("SELECT v FROM t", &[]).unwrap(), [[Value::Int(2)]]);
+}
+
+fn whoever_waits_too_long_is_told_so_and_may_try_again(place: &Place) {
+    let mut c = place.with(&[TABLE, "INSERT INTO t VALUES (1, 1)"]);
+    let mut other = place.open();
+    other.set_lock_wait(LockWait::Short).unwrap();
+    let lock = c.dialect().lock("SELECT v FROM t WHERE id = 1", true);
+    c.begin().unwrap();
+    c.query(&lock, &[]).unwrap();
+    let start = std::time::Instant::now();
+    let blocked = other
+        .begin()
+        .and_then(|()| other.execute("UPDATE t SET v = 2 WHERE id = 1", &[]).map(|_| ()));
+    assert_eq!(blocked.unwrap_err().kind, ErrorKind::Contention);
+    assert!(start.elapsed().as_secs() < 20, "a short wait is short");
+    other.rollback().unwrap();
+    c.rollback().unwrap();
+    other.begin().unwrap();
+    assert_eq!(other.execute("UPDATE t SET v = 3 WHERE id = 1", &[]).unwrap(), 1);
+    other.commit().unwrap();
+}
+
+fn rolling_back_nothing_is_no_error(place: &Place) {
+    let mut c = place.open();
+    c.rollback().unwrap();
+    c.rollback().unwrap();
+    c.begin().unwrap();
+    assert_eq!(c.begin().unwrap_err().kind, ErrorKind::Internal);
+    c.commit().unwrap();
+}
+
+fn execute_counts_the_rows_it_changed(place: &Place) {
+    let mut c = place.with(&[TABLE]);
+    assert_eq!(c.execute("INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)", &[]).unwrap(), 3);
+    let update = "UPDATE t SET v = v + ? WHERE id >= ?";
+    assert_eq!(c.execute(update, &[Value::Int(5), Value::Int(2)]).unwrap(), 2);
+    assert_eq!(c.execute("DELETE FROM t WHERE id = 99", &[]).unwrap(), 0);
+    assert_eq!(c.execute("DELETE FROM t", &[]).unwrap(), 3);
+    assert_eq!(c.execute("CREATE TABLE u (a INT)", &[]).unwrap(), 0);
+    let long = "INSERT INTO t VALUES (?, NULL)";
+    for id in 0..100 {
+        assert_eq!(c.execute(long, &[Value::Int(id)]).unwrap(), 1);
+    }
+}
+
+fn an_error_leaves_the_transaction_to_the_caller(place: &Place) {
+    let mut c = place.with(&[TABLE]);
+    c.begin().unwrap();
+    run(&mut *c, &["INSERT INTO t VALUES (1, 1)"]);
+    assert_eq!(c.execute("INSERT INTO t VALUES (1, 2)", &[]).unwrap_err().kind, ErrorKind::Data);
+    run(&mut *c, &["INSERT INTO t VALUES (2, 2)"]);
+    c.rollback().unwrap();
+    assert_eq!(count(&mut *c, "t"), 0);
+}
