@@ -422,14 +422,19 @@ pub fn insert_entry(dest: &mut dyn Connection, id: &Id, entry: &Entry) -> Result
     }
 }
 
-/// Ledger rows of batches (not steps), in position order. `run` limits to one run, `unsettled` to
-/// rows whose source has not been told.
-pub fn entries(
-    dest: &mut dyn Connection,
-    id: &Id,
-    run: Option<&Id>,
-    unsettled: bool,
-) -> Result<Vec<Entry>> {
+/// Which ledger rows.
+#[derive(Debug, Clone, Copy)]
+pub enum Which<'a> {
+    /// Those whose source has not been told, of whatever run.
+    Unsettled,
+    /// Those of a run.
+    Run(&'a Id),
+    /// The parts of one batch of a run, by the batch's position.
+    Batch(&'a Id, &'a str),
+}
+
+/// Ledger rows of batches (not steps), in position order.
+pub fn entries(dest: &mut dyn Connection, id: &Id, which: Which<'_>) -> Result<Vec<Entry>> {
     let d = dest.dialect();
     let mut sql = format!(
         "SELECT {}, {}, {}, {}, {}, {} FROM {} WHERE {} = {}",
@@ -444,12 +449,20 @@ pub fn entries(
         d.param(1, None)
     );
     let mut params = vec![id_value(id)];
-    if let Some(run) = run {
-        sql += &format!(" AND {} = {}", d.quote("run_id"), d.param(2, None));
-        params.push(id_value(run));
+    match which {
+        Which::Unsettled => sql += &format!(" AND {} = 0", d.quote("settled")),
+        Which::Run(run) | Which::Batch(run, _) => {
+            sql += &format!(" AND {} = {}", d.quote("run_id"), d.param(2, None));
+            params.push(id_value(run));
+        }
     }
-    if unsettled {
-        sql += &format!(" AND {} = 0", d.quote("settled"));
+    if let Which::Batch(_, pos) = which {
+        // The slash begins a part; the digit behind it in the alphabet ends the range.
+        let (first, end) = (format!("{pos}/"), format!("{pos}0"));
+        let column = d.quote("pos");
+        sql +=
+            &format!(" AND {column} >= {} AND {column} < {}", d.param(3, None), d.param(4, None));
+        params.extend([Value::Text(first), Value::Text(end)]);
     }
     sql += &format!(" ORDER BY {}, {}", d.quote("run_id"), d.quote("pos"));
     let mut found = Vec::new();

@@ -125,6 +125,7 @@ struct StoreJournal {
 struct Remembered {
     dest_url: String,
     fence: String,
+    epoch: i64,
     run: RunId,
     pos: String,
 }
@@ -160,7 +161,13 @@ impl Journal for StoreJournal {
         })
     }
 
-    fn record_settled(&self, fence: &Id, run: &Id, parts: &[BatchRecord]) -> Result<()> {
+    fn record_settled(
+        &self,
+        fence: &Id,
+        epoch: i64,
+        run: &Id,
+        parts: &[BatchRecord],
+    ) -> Result<()> {
         let now = Timestamp::now();
         let Some(last) = parts.last() else { return Ok(()) };
         let records: Vec<_> = parts
@@ -182,6 +189,7 @@ impl Journal for StoreJournal {
         let remembered = Remembered {
             dest_url: self.books.dest_url.clone(),
             fence: hex_bytes::encode(fence),
+            epoch,
             run: RunId(*run),
             pos: last.pos.clone(),
         };
@@ -225,6 +233,7 @@ impl Journal for StoreJournal {
             fence: fence.ok_or_else(|| {
                 Error::new(Kind::Config, format!("parameter {parameter} is damaged"))
             })?,
+            epoch: remembered.epoch,
             run: remembered.run.0,
             pos: remembered.pos,
         }))

@@ -63,6 +63,7 @@ pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskPara
         dest_allows_nondurable: nondurable,
         keys,
         realtime,
+        restart: false,
         home,
         books: Arc::new(books),
     })

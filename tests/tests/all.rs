@@ -2,10 +2,10 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "all/mysql_load.rs"]
-mod mysql_load;
 #[path = "all/conformance.rs"]
 mod conformance;
+#[path = "all/mysql_load.rs"]
+mod mysql_load;
 #[path = "all/mysql_support.rs"]
 mod mysql_support;
 #[path = "all/mysql_types.rs"]

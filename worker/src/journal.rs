@@ -28,6 +28,8 @@ pub struct BatchRecord {
 pub struct LastSettled {
     /// The pair of tables.
     pub fence: Id,
+    /// Epoch of the fence at that time: what an older one knows nothing of came before.
+    pub epoch: i64,
     /// The run.
     pub run: Id,
     /// Position in the ledger.
@@ -49,7 +51,8 @@ pub trait Journal: Send + Sync {
     fn begin_run(&self, run: &Id, fingerprint: &str) -> Result<()>;
 
     /// Parts of batches whose settlement the source and the ledger have confirmed.
-    fn record_settled(&self, fence: &Id, run: &Id, parts: &[BatchRecord]) -> Result<()>;
+    fn record_settled(&self, fence: &Id, epoch: i64, run: &Id, parts: &[BatchRecord])
+    -> Result<()>;
 
     /// Bad rows; `columns` names the key columns.
     fn record_bad(&self, run: &Id, columns: &[String], rows: &[BadRow]) -> Result<()>;

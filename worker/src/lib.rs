@@ -111,6 +111,7 @@ fn run_table(
                 counts: Counts::default(),
                 notes: Vec::new(),
                 run: None,
+                fresh: attempt == 1,
             };
             let result = table_run.attempt();
             run = table_run.run.or(run);

@@ -29,6 +29,8 @@ pub struct TaskParams {
     pub keys: BTreeMap<String, KeyRing>,
     /// Part of a real-time schedule: a failure leaves everything as it is (A16).
     pub realtime: bool,
+    /// Begin a new run even where an earlier one could be resumed.
+    pub restart: bool,
     /// Home directory of the instance.
     pub home: PathBuf,
     /// The configuration database's side of a run.

@@ -43,7 +43,7 @@ pub fn recover(
 ) -> Result<Recovered> {
     let mut found = Recovered::default();
     source.set_lock_wait(LockWait::Patient)?;
-    for entry in ledger::entries(dest, fence, None, true)? {
+    for entry in ledger::entries(dest, fence, ledger::Which::Unsettled)? {
         let job = Job {
             number: 0,
             rows: entry.rows,

@@ -81,7 +81,7 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: &Which<'_>) -> Resu
             }
             ledger::ensure_tables(dest.as_mut())?;
             let id = ledger::pair_id(&owner.ident, &table.dest);
-            let landed = ledger::entries(dest.as_mut(), &id, Some(run), false)?;
+            let landed = ledger::entries(dest.as_mut(), &id, ledger::Which::Run(run))?;
             let mut moved = 0;
             for part in parts.iter().filter(|p| !landed.iter().any(|e| e.pos == p.pos)) {
                 let range = Range::closed(&part.lo, &part.hi);

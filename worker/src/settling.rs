@@ -2,6 +2,7 @@
 //! knows, then the configuration database.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 use ssync_common::connector::{Connection, LockWait};
@@ -69,6 +70,8 @@ pub struct Settler {
     pub journal: Arc<dyn Journal>,
     /// The pair of tables.
     pub fence: Id,
+    /// Its epoch, which moves when a writer's fate is found out.
+    pub epoch: Arc<AtomicI64>,
     /// The run.
     pub run: Id,
     /// Jobs; the thread ends when the sender is dropped.
@@ -115,7 +118,8 @@ impl Settler {
         }
         if self.source.is_some() {
             ledger::mark_settled(self.dest.as_mut(), &self.fence, &self.run, &landed)?;
-            self.journal.record_settled(&self.fence, &self.run, &records)?;
+            let epoch = self.epoch.load(Ordering::Relaxed);
+            self.journal.record_settled(&self.fence, epoch, &self.run, &records)?;
         }
         Ok(done)
     }

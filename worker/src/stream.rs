@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select, tick};
@@ -45,6 +45,8 @@ pub struct Stream<'a> {
     pub tables: &'a str,
     /// The fence; its epoch moves when a writer's fate has to be found out.
     pub fence: &'a mut Fence,
+    /// Its epoch, for the settling thread.
+    pub epoch: Arc<AtomicI64>,
     /// The run.
     pub run: Id,
     /// The ring.
@@ -400,6 +402,7 @@ impl Stream<'_> {
         let pos = pending.work.pos.clone();
         let mut dest = open(self.dest_link)?;
         *self.fence = ledger::raise(dest.as_mut(), &self.fence.id, self.tables)?;
+        self.epoch.store(self.fence.epoch, Ordering::Relaxed);
         let parts = self.landed_parts(dest.as_mut(), &pos, &pending.work.done)?;
         let landed: usize = parts.iter().map(|p| p.rows).sum();
         log::info!("{}: batch {}: {landed} rows had landed", self.table, pending.work.number);
@@ -421,7 +424,7 @@ impl Stream<'_> {
     ) -> Result<Vec<Part>> {
         let prefix = format!("{pos}/");
         let mut parts = Vec::new();
-        for entry in ledger::entries(dest, &self.fence.id, Some(&self.run), false)? {
+        for entry in ledger::entries(dest, &self.fence.id, ledger::Which::Batch(&self.run, pos))? {
             let Some(from) = entry.pos.strip_prefix(&prefix) else { continue };
             // Longer positions belong to batches that fill a gap behind this one.
             let Ok(from) = usize::from_str_radix(from, 16) else { continue };

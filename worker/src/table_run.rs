@@ -10,11 +10,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, bounded, unbounded};
 use ssync_common::batch::BatchLimits;
 use ssync_common::config::{FullMethod, TableMode, TableTask};
 use ssync_common::connector::{Connection, LinkParams, LockWait, WriteMode, open};
@@ -44,6 +44,8 @@ use crate::stretches::open_stretches;
 
 /// Passes over a `status` table: the second sends what changed, or was locked, during the first.
 const PASSES_MAX: u64 = 2;
+/// Parts of batches that wait to be settled.
+const JOBS_MAX: usize = 512;
 /// How often the owner row is renewed; well below its lease.
 const RENEW_EVERY: Duration = Duration::from_secs(15);
 
@@ -65,6 +67,8 @@ pub struct TableRun<'a> {
     pub notes: Vec<String>,
     /// Id of the run, once it has one.
     pub run: Option<Id>,
+    /// Whether this is the first attempt; a later one resumes what the first began.
+    pub fresh: bool,
 }
 
 /// Both ends, open and described.
@@ -253,7 +257,9 @@ impl TableRun<'_> {
         let Some(last) = self.journal.last_settled()? else {
             return Ok(());
         };
+        // Under a later epoch another instance has run since, and tidied its ledger.
         if last.fence != fence.id
+            || fence.epoch - 1 > last.epoch
             || ledger::has_entry(ends.dest.as_mut(), &fence.id, &last.run, &last.pos)?
         {
             return Ok(());
@@ -279,6 +285,7 @@ impl TableRun<'_> {
         if let Some(open) = &fence.run
             && open.open
             && open.plan == plan
+            && !(self.params.restart && self.fresh)
             && (!ends.plan.key.is_empty() || self.table.mode == TableMode::Status)
         {
             self.notes.push("resumed a run that had not come to its end".to_owned());
@@ -375,7 +382,7 @@ impl TableRun<'_> {
         let Some(owner) = owner else {
             return Err(Error::new(Kind::Internal, "status mode without an owner row"));
         };
-        let landed = ledger::entries(ends.dest.as_mut(), &fence.id, Some(&run.run), false)?;
+        let landed = ledger::entries(ends.dest.as_mut(), &fence.id, ledger::Which::Run(&run.run))?;
         let mut next = landed
             .iter()
             .filter_map(|e| ledger::Pos::top_number(&e.pos))
@@ -407,7 +414,7 @@ impl TableRun<'_> {
         load: &ssync_common::connector::LoadPlan,
         tables: &str,
     ) -> Result<()> {
-        let landed = ledger::entries(ends.dest.as_mut(), &fence.id, Some(&run.run), false)?;
+        let landed = ledger::entries(ends.dest.as_mut(), &fence.id, ledger::Which::Run(&run.run))?;
         self.counts.resumed = landed.iter().map(|e| e.rows).sum();
         let window = match (self.table.mode, &run.upto) {
             (TableMode::Increment, Some(upto)) => Some(Window {
@@ -479,7 +486,9 @@ impl TableRun<'_> {
             counters: read.clone(),
             number: self.counts.batches,
         };
-        let (jobs_in, jobs) = unbounded();
+        // Bounded: where settling is slower than landing, landing waits.
+        let (jobs_in, jobs) = bounded(JOBS_MAX);
+        let epoch = Arc::new(AtomicI64::new(fence.epoch));
         let settle_source = match &reading {
             Reading::Status { owner, .. } => {
                 let conn = open(&self.params.source)?;
@@ -493,6 +502,7 @@ impl TableRun<'_> {
             dest: open(&self.params.dest)?,
             journal: self.journal.clone(),
             fence: fence.id,
+            epoch: epoch.clone(),
             run: run.run,
             jobs,
             events: events_in.clone(),
@@ -535,6 +545,7 @@ impl TableRun<'_> {
             dest_link: &self.params.dest,
             tables,
             fence,
+            epoch,
             run: run.run,
             ring,
             free: Some(free_in),
