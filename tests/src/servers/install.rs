@@ -101,7 +101,7 @@ fn made_once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
 
 fn mariadb_template() -> PathBuf {
     let version = Command::new("mariadbd").arg("--version").output();
-    let version = version.expect("mariadbd is not installed (package mariadb-server)").stdout;
+    let version = version.expect("mariadbd is not installed (package mariadb-server-core)").stdout;
     let version: String = String::from_utf8_lossy(&version)
         .split_whitespace()
         .nth(2)
@@ -129,6 +129,11 @@ fn mysql56_home() -> PathBuf {
         fs::remove_file(archive).unwrap();
         // Every server gets an identity of its own.
         let _ = fs::remove_file(dir.join("package/server/data/mysql/auto.cnf"));
+        // Debian 13 renamed a library that the server wants; on 64 bits the two are the same.
+        let renamed = Path::new("/usr/lib/x86_64-linux-gnu/libaio.so.1t64");
+        if renamed.exists() {
+            std::os::unix::fs::symlink(renamed, dir.join("package/server/libaio.so.1")).unwrap();
+        }
     });
     home.join("package/server")
 }
