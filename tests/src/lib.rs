@@ -1,3 +1,4 @@
-//! What the end-to-end tests share: real servers, real processes.
+//! What the end-to-end tests share: real servers, real processes. And the benchmark.
 
+pub mod bench;
 pub mod servers;
