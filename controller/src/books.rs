@@ -12,8 +12,8 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::ledger::Id;
 use ssync_common::process::RunId;
 use ssync_common::store::{
-    BatchState, ErrorFilter, ErrorRow, NewRun, Owner, RowState, RunCounts, RunEnd, RunState, Store,
-    UseTimes,
+    BatchState, ErrorFilter, ErrorRow, HoldKind, NewRun, Owner, RowState, RunCounts, RunEnd,
+    RunState, Store, UseTimes,
 };
 use ssync_common::value::hex_bytes;
 use ssync_worker::counts::Counts;
@@ -54,6 +54,10 @@ impl Books for StoreBooks {
         let owner = Owner::own(RunId::random()?)?;
         let lock = self.store()?.lock_table(task.id, &table.name, &owner, LEASE_SECS)?;
         Ok(Box::new(HeldLock::new(self.clone(), lock)?))
+    }
+
+    fn suspend(&self, task: &Task, reason: &str) -> Result<()> {
+        self.store()?.hold(task.id, None, HoldKind::Suspended, Some(reason)).map(drop)
     }
 
     fn journal(&self, task: &Task, table: &TableTask) -> Result<Arc<dyn Journal>> {

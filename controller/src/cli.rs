@@ -23,6 +23,10 @@ pub struct Cli {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "task")]
     pub tables: Vec<String>,
 
+    /// Begin a new run, even where one that had not come to its end could be resumed
+    #[arg(long, requires = "task")]
+    pub restart: bool,
+
     /// Home directory [default: SSYNC_HOME, else /var/lib/ssync for root, else the user's state directory]
     #[arg(long, global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,

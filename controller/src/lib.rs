@@ -54,8 +54,11 @@ fn dispatch(cli: Cli) -> Result<u8> {
         }
         (None, Some(task)) => {
             foreground(cli.home.as_deref(), cli.json, cli.quiet, |store, config| {
-                let chosen = transfer::choose(config, task, &cli.tables)?;
-                transfer::params(store, config, chosen)
+                let mut chosen = transfer::choose(config, task, &cli.tables)?;
+                transfer::leave_out_held(store, &mut chosen)?;
+                let mut params = transfer::params(store, config, chosen)?;
+                params.restart = cli.restart;
+                Ok(params)
             })
         }
         (None, None) => Err(Error::new(Kind::Usage, "nothing to do").hint("See ssync --help.")),

@@ -12,7 +12,7 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::process::RunId;
 use ssync_common::process::signals::SignalEvent;
 use ssync_common::shm::TaskTable;
-use ssync_common::store::{SecretOwner, Store, StoreLocation};
+use ssync_common::store::{HoldKind, SecretOwner, Store, StoreLocation};
 use ssync_worker::params::TaskParams;
 use ssync_worker::progress::Progress;
 use ssync_worker::report::TaskReport;
@@ -42,6 +42,34 @@ pub fn choose(config: &Config, task: u32, tables: &[String]) -> Result<Task> {
     }
     task.tables.retain(|t| wanted.contains(t.name.as_str()));
     Ok(task)
+}
+
+/// Leaves out what an operator, or a failure, holds. Fails when nothing is left to run.
+pub fn leave_out_held(store: &mut Store, task: &mut Task) -> Result<()> {
+    let word = |kind| match kind {
+        HoldKind::Paused => "paused",
+        HoldKind::Suspended => "suspended",
+    };
+    for hold in store.holds(Some(task.id))? {
+        let why = hold.reason.as_ref().map_or(String::new(), |r| format!(": {r}"));
+        let since = format!("{} since {:.0}{why}", word(hold.kind), hold.since);
+        match &hold.table {
+            None => {
+                return Err(Error::new(Kind::Locked, format!("task {} is {since}", task.id))
+                    .hint(format!("ssync resume {} lets it run again.", task.id)));
+            }
+            Some(table) if task.tables.iter().any(|t| t.name == *table) => {
+                eprintln!("{table} is left out: {since}");
+                task.tables.retain(|t| t.name != *table);
+            }
+            Some(_) => {}
+        }
+    }
+    if task.tables.is_empty() {
+        return Err(Error::new(Kind::Locked, format!("every table of task {} is held", task.id))
+            .hint(format!("ssync resume {} TABLE lets one run again.", task.id)));
+    }
+    Ok(())
 }
 
 /// Everything a run of the task needs; secrets are looked up here and nowhere else.

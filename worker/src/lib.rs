@@ -69,8 +69,11 @@ pub fn run_task(
             tables.push(TableReport::not_started(table, culprit));
             continue;
         }
-        let report = run_table(params, table, signals, progress);
+        let mut report = run_table(params, table, signals, progress);
         let failed = !matches!(report.result, TableResult::Done);
+        if params.realtime && report.result == TableResult::Failed {
+            suspend(params, &mut report);
+        }
         let interrupted = report.result == TableResult::Interrupted;
         // On a failure of a real-time task the remaining tables never start (A16).
         if interrupted || failed && (params.task.stop_on_error || params.realtime) {
@@ -79,6 +82,22 @@ pub fn run_task(
         tables.push(report);
     }
     TaskReport { task: params.task.id, tables, seconds: began.elapsed().as_secs_f64() }
+}
+
+/// The scene of a failed real-time task is left as it is, and the task does not run again until
+/// an operator says so (A16).
+fn suspend(params: &TaskParams, report: &mut TableReport) {
+    let cause = report.error.as_ref().map_or_else(String::new, ToString::to_string);
+    let reason = format!("table {}: {cause}", report.table);
+    let note = match params.books.suspend(&params.task, &reason) {
+        Ok(()) => format!(
+            "the task is suspended, its rows are left as they are; ssync resume {} lets it run again",
+            params.task.id
+        ),
+        Err(e) => format!("the task could not be suspended: {e}"),
+    };
+    log::error!("task {}: {note}", params.task.id);
+    report.notes.push(note);
 }
 
 /// Runs one table under its lock, again where a failure may pass.

@@ -43,6 +43,9 @@ pub trait Books: Send + Sync {
     /// when somebody alive has it.
     fn lock(&self, task: &Task, table: &TableTask) -> Result<Box<dyn TableLock>>;
 
+    /// Keeps the task from running until an operator resumes it (A16).
+    fn suspend(&self, task: &Task, reason: &str) -> Result<()>;
+
     /// The journal of a sub-task.
     fn journal(&self, task: &Task, table: &TableTask) -> Result<Arc<dyn Journal>>;
 }
