@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::Zoned;
+use jiff::civil::Date;
 use log::kv::{Key, Value, VisitSource};
 use log::{LevelFilter, Record};
 use log4rs::append::Append;
@@ -173,7 +174,7 @@ struct FileAppender {
 
 #[derive(Debug)]
 struct OpenFile {
-    date: jiff::civil::Date,
+    date: Date,
     file: Arc<File>,
 }
 
@@ -188,13 +189,12 @@ impl FileAppender {
             open: Mutex::new(None),
         };
         // Everything that can fail fails now, not with the first event.
-        appender.file()?;
+        appender.file(Zoned::now().date())?;
         Ok(appender)
     }
 
-    /// The file for an event of this moment.
-    fn file(&self) -> Result<Arc<File>> {
-        let date = Zoned::now().date();
+    /// The file for an event of this date.
+    fn file(&self, date: Date) -> Result<Arc<File>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(current) = &*open {
             let meta = current.file.metadata()?;
@@ -208,7 +208,7 @@ impl FileAppender {
         Ok(file)
     }
 
-    fn open_part(&self, date: jiff::civil::Date) -> Result<File> {
+    fn open_part(&self, date: Date) -> Result<File> {
         std::fs::create_dir_all(&self.dir).map_err(|e| {
             Error::from(e).context(format!("could not make {}", self.dir.display()))
         })?;
@@ -241,7 +241,7 @@ impl Append for FileAppender {
         let line = one_line(&line);
         // One write to a file opened for appending: the kernel puts it behind everything else,
         // whole, whoever writes at the same time. It falls in two only when the disk is full.
-        (&*self.file()?).write_all(&line)?;
+        (&*self.file(Zoned::now().date())?).write_all(&line)?;
         Ok(())
     }
 
@@ -309,5 +309,73 @@ fn push_pair(line: &mut String, key: &str, value: &str) {
         let _ = write!(line, " {key}={value}");
     } else {
         let _ = write!(line, " {key}={value:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(home: &Path) -> Place {
+        Place { role: "writer".into(), home: home.to_path_buf() }
+    }
+
+    fn names(home: &Path) -> Vec<String> {
+        let mut names: Vec<_> = std::fs::read_dir(home.join(DIR))
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_documented_defaults_are_the_ones_that_hold() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join(USER_FILE);
+        std::fs::write(&file, DEFAULT_YAML).unwrap();
+        let documented = load(&file, place(home.path())).unwrap();
+        let built_in = default_config(place(home.path())).unwrap();
+        assert_eq!(documented.root().level(), built_in.root().level());
+        assert_eq!(documented.root().appenders(), built_in.root().appenders());
+        let settings = |config: &Config| {
+            let text = format!("{:?}", config.appenders()[0].appender());
+            text.split_once(", open: ").unwrap().0.to_owned()
+        };
+        assert!(settings(&built_in).contains(&format!("max_bytes: {MAX_BYTES}")));
+        assert_eq!(settings(&documented), settings(&built_in));
+    }
+
+    #[test]
+    fn a_new_day_a_full_part_and_a_moved_file_begin_a_new_file() {
+        let home = tempfile::tempdir().unwrap();
+        let config = FileConfig { max_bytes: 10, ..FileConfig::default() };
+        let appender = FileAppender::new(place(home.path()), config, None).unwrap();
+        std::fs::remove_dir_all(home.path().join(DIR)).unwrap();
+        let day = Date::constant(2026, 12, 31);
+        let write = |date| (&*appender.file(date).unwrap()).write_all(b"0123456789\n").unwrap();
+        write(day);
+        write(day);
+        write(day.tomorrow().unwrap());
+        let expected =
+            ["writer-2026-12-31.1.log", "writer-2026-12-31.log", "writer-2027-01-01.log"];
+        assert_eq!(names(home.path()), expected);
+        let today = home.path().join(DIR).join("writer-2027-01-02.log");
+        drop(appender.file(Date::constant(2027, 1, 2)).unwrap());
+        std::fs::remove_file(&today).unwrap();
+        write(Date::constant(2027, 1, 2));
+        assert_eq!(std::fs::read(&today).unwrap(), b"0123456789\n");
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        assert_eq!(one_line(b"a\nb\r\x1b[31m\tc\n"), b"a\\nb\\r\\x1b[31m\tc\n");
+        assert_eq!(one_line("行\n".as_bytes()), "行\n".as_bytes());
+        let mut line = String::new();
+        for value in ["plain", "two words", "", "a=b", "quo\"te", "new\nline"] {
+            push_pair(&mut line, "k", value);
+        }
+        let expected = r#" k=plain k="two words" k="" k="a=b" k="quo\"te" k="new\nline""#;
+        assert_eq!(line, expected);
     }
 }

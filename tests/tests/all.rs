@@ -10,5 +10,9 @@ mod mysql_load;
 mod mysql_support;
 #[path = "all/mysql_types.rs"]
 mod mysql_types;
+#[path = "all/process_roles.rs"]
+mod process_roles;
+#[path = "all/process_shm.rs"]
+mod process_shm;
 #[path = "all/servers.rs"]
 mod servers;
