@@ -59,7 +59,7 @@ fn check_one(
     trial: bool,
 ) -> Result<Vec<TableCheck>> {
     let task = transfer::choose(config, id, tables)?;
-    let keys = transfer::keys(store, config, &task);
+    let keys = transfer::keys(config, &task);
     let params = CheckParams {
         source: store.resolve_link(config, &task.source),
         dest: store.resolve_link(config, &task.dest),

@@ -1,18 +1,26 @@
-//! The command line, as clap understands it. One definition feeds parser and help.
+//! The command line, as clap understands it. One definition feeds parser and help. Secrets cannot
+//! be said on it: no argument takes one.
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+
+use crate::key_command::KeyCommand;
+
+/// Heading of the options that every command has.
+const GLOBAL: &str = "Options of every command";
 
 /// Moves table rows between databases, and proves that what it reports is what landed.
 ///
 /// `ssync --task N [--tables a,b]` runs a task now, in the foreground.
-#[derive(Parser)]
+#[derive(Debug, Parser)]
 #[command(
     name = "ssync",
     version,
-    args_conflicts_with_subcommands = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    override_usage = "ssync --task <N> [OPTIONS]\n       ssync <COMMAND> [OPTIONS]",
+    after_help = "Exit codes: 0 all landed, 1 something failed, 2 usage or configuration, \
+                  130 interrupted."
 )]
 pub struct Cli {
     /// Run this task now, in the foreground
@@ -27,16 +35,17 @@ pub struct Cli {
     #[arg(long, requires = "task")]
     pub restart: bool,
 
-    /// Home directory [default: SSYNC_HOME, else /var/lib/ssync for root, else the user's state directory]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// Home directory [default: SSYNC_HOME, else /var/lib/ssync for root, else the user's state
+    /// directory]
+    #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     pub home: Option<PathBuf>,
 
     /// Print JSON, for programs
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
 
     /// Show no progress
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
 
     /// What to do
@@ -45,8 +54,12 @@ pub struct Cli {
 }
 
 /// Subcommands.
-#[derive(Subcommand)]
+#[derive(Debug, Subcommand)]
 pub enum Command {
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    Store(StoreCommand),
+
     /// Check that tasks can run: configuration, links, tables, columns, widths, privileges
     Check {
         /// Only this task
@@ -77,4 +90,147 @@ pub enum Command {
         /// What `ps` is to show: `task=N`, `n=N`
         labels: Vec<String>,
     },
+}
+
+/// Commands that the configuration database answers.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Make a TOML file the configuration
+    ///
+    /// The whole file is checked first and every mistake in it is shown; nothing changes unless
+    /// all of it is right. What the file does not name is removed. Every key is described in
+    /// docs/CONFIGURATION.md.
+    Apply(ApplyArgs),
+
+    /// Print the configuration as TOML
+    ///
+    /// Applying what is printed changes nothing. Passwords are not part of it, only where they
+    /// come from.
+    Export,
+
+    /// Links: list them, test them, store their passwords
+    #[command(subcommand)]
+    Link(LinkCommand),
+
+    /// Encryption keys: make, list and check them
+    #[command(subcommand)]
+    Key(KeyCommand),
+
+    /// Show what is configured, what is held or being transferred, and how it ended last
+    Status(OfTask),
+
+    /// List past runs, newest first
+    History(HistoryArgs),
+
+    /// List rows that could not be transferred: key, column, error
+    Errors(ErrorsArgs),
+
+    /// Keep a task, or one table of it, from running until it is resumed
+    ///
+    /// A table that is being transferred stops between two batches; what has landed stays, and
+    /// the rest goes when the table is resumed. Other tables are not touched.
+    Pause(PauseArgs),
+
+    /// Let a task, or one table of it, run again after a pause or a failure
+    Resume(HoldArgs),
+}
+
+/// `ssync apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The TOML file; - reads standard input
+    pub file: PathBuf,
+
+    /// Check the file and print what would change, without changing it
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `ssync link`.
+#[derive(Debug, Subcommand)]
+pub enum LinkCommand {
+    /// List links and where their passwords come from
+    List,
+
+    /// Store a link's password, sealed with the host key
+    ///
+    /// The password is read from the terminal without echo, or from standard input when that is
+    /// no terminal (one line break at its end does not count). The configuration must say
+    /// password = { stored = true } for the link.
+    SetPassword {
+        /// Name of the link
+        name: String,
+    },
+
+    /// Open links and name the server behind each
+    Test {
+        /// Names of the links; none: all
+        names: Vec<String>,
+    },
+}
+
+/// Commands about one task or all.
+#[derive(Debug, Args)]
+pub struct OfTask {
+    /// Only this task
+    #[arg(long, value_name = "N")]
+    pub task: Option<u32>,
+}
+
+/// `ssync history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// Which task.
+    #[command(flatten)]
+    pub of: OfTask,
+
+    /// Only this table
+    #[arg(long, value_name = "NAME", requires = "task")]
+    pub table: Option<String>,
+
+    /// At most so many runs
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: u64,
+}
+
+/// `ssync errors`.
+#[derive(Debug, Args)]
+pub struct ErrorsArgs {
+    /// Which task.
+    #[command(flatten)]
+    pub of: OfTask,
+
+    /// Only this table
+    #[arg(long, value_name = "NAME", requires = "task")]
+    pub table: Option<String>,
+
+    /// Rows that have landed since, too
+    #[arg(long)]
+    pub all: bool,
+
+    /// At most so many rows
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub limit: u64,
+}
+
+/// `ssync resume`, and what `ssync pause` shares with it.
+#[derive(Debug, Args)]
+pub struct HoldArgs {
+    /// The task's number
+    pub task: u32,
+
+    /// The table; none: the whole task
+    pub table: Option<String>,
+}
+
+/// `ssync pause`.
+#[derive(Debug, Args)]
+pub struct PauseArgs {
+    /// What to hold.
+    #[command(flatten)]
+    pub what: HoldArgs,
+
+    /// Why, for others to see
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }

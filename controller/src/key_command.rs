@@ -9,8 +9,7 @@ use ssync_common::crypto::check::{check_keys, new_key_file};
 use ssync_common::crypto::{KeyRing, Resolve};
 use ssync_common::error::Result;
 
-/// Version of what `--json` prints.
-const JSON_SCHEMA: u32 = 1;
+use crate::render::JSON_SCHEMA;
 
 /// Make, list and check encryption keys
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -24,17 +23,9 @@ pub enum KeyCommand {
         out: PathBuf,
     },
     /// List the configured keys, where they come from and their ids
-    List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    List,
     /// Read every configured key and prove that it seals and opens
-    Check {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Check,
 }
 
 /// The configured keys, and the way to their secrets.
@@ -49,6 +40,7 @@ pub struct Keys {
 /// a fault.
 pub fn run(
     command: &KeyCommand,
+    json: bool,
     keys: impl FnOnce() -> Result<Keys>,
     out: &mut dyn Write,
 ) -> Result<bool> {
@@ -65,8 +57,8 @@ pub fn run(
             )?;
             Ok(true)
         }
-        KeyCommand::List { json } => list(keys()?, *json, out),
-        KeyCommand::Check { json } => check(keys()?, *json, out),
+        KeyCommand::List => list(keys()?, json, out),
+        KeyCommand::Check => check(keys()?, json, out),
     }
 }
 
@@ -159,16 +151,17 @@ mod tests {
     }
 
     /// Runs a command over `configured`; whether it found all well, and what it printed.
-    fn run(command: KeyCommand, configured: &[Key]) -> (bool, String) {
+    fn run(command: KeyCommand, json: bool, configured: &[Key]) -> (bool, String) {
         let mut out = Vec::new();
         let keys = || Ok(Keys { configured: configured.to_vec(), resolve: Box::new(read) });
-        let sound = super::run(&command, keys, &mut out).unwrap();
+        let sound = super::run(&command, json, keys, &mut out).unwrap();
         (sound, String::from_utf8(out).unwrap())
     }
 
     fn new_key(dir: &Path, name: &str) -> (SecretSource, String) {
         let file = dir.join(name);
-        let (sound, printed) = run(KeyCommand::New { name: name.into(), out: file.clone() }, &[]);
+        let (sound, printed) =
+            run(KeyCommand::New { name: name.into(), out: file.clone() }, false, &[]);
         assert!(sound);
         let content = std::fs::read_to_string(&file).unwrap();
         assert!(!printed.contains(&content[..8]), "{printed}");
@@ -184,14 +177,14 @@ mod tests {
             (new_key(dir.path(), "new"), new_key(dir.path(), "old"));
         let place_of = |n: &str| format!("file {}", dir.path().join(n).display());
         let pii = Key { name: "pii".into(), secret: new, old: vec![old.clone()] };
-        let (sound, text) = run(KeyCommand::List { json: false }, std::slice::from_ref(&pii));
+        let (sound, text) = run(KeyCommand::List, false, std::slice::from_ref(&pii));
         let lines: Vec<_> =
             text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>()).collect();
         assert!(sound);
         assert_eq!(lines[1].join(" "), format!("pii seals {new_id} {}", place_of("new")));
         assert_eq!(lines[2].join(" "), format!("pii opens {old_id} {}", place_of("old")));
 
-        let (sound, text) = run(KeyCommand::Check { json: false }, std::slice::from_ref(&pii));
+        let (sound, text) = run(KeyCommand::Check, false, std::slice::from_ref(&pii));
         assert_eq!(
             (sound, text),
             (true, format!("ok     pii  id {new_id}, also opens {old_id}\n"))
@@ -203,7 +196,7 @@ mod tests {
             Key { name: "again".into(), secret: old, old: vec![] },
             Key { name: "lost".into(), secret: missing, old: vec![] },
         ];
-        let (sound, text) = run(KeyCommand::Check { json: true }, &configured);
+        let (sound, text) = run(KeyCommand::Check, true, &configured);
         let report: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert!(!sound && report["ok"] == false && report["schema"] == 1);
         assert_eq!(
@@ -211,7 +204,7 @@ mod tests {
             format!("key {old_id} is also in the ring of pii")
         );
         assert_eq!(report["keys"][2]["faults"][0], "no secret in env NO_SUCH_KEY");
-        let (_, text) = run(KeyCommand::List { json: true }, &configured);
+        let (_, text) = run(KeyCommand::List, true, &configured);
         let list: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(list["keys"].as_array().unwrap().len(), 4);
         assert_eq!(
@@ -222,9 +215,6 @@ mod tests {
 
     #[test]
     fn no_keys_is_no_fault() {
-        assert_eq!(
-            run(KeyCommand::Check { json: false }, &[]),
-            (true, "no keys are configured\n".into())
-        );
+        assert_eq!(run(KeyCommand::Check, false, &[]), (true, "no keys are configured\n".into()));
     }
 }

@@ -8,7 +8,9 @@
 pub mod books;
 pub mod check_command;
 pub mod cli;
+pub mod command;
 pub mod key_command;
+pub mod output;
 pub mod render;
 pub mod retry_command;
 pub mod terminal;
@@ -27,6 +29,7 @@ use ssync_common::store::{Home, Store, StoreLocation};
 use ssync_worker::params::TaskParams;
 
 use cli::{Cli, Command};
+use output::Output;
 
 /// Does what the command line says; the exit code.
 pub fn run(cli: Cli) -> u8 {
@@ -40,6 +43,12 @@ pub fn run(cli: Cli) -> u8 {
 fn dispatch(cli: Cli) -> Result<u8> {
     harden()?;
     match (cli.command, cli.task) {
+        // Not left to the parser: it would then refuse `--home` and `--json` there too.
+        (Some(_), Some(task)) => Err(Error::new(
+            Kind::Usage,
+            format!("--task {task} in front of a command does not go with it"),
+        )
+        .hint("Say it after the command; alone, ssync --task N runs the task.")),
         (Some(Command::Writer { labels }), _) => writer(&labels),
         (Some(Command::Check { task, tables, trial }), _) => {
             let home = Home::locate(cli.home.as_deref())?;
@@ -60,6 +69,13 @@ fn dispatch(cli: Cli) -> Result<u8> {
                 params.restart = cli.restart;
                 Ok(params)
             })
+        }
+        (Some(Command::Store(command)), _) => {
+            let mut out = Output::new(cli.json);
+            let done = command::run(command, cli.home.as_deref(), &mut out);
+            // What was found out before a failure is printed too.
+            out.print()?;
+            Ok(if done? { 0 } else { 1 })
         }
         (None, None) => Err(Error::new(Kind::Usage, "nothing to do").hint("See ssync --help.")),
     }

@@ -5,10 +5,15 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use ssync_controller::cli::Cli;
+use ssync_controller::render;
 
 fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => ExitCode::from(ssync_controller::run(cli)),
+        // For programs; what people see, they would see too.
+        Err(e) if e.use_stderr() && std::env::args_os().any(|a| a == "--json") => {
+            ExitCode::from(render::fail(&render::usage(&e), true))
+        }
         Err(e) => {
             // A broken pipe while printing help is nobody's error.
             let _ = e.print();

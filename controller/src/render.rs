@@ -1,10 +1,11 @@
 //! Errors for people and programs, and their exit codes: the one place that does it.
 
 use serde::Serialize;
-use ssync_common::error::Error;
+use ssync_common::error::{Error, Kind};
 
-/// Version of the JSON that errors are printed as.
-const JSON_SCHEMA: u32 = 1;
+/// Version of what `--json` prints. It changes when a field goes or means something else, not
+/// when one is added.
+pub const JSON_SCHEMA: u32 = 1;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -17,7 +18,8 @@ struct Line<'a> {
 pub fn text(error: &Error) -> String {
     let mut out = format!("ssync: {}\n", error.message);
     for fact in &error.details {
-        out += &format!("  {fact}\n");
+        // A fact may be several lines of a database's own words.
+        out += &format!("  {}\n", fact.replace('\n', "\n  "));
     }
     if let Some(hint) = &error.hint {
         out += &format!("  hint: {hint}\n");
@@ -36,4 +38,30 @@ pub fn fail(error: &Error, json: bool) -> u8 {
     }
     eprint!("{}", text(error));
     error.kind.exit_code()
+}
+
+/// Prints something worth knowing on standard error, for people.
+pub fn note(text: &str) {
+    eprintln!("ssync: {text}");
+}
+
+/// Wrong usage as an error like others, for programs.
+pub fn usage(e: &clap::Error) -> Error {
+    let text = e.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    let error = Error::new(Kind::Usage, first.strip_prefix("error: ").unwrap_or(first));
+    lines.fold(error, |error, line| error.detail(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_get_line_facts_and_advice() {
+        let error =
+            Error::new(Kind::Config, "two mistakes").detail("a").detail("b\nc").hint("Mend it.");
+        assert_eq!(text(&error), "ssync: two mistakes\n  a\n  b\n  c\n  hint: Mend it.\n");
+    }
 }

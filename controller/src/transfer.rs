@@ -12,7 +12,7 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::process::RunId;
 use ssync_common::process::signals::SignalEvent;
 use ssync_common::shm::TaskTable;
-use ssync_common::store::{HoldKind, SecretOwner, Store, StoreLocation};
+use ssync_common::store::{HoldKind, Store, StoreLocation, key_secret};
 use ssync_worker::params::TaskParams;
 use ssync_worker::progress::Progress;
 use ssync_worker::report::TaskReport;
@@ -80,7 +80,7 @@ pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskPara
     let realtime = task.schedule.is_some_and(|id| {
         config.schedules.iter().any(|s| s.id == id && s.kind == ScheduleKind::Realtime)
     });
-    let keys = keys(store, config, &task)?;
+    let keys = keys(config, &task)?;
     let location: StoreLocation = store.location().clone();
     let home = store.home().path().to_path_buf();
     let books = StoreBooks::new(Store::open(&location)?, &dest.url);
@@ -98,7 +98,7 @@ pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskPara
 }
 
 /// The keys that a task's tables name.
-pub fn keys(store: &mut Store, config: &Config, task: &Task) -> Result<BTreeMap<String, KeyRing>> {
+pub fn keys(config: &Config, task: &Task) -> Result<BTreeMap<String, KeyRing>> {
     let named: BTreeSet<_> = task
         .tables
         .iter()
@@ -107,19 +107,14 @@ pub fn keys(store: &mut Store, config: &Config, task: &Task) -> Result<BTreeMap<
         .collect();
     let mut rings = BTreeMap::new();
     for key in config.keys.iter().filter(|k| named.contains(&k.name)) {
-        rings.insert(key.name.clone(), key_ring(store, key)?);
+        rings.insert(key.name.clone(), key_ring(key)?);
     }
     Ok(rings)
 }
 
 /// One configured key with those it replaced.
-pub fn key_ring(store: &mut Store, key: &ssync_common::config::Key) -> Result<KeyRing> {
-    let current = store.secret(&SecretOwner::Key(key.name.clone(), 0), &key.secret)?;
-    let mut old = Vec::new();
-    for (i, source) in (1..).zip(&key.old) {
-        old.push(store.secret(&SecretOwner::Key(key.name.clone(), i), source)?);
-    }
-    KeyRing::new(key.name.clone(), &current, &old)
+pub fn key_ring(key: &ssync_common::config::Key) -> Result<KeyRing> {
+    KeyRing::resolve(key, &mut key_secret)
 }
 
 /// Runs the task in this process, showing progress on standard error.

@@ -60,7 +60,7 @@ pub enum SecretSource {
         /// Its path.
         file: PathBuf,
     },
-    /// Kept in the configuration database, sealed with the host key.
+    /// Kept in the configuration database, sealed with the host key; for passwords of links only.
     Stored {
         /// Always true.
         stored: bool,

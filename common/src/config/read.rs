@@ -205,7 +205,7 @@ fn key(section: Section<'_>) -> Key {
         secret: section
             .required("secret")
             .and_then(|n| secret_source(&n))
-            .unwrap_or(SecretSource::Stored { stored: true }),
+            .unwrap_or(SecretSource::Env { env: "UNKNOWN".to_owned() }),
         old: old.unwrap_or_default().iter().filter_map(secret_source).collect(),
     };
     finish(section, KEY);

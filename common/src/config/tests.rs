@@ -25,7 +25,7 @@ url = "sqlite:///srv/warehouse.db"
 [[key]]
 name = "pii"
 secret = { file = "/etc/ssync/pii.key" }
-old = [{ stored = true }]
+old = [{ env = "OLD_PII" }]
 
 [[schedule]]
 id = 1
@@ -252,10 +252,10 @@ fn encryption_names_keys_and_columns_that_exist() {
     );
     assert_one(&changed("key = [\"id\"]", "key = [\"id_card\"]"), "random nonces");
     assert!(changed("key = [\"id\"]", "key = [\"mobile\"]").is_empty());
-    assert_one(
-        &changed("old = [{ stored = true }]", "old = [{ stored = false }]"),
-        "key[pii].old[#1].stored: can only be true",
-    );
+    let stored = changed("{ env = \"OLD_PII\" }", "{ stored = true }");
+    assert_one(&stored, "key[pii].old[#1]: keys are not stored");
+    let never = changed("{ env = \"CORE_PASSWORD\" }", "{ stored = false }");
+    assert_one(&never, "link[core].password.stored: can only be true");
     assert_one(
         &changed("{ file = \"/etc/ssync/pii.key\" }", "{ file = \"/a\", env = \"B\" }"),
         "exactly one of",
@@ -306,11 +306,14 @@ fn sql() -> impl Strategy<Value = String> {
     "\\PC{0,20}[a-z\"'\\\\\n\t]".prop_map(|s| format!("{s};"))
 }
 
-fn secret() -> impl Strategy<Value = SecretSource> {
+fn password() -> impl Strategy<Value = SecretSource> {
+    prop_oneof![key_secret(), Just(SecretSource::Stored { stored: true })]
+}
+
+fn key_secret() -> impl Strategy<Value = SecretSource> {
     prop_oneof![
         "[A-Z_][A-Z0-9_]{0,9}".prop_map(|env| SecretSource::Env { env }),
         "/\\PC{0,10}".prop_map(|f| SecretSource::File { file: PathBuf::from(f) }),
-        Just(SecretSource::Stored { stored: true }),
     ]
 }
 
@@ -323,7 +326,15 @@ fn tls() -> impl Strategy<Value = (TlsMode, Option<PathBuf>)> {
 }
 
 fn link() -> impl Strategy<Value = Link> {
-    (name(), option::of(secret()), tls(), 1..=10_000u32, 1..=3600u64, 1..=86_400u64, any::<bool>())
+    (
+        name(),
+        option::of(password()),
+        tls(),
+        1..=10_000u32,
+        1..=3600u64,
+        1..=86_400u64,
+        any::<bool>(),
+    )
         .prop_map(|(name, password, (tls, tls_ca_file), most, connect, io, nondurable)| Link {
             url: format!("mysql://u@db/{}", name.len()),
             name,
@@ -432,7 +443,7 @@ fn unique_by<T, K: Ord>(mut items: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
 
 /// Valid configurations of any shape.
 pub(crate) fn configs() -> impl Strategy<Value = Config> {
-    let keys = vec((name(), secret(), vec(secret(), 0..3)), 0..3).prop_map(|keys| {
+    let keys = vec((name(), key_secret(), vec(key_secret(), 0..3)), 0..3).prop_map(|keys| {
         let key = |(name, secret, old)| Key { name, secret, old };
         unique_by(keys.into_iter().map(key).collect(), |k: &Key| k.name.clone())
     });

@@ -211,9 +211,17 @@ fn secret_source(path: &str, source: &SecretSource, found: &mut Findings) {
 fn key(key: &Key, found: &mut Findings) {
     let path = |part: &str| format!("key[{}].{part}", key.name);
     found.name(&path("name"), &key.name);
-    secret_source(&path("secret"), &key.secret, found);
-    for (i, old) in key.old.iter().enumerate() {
-        secret_source(&path(&format!("old[#{}]", i + 1)), old, found);
+    let old = key.old.iter().enumerate().map(|(i, old)| (path(&format!("old[#{}]", i + 1)), old));
+    for (path, source) in std::iter::once((path("secret"), &key.secret)).chain(old) {
+        match source {
+            // A key beside the data it opens protects nothing.
+            SecretSource::Stored { .. } => found.add(
+                path,
+                "keys are not stored in the configuration database; use { env = \"NAME\" } or \
+                 { file = \"/path\" } (ssync key new makes one)",
+            ),
+            source => secret_source(&path, source, found),
+        }
     }
 }
 

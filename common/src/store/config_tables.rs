@@ -324,15 +324,10 @@ fn secret_columns(source: Option<&SecretSource>) -> Columns {
         Some(SecretSource::File { file }) => (Some("file"), file.to_str().map(str::to_owned)),
         Some(SecretSource::Stored { .. }) => (Some("stored"), None),
     };
-    let mut columns = vec![
+    vec![
         ("secret_kind", kind.map(str::to_owned).into_value()),
         ("secret_ref", reference.into_value()),
-    ];
-    if kind != Some("stored") {
-        // A secret that is no longer used is not kept.
-        columns.push(("secret_sealed", Value::Null));
-    }
-    columns
+    ]
 }
 
 fn write_links(db: &mut Db, old: &Config, new: &Config) -> Result<()> {
@@ -342,6 +337,10 @@ fn write_links(db: &mut Db, old: &Config, new: &Config) -> Result<()> {
     }
     for (place, link) in plan.put {
         let mut row = secret_columns(link.password.as_ref());
+        if !matches!(link.password, Some(SecretSource::Stored { .. })) {
+            // A password that is no longer used is not kept.
+            row.push(("secret_sealed", Value::Null));
+        }
         row.extend([
             ("position", place.into_value()),
             ("url", (&link.url).into_value()),

@@ -17,7 +17,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use nix::errno::Errno;
@@ -256,21 +256,24 @@ fn taken_away(lock: &TableLock) -> Error {
     .hint("Its lease ran out: this process or the configuration database was not reached in time.")
 }
 
-/// Locks the file without waiting; `None` when somebody else has.
-fn try_flock(path: &std::path::Path) -> Result<Option<Flock<File>>> {
-    let failed = |e: Error| e.context(format!("could not lock {}", path.display()));
-    let file = OpenOptions::new()
+/// Opens a lock file, mode 0600, making it when it is not there.
+pub(super) fn open_lock_file(path: &Path) -> Result<File> {
+    OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .open(path)
-        .map_err(|e| failed(e.into()))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        .map_err(|e| Error::from(e).context(format!("could not open {}", path.display())))
+}
+
+/// Locks the file without waiting; `None` when somebody else has.
+fn try_flock(path: &Path) -> Result<Option<Flock<File>>> {
+    match Flock::lock(open_lock_file(path)?, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(Some(lock)),
         Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, e)) => Err(failed(e.into())),
+        Err((_, e)) => Err(Error::from(e).context(format!("could not lock {}", path.display()))),
     }
 }
 

@@ -25,8 +25,6 @@ mod secret_source;
 mod secrets;
 mod sql;
 
-use std::fs::File;
-
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::config::{Change, Config, diff, refusal, validate};
@@ -41,7 +39,7 @@ pub use lock::{LockInfo, Owner, TableLock};
 pub use runs::{
     BatchRecord, BatchState, NewRun, RunCounts, RunEnd, RunFilter, RunRecord, RunState, UseTimes,
 };
-pub use secrets::SecretOwner;
+pub use secrets::key_secret;
 
 /// The parameter with the installation's random id.
 const INSTANCE_ID: &str = "instance_id";
@@ -160,8 +158,7 @@ fn current(db: &mut Db) -> Result<Option<String>> {
 fn migrate(db: &mut Db, location: &StoreLocation) -> Result<String> {
     // One process of this host at a time; every step is harmless when another host does it too.
     let path = location.home.run_dir().join("migrate.lock");
-    let file = File::create(&path)
-        .map_err(|e| Error::from(e).context(format!("could not create {}", path.display())))?;
+    let file = lock::open_lock_file(&path)?;
     let _lock = Flock::lock(file, FlockArg::LockExclusive)
         .map_err(|(_, e)| Error::from(e).context(format!("could not lock {}", path.display())))?;
     let tell = |e: Error| e.context("could not prepare the configuration database");

@@ -118,13 +118,8 @@ pub const TABLES: &[TableDef] = &[
                 "0: the key that encrypts; from 1: those it replaced, newest first.",
             ),
             POSITION,
-            col("secret_kind", WORD, "Where it comes from: `env`, `file`, `stored`."),
+            col("secret_kind", WORD, "Where it comes from: `env`, `file`."),
             opt("secret_ref", LongText, "Name of the environment variable, or path of the file."),
-            opt(
-                "secret_sealed",
-                LongText,
-                "For `stored`: the key sealed with the host key (AES-256-GCM).",
-            ),
         ],
         key: &["key_name", "secret_no"],
         unique: &[],
@@ -280,7 +275,7 @@ pub const TABLES: &[TableDef] = &[
         name: "T_PARAMETER",
         about: "A setting of the installation: `schema_version`, `instance_id` and others.",
         since: 1,
-        columns: &[col("param_name", NAME, "Name."), col("param_value", LongText, "Value.")],
+        columns: &[col("param_name", OBJECT, "Name."), col("param_value", LongText, "Value.")],
         key: &["param_name"],
         unique: &[],
     },
@@ -405,7 +400,7 @@ pub(super) fn migrate(db: &mut Db, tables: &[TableDef], latest: i64) -> Result<O
             bring_to(db, table, version)?;
         }
         // Set last: a migration that was cut off runs again, and finds parts of itself done.
-        set_parameter(db, SCHEMA_VERSION, &version.to_string())?;
+        db.transaction(|db| set_parameter(db, SCHEMA_VERSION, &version.to_string()))?;
     }
     Ok(Some(found))
 }
@@ -474,13 +469,11 @@ pub(super) fn add_parameter(db: &mut Db, name: &str, value: &str) -> Result<()> 
     db.transaction(|db| db.insert("T_PARAMETER", &row))
 }
 
-/// Writes a setting.
+/// Writes a setting, inside the caller's transaction.
 pub(super) fn set_parameter(db: &mut Db, name: &str, value: &str) -> Result<()> {
-    db.transaction(|db| {
-        db.delete("T_PARAMETER", Filter::new().eq("param_name", name))?;
-        let row = [("param_name", name.into_value()), ("param_value", value.into_value())];
-        db.insert("T_PARAMETER", &row)
-    })
+    db.delete("T_PARAMETER", Filter::new().eq("param_name", name))?;
+    let row = [("param_name", name.into_value()), ("param_value", value.into_value())];
+    db.insert("T_PARAMETER", &row)
 }
 
 #[cfg(test)]
@@ -553,7 +546,8 @@ mod tests {
     fn a_newer_schema_is_refused() {
         let (dir, mut db) = database();
         migrate(&mut db, TABLES, VERSION).unwrap();
-        set_parameter(&mut db, SCHEMA_VERSION, &(VERSION + 1).to_string()).unwrap();
+        let newer = (VERSION + 1).to_string();
+        db.transaction(|db| set_parameter(db, SCHEMA_VERSION, &newer)).unwrap();
         let home = Home::locate(Some(&dir.path().join("home"))).unwrap();
         let error = Store::open(&StoreLocation::embedded(home)).err().unwrap();
         assert_eq!(error.kind, Kind::Config);

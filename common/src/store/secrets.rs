@@ -11,131 +11,124 @@ use crate::store::seal::HostKey;
 use crate::store::secret_source;
 use crate::store::sql::{Filter, IntoValue, Select};
 
-/// Whose secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretOwner {
-    /// The password of a link.
-    Link(String),
-    /// A secret of an encryption key: 0 the one that encrypts, from 1 those it replaced.
-    Key(String, u32),
+/// The secret of the encryption key `name`, from where the configuration says it is.
+///
+/// # Errors
+/// [`Kind::Config`] when it is not there, or in a file that others can read.
+pub fn key_secret(name: &str, source: &SecretSource) -> Result<Secret> {
+    let whose = format!("key {name}");
+    from_outside(&whose, source)?
+        .ok_or_else(|| Error::new(Kind::Config, format!("{whose}: keys are not stored secrets")))
 }
 
-impl SecretOwner {
-    /// For messages.
-    pub fn text(&self) -> String {
-        match self {
-            SecretOwner::Link(name) => format!("link {name}"),
-            SecretOwner::Key(name, 0) => format!("key {name}"),
-            SecretOwner::Key(name, no) => format!("key {name} (old {no})"),
-        }
+/// The secret from the environment or a file; `None` for a stored one.
+fn from_outside(whose: &str, source: &SecretSource) -> Result<Option<Secret>> {
+    match source {
+        SecretSource::Env { env } => match secret_source::from_env(env) {
+            Some(secret) => Ok(Some(secret)),
+            None => Err(Error::new(
+                Kind::Config,
+                format!("{whose}: the environment variable {env} is not set"),
+            )
+            .hint(
+                "Set it for the process that starts ssync, or let the configuration name a file.",
+            )),
+        },
+        SecretSource::File { file } => secret_source::from_file(file, whose).map(Some),
+        SecretSource::Stored { .. } => Ok(None),
     }
+}
 
-    /// What a sealed secret is authenticated with. A key's old secrets have the key's own, so
-    /// that they can move down the list when it is replaced.
-    fn purpose(&self) -> String {
-        match self {
-            SecretOwner::Link(name) => format!("link {name}"),
-            SecretOwner::Key(name, _) => format!("key {name}"),
-        }
-    }
-
-    fn row(&self) -> (&'static str, Filter) {
-        match self {
-            SecretOwner::Link(name) => ("T_LINK", Filter::new().eq("link_name", name)),
-            SecretOwner::Key(name, no) => {
-                ("T_KEY", Filter::new().eq("key_name", name).eq("secret_no", *no))
-            }
-        }
-    }
-
-    fn how_to_set(&self) -> String {
-        match self {
-            SecretOwner::Link(name) => format!("Set it: ssync link set-password {name}."),
-            SecretOwner::Key(name, _) => format!("Set it: ssync key new {name}."),
-        }
-    }
+/// What a stored password is authenticated with.
+fn purpose(link: &str) -> String {
+    format!("link {link}")
 }
 
 impl Store {
-    /// The secret from where the configuration says it is.
+    /// A link's password, from where the configuration says it is; `None` where it has none.
     ///
     /// # Errors
-    /// [`Kind::Config`] when it is not there, or in a file that others can read.
-    pub fn secret(&mut self, owner: &SecretOwner, source: &SecretSource) -> Result<Secret> {
-        let whose = owner.text();
-        match source {
-            SecretSource::Env { env } => secret_source::from_env(env).ok_or_else(|| {
-                Error::new(
-                    Kind::Config,
-                    format!("{whose}: the environment variable {env} is not set"),
-                )
-                .hint("Set it for the process that starts ssync, or use a file or ssync link set-password.")
-            }),
-            SecretSource::File { file } => secret_source::from_file(file, &whose),
-            SecretSource::Stored { .. } => self.stored_secret(owner),
+    /// [`Kind::Config`] when it is not there, in a file that others can read, or sealed with
+    /// another host's key.
+    pub fn link_password(&mut self, link: &Link) -> Result<Option<Secret>> {
+        let Some(source) = &link.password else { return Ok(None) };
+        let whose = format!("link {}", link.name);
+        if let Some(secret) = from_outside(&whose, source)? {
+            return Ok(Some(secret));
         }
-    }
-
-    fn stored_secret(&mut self, owner: &SecretOwner) -> Result<Secret> {
-        let (table, filter) = owner.row();
-        let rows = self
-            .read(|db| db.select(Select::new(table, &["secret_sealed"]).filter(filter.clone())))?;
-        let sealed =
-            rows.first().and_then(|row| row.opt_text("secret_sealed")).ok_or_else(|| {
-                Error::new(Kind::Config, format!("{}: no secret is stored", owner.text()))
-                    .hint(owner.how_to_set())
-            })?;
+        let sealed = self.sealed_password(&link.name)?.ok_or_else(|| {
+            Error::new(Kind::Config, format!("{whose}: no password is stored"))
+                .hint(format!("Set it: ssync link set-password {}.", link.name))
+        })?;
         let key = HostKey::load(&self.home().host_key())?;
-        key.open(&owner.purpose(), &sealed).map_err(|e| e.context(owner.text()))
+        key.open(&purpose(&link.name), &sealed).map(Some).map_err(|e| e.context(whose))
     }
 
-    /// Seals and stores a secret, in place of the old one.
+    /// Whether a password is stored for the link of that name.
+    pub fn has_stored_password(&mut self, link: &str) -> Result<bool> {
+        Ok(self.sealed_password(link)?.is_some())
+    }
+
+    fn sealed_password(&mut self, link: &str) -> Result<Option<String>> {
+        let filter = Filter::new().eq("link_name", link);
+        let select = Select::new("T_LINK", &["secret_sealed"]).filter(filter);
+        let rows = self.read(|db| db.select(select.clone()))?;
+        Ok(rows.first().and_then(|row| row.opt_text("secret_sealed")))
+    }
+
+    /// Checks that a password can be stored for the link of that name.
     ///
     /// # Errors
-    /// [`Kind::Config`] when nobody of that name has `{ stored = true }`.
-    pub fn set_secret(&mut self, owner: &SecretOwner, secret: &Secret) -> Result<()> {
-        if secret.expose().is_empty() {
-            return Err(Error::new(Kind::Usage, format!("{}: the secret is empty", owner.text())));
+    /// [`Kind::Config`] when there is no such link, or its password is not `{ stored = true }`.
+    pub fn expect_stored_password(&mut self, link: &str) -> Result<()> {
+        let filter = Filter::new().eq("link_name", link);
+        let select = Select::new("T_LINK", &["secret_kind"]).filter(filter);
+        let rows = self.read(|db| db.select(select.clone()))?;
+        let row = rows.first().ok_or_else(|| no_link(link))?;
+        match row.opt_text("secret_kind").as_deref() {
+            Some("stored") => Ok(()),
+            _ => Err(Error::new(
+                Kind::Config,
+                format!("the password of link {link} is not a stored one"),
+            )
+            .hint(
+                "Write password = { stored = true } under its [[link]] and apply that first; or \
+                 leave the password where the configuration says it is.",
+            )),
         }
-        let sealed =
-            HostKey::load_or_create(&self.home().host_key())?.seal(&owner.purpose(), secret)?;
+    }
+
+    /// Seals a link's password with the host key and stores it, in place of the old one.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] as [`Store::expect_stored_password`], and for a host key that others can
+    /// read; [`Kind::Usage`] for an empty password.
+    pub fn set_link_password(&mut self, link: &str, password: &Secret) -> Result<()> {
+        if password.expose().is_empty() {
+            return Err(Error::new(Kind::Usage, "the password is empty"));
+        }
+        self.expect_stored_password(link)?;
+        let key = HostKey::load_or_create(&self.home().host_key())?;
+        let sealed = key.seal(&purpose(link), password)?;
         self.transaction(|db| {
-            let (table, filter) = owner.row();
-            let select = Select::new(table, &["secret_kind"]).filter(filter.clone());
-            let rows = db.select(select.for_update())?;
-            match rows.first().map(|row| row.opt_text("secret_kind")) {
-                None => Err(Error::new(Kind::Config, format!("there is no {}", owner.text()))
-                    .hint("See what is configured: ssync export.")),
-                Some(Some(kind)) if kind == "stored" => {
-                    db.update(table, &[("secret_sealed", (&sealed).into_value())], filter)?;
-                    Ok(())
-                }
-                Some(_) => Err(Error::new(
-                    Kind::Config,
-                    format!("the secret of {} is not a stored one", owner.text()),
-                )
-                .hint("Say { stored = true } where the configuration names its source, and apply that first.")),
+            let filter = Filter::new().eq("link_name", link).eq("secret_kind", "stored");
+            // A new seal is never equal to the old one: 0 means that the link is gone meanwhile.
+            match db.update("T_LINK", &[("secret_sealed", (&sealed).into_value())], filter)? {
+                0 => Err(no_link(link)),
+                _ => Ok(()),
             }
         })
     }
 
-    /// Whether a secret is stored for `owner`.
-    pub fn has_stored_secret(&mut self, owner: &SecretOwner) -> Result<bool> {
-        let (table, filter) = owner.row();
-        let rows = self
-            .read(|db| db.select(Select::new(table, &["secret_sealed"]).filter(filter.clone())))?;
-        Ok(rows.first().is_some_and(|row| row.opt_text("secret_sealed").is_some()))
-    }
-
     /// What is needed to open a link, its password among it.
+    ///
+    /// # Errors
+    /// As [`Store::link_password`].
     pub fn link_params(&mut self, link: &Link) -> Result<LinkParams> {
-        let owner = SecretOwner::Link(link.name.clone());
-        let password =
-            link.password.as_ref().map(|source| self.secret(&owner, source)).transpose()?;
         Ok(LinkParams {
             name: link.name.clone(),
             url: link.url.clone(),
-            password,
+            password: self.link_password(link)?,
             tls: link.tls.clone(),
             tls_ca_file: link.tls_ca_file.clone(),
             connect_timeout: Duration::from_secs(link.connect_timeout_secs),
@@ -148,10 +141,12 @@ impl Store {
     /// # Errors
     /// [`Kind::Config`] when there is none, or its password is not to be had.
     pub fn resolve_link(&mut self, config: &Config, name: &str) -> Result<LinkParams> {
-        let link = config.links.iter().find(|l| l.name == name).ok_or_else(|| {
-            Error::new(Kind::Config, format!("there is no link {name}"))
-                .hint("See the links: ssync link list.")
-        })?;
+        let link = config.links.iter().find(|l| l.name == name).ok_or_else(|| no_link(name))?;
         self.link_params(link)
     }
+}
+
+fn no_link(name: &str) -> Error {
+    Error::new(Kind::Config, format!("there is no link {name}"))
+        .hint("See the links: ssync link list.")
 }

@@ -62,6 +62,7 @@ impl Filter {
 }
 
 /// What to select. `order` columns may end in ` DESC`.
+#[derive(Clone)]
 pub struct Select<'a> {
     pub table: &'a str,
     pub columns: &'a [&'static str],

@@ -1,0 +1,42 @@
+//! Commands that the configuration database answers, one module each.
+
+mod config;
+mod holds;
+mod link;
+mod records;
+mod status;
+
+use std::path::Path;
+
+use ssync_common::error::Result;
+use ssync_common::store::{Home, Store, StoreLocation, key_secret};
+
+use crate::cli::{LinkCommand, StoreCommand};
+use crate::key_command::{self, Keys};
+use crate::output::Output;
+
+/// Runs a command; false when it did its work and found that something is not well.
+pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Result<bool> {
+    let open = || Store::open(&StoreLocation::from_env(Home::locate(home)?)?);
+    match command {
+        StoreCommand::Apply(args) => config::apply(&args, open, out),
+        StoreCommand::Export => config::export(&mut open()?, out),
+        StoreCommand::Link(LinkCommand::List) => link::list(&mut open()?, out),
+        StoreCommand::Link(LinkCommand::SetPassword { name }) => {
+            link::set_password(&mut open()?, &name, out)
+        }
+        StoreCommand::Link(LinkCommand::Test { names }) => link::test(&mut open()?, &names, out),
+        StoreCommand::Key(command) => {
+            let keys = || {
+                let configured = open()?.load()?.keys;
+                Ok(Keys { configured, resolve: Box::new(key_secret) })
+            };
+            key_command::run(&command, out.is_json(), keys, out)
+        }
+        StoreCommand::Status(of) => status::status(&mut open()?, of.task, out),
+        StoreCommand::History(args) => records::history(&mut open()?, &args, out),
+        StoreCommand::Errors(args) => records::errors(&mut open()?, &args, out),
+        StoreCommand::Pause(args) => holds::pause(&mut open()?, &args, out),
+        StoreCommand::Resume(args) => holds::resume(&mut open()?, &args, out),
+    }
+}

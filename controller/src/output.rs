@@ -1,0 +1,82 @@
+//! What a command prints on standard output: text for people or JSON for programs.
+
+use std::io::{ErrorKind, Write};
+
+use serde_json::{Map, Value};
+use ssync_common::error::Result;
+
+use crate::render::JSON_SCHEMA;
+
+/// Collects what a command prints.
+pub struct Output {
+    json: bool,
+    bytes: Vec<u8>,
+}
+
+impl Output {
+    /// For JSON or for text.
+    pub fn new(json: bool) -> Self {
+        Output { json, bytes: Vec::new() }
+    }
+
+    /// Whether a program reads it.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Adds a line of text.
+    pub fn line(&mut self, text: impl AsRef<str>) {
+        self.bytes.extend_from_slice(text.as_ref().as_bytes());
+        self.bytes.push(b'\n');
+    }
+
+    /// Adds a JSON object, on a line of its own, with the schema version first.
+    pub fn object(&mut self, fields: Value) {
+        let mut object = Map::from_iter([("schema".to_owned(), JSON_SCHEMA.into())]);
+        if let Value::Object(fields) = fields {
+            object.extend(fields);
+        }
+        self.line(Value::Object(object).to_string());
+    }
+
+    /// Adds a table: a heading, then rows, columns as wide as they need to be.
+    pub fn table<const N: usize>(&mut self, heading: [&str; N], rows: &[[String; N]]) {
+        let mut widths = heading.map(|h| h.chars().count());
+        for row in rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let heading = heading.map(str::to_owned);
+        for row in std::iter::once(&heading).chain(rows) {
+            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+            let line = cells.collect::<Vec<_>>().join("  ");
+            self.line(line.trim_end());
+        }
+    }
+
+    /// Writes everything out.
+    ///
+    /// # Errors
+    /// When standard output cannot be written, unless its reader has seen enough.
+    pub fn print(&mut self) -> Result<()> {
+        let mut stdout = std::io::stdout().lock();
+        let written = stdout.write_all(&self.bytes).and_then(|()| stdout.flush());
+        self.bytes.clear();
+        match written {
+            Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! Rules that hold for every command. (Building this test also builds the program, which the
+//! end-to-end tests in `tests/` start.)
+
+#![allow(clippy::unwrap_used)]
+
+use std::process::{Command, Output};
+
+use clap::CommandFactory;
+use ssync_controller::cli::Cli;
+
+fn ssync(args: &[&str]) -> Output {
+    // A home that cannot be made: nothing here may need one.
+    Command::new(env!("CARGO_BIN_EXE_ssync"))
+        .args(args)
+        .env_clear()
+        .env("SSYNC_HOME", "/proc/no-such-home")
+        .output()
+        .unwrap()
+}
+
+fn each(command: &clap::Command, check: &mut dyn FnMut(&clap::Command)) {
+    check(command);
+    command.get_subcommands().for_each(|c| each(c, check));
+}
+
+#[test]
+fn definitions_are_consistent_and_everything_has_help() {
+    let command = Cli::command();
+    command.clone().debug_assert();
+    each(&command, &mut |c| {
+        assert!(c.get_about().is_some(), "{} has no help", c.get_name());
+        for arg in c.get_arguments() {
+            let name = format!("{} {}", c.get_name(), arg.get_id());
+            let help = arg.get_help().unwrap_or_else(|| panic!("{name} has no help")).to_string();
+            assert!(!help.ends_with('.'), "{name}: {help}");
+        }
+    });
+}
+
+#[test]
+fn no_argument_takes_a_secret() {
+    each(&Cli::command(), &mut |c| {
+        for arg in c.get_arguments() {
+            let name = arg.get_id().as_str();
+            for word in ["password", "secret", "passphrase", "token", "credential"] {
+                assert!(!name.contains(word), "{} {name}", c.get_name());
+            }
+        }
+    });
+    let refused = ssync(&["link", "set-password", "core", "hunter2"]);
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    for args in [&["--help"][..], &["--version"], &["apply", "--help"], &["help", "link"]] {
+        let shown = ssync(args);
+        assert_eq!(shown.status.code(), Some(0), "{args:?}");
+        assert!(!shown.stdout.is_empty() && shown.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2_as_text_or_json() {
+    for args in
+        [&[][..], &["nosuch"], &["apply"], &["pause", "seven"], &["history", "--table", "x"]]
+    {
+        let refused = ssync(args);
+        assert_eq!(refused.status.code(), Some(2), "{args:?}");
+        assert!(refused.stdout.is_empty() && !refused.stderr.is_empty(), "{args:?}");
+    }
+    let refused = ssync(&["--json", "apply"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let error: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!((&error["schema"], &error["error"]["kind"]), (&1.into(), &"Usage".into()));
+    assert!(error["error"]["message"].as_str().unwrap().contains("required arguments"));
+}
+
+#[test]
+fn a_home_that_cannot_be_made_is_an_error_with_advice() {
+    let failed = ssync(&["export"]);
+    let text = String::from_utf8(failed.stderr).unwrap();
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(text.starts_with("ssync: could not create /proc/no-such-home"), "{text}");
+    assert!(text.contains("hint: Set SSYNC_HOME"), "{text}");
+}
