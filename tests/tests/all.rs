@@ -6,6 +6,10 @@
 mod conformance;
 #[path = "all/mysql_load.rs"]
 mod mysql_load;
+#[path = "all/mysql_read.rs"]
+mod mysql_read;
+#[path = "all/mysql_session.rs"]
+mod mysql_session;
 #[path = "all/mysql_support.rs"]
 mod mysql_support;
 #[path = "all/mysql_types.rs"]

@@ -32,6 +32,9 @@ pub const PASSWORD: &str = "Pw-xK7sentinel!'";
 /// How long a server may take to come up: a loaded machine is slow, a broken server exits.
 const START_TIME_MAX: Duration = Duration::from_secs(90);
 
+/// How long a plain connection waits for an answer: a hanging test is a failing test.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
+
 /// Which server software.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Software {
@@ -126,7 +129,10 @@ impl Server {
         self.process.start();
         let start = Instant::now();
         loop {
-            if self.try_connect(None).is_ok() {
+            // Not by TCP: a connection to a port where nobody listens yet may get that very port
+            // for its own end, and so reach itself.
+            let socket = self.socket().display().to_string();
+            if Conn::new(self.options(None).socket(Some(socket))).is_ok() {
                 return Ok(());
             }
             if !self.process.is_running() || start.elapsed() > START_TIME_MAX {
@@ -136,16 +142,19 @@ impl Server {
         }
     }
 
+    fn options(&self, database: Option<&str>) -> OptsBuilder {
+        OptsBuilder::new()
+            .ip_or_hostname(Some("127.0.0.1"))
+            .tcp_port(self.port)
+            .user(Some(USER))
+            .pass(Some(PASSWORD))
+            .db_name(database)
+            .prefer_socket(false)
+            .read_timeout(Some(ANSWER_TIME_MAX))
+    }
+
     fn try_connect(&self, database: Option<&str>) -> mysql::Result<Conn> {
-        Conn::new(
-            OptsBuilder::new()
-                .ip_or_hostname(Some("127.0.0.1"))
-                .tcp_port(self.port)
-                .user(Some(USER))
-                .pass(Some(PASSWORD))
-                .db_name(database)
-                .prefer_socket(false),
-        )
+        Conn::new(self.options(database))
     }
 
     /// A plain connection with all privileges, apart from everything under test.
@@ -249,7 +258,18 @@ impl Drop for Database<'_> {
     }
 }
 
-/// A TCP port that nobody listens on at this moment.
+/// A TCP port that nobody listens on at this moment, and that the system gives no outgoing
+/// connection: a server that restarts finds it free again.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const PORTS: std::ops::Range<u32> = 10_000..32_000;
+    // Test processes that run side by side begin at different places.
+    let start = std::process::id().wrapping_mul(2_654_435_761) >> 8;
+    loop {
+        let n = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = (PORTS.start + n % (PORTS.end - PORTS.start)) as u16;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

@@ -1,0 +1,321 @@
+//! Opening, losing and sharing connections.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use ssync_common::connector::{LinkParams, LockWait, TlsMode, open};
+use ssync_common::error::Kind;
+use ssync_common::secret::Secret;
+use ssync_common::value::Value;
+use ssync_tests::servers::{Server, Software, USER, free_port, mariadb};
+
+use crate::mysql_support::*;
+
+#[test]
+fn the_session_is_pinned_whatever_the_servers_defaults() {
+    let odd = [
+        "--sql-mode=ANSI,PAD_CHAR_TO_FULL_LENGTH,NO_ZERO_DATE,NO_BACKSLASH_ESCAPES",
+        "--default-time-zone=+08:00",
+        "--character-set-server=latin1",
+        "--transaction-isolation=SERIALIZABLE",
+        "--autocommit=0",
+        "--init-connect=SET foreign_key_checks=0",
+    ];
+    for software in [Software::MariaDb, Software::MySql56] {
+        let server = Server::start(software, &odd);
+        let db = server.database("pinned");
+        let mut conn = open(&db.link()).unwrap();
+        let mut value = |sql: &str| {
+            conn.query(&format!("SELECT {sql}"), &[]).unwrap()[0][0].plain().unwrap_or_default()
+        };
+        assert_eq!(
+            value("@@sql_mode"),
+            "NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES,ALLOW_INVALID_DATES"
+        );
+        assert_eq!(value("@@time_zone"), "+00:00");
+        assert_eq!(value("@@character_set_client"), "utf8mb4");
+        assert_eq!(value("IFNULL(@@character_set_results, 'null')"), "null");
+        assert_eq!(value("@@tx_isolation"), "READ-COMMITTED");
+        assert_eq!(value("@@autocommit"), "1");
+        assert_eq!(value("@@foreign_key_checks"), "1");
+        assert_eq!(value("@@sql_notes"), "1");
+        assert_eq!(value("@@innodb_lock_wait_timeout"), "60");
+        assert!(conn.server().contains(if software == Software::MariaDb {
+            "MariaDB 1"
+        } else {
+            "MySQL 5.6.24"
+        }));
+    }
+}
+
+#[test]
+fn a_refused_login_says_so_without_the_password() {
+    on_every_server("login", |db| {
+        let wrong = "Wr0ng-sentinel";
+        let link = LinkParams { password: Some(Secret::from(wrong.to_owned())), ..db.link() };
+        let e = open(&link).err().unwrap();
+        assert_eq!(e.kind, Kind::Connect, "{e:?}");
+        assert!(!format!("{e:?} {e} {link:?}").contains(wrong), "{e:?}");
+        assert!(e.message.contains(&link.name));
+
+        let link = LinkParams { password: None, ..db.link() };
+        assert_eq!(open(&link).err().unwrap().kind, Kind::Connect);
+        let link = LinkParams { url: format!("{}_none", db.url()), ..db.link() };
+        assert_eq!(open(&link).err().unwrap().kind, Kind::Config);
+    });
+}
+
+#[test]
+fn nobody_there_is_a_connection_error_in_time() {
+    let db = mariadb().database("nobody");
+    let link =
+        LinkParams { url: format!("mysql://{USER}@127.0.0.1:{}/x", free_port()), ..db.link() };
+    assert_eq!(open(&link).err().unwrap().kind, Kind::Connect);
+
+    // Somebody who takes the call and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let link = LinkParams {
+        url: format!("mysql://{USER}@127.0.0.1:{}/x", silent.local_addr().unwrap().port()),
+        connect_timeout: Duration::from_millis(300),
+        io_timeout: Duration::from_secs(600),
+        ..db.link()
+    };
+    let start = Instant::now();
+    assert_eq!(open(&link).err().unwrap().kind, Kind::Connect);
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn the_unix_socket_works_too() {
+    on_every_server("socket", |db| {
+        let socket = db.server().socket();
+        let url = format!("mysql://{USER}@localhost/{}?socket={}", db.name(), socket.display());
+        let mut conn = open(&LinkParams { url, ..db.link() }).unwrap();
+        assert_eq!(conn.query("SELECT 1", &[]).unwrap(), [[Value::Int(1)]]);
+    });
+}
+
+#[test]
+fn a_killed_connection_is_lost_and_stays_so() {
+    on_every_server("killed", |db| {
+        let mut conn = open(&db.link()).unwrap();
+        conn.begin().unwrap();
+        let id = conn.query("SELECT CONNECTION_ID()", &[]).unwrap()[0][0].as_i64().unwrap();
+        db.run(&[&format!("KILL {id}")]);
+        let e = conn.commit().unwrap_err();
+        assert_eq!(e.kind, Kind::Lost, "{e:?}");
+        for _ in 0..2 {
+            assert_eq!(conn.query("SELECT 1", &[]).unwrap_err().kind, Kind::Lost);
+            assert_eq!(conn.rollback().unwrap_err().kind, Kind::Lost);
+        }
+    });
+}
+
+#[test]
+fn a_statement_killed_in_its_middle_is_lost() {
+    on_every_server("killed_midway", |db| {
+        let mut conn = open(&db.link()).unwrap();
+        let id = conn.query("SELECT CONNECTION_ID()", &[]).unwrap()[0][0].as_i64().unwrap();
+        let sleeper = std::thread::spawn(move || conn.query("SELECT SLEEP(100)", &[]));
+        let running = format!(
+            "SELECT COUNT(*) FROM information_schema.PROCESSLIST \
+             WHERE ID = {id} AND STATE = 'User sleep'"
+        );
+        while db.value(&running) == "0" {
+            assert!(!sleeper.is_finished(), "the statement ended by itself");
+        }
+        db.run(&[&format!("KILL {id}")]);
+        assert_eq!(sleeper.join().unwrap().unwrap_err().kind, Kind::Lost);
+    });
+}
+
+#[test]
+fn a_server_that_dies_is_a_lost_connection_and_then_a_refused_one() {
+    let mut server = Server::start(Software::MariaDb, &[]);
+    let db = server.database("dies");
+    db.run(&["CREATE TABLE t (id int PRIMARY KEY)"]);
+    let link = db.link();
+    std::mem::forget(db);
+    let mut conn = open(&link).unwrap();
+    conn.begin().unwrap();
+    conn.execute("INSERT INTO t VALUES (?)", &[Value::Int(1)]).unwrap();
+    server.kill9();
+    assert_eq!(conn.commit().unwrap_err().kind, Kind::Lost);
+    assert_eq!(open(&link).err().unwrap().kind, Kind::Connect);
+    server.restart();
+    let mut conn = open(&link).unwrap();
+    assert_eq!(conn.query("SELECT COUNT(*) FROM t", &[]).unwrap(), [[Value::Int(0)]]);
+}
+
+#[test]
+fn a_server_that_stops_answering_is_lost_after_the_io_timeout() {
+    let server = Server::start(Software::MariaDb, &[]);
+    let db = server.database("frozen");
+    let link = LinkParams { io_timeout: Duration::from_secs(1), ..db.link() };
+    let mut conn = open(&link).unwrap();
+    let pid = nix::unistd::Pid::from_raw(server.pid() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    let e = conn.query("SELECT 1", &[]).unwrap_err();
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+    assert_eq!(e.kind, Kind::Lost, "{e:?}");
+}
+
+#[test]
+fn locks_are_waited_for_as_long_as_told() {
+    on_every_server("locks", |db| {
+        db.run(&[
+            "CREATE TABLE t (id int PRIMARY KEY, a int) ENGINE=InnoDB",
+            "INSERT INTO t VALUES (1, 1), (2, 2)",
+        ]);
+        let mut holder = open(&db.link()).unwrap();
+        holder.begin().unwrap();
+        let lock = holder.dialect().lock("SELECT a FROM t WHERE id = 1", true);
+        holder.query(&lock, &[]).unwrap();
+        let mut waiter = open(&db.link()).unwrap();
+        waiter.set_lock_wait(LockWait::Short).unwrap();
+        waiter.begin().unwrap();
+        // A plain read does not wait, a locking one does.
+        waiter.query("SELECT a FROM t WHERE id = 1", &[]).unwrap();
+        for exclusive in [false, true] {
+            let lock = waiter.dialect().lock("SELECT a FROM t WHERE id = 1", exclusive);
+            let start = Instant::now();
+            let e = waiter.query(&lock, &[]).unwrap_err();
+            assert_eq!(e.kind, Kind::Contention, "{e:?}");
+            assert!(start.elapsed() < Duration::from_secs(20));
+        }
+        waiter.rollback().unwrap();
+        // Shared locks share.
+        holder.rollback().unwrap();
+        for conn in [&mut holder, &mut waiter] {
+            conn.begin().unwrap();
+            let lock = conn.dialect().lock("SELECT a FROM t WHERE id = 1", false);
+            conn.query(&lock, &[]).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_deadlock_is_contention() {
+    on_every_server("deadlock", |db| {
+        db.run(&[
+            "CREATE TABLE t (id int PRIMARY KEY, a int) ENGINE=InnoDB",
+            "INSERT INTO t VALUES (1, 1), (2, 2)",
+        ]);
+        let mut one = open(&db.link()).unwrap();
+        let mut two = open(&db.link()).unwrap();
+        one.begin().unwrap();
+        two.begin().unwrap();
+        one.execute("UPDATE t SET a = 5 WHERE id = 1", &[]).unwrap();
+        two.execute("UPDATE t SET a = 5 WHERE id = 2", &[]).unwrap();
+        let first = std::thread::spawn(move || one.execute("UPDATE t SET a = 6 WHERE id = 2", &[]));
+        let second = two.execute("UPDATE t SET a = 6 WHERE id = 1", &[]);
+        // Whoever lost let the other go on.
+        if second.is_err() {
+            two.rollback().unwrap();
+        } else {
+            two.commit().unwrap();
+        }
+        let errors: Vec<Kind> = [first.join().unwrap(), second]
+            .into_iter()
+            .filter_map(|r| r.err())
+            .map(|e| e.kind)
+            .collect();
+        assert_eq!(errors, [Kind::Contention]);
+    });
+}
+
+#[test]
+fn transactions_roll_back_and_do_not_nest() {
+    on_every_server("transactions", |db| {
+        db.run(&["CREATE TABLE t (id int PRIMARY KEY) ENGINE=InnoDB"]);
+        let mut conn = open(&db.link()).unwrap();
+        conn.rollback().unwrap();
+        conn.begin().unwrap();
+        assert_eq!(conn.begin().unwrap_err().kind, Kind::Internal);
+        assert_eq!(conn.execute("INSERT INTO t VALUES (1), (2)", &[]).unwrap(), 2);
+        conn.rollback().unwrap();
+        assert_eq!(conn.query("SELECT id FROM t", &[]).unwrap(), Vec::<Vec<Value>>::new());
+        conn.begin().unwrap();
+        conn.execute("INSERT INTO t VALUES (?)", &[Value::Int(3)]).unwrap();
+        conn.commit().unwrap();
+        assert_eq!(db.value("SELECT id FROM t"), "3");
+        // Outside a transaction each statement is its own.
+        conn.execute("INSERT INTO t VALUES (?)", &[Value::Int(4)]).unwrap();
+        assert_eq!(db.value("SELECT COUNT(*) FROM t"), "2");
+    });
+}
+
+#[test]
+fn an_error_in_a_later_statement_of_several_is_seen() {
+    on_every_server("several", |db| {
+        let mut conn = open(&db.link()).unwrap();
+        let e = conn.execute("DO 1; SELECT 1; INSERT INTO nowhere VALUES (1)", &[]).unwrap_err();
+        assert_eq!(e.kind, Kind::Config, "{e:?}");
+        assert_eq!(conn.query("SELECT 7", &[]).unwrap(), [[Value::Int(7)]]);
+    });
+}
+
+/// A certificate authority and a certificate for 127.0.0.1, made by openssl in `dir`.
+fn certificates(dir: &std::path::Path, name: &str) -> (std::path::PathBuf, [String; 3]) {
+    let sh = |script: &str| {
+        let done = Command::new("sh").args(["-ec", script]).current_dir(dir).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    sh(&format!(
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj '/CN={name} CA' \
+           -keyout {name}-ca.key -out {name}-ca.pem
+         openssl req -newkey rsa:2048 -nodes -subj '/CN=server' \
+           -keyout {name}.key -out {name}.csr
+         printf 'subjectAltName=IP:127.0.0.1\\nbasicConstraints=CA:FALSE\\n' > {name}.ext
+         openssl x509 -req -in {name}.csr -CA {name}-ca.pem -CAkey {name}-ca.key -CAcreateserial \
+           -days 2 -extfile {name}.ext -out {name}.pem"
+    ));
+    let path = |file: String| dir.join(file).display().to_string();
+    (
+        dir.join(format!("{name}-ca.pem")),
+        [
+            format!("--ssl-ca={}", path(format!("{name}-ca.pem"))),
+            format!("--ssl-cert={}", path(format!("{name}.pem"))),
+            format!("--ssl-key={}", path(format!("{name}.key"))),
+        ],
+    )
+}
+
+#[test]
+fn tls_is_spoken_when_wanted_and_verified_when_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ca, options) = certificates(dir.path(), "right");
+    let (wrong_ca, _) = certificates(dir.path(), "wrong");
+    let server = Server::start(Software::MariaDb, &options.each_ref().map(String::as_str));
+    let db = server.database("tls");
+    let cipher = |link: &LinkParams| {
+        let mut conn = open(link)?;
+        let row = conn.query("SHOW STATUS LIKE 'Ssl_cipher'", &[])?.remove(0);
+        Ok::<_, ssync_common::error::Error>(row[1].as_str().unwrap_or_default().to_owned())
+    };
+    let with = |tls, ca: Option<&std::path::Path>| LinkParams {
+        tls,
+        tls_ca_file: ca.map(Into::into),
+        ..db.link()
+    };
+    assert_eq!(cipher(&with(TlsMode::Off, None)).unwrap(), "");
+    assert_ne!(cipher(&with(TlsMode::Required, None)).unwrap(), "");
+    assert_ne!(cipher(&with(TlsMode::Verified, Some(&ca))).unwrap(), "");
+    for refused in [Some(wrong_ca.as_path()), None] {
+        let e = cipher(&with(TlsMode::Verified, refused)).unwrap_err();
+        assert_eq!(e.kind, Kind::Connect, "{e:?}");
+    }
+    // The right authority, another name.
+    let mut elsewhere = with(TlsMode::Verified, Some(&ca));
+    elsewhere.url = elsewhere.url.replace("127.0.0.1", "localhost");
+    assert_eq!(cipher(&elsewhere).unwrap_err().kind, Kind::Connect);
+    let missing = with(TlsMode::Verified, Some(&dir.path().join("nothing.pem")));
+    assert_eq!(cipher(&missing).unwrap_err().kind, Kind::Config);
+
+    // A server without TLS is refused, not spoken to in the clear.
+    let plain = mariadb().database("no_tls");
+    let link = LinkParams { tls: TlsMode::Required, ..plain.link() };
+    let e = cipher(&link).unwrap_err();
+    assert_eq!(e.kind, Kind::Connect, "{e:?}");
+    assert!(e.hint.is_some(), "{e:?}");
+}
