@@ -156,7 +156,7 @@ fn access(
     let status = table.mode == TableMode::Status;
     let sides = [
         (&params.task.source, source.access_gaps(&table.source, false, status)?),
-        (&params.task.dest, dest.access_gaps(&table.dest, true, status)?),
+        (&params.task.dest, dest.access_gaps(&table.dest, true, false)?),
     ];
     for (link, gaps) in sides {
         check.findings.extend(gaps.into_iter().map(|gap| Finding {
@@ -250,21 +250,4 @@ fn trial(
         rows += loaded.rows + loaded.skipped;
     }
     Ok(rows)
-}
-
-/// The trigger that sets `sync_status` back to 0 when the application changes a row, for a source
-/// that has none; for people to read and run.
-pub fn reset_trigger(dialect: &str, table: &str) -> Option<String> {
-    match dialect {
-        "mysql" => Some(format!(
-            "CREATE TRIGGER {table}_resend BEFORE UPDATE ON {table} FOR EACH ROW\n  SET \
-             NEW.sync_status = IF(NEW.sync_status = OLD.sync_status, 0, NEW.sync_status);"
-        )),
-        "sqlite" => Some(format!(
-            "CREATE TRIGGER {table}_resend AFTER UPDATE ON {table}\n  WHEN NEW.sync_status = \
-             OLD.sync_status AND OLD.sync_status <> 0\n  BEGIN UPDATE {table} SET sync_status = 0 \
-             WHERE rowid = NEW.rowid; END;"
-        )),
-        _ => None,
-    }
 }

@@ -131,7 +131,7 @@ impl Store {
 
     /// Writes a setting of the installation.
     pub fn set_parameter(&mut self, name: &str, value: &str) -> Result<()> {
-        self.transaction(|db| schema::set_parameter(db, name, value))
+        schema::set_parameter(&mut self.db, name, value)
     }
 
     fn is_embedded(&self) -> bool {
