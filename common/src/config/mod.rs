@@ -3,8 +3,8 @@
 //!
 //! Reading has two stages, so that every mistake is reported at once with its dotted path and
 //! line: [`Config::from_toml`] walks the document (types, missing and unknown keys), then
-//! [`validate`] judges what was read (names that exist, ranges, combinations). Configurations
-//! that come from elsewhere go through [`validate`] alone.
+//! [`mod@validate`] judges what was read (names that exist, ranges, combinations). Configurations
+//! that come from elsewhere go through [`fn@validate`] alone.
 
 mod diff;
 mod limits;
