@@ -135,6 +135,12 @@ pub fn run(
     let mut progress = Progress::new(Some(slot), shower(totals, quiet));
     let report = ssync_worker::run_task(params, signals, &mut progress);
     progress.finish(&report);
+    drop(progress);
+    drop(table);
+    // Without a daemon nobody keeps the table; whoever still uses it does.
+    if let Err(e) = TaskTable::remove(&params.home) {
+        log::debug!("the task table stays: {e}");
+    }
     Ok(report)
 }
 

@@ -119,6 +119,7 @@ fn run_table(
         }
         let journal = params.books.journal(&params.task, table)?;
         let mut attempt = 0;
+        let mut connected = false;
         let result = loop {
             attempt += 1;
             let mut table_run = TableRun {
@@ -131,8 +132,12 @@ fn run_table(
                 notes: Vec::new(),
                 run: None,
                 fresh: attempt == 1,
+                connected: false,
             };
             let result = table_run.attempt();
+            // What could not even be reached at first is a matter for people: a wrong password,
+            // a server that is down. What broke under way is tried again.
+            connected |= table_run.connected;
             run = table_run.run.or(run);
             counts.add(&table_run.counts);
             for note in table_run.notes {
@@ -141,7 +146,7 @@ fn run_table(
                 }
             }
             match result {
-                Err(e) if may_pass(&e) && attempt < ATTEMPTS_MAX => {
+                Err(e) if connected && may_pass(&e) && attempt < ATTEMPTS_MAX => {
                     let pause = PAUSE_FIRST * 2u32.pow(attempt - 1);
                     log::warn!(
                         "{}: attempt {attempt} failed, again in {pause:?}: {e:?}",

@@ -113,12 +113,14 @@ pub fn take(conn: &mut dyn Connection, table: &str) -> Result<Ownership> {
                 row[2].as_str().and_then(|t| serde_json::from_str(t).ok());
             let leased = row[3].as_i64().unwrap_or(0) >= row[4].as_i64().unwrap_or(0);
             let alive = match &other {
+                // Our own, from before a connection broke.
+                Some(other) if *other == me => false,
                 Some(other) if other.is_known_dead()? => false,
                 // Its death would be known here: the lease need not run out first.
                 Some(other) if is_neighbour(other, &me) => true,
                 _ => leased,
             };
-            let who = other.map_or_else(
+            let who = other.as_ref().map_or_else(
                 || "an unknown owner".to_owned(),
                 |o| format!("process {} on host {}", o.pid, o.host),
             );
@@ -133,7 +135,7 @@ pub fn take(conn: &mut dyn Connection, table: &str) -> Result<Ownership> {
                      owner on another host that died is given up a minute after its last sign.",
                 ));
             }
-            taken_over_from = Some(who);
+            taken_over_from = (other.as_ref() != Some(&me)).then_some(who);
         }
         let sql = format!(
             "UPDATE {} SET {tok} = {}, {owner} = {}, {lease} = {} + {LEASE_SECS} WHERE {name} = {}",

@@ -69,6 +69,8 @@ pub struct TableRun<'a> {
     pub run: Option<Id>,
     /// Whether this is the first attempt; a later one resumes what the first began.
     pub fresh: bool,
+    /// Whether both ends were reached.
+    pub connected: bool,
 }
 
 /// Both ends, open and described.
@@ -83,6 +85,7 @@ impl TableRun<'_> {
     pub fn attempt(&mut self) -> Result<()> {
         self.progress.phase(Phase::Connecting);
         let mut ends = self.connect()?;
+        self.connected = true;
         let owner = self.own(&mut ends)?;
         let _lease = match &owner {
             Some(owner) => Some(Lease::start(&self.params.source, owner.clone())?),
