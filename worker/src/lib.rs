@@ -39,6 +39,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use ssync_common::config::TableTask;
 use ssync_common::error::{Error, Kind, Result};
+use ssync_common::failpoint;
 use ssync_common::process::signals::SignalEvent;
 
 use counts::Counts;
@@ -117,6 +118,7 @@ fn run_table(
         if let Some(dead) = lock.taken_over_from() {
             notes.push(format!("lock taken over from {dead}"));
         }
+        failpoint::hit("run.after_lock", 1);
         let journal = params.books.journal(&params.task, table)?;
         let mut attempt = 0;
         let mut connected = false;
@@ -163,6 +165,7 @@ fn run_table(
         if let Some(run) = &run {
             journal.end_run(run, &counts, result.as_ref().err())?;
         }
+        failpoint::hit("run.before_unlock", 1);
         lock.release()?;
         result
     })();

@@ -221,6 +221,7 @@ impl Output<'_> {
         if rows == 0 {
             return Ok(());
         }
+        failpoint::hit("reader.after_read", *self.number + 1);
         self.counters.waits_for_slot.store(true, Ordering::Relaxed);
         let slot = self.free.recv().map_err(|_| stopping())?;
         self.counters.waits_for_slot.store(false, Ordering::Relaxed);
@@ -242,6 +243,7 @@ impl Output<'_> {
             Err(e) => return Err(e),
         };
         *self.number += 1;
+        failpoint::hit("reader.after_fill", *self.number);
         self.counters.read.fetch_add(rows as u64, Ordering::Relaxed);
         self.counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.last =

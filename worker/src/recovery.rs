@@ -5,6 +5,7 @@
 
 use ssync_common::connector::{Connection, LockWait};
 use ssync_common::error::Result;
+use ssync_common::failpoint;
 use ssync_common::ledger::{self, Id};
 
 use crate::owner::Ownership;
@@ -54,6 +55,7 @@ pub fn recover(
         let moved = move_part(source, table, owner, &job, RowState::Done)?;
         found.settled += moved;
         found.changed += entry.rows - moved;
+        failpoint::hit("recover.after_settle", 1);
         ledger::mark_settled(dest, fence, &entry.run, &[entry.pos])?;
     }
     let mut after = Bound::Open;
@@ -64,6 +66,7 @@ pub fn recover(
         found.released += owner.guarded(source, |conn| {
             table.move_state(conn, &range, RowState::UnderWay, RowState::ToSend)
         })?;
+        failpoint::hit("recover.after_release", 1);
         after = Bound::Excluding(last.clone());
     }
     Ok(found)

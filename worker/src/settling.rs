@@ -117,9 +117,13 @@ impl Settler {
             }
         }
         if self.source.is_some() {
+            let number = group.last().map_or(0, |job| job.number);
+            failpoint::hit("settler.before_mark", number);
             ledger::mark_settled(self.dest.as_mut(), &self.fence, &self.run, &landed)?;
+            failpoint::hit("settler.after_mark", number);
             let epoch = self.epoch.load(Ordering::Relaxed);
             self.journal.record_settled(&self.fence, epoch, &self.run, &records)?;
+            failpoint::hit("settler.after_record", number);
         }
         Ok(done)
     }

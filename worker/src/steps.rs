@@ -54,6 +54,7 @@ impl Steps<'_> {
             owner
                 .run_step(self.source, &self.run, number, statement)
                 .map_err(|e| statement_failed(e, word, "source", i))?;
+            failpoint::hit("steps.source", number as u64);
         }
         for (i, statement) in sql.dest.iter().enumerate() {
             let step = match when {
@@ -77,8 +78,9 @@ impl Steps<'_> {
         let (id, epoch, run) = (self.fence.id, self.fence.epoch, self.run);
         in_transaction(self.dest, |dest| {
             ledger::check_epoch(dest, &id, epoch)?;
-            for statement in statements {
+            for (i, statement) in (1..).zip(statements) {
                 dest.execute(statement, &[])?;
+                failpoint::hit("steps.statement", i);
             }
             ledger::record_step(dest, &id, &run, step)
         })
@@ -94,6 +96,7 @@ impl Steps<'_> {
             // It would wait for our own share lock on the fence, or end our transaction; nothing
             // has landed under this run yet, so that doing it twice does no harm.
             self.dest.execute(&statement, &[])?;
+            failpoint::hit("steps.after_truncate", 1);
             return self.at_dest(Step::Emptied, &[]);
         }
         self.at_dest(Step::Emptied, &[statement])
@@ -108,6 +111,7 @@ impl Steps<'_> {
         for statement in self.dest.dialect().create_like(&shadow, table)? {
             self.dest.execute(&statement, &[])?;
         }
+        failpoint::hit("steps.after_shadow", 1);
         self.at_dest(Step::Emptied, &[])
     }
 

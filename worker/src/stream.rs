@@ -10,6 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, select, tick};
 use ssync_common::connector::{Connection, LinkParams, open};
 use ssync_common::error::{Error, Kind, Result};
+use ssync_common::failpoint;
 use ssync_common::ledger::{self, Fence, Id};
 use ssync_common::process::signals::SignalEvent;
 use ssync_common::process::spawn::Exit;
@@ -400,9 +401,11 @@ impl Stream<'_> {
     fn resolve(&mut self, s: &mut State, slot: usize) -> Result<()> {
         let Some(pending) = s.pending.get(&slot) else { return Ok(()) };
         let pos = pending.work.pos.clone();
+        failpoint::hit("stream.before_resolve", pending.work.number);
         let mut dest = open(self.dest_link)?;
         *self.fence = ledger::raise(dest.as_mut(), &self.fence.id, self.tables)?;
         self.epoch.store(self.fence.epoch, Ordering::Relaxed);
+        failpoint::hit("stream.after_raise", pending.work.number);
         let parts = self.landed_parts(dest.as_mut(), &pos, &pending.work.done)?;
         let landed: usize = parts.iter().map(|p| p.rows).sum();
         log::info!("{}: batch {}: {landed} rows had landed", self.table, pending.work.number);

@@ -87,11 +87,13 @@ impl TableRun<'_> {
         let mut ends = self.connect()?;
         self.connected = true;
         let owner = self.own(&mut ends)?;
+        failpoint::hit("run.after_owner", 1);
         let _lease = match &owner {
             Some(owner) => Some(Lease::start(&self.params.source, owner.clone())?),
             None => None,
         };
         let result = self.owned(&mut ends, owner.as_ref());
+        failpoint::hit("run.before_release", 1);
         if let Some(owner) = &owner {
             // A connection that broke is opened anew for this; failing that, the lease ends by
             // itself, and on this host our death is seen at once.
@@ -218,6 +220,7 @@ impl TableRun<'_> {
                 log::info!("{}: recovered {found:?}", self.table.name);
             }
         }
+        failpoint::hit("run.after_recover", 1);
         let run = self.open_run(ends, fence)?;
         self.run = Some(run.run);
         self.journal.begin_run(&run.run, &run.plan)?;
@@ -236,6 +239,7 @@ impl TableRun<'_> {
             self.make_room(ends, owner, fence, run.run)?;
             self.scan(ends, fence, &run, &load, tables)?;
         }
+        failpoint::hit("run.after_rows", 1);
         self.counts.balance(status)?;
         if swaps {
             self.steps(ends, owner, fence, run.run, |steps, _| steps.swap(&dest))?;
@@ -251,7 +255,10 @@ impl TableRun<'_> {
         } else {
             fence.mark.clone()
         };
-        ledger::finish_run(ends.dest.as_mut(), fence, &run.run, mark.as_ref(), keep.as_ref())
+        failpoint::hit("run.before_finish", 1);
+        ledger::finish_run(ends.dest.as_mut(), fence, &run.run, mark.as_ref(), keep.as_ref())?;
+        failpoint::hit("run.after_finish", 1);
+        Ok(())
     }
 
     /// What the source side remembers as settled must still be in the destination's ledger: else

@@ -39,6 +39,7 @@ pub fn run(channel: &Channel) -> Result<()> {
             return Err(e);
         }
     };
+    failpoint::hit("writer.started", 1);
     channel.send(&FromWriter::Ready)?;
     loop {
         writer.show(WriterState::Idle, Waiting::Batch)?;
