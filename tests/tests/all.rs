@@ -4,6 +4,8 @@
 
 #[path = "all/conformance.rs"]
 mod conformance;
+#[path = "all/crash_matrix.rs"]
+mod crash_matrix;
 #[path = "all/mysql_load.rs"]
 mod mysql_load;
 #[path = "all/mysql_read.rs"]
