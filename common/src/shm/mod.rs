@@ -38,7 +38,11 @@ pub fn prefix(home: &Path) -> Result<String> {
         .chain_update(path.as_os_str().as_encoded_bytes())
         .finalize();
     let hash: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
-    Ok(format!("/ssync-{}-{hash}-", nix::unistd::geteuid()))
+    Ok(format!("{}{hash}-", user_prefix()))
+}
+
+fn user_prefix() -> String {
+    format!("/ssync-{}-", nix::unistd::geteuid())
 }
 
 /// Name of the batch ring of a run.
@@ -46,9 +50,22 @@ pub fn ring_name(home: &Path, run: &RunId) -> Result<String> {
     Ok(format!("{}ring-{run}", prefix(home)?))
 }
 
-/// Removes what dead task processes of this instance left in shared memory; the names.
-pub fn clean_up(home: &Path) -> Result<Vec<String>> {
-    Segment::unlink_stale(&format!("{}ring-", prefix(home)?))
+/// Removes what nobody can use any more of this user's shared memory: rings whose task process is
+/// dead, and task tables whose home directory is gone. The names. [`TaskTable::open_or_create`]
+/// does it, so that whatever was killed, the next start takes its remains away.
+pub fn clean_up() -> Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for name in Segment::names(&user_prefix())? {
+        let gone = if name.ends_with(task_table::NAME_SUFFIX) {
+            TaskTable::unlink_if_homeless(&name)?
+        } else {
+            Segment::unlink_if_ownerless(&name)?
+        };
+        if gone {
+            removed.push(name);
+        }
+    }
+    Ok(removed)
 }
 
 /// Milliseconds since 1970 by this host's clock.

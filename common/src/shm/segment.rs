@@ -263,27 +263,49 @@ impl Segment {
         Ok(unsafe { std::slice::from_raw_parts_mut(at.as_ptr(), len) })
     }
 
-    /// Removes the segments whose name begins with `prefix` and whose owner is gone; their names.
-    /// Persistent ones stay.
+    /// The names that begin with `prefix` (`/…`), in order.
     ///
     /// # Errors
     /// When the directory of shared memory cannot be read.
-    pub fn unlink_stale(prefix: &str) -> Result<Vec<String>> {
-        let wanted = prefix.strip_prefix('/').unwrap_or(prefix);
-        if !wanted.starts_with("ssync-") {
-            crate::bail!(Kind::Internal, "{prefix} is not a name of ssync's shared memory");
-        }
-        let mut removed = Vec::new();
+    pub fn names(prefix: &str) -> Result<Vec<String>> {
+        let mut names = Vec::new();
         for entry in std::fs::read_dir(SHM_DIR)? {
             let file_name = entry?.file_name();
-            let Some(name) = file_name.to_str().filter(|n| n.starts_with(wanted)) else { continue };
-            let name = format!("/{name}");
-            if unlink_if_ownerless(&name)? {
-                removed.push(name);
+            names.extend(
+                file_name.to_str().map(|n| format!("/{n}")).filter(|n| n.starts_with(prefix)),
+            );
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Removes `name` if it is a segment whose owner is gone, or never came to be one. A
+    /// persistent one stays. Whether it was removed.
+    ///
+    /// # Errors
+    /// When it cannot be looked at or removed.
+    pub fn unlink_if_ownerless(name: &str) -> Result<bool> {
+        let fd = match shm_open(name, OFlag::O_RDWR, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT | Errno::EACCES) => return Ok(false),
+            Err(e) => return Err(Error::from(e).context(format!("could not open {name}"))),
+        };
+        // An owner holds this lock as long as it lives, in whatever container.
+        let Ok(lock) = Flock::lock(fd, FlockArg::LockExclusiveNonblock) else { return Ok(false) };
+        if !is_named(&*lock, name)? {
+            return Ok(false);
+        }
+        let file = File::from(lock.as_fd().try_clone_to_owned()?);
+        let mut head = [0u8; HEADER_BYTES];
+        if file.metadata()?.len() >= HEADER_BYTES as u64 {
+            file.read_exact_at(&mut head, 0)?;
+            let header = RawHeader::read(&head);
+            if header.version != 0 && header.magic == MAGIC && header.persistent != 0 {
+                return Ok(false);
             }
         }
-        removed.sort();
-        Ok(removed)
+        Segment::unlink(name)?;
+        Ok(true)
     }
 
     /// Removes the name, whoever owns the object; mappings stay good. A missing one is fine.
@@ -503,30 +525,6 @@ fn is_named(fd: &impl AsFd, name: &str) -> Result<bool> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(e.into()),
     }
-}
-
-/// Removes `name` unless its owner lives (holds the lock) or it has none by design.
-fn unlink_if_ownerless(name: &str) -> Result<bool> {
-    let fd = match shm_open(name, OFlag::O_RDWR, Mode::empty()) {
-        Ok(fd) => fd,
-        Err(Errno::ENOENT | Errno::EACCES) => return Ok(false),
-        Err(e) => return Err(Error::from(e).context(format!("could not open {name}"))),
-    };
-    let Ok(lock) = Flock::lock(fd, FlockArg::LockExclusiveNonblock) else { return Ok(false) };
-    if !is_named(&*lock, name)? {
-        return Ok(false);
-    }
-    let file = File::from(lock.as_fd().try_clone_to_owned()?);
-    let mut head = [0u8; HEADER_BYTES];
-    if file.metadata()?.len() >= HEADER_BYTES as u64 {
-        file.read_exact_at(&mut head, 0)?;
-        let header = RawHeader::read(&head);
-        if header.version != 0 && header.magic == MAGIC && header.persistent != 0 {
-            return Ok(false);
-        }
-    }
-    Segment::unlink(name)?;
-    Ok(true)
 }
 
 #[cfg(test)]

@@ -7,10 +7,13 @@
 mod slot;
 mod view;
 
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use self::slot::SlotHeader;
@@ -23,9 +26,14 @@ use crate::error::{Error, Kind, Result};
 use crate::process::identity::{ProcessIdentity, RunId};
 
 /// Layout of the table's segment.
-pub const LAYOUT: Layout = Layout { kind: 1, version: 1, name: "task table", persistent: true };
+pub const LAYOUT: Layout = Layout { kind: 1, version: 2, name: "task table", persistent: true };
 /// Tasks that can run at once.
 pub const SLOTS: usize = 64;
+
+/// Bytes of a home directory's path; longer ones are not remembered.
+const HOME_BYTES: usize = 1024;
+/// What every task table's name ends with.
+pub(super) const NAME_SUFFIX: &str = "-tasks";
 
 /// Bytes of the lock file: who may lay the table out or choose a slot; the controller; the slots.
 const LOCK_LAYOUT: u64 = 0;
@@ -37,17 +45,21 @@ const LAYOUT_WAIT: Duration = Duration::from_secs(10);
 shared_struct! {
     struct TableHeader (64) {
         controller_pid: AtomicU32,
-        reserved: AtomicU32,
+        /// Bytes of `home`; 0 when the path was too long.
+        home_len: AtomicU32,
         controller_heartbeat_ms: AtomicU64,
         controller_started_ms: AtomicU64,
         stop_requests: AtomicU64,
         reload_requests: AtomicU64,
+        /// Inode of the mount namespace in which `home` is to be understood.
+        mount_namespace: AtomicU64,
+        home: [AtomicU8; HOME_BYTES],
     }
 }
 
 const SLOTS_AT: usize = HEADER_BYTES + size_of::<TableHeader>();
 const TABLE_BYTES: usize = SLOTS_AT + SLOTS * size_of::<SlotHeader>();
-const _: () = assert!(size_of::<TableHeader>() == 64);
+const _: () = assert!(size_of::<TableHeader>() == 1088);
 const _: () = assert!(size_of::<SlotHeader>().is_multiple_of(64) && SLOTS_AT.is_multiple_of(64));
 // The default /dev/shm of a container is 64 MiB; the table stays a small part of that.
 const _: () = assert!(TABLE_BYTES < 6 << 20);
@@ -71,12 +83,19 @@ impl TaskTable {
     /// version of ssync still use it.
     pub fn open_or_create(home: &Path) -> Result<TaskTable> {
         let lock_path = lock_path(home)?;
+        // Litter is a nuisance, not a reason to stop.
+        match super::clean_up() {
+            Ok(removed) => removed.iter().for_each(|name| {
+                log::warn!(name = name; "removed shared memory that a dead process had left");
+            }),
+            Err(e) => log::warn!("could not clean up shared memory: {e:?}"),
+        }
         let lock_file = lock::open(&lock_path)?;
         let _layout = ByteLock::acquire(&lock_path, LOCK_LAYOUT, LAYOUT_WAIT)?;
         let name = name(home)?;
         let segment = match Segment::open(&name, LAYOUT) {
             Ok(Some(segment)) if segment.bytes() == TABLE_BYTES => segment,
-            Ok(None) => create(&name)?,
+            Ok(None) => create(&name, home)?,
             unusable => {
                 if in_use(&lock_file)? {
                     return Err(unusable.err().unwrap_or_else(|| {
@@ -85,7 +104,7 @@ impl TaskTable {
                 }
                 log::warn!("replacing the task table {name}: it has another layout and no user");
                 Segment::unlink(&name)?;
-                create(&name)?
+                create(&name, home)?
             }
         };
         Ok(TaskTable(Arc::new(Inner { segment, lock_path, lock_file })))
@@ -222,6 +241,29 @@ impl TaskTable {
         Segment::unlink(&name(home)?)
     }
 
+    /// Removes the table `name` if its home directory is gone: nobody will find it again. One that
+    /// was made in another mount namespace, or has another layout, is not judged.
+    pub(super) fn unlink_if_homeless(name: &str) -> Result<bool> {
+        let Ok(Some(segment)) = Segment::open(name, LAYOUT) else { return Ok(false) };
+        let header: &TableHeader = segment.at(HEADER_BYTES)?;
+        let len = header.home_len.load(Ordering::Relaxed) as usize;
+        let judged = header.mount_namespace.load(Ordering::Relaxed) == mount_namespace()?
+            && (1..=HOME_BYTES).contains(&len);
+        if !judged {
+            return Ok(false);
+        }
+        let path: Vec<u8> =
+            header.home.iter().take(len).map(|c| c.load(Ordering::Relaxed)).collect();
+        let home = Path::new(OsStr::from_bytes(&path));
+        // Only "there is none" counts, not "may not look".
+        let gone = std::fs::symlink_metadata(home)
+            .is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+        if gone {
+            Segment::unlink(name)?;
+        }
+        Ok(gone)
+    }
+
     fn header(&self) -> Result<&TableHeader> {
         self.0.segment.at(HEADER_BYTES)
     }
@@ -255,13 +297,31 @@ impl ControllerGuard {
     }
 }
 
-fn create(name: &str) -> Result<Segment> {
+fn create(name: &str, home: &Path) -> Result<Segment> {
+    let home = std::fs::canonicalize(home)?;
+    let path = home.as_os_str().as_encoded_bytes();
+    let namespace = mount_namespace()?;
     // All zeros is an empty table.
-    Segment::create(name, LAYOUT, TABLE_BYTES, |_| Ok(()))
+    Segment::create(name, LAYOUT, TABLE_BYTES, |segment| {
+        let header: &TableHeader = segment.at(HEADER_BYTES)?;
+        if path.len() <= HOME_BYTES {
+            header.mount_namespace.store(namespace, Ordering::Relaxed);
+            header.home_len.store(path.len() as u32, Ordering::Relaxed);
+            for (cell, byte) in header.home.iter().zip(path) {
+                cell.store(*byte, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    })
+}
+
+fn mount_namespace() -> Result<u64> {
+    Ok(std::fs::metadata("/proc/self/ns/mnt")?.ino())
 }
 
 fn name(home: &Path) -> Result<String> {
-    Ok(format!("{}tasks", prefix(home)?))
+    // The prefix ends with the dash that the suffix begins with.
+    Ok(format!("{}{NAME_SUFFIX}", prefix(home)?.trim_end_matches('-')))
 }
 
 fn lock_path(home: &Path) -> Result<PathBuf> {

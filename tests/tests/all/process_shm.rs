@@ -5,7 +5,7 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use ssync_common::process::RunId;
 use ssync_common::shm::waiting::TaskState;
-use ssync_common::shm::{self, Segment, TaskTable};
+use ssync_common::shm::{self, TaskTable};
 
 use crate::process_roles::{Probe, wait_for};
 
@@ -28,9 +28,8 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         // Probes are declared after their home, so they are dead by now.
-        shm::clean_up(self.path()).unwrap();
-        let prefix = shm::prefix(self.path()).unwrap();
-        Segment::unlink(&format!("{prefix}tasks")).unwrap();
+        shm::clean_up().unwrap();
+        TaskTable::remove(self.path()).unwrap();
     }
 }
 
@@ -50,25 +49,18 @@ fn what_a_killed_task_process_left_is_cleaned_away_and_a_living_one_s_stays() {
     let (home, other) = (Home::new(), Home::new());
     let mut dead = Probe::start(&["hold-ring", home.text()], &[]);
     let mut alive = Probe::start(&["hold-ring", home.text()], &[]);
-    let mut elsewhere = Probe::start(&["hold-ring", other.text()], &[]);
     let dead_names: Vec<String> = serde_json::from_value(dead.line()).unwrap();
-    let mut living: Vec<String> = serde_json::from_value(alive.line()).unwrap();
-    living.extend(serde_json::from_value::<Vec<String>>(elsewhere.line()).unwrap());
-    assert!(shm::clean_up(home.path()).unwrap().is_empty());
+    let living: Vec<String> = serde_json::from_value(alive.line()).unwrap();
     let exists = |name: &String| Path::new("/dev/shm").join(&name[1..]).exists();
-    assert!(dead_names.iter().all(exists));
-    for probe in [&mut dead, &mut elsewhere] {
-        probe.signal(Signal::SIGKILL);
-        probe.wait();
-    }
-    let mut removed = shm::clean_up(home.path()).unwrap();
-    removed.sort();
-    let mut expected = dead_names.clone();
-    expected.sort();
-    assert_eq!(removed, expected);
+    shm::clean_up().unwrap();
+    assert!(dead_names.iter().chain(&living).all(exists));
+    assert_eq!(dead_names.len() + living.len(), 4);
+    dead.signal(Signal::SIGKILL);
+    dead.wait();
+    // The next start of anything of this user's cleans up, whatever its home.
+    TaskTable::open_or_create(other.path()).unwrap();
     assert!(!dead_names.iter().any(exists));
-    assert!(living.iter().all(exists), "another home's are not this one's to clean");
-    assert_eq!(shm::clean_up(other.path()).unwrap().len(), 2);
+    assert!(living.iter().all(exists));
 }
 
 #[test]

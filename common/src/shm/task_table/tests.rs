@@ -218,12 +218,31 @@ fn two_homes_have_two_tables_whatever_their_path() {
     assert_eq!(TaskTable::open(&link).unwrap().unwrap().snapshot().unwrap().len(), 1);
 }
 
+#[test]
+fn a_table_goes_when_its_home_has_gone_and_no_earlier() {
+    let home = tempfile::tempdir().unwrap();
+    let table = TaskTable::open_or_create(home.path()).unwrap();
+    let name = name(home.path()).unwrap();
+    drop(table.acquire(1, run(), 1).unwrap());
+    assert!(!TaskTable::unlink_if_homeless(&name).unwrap());
+    assert!(!Segment::unlink_if_ownerless(&name).unwrap(), "it has no owner by design");
+    // In another mount namespace the path means something else.
+    let namespace = &table.header().unwrap().mount_namespace;
+    let own = namespace.fetch_add(1, Ordering::Relaxed);
+    home.close().unwrap();
+    assert!(!TaskTable::unlink_if_homeless(&name).unwrap());
+    namespace.store(own, Ordering::Relaxed);
+    // Another test's table may have cleaned up in between.
+    let _ = TaskTable::unlink_if_homeless(&name).unwrap();
+    assert!(!table.is_linked());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     /// Whatever stands in the table, reading ends, without a panic, and an owner can start anew.
     #[test]
     fn any_damage_is_reported_or_harmless(
-        bends in prop::collection::vec((128usize..TABLE_BYTES / 60, any::<u8>()), 1..200),
+        bends in prop::collection::vec((HEADER_BYTES..TABLE_BYTES / 60, any::<u8>()), 1..200),
     ) {
         let home = Home::new();
         let table = home.table();
