@@ -62,8 +62,8 @@ impl Bars {
         bar.set_position(done);
         bar.set_message(speed_and_wait(moment));
         if moment.phase == Phase::Closing {
-            bar.set_length(done);
-            bar.finish();
+            // Where not everything was sent the bar stays where it is.
+            bar.abandon();
         }
     }
 }
@@ -206,8 +206,24 @@ fn facts(t: &TableReport) -> Vec<String> {
     count(c.changed, "rows were changed while they were sent, and go again");
     count(c.left_locked, "rows were locked by somebody and are left for later");
     count(c.orphans, "times a row had to wait for its parent");
-    facts.extend(t.kept());
+    facts.extend(kept(t));
     facts
+}
+
+/// What was kept of a table that did not come to a good end.
+fn kept(t: &TableReport) -> Option<String> {
+    let c = &t.counts;
+    if matches!(t.result, TableResult::Done | TableResult::NotStarted | TableResult::Locked) {
+        return None;
+    }
+    let mut text = format!("{} rows have landed and are kept", grouped(c.landed + c.resumed));
+    if c.released > 0 {
+        text += &format!(", {} were put back to be sent", grouped(c.released));
+    }
+    if c.failed > 0 {
+        text += &format!(", {} are bad", grouped(c.failed));
+    }
+    Some(text)
 }
 
 #[derive(Serialize)]

@@ -98,24 +98,6 @@ impl TableReport {
         report.result = TableResult::NotStarted;
         report
     }
-
-    /// What was kept, in one sentence, for a table that did not come to a good end.
-    pub fn kept(&self) -> Option<String> {
-        let c = &self.counts;
-        match self.result {
-            TableResult::Done | TableResult::NotStarted | TableResult::Locked => None,
-            _ => Some(format!(
-                "{} rows have landed and are kept{}{}",
-                c.landed + c.resumed,
-                if c.released > 0 {
-                    format!(", {} were put back to be sent", c.released)
-                } else {
-                    String::new()
-                },
-                if c.failed > 0 { format!(", {} are bad", c.failed) } else { String::new() },
-            )),
-        }
-    }
 }
 
 impl TaskReport {
