@@ -2,6 +2,12 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "all/config_command.rs"]
+mod config_command;
+#[path = "all/config_secrets.rs"]
+mod config_secrets;
+#[path = "all/config_store.rs"]
+mod config_store;
 #[path = "all/conformance.rs"]
 mod conformance;
 #[path = "all/crash_matrix.rs"]

@@ -341,7 +341,7 @@ impl Row {
     pub fn damaged(&self, column: &str) -> Error {
         let at = format!("{}.{column}", self.table);
         Error::new(Kind::Config, format!("the configuration database has a wrong value in {at}"))
-            .hint("Undo what was changed there by hand, or apply the configuration file again.")
+            .hint("Something else than ssync has changed it; undo that.")
     }
 }
 

@@ -1,0 +1,292 @@
+//! `ssync apply`, `export`, `pause`, `history` and their like, as people call them.
+
+use std::process::Stdio;
+
+use jiff::Timestamp;
+use ssync_common::error::{Error, Kind};
+use ssync_common::process::RunId;
+use ssync_common::store::{ErrorRow, NewRun, RowState, RunCounts, RunEnd, RunState};
+use ssync_common::value::Value;
+use ssync_tests::command::Ssync;
+
+const GOOD: &str = r#"
+[[link]]
+name = "core"
+url = "sqlite:///srv/core.db"
+
+[[link]]
+name = "warehouse"
+url = "mysql://app@10.0.0.5:3306/warehouse"
+password = { env = "WAREHOUSE_PASSWORD" }
+
+[[key]]
+name = "pii"
+secret = { file = "/etc/ssync/pii.key" }
+
+[[schedule]]
+id = 1
+every = "1m 30s"
+start = "2026-12-01T00:00:00+08:00"
+kind = "realtime"
+
+[[task]]
+id = 7
+schedule = 1
+source = "core"
+dest = "warehouse"
+
+[[task.table]]
+name = "customers"
+source = "customers"
+dest = "dw_customers"
+encrypt = { mobile = { key = "pii", deterministic = true }, id_card = "pii" }
+
+[[task.table]]
+name = "orders"
+source = "orders"
+dest = "dw_orders"
+mode = "increment"
+watermark = { column = "at", lag = "10s" }
+write = "upsert"
+key = ["id"]
+columns = ["id", { from = "cust", to = "customer" }, "at"]
+where = "region = 'N'"
+before = { dest = ["DELETE FROM stage", "ANALYZE"] }
+after = { source = ["ANALYZE"] }
+"#;
+
+#[test]
+fn what_is_applied_is_exported_and_applying_the_export_changes_nothing() {
+    let ssync = Ssync::new();
+    let applied = ssync.apply(GOOD);
+    for line in ["+ link[core]", "+ key[pii]", "+ schedule[1]", "+ task[7]", "5 changes"] {
+        assert!(applied.stdout.lines().any(|l| l == line), "{line}\n{}", applied.stdout);
+    }
+    assert_eq!(ssync.apply(GOOD).stdout, "nothing to change\n");
+
+    let exported = ssync.run(&["export"]).expect(0).stdout;
+    assert!(exported.contains("every = \"1m 30s\"") && exported.contains("deterministic = true"));
+    assert_eq!(ssync.apply(&exported).stdout, "nothing to change\n");
+    assert_eq!(ssync.run(&["export"]).stdout, exported);
+
+    // Another installation becomes the same.
+    let other = Ssync::new();
+    other.apply(&exported);
+    assert_eq!(other.run(&["export"]).stdout, exported);
+    let config = other.run(&["export", "--json"]).expect(0).json();
+    assert_eq!((&config["schema"], &config["config"]["task"][0]["id"]), (&1.into(), &7.into()));
+}
+
+#[test]
+fn changes_are_told_with_their_paths_and_old_and_new_values() {
+    let ssync = Ssync::new();
+    ssync.apply(GOOD);
+    let changed = GOOD
+        .replace("every = \"1m 30s\"", "every = \"5s\"")
+        .replace("write = \"upsert\"\n", "")
+        .replace(
+            "columns = [\"id\", { from = \"cust\", to = \"customer\" }, \"at\"]",
+            "columns = [\"id\", \"at\"]",
+        )
+        .replace("name = \"customers\"\n", "name = \"clients\"\n");
+    let file = ssync.scratch().join("ssync.toml");
+    std::fs::write(&file, changed).unwrap();
+    let file = file.to_str().unwrap();
+    let wanted = [
+        "~ schedule[1].every: \"1m 30s\" → \"5s\"",
+        "+ task[7].table[clients]",
+        "~ task[7].table[orders].columns: [\"id\", { from = \"cust\", to = \"customer\" }, \"at\"] → [\"id\", \"at\"]",
+        "~ task[7].table[orders].write: \"upsert\" → \"insert\"",
+        "- task[7].table[customers]",
+    ];
+
+    let before = ssync.run(&["export"]).stdout;
+    let told = ssync.run(&["apply", file, "--dry-run"]).expect(0).stdout;
+    for line in wanted {
+        assert!(told.lines().any(|l| l == line), "{line}\nin:\n{told}");
+    }
+    assert!(told.ends_with("5 changes; dry run, nothing written\n"), "{told}");
+    assert_eq!(ssync.run(&["export"]).stdout, before);
+
+    let told = ssync.run(&["apply", file, "--json"]).expect(0).json();
+    assert_eq!((&told["dry_run"], told["changes"].as_array().unwrap().len()), (&false.into(), 5));
+    let every = &told["changes"][0];
+    assert_eq!(every["path"], "schedule[1].every");
+    assert_eq!((&every["kind"], &every["new"]), (&"changed".into(), &"\"5s\"".into()));
+    assert_ne!(ssync.run(&["export"]).stdout, before);
+    // What is not in the file is gone.
+    assert_eq!(ssync.apply("").stdout.lines().last(), Some("5 changes"));
+    assert_eq!(ssync.run(&["export"]).stdout, "\n");
+}
+
+#[test]
+fn every_mistake_is_shown_and_nothing_is_written() {
+    let ssync = Ssync::new();
+    ssync.apply(GOOD);
+    let before = ssync.run(&["export"]).stdout;
+    let bad = GOOD
+        .replace("dest = \"warehouse\"", "dest = \"warehoose\"\nbtach_rows = 5")
+        .replace("kind = \"realtime\"", "kind = \"real-time\"")
+        .replace("lag = \"10s\"", "lag = \"soon\"");
+    let refused = ssync.run_with_input(&["apply", "-"], &bad).expect(2).says(&[
+        "ssync: there are 4 mistakes in the configuration",
+        "line 19: schedule[1].kind: \"real-time\" is unknown (did you mean realtime?",
+        "line 25: task[7].dest: there is no link \"warehoose\"",
+        "line 26: task[7]: unknown key btach_rows (did you mean batch_rows?)",
+        "line 39: task[7].table[orders].watermark.lag: \"soon\" is not a length of time",
+        "hint: Nothing was changed.",
+    ]);
+    assert_eq!(refused.stdout, "");
+    assert_eq!(ssync.run(&["export"]).stdout, before);
+
+    let refused = ssync.run_with_input(&["apply", "-", "--json"], &bad).expect(2).json();
+    assert_eq!((&refused["schema"], &refused["error"]["kind"]), (&1.into(), &"Config".into()));
+    assert_eq!(refused["error"]["details"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn what_is_no_configuration_file_is_refused() {
+    let ssync = Ssync::new();
+    ssync.run(&["apply", "/no/such/file"]).expect(2).says(&["/no/such/file: could not read it"]);
+    ssync.run(&["apply", "/"]).expect(2).says(&["could not read it"]);
+    ssync.run_with_input(&["apply", "-"], b"# \xff").expect(2).says(&["line 1 is not UTF-8"]);
+    ssync.run_with_input(&["apply", "-"], "a = ").expect(2).says(&["line 1: this is not TOML"]);
+    // A home is only made for what can be applied.
+    assert!(!ssync.home().exists());
+}
+
+#[test]
+fn an_output_that_nobody_reads_is_no_failure() {
+    let ssync = Ssync::new();
+    ssync.apply(GOOD);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = ssync.command(&["export"]).stdout(Stdio::from(writer)).output().unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{:?}", String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.stderr.is_empty());
+}
+
+#[test]
+fn tables_and_tasks_are_held_until_they_are_resumed() {
+    let ssync = Ssync::new();
+    ssync.apply(GOOD);
+    let status = || ssync.run(&["status"]).expect(0).stdout;
+    let paused = |s: &str| s.lines().map(|l| l.contains("paused since")).collect::<Vec<_>>();
+    assert_eq!(paused(&status()), [false, false, false]);
+
+    let said = ssync.run(&["pause", "7", "orders", "--reason", "month end"]).expect(0).stdout;
+    assert_eq!(said, "table orders of task 7 is paused\n");
+    assert_eq!(paused(&status()), [false, false, true]);
+    let said = ssync.run(&["pause", "7", "orders"]).expect(0).stdout;
+    assert_eq!(said, "table orders of task 7 was held already\n");
+    ssync.run(&["pause", "7"]).expect(0);
+    assert_eq!(paused(&status()), [false, true, true]);
+    let told = ssync.run(&["status", "--task", "7", "--json"]).expect(0).json();
+    assert_eq!(told["tables"][1]["hold"]["kind"], "paused");
+
+    // Holds outlive a new configuration, and the task's does not lift the table's.
+    ssync.apply(
+        &GOOD.replace("every = \"1m 30s\"", "every = \"5s\"").replace("\"dw_orders\"", "\"o\""),
+    );
+    let said = ssync.run(&["resume", "7"]).expect(0).stdout;
+    assert_eq!(said, "task 7 may run again\ntable orders is still held: ssync resume 7 orders\n");
+    assert_eq!(paused(&status()), [false, false, true]);
+    let told = ssync.run(&["resume", "7", "orders", "--json"]).expect(0).json();
+    assert_eq!((&told["held"], &told["changed"]), (&false.into(), &true.into()));
+    let said = ssync.run(&["resume", "7", "orders"]).expect(0).stdout;
+    assert_eq!(said, "table orders of task 7 was not held\n");
+
+    for args in [&["pause", "8"][..], &["resume", "7", "nosuch"], &["status", "--task", "8"]] {
+        ssync.run(args).expect(2).says(&["task", "hint: See what is configured"]);
+    }
+    // A task that was removed and comes back is a new one.
+    ssync.run(&["pause", "7"]).expect(0);
+    ssync.apply("");
+    ssync.run(&["resume", "7"]).expect(2).says(&["there is no task 7"]);
+    ssync.apply(GOOD);
+    assert_eq!(paused(&status()), [false, false, false]);
+}
+
+#[test]
+fn past_runs_and_bad_rows_are_listed() {
+    let ssync = Ssync::new();
+    ssync.apply(GOOD);
+    let mut store = ssync.store();
+    let at = |s: i64| Timestamp::from_second(1_800_000_000 + s).unwrap();
+    for n in 0..3u8 {
+        let table = ["orders", "customers", "orders"][usize::from(n)];
+        let id = RunId([n; 16]);
+        let new = NewRun {
+            id,
+            task: 7,
+            table: table.into(),
+            mode: Default::default(),
+            plan_hash: "x".into(),
+            begin: at(i64::from(n) * 60),
+        };
+        store.begin_run(&new).unwrap();
+        let counts = RunCounts { landed: 5, failed: 1, ..RunCounts::default() };
+        let end = RunEnd {
+            state: RunState::Failed,
+            counts,
+            message: Some("1 bad row".into()),
+            error: Some(Error::new(Kind::Data, "too long")),
+            end: at(i64::from(n) * 60 + 2),
+        };
+        store.finish_run(id, &end).unwrap();
+        let row = ErrorRow {
+            run: id,
+            number: 0,
+            task: 7,
+            table: table.into(),
+            key_columns: vec!["region".into(), "id".into()],
+            key: vec![Value::Text("N".into()), Value::Int(i64::from(n))],
+            column: Some("mobile".into()),
+            kind: Kind::Data,
+            text: "data too long".into(),
+            at: at(1),
+            state: if n == 0 { RowState::Resolved } else { RowState::Bad },
+        };
+        store.record_errors(&[row]).unwrap();
+    }
+
+    let history = ssync.run(&["history"]).expect(0).stdout;
+    let lines: Vec<_> = history.lines().collect();
+    assert_eq!(lines.len(), 4, "{history}");
+    assert!(
+        lines[1].starts_with("2027-01-15T08:02:00Z  7     orders     failed  5       1       2.0")
+    );
+    assert!(lines[2].contains("customers") && lines[3].contains("orders"));
+    let one = ssync.run(&["history", "--task", "7", "--table", "orders", "--limit", "1", "--json"]);
+    let one = one.expect(0).json();
+    assert_eq!(
+        (one["runs"].as_array().unwrap().len(), &one["runs"][0]["counts"]["landed"]),
+        (1, &5.into())
+    );
+    assert_eq!(one["runs"][0]["error"]["message"], "too long");
+    assert_eq!(ssync.run(&["history", "--task", "8"]).expect(0).stdout.lines().count(), 1);
+
+    let errors = ssync.run(&["errors"]).expect(0).stdout;
+    assert_eq!(errors.lines().count(), 3, "{errors}");
+    assert!(errors.contains("(region='N', id=2)  mobile  bad"), "{errors}");
+    assert_eq!(ssync.run(&["errors", "--all"]).expect(0).stdout.lines().count(), 4);
+    let errors = ssync.run(&["errors", "--task", "7", "--limit", "1", "--json"]).expect(0).json();
+    assert_eq!((errors["errors"].as_array().unwrap().len(), &errors["more"]), (1, &true.into()));
+    assert_eq!(errors["errors"][0]["row"], "(region='N', id=1)");
+    let status = ssync.run(&["status", "--json"]).expect(0).json();
+    assert_eq!(status["tables"][1]["last_run"]["state"], "failed");
+}
+
+#[test]
+fn global_options_stand_before_or_after_the_command() {
+    let ssync = Ssync::new();
+    ssync.apply(GOOD);
+    let other = Ssync::new();
+    let home = ssync.home();
+    let home = home.to_str().unwrap();
+    let exported = ssync.run(&["export"]).stdout;
+    assert_eq!(other.run(&["--home", home, "export"]).expect(0).stdout, exported);
+    assert_eq!(other.run(&["export", "--home", home]).expect(0).stdout, exported);
+    assert_eq!(ssync.run(&["--json", "export"]).expect(0).json()["schema"], 1);
+    assert!(!other.home().exists());
+}

@@ -1,0 +1,875 @@
+//! The configuration database, on SQLite, MariaDB and MySQL: every test runs on each.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use mysql::prelude::Queryable;
+use ssync_common::config::{Config, TableMode};
+use ssync_common::connector;
+use ssync_common::error::{Error, Kind};
+use ssync_common::process::{ProcessIdentity, RunId};
+use ssync_common::secret::Secret;
+use ssync_common::store::*;
+use ssync_common::value::Value;
+use ssync_tests::command::Ssync;
+use ssync_tests::servers::{Database, PASSWORD, Server, Software, mariadb, mysql56};
+
+const CONFIG: &str = r#"
+[[link]]
+name = "a"
+url = "sqlite:///a.db"
+[[link]]
+name = "b"
+url = "mysql://u@db/b"
+password = { stored = true }
+tls = "verified"
+tls_ca_file = "/ca.pem"
+allow_nondurable = true
+[[key]]
+name = "pii"
+secret = { file = "/pii.key" }
+old = [{ env = "OLD_PII" }, { file = "/older.key" }]
+[[schedule]]
+id = 3
+every = "90s"
+start = "2026-12-01T00:00:00+08:00"
+kind = "realtime"
+[[task]]
+id = 9
+source = "b"
+dest = "a"
+[[task.table]]
+name = "客户"
+source = "app.客户"
+dest = "kunden"
+mode = "full"
+full = "swap"
+allow_lossy = ["x", "y"]
+encrypt = { x = "pii", y = { key = "pii", deterministic = true } }
+[[task]]
+id = 7
+schedule = 3
+source = "a"
+dest = "b"
+error_limit = 9223372036854775807
+stop_on_error = false
+record_use_times = false
+[[task.table]]
+name = "orders"
+source = "orders"
+dest = "dw_orders"
+key = ["id", "部门"]
+write = "upsert"
+columns = ["部门", "id", { from = "cust", to = "customer" }]
+decrypt = { cust = "pii" }
+where = "a = 'it''s 😀'"
+app_resets_status = true
+allow_triggers = true
+before = { source = ["SELECT 1", "SELECT 2"], dest = ["DELETE FROM stage"] }
+after = { dest = ["ANALYZE"] }
+[[task.table]]
+name = "log"
+source = "log"
+dest = "log"
+mode = "increment"
+watermark = { column = "at", lag = "1m 10s" }
+"#;
+
+/// A configuration database to test on.
+enum Place {
+    Embedded(tempfile::TempDir),
+    Server(tempfile::TempDir, Database<'static>),
+}
+
+impl Place {
+    fn home(&self) -> PathBuf {
+        match self {
+            Place::Embedded(dir) | Place::Server(dir, _) => dir.path().join("home"),
+        }
+    }
+
+    fn location(&self) -> StoreLocation {
+        self.location_at(&self.home())
+    }
+
+    /// The same database from another home (for a server: as another host would).
+    fn location_at(&self, home: &Path) -> StoreLocation {
+        let home = Home::locate(Some(home)).unwrap();
+        match self {
+            Place::Embedded(_) => StoreLocation::embedded(home),
+            Place::Server(_, database) => {
+                let password = Some(Secret::from(PASSWORD.to_owned()));
+                StoreLocation::server(home, &database.url(), password).unwrap()
+            }
+        }
+    }
+
+    fn open(&self) -> Store {
+        Store::open(&self.location()).unwrap()
+    }
+
+    /// Runs a statement beside the store.
+    fn sql(&self, sql: &str) -> Vec<Vec<Value>> {
+        let mut conn = connector::open(&self.location().link).unwrap();
+        if sql.starts_with("SELECT") {
+            return conn.query(sql, &[]).unwrap();
+        }
+        conn.execute(sql, &[]).unwrap();
+        Vec::new()
+    }
+}
+
+/// Runs a test on every kind of configuration database.
+fn on_each(name: &str, test: impl Fn(&Place)) {
+    let dir = || tempfile::tempdir().unwrap();
+    test(&Place::Embedded(dir()));
+    test(&Place::Server(dir(), mariadb().database(name)));
+    test(&Place::Server(dir(), mysql56().database(name)));
+}
+
+fn config(text: &str) -> Config {
+    Config::from_toml(text).unwrap_or_else(|v| panic!("{v:?}"))
+}
+
+fn table_texts(rows: Vec<Vec<Value>>) -> Vec<String> {
+    rows.iter().map(|row| row[0].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_configuration_is_kept_whole_and_told_apart() {
+    on_each("kept", |place| {
+        let first = config(CONFIG);
+        let second = config(
+            &CONFIG
+                .replace(
+                    "[\"部门\", \"id\", { from = \"cust\", to = \"customer\" }]",
+                    "[\"cust\", \"id\", \"部门\"]",
+                )
+                .replace("old = [{ env = \"OLD_PII\" }, { file = \"/older.key\" }]", "")
+                .replace("name = \"log\"", "name = \"log2\"")
+                .replace("id = 9", "id = 8"),
+        );
+        let mut store = place.open();
+        for config in [&first, &second, &Config::default(), &second, &first] {
+            let changes = store.apply(config, true).unwrap();
+            assert!(!changes.is_empty());
+            assert_eq!(store.apply(config, false).unwrap(), changes);
+            assert_eq!(store.load().unwrap(), *config);
+            assert_eq!(place.open().load().unwrap(), *config);
+            assert_eq!(store.apply(config, false).unwrap(), vec![]);
+        }
+        // Nothing of the others is left behind.
+        for (table, rows) in
+            [("T_KEY", 3), ("task_detail", 3), ("T_TASK_COLUMN", 5), ("T_TASK_SQL", 4)]
+        {
+            let count = place.sql(&format!("SELECT COUNT(*) FROM {table}"));
+            assert_eq!(count[0][0].as_i64(), Some(rows), "{table}");
+        }
+    });
+}
+
+#[test]
+fn the_controller_is_told_of_tasks_that_came_changed_or_went() {
+    on_each("told", |place| {
+        let mut store = place.open();
+        store.apply(&config(CONFIG), false).unwrap();
+        let (came, went) = (TaskChange::Added, TaskChange::Removed);
+        assert_eq!(store.task_changes().unwrap(), [(7, came), (9, came)]);
+        let note_all = |store: &mut Store| {
+            for (task, change) in store.task_changes().unwrap() {
+                store.note_task_change(task, change).unwrap();
+            }
+        };
+        note_all(&mut store);
+        assert_eq!(store.task_changes().unwrap(), []);
+        // By a table, by its schedule, by a key it uses, by its link.
+        for (from, to, tasks) in [
+            ("dest = \"log\"", "dest = \"log_2\"", &[7][..]),
+            ("every = \"90s\"", "every = \"91s\"", &[7]),
+            ("/pii.key", "/pii2.key", &[7, 9]),
+            ("sqlite:///a.db", "sqlite:///a2.db", &[7, 9]),
+        ] {
+            store.apply(&config(&CONFIG.replace(from, to)), false).unwrap();
+            let changed: Vec<_> = tasks.iter().map(|t| (*t, came)).collect();
+            assert_eq!(store.task_changes().unwrap(), changed, "{from}");
+            store.apply(&config(CONFIG), false).unwrap();
+            note_all(&mut store);
+        }
+        // Gone at once for whoever loads, and noted in its own time.
+        store.apply(&config(CONFIG.split("[[task]]\nid = 7").next().unwrap()), false).unwrap();
+        assert_eq!(store.task_changes().unwrap(), [(7, went)]);
+        assert_eq!(store.load().unwrap().tasks.len(), 1);
+        assert_eq!(
+            place.sql("SELECT IS_ADD_DEL FROM T_EXTRACTION_TASK WHERE task_id = 7")[0][0].as_i64(),
+            Some(2)
+        );
+        note_all(&mut store);
+        assert_eq!(place.sql("SELECT task_id FROM T_EXTRACTION_TASK WHERE task_id = 7").len(), 0);
+        // Back before it was noted.
+        store.apply(&Config::default(), false).unwrap();
+        store.apply(&config(CONFIG), false).unwrap();
+        assert_eq!(store.task_changes().unwrap(), [(7, came), (9, came)]);
+    });
+}
+
+#[test]
+fn two_who_apply_at_once_leave_one_of_the_two_configurations() {
+    on_each("at_once", |place| {
+        let one = config(CONFIG);
+        let two = config(
+            &CONFIG
+                .replace("id = 7", "id = 6")
+                .replace("app_resets_status", "allow_triggers = false\n#")
+                .replace("allow_triggers = true\n", ""),
+        );
+        place.open();
+        for _ in 0..5 {
+            std::thread::scope(|scope| {
+                for config in [&one, &two, &one, &two] {
+                    scope.spawn(|| place.open().apply(config, false).unwrap());
+                }
+            });
+            let left = place.open().load().unwrap();
+            assert!(left == one || left == two, "{left:?}");
+        }
+    });
+}
+
+#[test]
+fn many_who_open_an_empty_database_at_once_find_the_same_installation() {
+    on_each("opened_at_once", |place| {
+        let ids: Vec<String> = std::thread::scope(|scope| {
+            let open = |_| scope.spawn(|| place.open().instance_id().to_owned());
+            let opening: Vec<_> = (0..6).map(open).collect();
+            opening.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert_eq!(ids[0].len(), 32);
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    });
+}
+
+#[test]
+fn a_schema_of_the_future_is_refused() {
+    on_each("future", |place| {
+        place.open();
+        place.sql("UPDATE T_PARAMETER SET param_value = '99' WHERE param_name = 'schema_version'");
+        let error = Store::open(&place.location()).err().unwrap();
+        assert_eq!(error.kind, Kind::Config);
+        assert!(error.message.contains("schema 99"), "{error}");
+    });
+}
+
+#[test]
+fn parameters_are_written_and_read() {
+    on_each("parameters", |place| {
+        let mut store = place.open();
+        let name = format!("last_settled.4294967295.{}", "客".repeat(64));
+        for value in ["one", "two", ""] {
+            store.set_parameter(&name, value).unwrap();
+            assert_eq!(store.parameter(&name).unwrap().unwrap_or_default(), value);
+        }
+        assert_eq!(store.parameter("nosuch").unwrap(), None);
+    });
+}
+
+// --- Locks ---------------------------------------------------------------------------------------
+
+fn owner() -> Owner {
+    Owner::own(RunId::random().unwrap()).unwrap()
+}
+
+/// The lock file of the only table that has been locked in this home.
+fn lock_file(home: &Path) -> PathBuf {
+    let files = std::fs::read_dir(home.join("run")).unwrap().map(|e| e.unwrap().path());
+    let locks: Vec<_> = files.filter(|p| p.file_name().unwrap() != "migrate.lock").collect();
+    assert_eq!(locks.len(), 1, "{locks:?}");
+    locks[0].clone()
+}
+
+fn configured(place: &Place) -> Store {
+    let mut store = place.open();
+    store.apply(&config(CONFIG), false).unwrap();
+    store
+}
+
+#[track_caller]
+fn refused(result: ssync_common::Result<TableLock>) -> Error {
+    let error = result.expect_err("the lock was given");
+    assert_eq!(error.kind, Kind::Locked, "{error:?}");
+    error
+}
+
+#[test]
+fn a_table_is_locked_by_one_at_a_time_and_the_owner_is_named() {
+    on_each("one_at_a_time", |place| {
+        let (mut store, mut other) = (configured(place), place.open());
+        let me = owner();
+        let lock = store.lock_table(7, "orders", &me, 60).unwrap();
+        assert!(lock.taken_over.is_none());
+        let error = refused(other.lock_table(7, "orders", &owner(), 60));
+        assert!(error.message.contains("table orders of task 7"), "{error}");
+        let by = format!("pid {} on host {} since ", me.process.pid, me.process.host);
+        assert!(error.details[0].contains(&by), "{error:?}");
+        assert!(error.details[1].contains(&me.run.to_string()), "{error:?}");
+
+        // Other tables are free.
+        let log = other.lock_table(7, "log", &owner(), 60).unwrap();
+        other.unlock_table(log).unwrap();
+        let wide = other.lock_table(9, "客户", &owner(), 60).unwrap();
+        other.unlock_table(wide).unwrap();
+
+        assert_eq!(store.lock_holder(7, "orders").unwrap().unwrap().run, me.run);
+        store.unlock_table(lock).unwrap();
+        assert!(store.lock_holder(7, "orders").unwrap().is_none());
+        let again = other.lock_table(7, "orders", &owner(), 60).unwrap();
+        assert!(again.taken_over.is_none());
+        let error = store.lock_table(7, "nosuch", &owner(), 60).err().unwrap();
+        assert_eq!(error.kind, Kind::Config);
+    });
+}
+
+#[test]
+fn many_who_want_a_lock_at_once_do_not_get_it_together() {
+    on_each("many", |place| {
+        configured(place);
+        let holders = std::sync::atomic::AtomicU32::new(0);
+        let taken = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut store = place.open();
+                    let deadline = Instant::now() + Duration::from_secs(60);
+                    let mut mine = 0;
+                    while mine < 5 {
+                        assert!(Instant::now() < deadline, "nobody gives the lock back");
+                        let Ok(lock) = store.lock_table(7, "orders", &owner(), 60) else {
+                            std::thread::yield_now();
+                            continue;
+                        };
+                        let others = holders.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        assert_eq!(others, 0);
+                        store.renew_lock(&lock, 60).unwrap();
+                        holders.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                        store.unlock_table(lock).unwrap();
+                        taken.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        mine += 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(taken.into_inner(), 20);
+    });
+}
+
+#[test]
+fn a_lock_lives_as_long_as_the_process_that_holds_its_file() {
+    on_each("holder", |place| {
+        let mut store = configured(place);
+        let dead = owner();
+        // As a crash leaves it: the row says locked, nobody holds the file.
+        drop(store.lock_table(7, "orders", &dead, 3600).unwrap());
+        let file = lock_file(&place.home());
+        let mut holder = Command::new("flock")
+            .args([
+                "--exclusive",
+                "--nonblock",
+                file.to_str().unwrap(),
+                "sh",
+                "-c",
+                "echo held; exec sleep 600",
+            ])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this test needs `flock` (Debian: util-linux)");
+        let mut said = [0; 5];
+        std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut said).unwrap();
+
+        let error = refused(store.lock_table(7, "orders", &owner(), 60));
+        assert!(error.details[0].contains(&format!("pid {}", dead.process.pid)), "{error:?}");
+        // Children inherit the file from `flock`: all of them have to go.
+        let group = holder.id().to_string();
+        let children = Command::new("pkill").args(["-9", "-P", &group]).status().unwrap();
+        assert!(children.success());
+        holder.wait().unwrap();
+
+        let lock = store.lock_table(7, "orders", &owner(), 60).unwrap();
+        assert_eq!(lock.taken_over.as_ref().unwrap().run, dead.run);
+        store.renew_lock(&lock, 60).unwrap();
+        store.unlock_table(lock).unwrap();
+        let lock = store.lock_table(7, "orders", &owner(), 60).unwrap();
+        assert!(lock.taken_over.is_none());
+    });
+}
+
+#[test]
+fn an_owner_that_was_replaced_is_told_and_takes_nothing_back() {
+    on_each("replaced", |place| {
+        let (mut store, mut other) = (configured(place), place.open());
+        let old = store.lock_table(7, "orders", &owner(), 60).unwrap();
+        // Somebody who does not see our file, after our lease.
+        place.sql("UPDATE task_detail SET lock_token = 'another' WHERE table_name = 'orders'");
+        let error = store.renew_lock(&old, 60).err().unwrap();
+        assert_eq!(error.kind, Kind::Fenced);
+        store.unlock_table(old).unwrap();
+        let rows = place.sql("SELECT lock_token FROM task_detail WHERE table_name = 'orders'");
+        assert_eq!(rows[0][0].as_str(), Some("another"));
+        // And its own file is free again.
+        let lock = other.lock_table(7, "orders", &owner(), 60);
+        assert!(lock.is_ok(), "{:?}", lock.err());
+    });
+}
+
+#[test]
+fn owners_of_other_homes_count_by_process_or_lease() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::Server(dir, mariadb().database("other_homes"));
+    let (mut store, elsewhere) = (configured(&place), tempfile::tempdir().unwrap());
+    let mut other = Store::open(&place.location_at(&elsewhere.path().join("home"))).unwrap();
+    assert_eq!(store.instance_id(), other.instance_id());
+    let take_and_crash = |store: &mut Store, owner: &Owner, lease| {
+        drop(store.lock_table(7, "orders", owner, lease).unwrap());
+    };
+
+    // A living process of this host, seen from a home that does not have its lock file.
+    take_and_crash(&mut store, &owner(), 3600);
+    refused(other.lock_table(7, "orders", &owner(), 60));
+    // A dead one: taken over at once.
+    let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+    let pid = child.id();
+    let start_ticks = ssync_common::process::identity::start_ticks(pid).unwrap().unwrap();
+    let process = ProcessIdentity { pid, start_ticks, ..owner().process };
+    let of_child = Owner { process, run: RunId::random().unwrap() };
+    take_and_crash(&mut store, &of_child, 3600);
+    refused(other.lock_table(7, "orders", &owner(), 60));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let lock = other.lock_table(7, "orders", &owner(), 60).unwrap();
+    assert_eq!(lock.taken_over.as_ref().unwrap().run, of_child.run);
+    other.unlock_table(lock).unwrap();
+
+    // Another host, even one of the same name: only its lease counts, by the database's clock.
+    for host in ["elsewhere".to_owned(), owner().process.host] {
+        let process = ProcessIdentity { boot_id: "another".into(), host, ..owner().process };
+        let stranger = Owner { process, run: RunId::random().unwrap() };
+        take_and_crash(&mut store, &stranger, 2);
+        let asked = Instant::now();
+        refused(other.lock_table(7, "orders", &owner(), 60));
+        // Its own home sees that nobody holds the file, but not whether it was copied.
+        refused(store.lock_table(7, "orders", &owner(), 60));
+        let lock = loop {
+            match other.lock_table(7, "orders", &owner(), 60) {
+                Ok(lock) => break lock,
+                Err(e) => assert_eq!(e.kind, Kind::Locked, "{e:?}"),
+            }
+            assert!(asked.elapsed() < Duration::from_secs(30), "the lease does not end");
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        assert_eq!(lock.taken_over.as_ref().unwrap().run, stranger.run);
+        other.unlock_table(lock).unwrap();
+    }
+    // Renewal moves the end of the lease.
+    let process = ProcessIdentity { boot_id: "another".into(), ..owner().process };
+    let stranger = Owner { process, run: RunId::random().unwrap() };
+    let lock = store.lock_table(7, "orders", &stranger, 1).unwrap();
+    let before = store.lock_holder(7, "orders").unwrap().unwrap().lease_until_secs;
+    store.renew_lock(&lock, 1000).unwrap();
+    assert!(store.lock_holder(7, "orders").unwrap().unwrap().lease_until_secs >= before + 900);
+}
+
+#[test]
+fn with_the_embedded_database_a_reboot_does_not_keep_tables_locked() {
+    let place = Place::Embedded(tempfile::tempdir().unwrap());
+    let mut store = configured(&place);
+    let process = ProcessIdentity { boot_id: "before".into(), ..owner().process };
+    let before = Owner { process, run: RunId::random().unwrap() };
+    drop(store.lock_table(7, "orders", &before, 3600).unwrap());
+    let lock = store.lock_table(7, "orders", &owner(), 60).unwrap();
+    assert_eq!(lock.taken_over.as_ref().unwrap().run, before.run);
+}
+
+#[test]
+fn a_lock_outlives_the_configuration_of_its_table() {
+    on_each("outlives", |place| {
+        let (mut store, mut other) = (configured(place), place.open());
+        let lock = store.lock_table(7, "orders", &owner(), 60).unwrap();
+        other.apply(&Config::default(), false).unwrap();
+        assert_eq!(other.load().unwrap(), Config::default());
+        // Configured again, the table is still locked.
+        other.apply(&config(CONFIG), false).unwrap();
+        assert_eq!(other.load().unwrap(), config(CONFIG));
+        assert!(other.lock_holder(7, "orders").unwrap().is_some());
+        refused(other.lock_table(7, "orders", &owner(), 60));
+        store.renew_lock(&lock, 60).unwrap();
+        // Removed while locked, it goes with the lock.
+        other.apply(&Config::default(), false).unwrap();
+        store.renew_lock(&lock, 60).unwrap();
+        store.unlock_table(lock).unwrap();
+        assert_eq!(place.sql("SELECT table_name FROM task_detail").len(), 0);
+    });
+}
+
+// --- Records -------------------------------------------------------------------------------------
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::new(1_800_000_000 + secs, 123_456_000).unwrap()
+}
+
+fn new_run(n: u8, table: &str) -> NewRun {
+    NewRun {
+        id: RunId([n; 16]),
+        task: 7,
+        table: table.into(),
+        mode: TableMode::Status,
+        plan_hash: "f".repeat(64),
+        begin: at(i64::from(n)),
+    }
+}
+
+#[test]
+fn runs_are_recorded_from_begin_to_end() {
+    on_each("runs", |place| {
+        let mut store = place.open();
+        assert_eq!(store.last_run(7, "orders").unwrap(), None);
+        for n in 1..=3 {
+            store.begin_run(&new_run(n, if n == 2 { "log" } else { "orders" })).unwrap();
+        }
+        let counts = RunCounts {
+            claimed: 1,
+            read: 2,
+            landed: 3,
+            failed: 4,
+            withdrawn: 5,
+            settled: 6,
+            changed: 7,
+            skipped: u64::MAX >> 1,
+        };
+        let error = Error::new(Kind::Balance, "it does not add up").detail("数").hint("Look.");
+        let end = RunEnd {
+            state: RunState::Failed,
+            counts,
+            message: Some("failed 😀".into()),
+            error: Some(error.clone()),
+            end: at(100),
+        };
+        store.finish_run(RunId([3; 16]), &end).unwrap();
+        let run = store.last_run(7, "orders").unwrap().unwrap();
+        let expected = RunRecord {
+            id: RunId([3; 16]),
+            task: 7,
+            table: "orders".into(),
+            mode: TableMode::Status,
+            state: RunState::Failed,
+            plan_hash: "f".repeat(64),
+            begin: at(3),
+            end: Some(at(100)),
+            counts,
+            message: end.message.clone(),
+            error: Some(error),
+        };
+        assert_eq!(run, expected);
+        // Resumed: open again, from its own beginning.
+        store.begin_run(&NewRun { begin: at(50), ..new_run(3, "orders") }).unwrap();
+        let run = store.run(RunId([3; 16])).unwrap().unwrap();
+        assert_eq!((run.state, run.begin, run.end), (RunState::Open, at(3), None));
+        store.record_counts(RunId([3; 16]), RunCounts { landed: 9, ..counts }).unwrap();
+        assert_eq!(store.run(RunId([3; 16])).unwrap().unwrap().counts.landed, 9);
+
+        let ids = |filter: RunFilter| {
+            let runs = place.open().runs(&filter).unwrap();
+            runs.iter().map(|r| r.id.0[0]).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(RunFilter::default()), [3, 2, 1]);
+        assert_eq!(ids(RunFilter { limit: Some(2), ..Default::default() }), [3, 2]);
+        let table = Some("orders".to_owned());
+        assert_eq!(ids(RunFilter { task: Some(7), table, limit: None }), [3, 1]);
+        assert!(ids(RunFilter { task: Some(8), ..Default::default() }).is_empty());
+    });
+}
+
+#[test]
+fn batches_are_recorded_once_each() {
+    on_each("batches", |place| {
+        let mut store = place.open();
+        let whole = BatchRecord {
+            run: RunId([1; 16]),
+            number: 0,
+            part: None,
+            rows: 10,
+            low: vec![Value::Int(1), Value::Text("a".into())],
+            high: vec![Value::UInt(u64::MAX), Value::Bytes(vec![0, 255])],
+            state: BatchState::Sent,
+            sent: Some(at(1)),
+            landed: None,
+            settled: None,
+            writer: Some(2),
+        };
+        let part = BatchRecord {
+            part: Some("0.1".into()),
+            rows: 5,
+            low: vec![],
+            high: vec![],
+            ..whole.clone()
+        };
+        let next = BatchRecord { number: 10, ..whole.clone() };
+        store.record_batches(&[next.clone(), whole.clone(), part.clone()]).unwrap();
+        assert_eq!(
+            store.batches(RunId([1; 16])).unwrap(),
+            [whole.clone(), part.clone(), next.clone()]
+        );
+        let landed = BatchRecord { state: BatchState::Landed, landed: Some(at(2)), ..whole };
+        store.record_batches(std::slice::from_ref(&landed)).unwrap();
+        assert_eq!(store.batches(RunId([1; 16])).unwrap(), [landed, part, next]);
+        assert_eq!(store.batches(RunId([2; 16])).unwrap(), []);
+    });
+}
+
+#[test]
+fn use_times_go_to_the_table_of_that_name() {
+    on_each("use_times", |place| {
+        let mut store = place.open();
+        let times = UseTimes {
+            task: 7,
+            table: "orders".into(),
+            run: RunId([1; 16]),
+            begin: at(0),
+            end: at(90),
+            rows: 1_000_000,
+            bytes: 1 << 40,
+            result: RunState::Done,
+        };
+        store.record_use_times(&times).unwrap();
+        store.record_use_times(&times).unwrap();
+        let rows = place.sql(
+            "SELECT task_id, table_name, begin_at, end_at, use_micros, row_count, byte_count, result FROM proc_use_times",
+        );
+        assert_eq!(rows.len(), 1);
+        let text: Vec<_> = rows[0].iter().map(|v| v.plain().unwrap()).collect();
+        assert_eq!(
+            text,
+            [
+                "7",
+                "orders",
+                "2027-01-15T08:00:00.123456Z",
+                "2027-01-15T08:01:30.123456Z",
+                "90000000",
+                "1000000",
+                "1099511627776",
+                "done",
+            ]
+        );
+    });
+}
+
+fn bad_row(run: u8, id: i64) -> ErrorRow {
+    ErrorRow {
+        run: RunId([run; 16]),
+        number: 0,
+        task: 7,
+        table: if run == 2 { "log".into() } else { "orders".into() },
+        key_columns: vec!["id".into()],
+        key: vec![Value::Int(id)],
+        column: (id == 1).then(|| "mobile".into()),
+        kind: Kind::Data,
+        text: "data too long 😀".into(),
+        at: at(id),
+        state: RowState::Bad,
+    }
+}
+
+#[test]
+fn bad_rows_are_numbered_found_and_marked() {
+    on_each("bad_rows", |place| {
+        let mut store = place.open();
+        store.record_errors(&[bad_row(1, 1), bad_row(1, 2)]).unwrap();
+        store.record_errors(&[bad_row(1, 3), bad_row(2, 1), bad_row(3, 1)]).unwrap();
+        let all = store.errors(&ErrorFilter::default()).unwrap();
+        let places: Vec<_> = all.iter().map(|e| (e.table.as_str(), e.run.0[0], e.number)).collect();
+        assert_eq!(
+            places,
+            [("log", 2, 0), ("orders", 1, 0), ("orders", 1, 1), ("orders", 1, 2), ("orders", 3, 0)]
+        );
+        assert_eq!(all[1], bad_row(1, 1));
+        assert_eq!(all[2], ErrorRow { number: 1, ..bad_row(1, 2) });
+
+        let orders =
+            ErrorFilter { task: Some(7), table: Some("orders".into()), ..Default::default() };
+        let run = ErrorFilter { run: Some(RunId([1; 16])), ..orders.clone() };
+        let in_state = |state| ErrorFilter { states: vec![state], ..orders.clone() };
+        assert_eq!(store.mark_retried(&run).unwrap(), 3);
+        assert_eq!(store.mark_retried(&run).unwrap(), 0);
+        assert_eq!(store.errors(&in_state(RowState::Bad)).unwrap().len(), 1);
+        assert_eq!(store.errors(&in_state(RowState::Retried)).unwrap().len(), 3);
+        // One row, whichever run met it.
+        assert_eq!(store.mark_row_resolved(7, "orders", &vec![Value::Int(1)]).unwrap(), 2);
+        assert_eq!(store.mark_row_resolved(7, "orders", &vec![Value::Int(1)]).unwrap(), 0);
+        assert_eq!(store.mark_resolved(&in_state(RowState::Retried)).unwrap(), 2);
+        assert_eq!(store.errors(&in_state(RowState::Resolved)).unwrap().len(), 4);
+        assert_eq!(store.mark_resolved(&in_state(RowState::Resolved)).unwrap(), 0);
+        // Another table's are not touched.
+        let log = ErrorFilter { table: Some("log".into()), ..Default::default() };
+        assert_eq!(store.errors(&log).unwrap()[0].state, RowState::Bad);
+        assert_eq!(
+            store.errors(&ErrorFilter { limit: Some(2), ..Default::default() }).unwrap().len(),
+            2
+        );
+        assert_eq!(
+            store.mark_retried(&ErrorFilter { task: Some(8), ..Default::default() }).unwrap(),
+            0
+        );
+    });
+}
+
+#[test]
+fn a_failed_real_time_task_is_held_until_it_is_resumed() {
+    on_each("holds", |place| {
+        let mut store = configured(place);
+        assert!(store.hold(7, None, HoldKind::Suspended, Some("run 1 failed")).unwrap());
+        // An operator's pause does not hide it, nor the other way round.
+        assert!(!store.hold(7, None, HoldKind::Paused, None).unwrap());
+        assert!(store.hold(7, Some("log"), HoldKind::Paused, None).unwrap());
+        let holds = place.open().holds(Some(7)).unwrap();
+        assert_eq!(holds.len(), 2);
+        assert_eq!(
+            (holds[0].kind, holds[0].reason.as_deref()),
+            (HoldKind::Suspended, Some("run 1 failed"))
+        );
+        assert_eq!(holds[1].table.as_deref(), Some("log"));
+        assert_eq!(store.holds(Some(9)).unwrap(), []);
+        assert_eq!(store.resume(7, None).unwrap().unwrap().kind, HoldKind::Suspended);
+        assert_eq!(store.resume(7, None).unwrap(), None);
+        assert_eq!(store.holds(None).unwrap().len(), 1);
+    });
+}
+
+// --- Reaching the database -----------------------------------------------------------------------
+
+#[test]
+fn a_server_that_was_restarted_is_reached_again() {
+    let mut server = Server::start(Software::MariaDb, &[]);
+    let home = tempfile::tempdir().unwrap();
+    let url = {
+        // Not dropped with the value: the server is gone with the test anyway.
+        let database = std::mem::ManuallyDrop::new(server.database("restarted"));
+        database.url()
+    };
+    let at = Home::locate(Some(&home.path().join("home"))).unwrap();
+    let password = Some(Secret::from(PASSWORD.to_owned()));
+    let location = StoreLocation::server(at, &url, password).unwrap();
+    let mut store = Store::open(&location).unwrap();
+    store.apply(&config(CONFIG), false).unwrap();
+    let lock = store.lock_table(7, "orders", &owner(), 60).unwrap();
+    for crash in [false, true] {
+        if crash {
+            server.kill9()
+        } else {
+            server.stop()
+        }
+        server.restart();
+        assert_eq!(store.load().unwrap(), config(CONFIG), "crash: {crash}");
+        store.renew_lock(&lock, 60).unwrap();
+        if crash {
+            server.kill9()
+        } else {
+            server.stop()
+        }
+        server.restart();
+        assert_eq!(store.parameter("schema_version").unwrap().as_deref(), Some("1"));
+    }
+    server.kill9();
+    let error = store.load().unwrap_err();
+    assert!(matches!(error.kind, Kind::Connect | Kind::Lost), "{error:?}");
+}
+
+#[test]
+fn the_environment_names_another_database_and_its_password() {
+    let database = mariadb().database("named");
+    let here = Ssync::new().env("SSYNC_CONFIG_DB", database.url());
+    let refused = here.run(&["export"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+
+    let by_value = Ssync::new()
+        .env("SSYNC_CONFIG_DB", database.url())
+        .env("SSYNC_CONFIG_DB_PASSWORD", PASSWORD);
+    by_value.apply(CONFIG);
+    assert!(!by_value.home().join("ssync.db").exists());
+
+    let file = by_value.scratch().join("password");
+    std::fs::write(&file, format!("{PASSWORD}\n")).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let by_file = Ssync::new()
+        .env("SSYNC_CONFIG_DB", database.url())
+        .env("SSYNC_CONFIG_DB_PASSWORD_FILE", &file);
+    let exported = by_file.run(&["export"]).expect(0).stdout;
+    assert_eq!(Config::from_toml(&exported).unwrap(), config(CONFIG));
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    by_file
+        .run(&["export"])
+        .expect(2)
+        .says(&["SSYNC_CONFIG_DB_PASSWORD_FILE", "is open to others"]);
+
+    // The eight tables and those of the runs, by their very names.
+    let mut conn = database.server().connect();
+    let query = format!(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = '{}' ORDER BY BINARY table_name",
+        database.name()
+    );
+    let tables: Vec<String> = conn.query(query).unwrap();
+    let wanted = [
+        "T_BATCH",
+        "T_ERROR_ROW",
+        "T_EXTRACTION_TASK",
+        "T_KEY",
+        "T_LINK",
+        "T_PARAMETER",
+        "T_RUN",
+        "T_SCHEDULE",
+        "T_TASK_COLUMN",
+        "T_TASK_SQL",
+        "proc_use_times",
+        "task_detail",
+    ];
+    assert_eq!(tables, wanted);
+}
+
+#[test]
+fn what_was_written_beside_the_store_is_named_when_it_is_wrong() {
+    on_each("damaged", |place| {
+        let mut store = configured(place);
+        assert_eq!(
+            table_texts(place.sql("SELECT link_name FROM T_LINK ORDER BY position")),
+            ["a", "b"]
+        );
+        for (damage, named) in [
+            ("UPDATE T_SCHEDULE SET every_secs = 0", "T_SCHEDULE.every_secs"),
+            ("UPDATE T_LINK SET secret_kind = 'guess' WHERE link_name = 'b'", "T_LINK.secret_kind"),
+            (
+                "UPDATE task_detail SET key_columns = 'id' WHERE table_name = 'orders'",
+                "task_detail.key_columns",
+            ),
+            (
+                "UPDATE T_EXTRACTION_TASK SET writers = 4000 WHERE task_id = 7",
+                "T_EXTRACTION_TASK.writers",
+            ),
+        ] {
+            place.sql(damage);
+            let error = store.load().unwrap_err();
+            assert_eq!(error.kind, Kind::Config);
+            assert!(error.message.contains(named), "{error}");
+            // Configured afresh, everything is well again.
+            for table in [
+                "T_LINK",
+                "T_SCHEDULE",
+                "T_KEY",
+                "T_EXTRACTION_TASK",
+                "task_detail",
+                "T_TASK_COLUMN",
+                "T_TASK_SQL",
+            ] {
+                place.sql(&format!("DELETE FROM {table}"));
+            }
+            store.apply(&config(CONFIG), false).unwrap();
+        }
+    });
+}
