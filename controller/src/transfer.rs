@@ -11,7 +11,7 @@ use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::process::RunId;
 use ssync_common::process::signals::SignalEvent;
-use ssync_common::shm::{self, TaskTable};
+use ssync_common::shm::TaskTable;
 use ssync_common::store::{HoldKind, Store, StoreLocation, key_secret};
 use ssync_worker::params::TaskParams;
 use ssync_worker::progress::Progress;
@@ -123,10 +123,7 @@ pub fn run(
     signals: &Receiver<SignalEvent>,
     quiet: bool,
 ) -> Result<TaskReport> {
-    // What a killed task process left behind would take up memory for ever.
-    for name in shm::clean_up(&params.home)? {
-        log::info!("removed {name}, whose task process has died");
-    }
+    // Opening it also removes what killed task processes left in shared memory.
     let table = TaskTable::open_or_create(&params.home)?;
     let total = params.task.tables.len() as u32;
     let slot = table.acquire(params.task.id, RunId::random()?, total)?;
