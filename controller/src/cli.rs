@@ -84,12 +84,32 @@ pub enum Command {
         #[arg(long)]
         lost: bool,
     },
+    /// Show the main job on made-up orders, and prove that they all arrived
+    ///
+    /// Makes three SQLite files in a temporary directory, transfers the orders of the first into
+    /// the second with two columns encrypted, changes some, transfers again, decrypts them into
+    /// the third, and compares. Nothing else is touched. About 20 seconds.
+    Demo(DemoArgs),
+
     /// The writer process (started by ssync itself)
     #[command(hide = true)]
     Writer {
         /// What `ps` is to show: `task=N`, `n=N`
         labels: Vec<String>,
     },
+}
+
+/// `ssync demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Orders that the shop has at first, 1,000 to 10,000,000
+    #[arg(long, value_name = "N", default_value_t = 100_000,
+          value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
+    pub rows: u64,
+
+    /// Leave the files there, to look around in
+    #[arg(long)]
+    pub keep: bool,
 }
 
 /// Commands that the configuration database answers.

@@ -4,11 +4,13 @@
 //! - [`transfer`]: a task process in the foreground; [`books`]: its side of the configuration
 //!   database; [`terminal`]: what it shows.
 //! - [`check_command`], [`key_command`], [`retry_command`]: further commands.
+//! - [`demo`]: all of it at once, on made-up rows, with proof.
 
 pub mod books;
 pub mod check_command;
 pub mod cli;
 pub mod command;
+pub mod demo;
 pub mod key_command;
 pub mod output;
 pub mod render;
@@ -69,6 +71,10 @@ fn dispatch(cli: Cli) -> Result<u8> {
                 params.restart = cli.restart;
                 Ok(params)
             })
+        }
+        (Some(Command::Demo(args)), _) => {
+            let signals = signals::watch()?;
+            Ok(if demo::run(&args, cli.json, &signals)? { 0 } else { 1 })
         }
         (Some(Command::Store(command)), _) => {
             let mut out = Output::new(cli.json);

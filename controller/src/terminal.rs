@@ -70,9 +70,9 @@ impl Bars {
 
 fn style(known: bool) -> ProgressStyle {
     let template = if known {
-        "{prefix:>16} {bar:24.green/dim} {percent:>3}% {human_pos:>11} rows  {msg}"
+        "{prefix:>14!} {bar:14.green/dim} {percent:>3}% {human_pos:>11} rows  {wide_msg}"
     } else {
-        "{prefix:>16} {spinner} {human_pos:>11} rows  {msg}"
+        "{prefix:>14!} {spinner} {human_pos:>11} rows  {wide_msg}"
     };
     // The templates are constants; a wrong one would show in the first run by hand.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -168,7 +168,7 @@ pub fn summary(report: &TaskReport) -> String {
     for t in &report.tables {
         out += &line(&t.table, width, t.counts.landed, t.counts.failed, t.seconds, word(t.result));
         for fact in facts(t) {
-            out += &format!("{:<width$}    {fact}\n", "");
+            out += &format!("    {fact}\n");
         }
     }
     let landed = report.tables.iter().map(|t| t.counts.landed).sum();
