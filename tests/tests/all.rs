@@ -12,8 +12,14 @@ mod config_store;
 mod conformance;
 #[path = "all/crash_matrix.rs"]
 mod crash_matrix;
+#[path = "all/mysql_describe.rs"]
+mod mysql_describe;
+#[path = "all/mysql_keys.rs"]
+mod mysql_keys;
 #[path = "all/mysql_load.rs"]
 mod mysql_load;
+#[path = "all/mysql_random.rs"]
+mod mysql_random;
 #[path = "all/mysql_read.rs"]
 mod mysql_read;
 #[path = "all/mysql_session.rs"]
