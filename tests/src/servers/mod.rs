@@ -50,18 +50,30 @@ pub fn mariadb() -> &'static Server {
     SHARED.get_or_init(|| Server::start(Software::MariaDb, &[]))
 }
 
-/// The MySQL 5.6 server that all tests of this process share.
+/// The MySQL 5.6 server that all tests of this process share; where [`URL_ENV`] names a server of
+/// the user's (`scripts/test-mysql`), that one in its place.
 pub fn mysql56() -> &'static Server {
     static SHARED: OnceLock<Server> = OnceLock::new();
-    SHARED.get_or_init(|| Server::start(Software::MySql56, &[]))
+    SHARED.get_or_init(|| match std::env::var(URL_ENV) {
+        Ok(url) => Server::external(&url),
+        Err(_) => Server::start(Software::MySql56, &[]),
+    })
 }
 
-/// A running server in a directory of its own.
+/// Names a server of the user's: `mysql://user@host:port/`.
+pub const URL_ENV: &str = "SSYNC_TEST_MYSQL_URL";
+/// The password for it.
+pub const PASSWORD_ENV: &str = "SSYNC_TEST_MYSQL_PASSWORD";
+
+/// A running server: one of ours in a directory of its own, or one of the user's.
 pub struct Server {
     software: Software,
     dir: PathBuf,
+    host: String,
     port: u16,
-    process: Supervised,
+    user: String,
+    password: String,
+    process: Option<Supervised>,
 }
 
 impl Server {
@@ -72,8 +84,10 @@ impl Server {
             let dir = tempfile::Builder::new().prefix("ssync-server-").tempdir().unwrap().keep();
             let port = free_port();
             let command = install::command(software, &dir, port, options);
-            let process = Supervised::new(&dir, command);
-            let mut server = Server { software, dir, port, process };
+            let process = Some(Supervised::new(&dir, command));
+            let (host, user) = ("127.0.0.1".to_owned(), USER.to_owned());
+            let password = PASSWORD.to_owned();
+            let mut server = Server { software, dir, host, port, user, password, process };
             match server.come_up() {
                 Ok(()) => return server,
                 Err(log) if log.contains("Address already in use") => continue,
@@ -83,9 +97,27 @@ impl Server {
         panic!("no free port for {software:?} after five tries");
     }
 
+    /// A server of the user's, which tests only make and drop databases on.
+    fn external(url: &str) -> Server {
+        let opts = mysql::Opts::from_url(url).unwrap_or_else(|e| panic!("{URL_ENV}: {e}"));
+        Server {
+            software: Software::MySql56,
+            dir: PathBuf::new(),
+            host: opts.get_ip_or_hostname().into_owned(),
+            port: opts.get_tcp_port(),
+            user: opts.get_user().unwrap_or("root").to_owned(),
+            password: std::env::var(PASSWORD_ENV).unwrap_or_default(),
+            process: None,
+        }
+    }
+
+    fn own_process(&mut self) -> &mut Supervised {
+        self.process.as_mut().expect("a server of our own")
+    }
+
     /// The server's process id.
     pub fn pid(&self) -> u32 {
-        self.process.pid()
+        self.process.as_ref().expect("a server of our own").pid()
     }
 
     /// The TCP port on 127.0.0.1.
@@ -110,12 +142,12 @@ impl Server {
 
     /// Kills the server as a power cut would, and waits until it is gone.
     pub fn kill9(&mut self) {
-        self.process.kill9();
+        self.own_process().kill9();
     }
 
     /// Stops the server in order.
     pub fn stop(&mut self) {
-        self.process.stop();
+        self.own_process().stop();
     }
 
     /// Starts the server again on the same data, port and socket.
@@ -126,7 +158,7 @@ impl Server {
     }
 
     fn come_up(&mut self) -> Result<(), String> {
-        self.process.start();
+        self.own_process().start();
         let start = Instant::now();
         loop {
             // Not by TCP: a connection to a port where nobody listens yet may get that very port
@@ -135,7 +167,7 @@ impl Server {
             if Conn::new(self.options(None).socket(Some(socket))).is_ok() {
                 return Ok(());
             }
-            if !self.process.is_running() || start.elapsed() > START_TIME_MAX {
+            if !self.own_process().is_running() || start.elapsed() > START_TIME_MAX {
                 return Err(std::fs::read_to_string(self.dir.join("log")).unwrap_or_default());
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -144,10 +176,10 @@ impl Server {
 
     fn options(&self, database: Option<&str>) -> OptsBuilder {
         OptsBuilder::new()
-            .ip_or_hostname(Some("127.0.0.1"))
+            .ip_or_hostname(Some(self.host.clone()))
             .tcp_port(self.port)
-            .user(Some(USER))
-            .pass(Some(PASSWORD))
+            .user(Some(self.user.clone()))
+            .pass(Some(self.password.clone()))
             .db_name(database)
             .prefer_socket(false)
             .read_timeout(Some(ANSWER_TIME_MAX))
@@ -194,7 +226,8 @@ impl Database<'_> {
 
     /// `mysql://user@host:port/database`, without the password.
     pub fn url(&self) -> String {
-        format!("mysql://{USER}@127.0.0.1:{}/{}", self.server.port, self.name)
+        let Server { user, host, port, .. } = self.server;
+        format!("mysql://{user}@{host}:{port}/{}", self.name)
     }
 
     /// What ssync needs to open it.
@@ -202,7 +235,7 @@ impl Database<'_> {
         LinkParams {
             name: self.name.clone(),
             url: self.url(),
-            password: Some(Secret::from(PASSWORD.to_owned())),
+            password: Some(Secret::from(self.server.password.clone())),
             tls: TlsMode::Off,
             tls_ca_file: None,
             connect_timeout: Duration::from_secs(10),

@@ -151,7 +151,7 @@ fn a_server_that_dies_is_a_lost_connection_and_then_a_refused_one() {
 fn a_server_that_stops_answering_is_lost_after_the_io_timeout() {
     let server = Server::start(Software::MariaDb, &[]);
     let db = server.database("frozen");
-    let link = LinkParams { io_timeout: Duration::from_secs(1), ..db.link() };
+    let link = LinkParams { io_timeout: Duration::from_secs(5), ..db.link() };
     let mut conn = open(&link).unwrap();
     let pid = nix::unistd::Pid::from_raw(server.pid() as i32);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
