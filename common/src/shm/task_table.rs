@@ -70,6 +70,7 @@ pub struct TaskTable(Arc<Inner>);
 
 struct Inner {
     segment: Segment,
+    home: PathBuf,
     lock_path: PathBuf,
     lock_file: File,
 }
@@ -90,8 +91,14 @@ impl TaskTable {
             }),
             Err(e) => log::warn!("could not clean up shared memory: {e:?}"),
         }
-        let lock_file = lock::open(&lock_path)?;
         let _layout = ByteLock::acquire(&lock_path, LOCK_LAYOUT, LAYOUT_WAIT)?;
+        TaskTable::attach(home)
+    }
+
+    /// As [`TaskTable::open_or_create`]; the caller holds the layout lock.
+    fn attach(home: &Path) -> Result<TaskTable> {
+        let lock_path = lock_path(home)?;
+        let lock_file = lock::open(&lock_path)?;
         let name = name(home)?;
         let segment = match Segment::open(&name, LAYOUT) {
             Ok(Some(segment)) if segment.bytes() == TABLE_BYTES => segment,
@@ -107,7 +114,7 @@ impl TaskTable {
                 create(&name, home)?
             }
         };
-        Ok(TaskTable(Arc::new(Inner { segment, lock_path, lock_file })))
+        Ok(TaskTable(Arc::new(Inner { segment, home: home.into(), lock_path, lock_file })))
     }
 
     /// The table of `home`, for looking at; `None` when nothing has run since the host started.
@@ -125,7 +132,7 @@ impl TaskTable {
         }
         let lock_path = lock_path(home)?;
         let lock_file = lock::open(&lock_path)?;
-        Ok(Some(TaskTable(Arc::new(Inner { segment, lock_path, lock_file }))))
+        Ok(Some(TaskTable(Arc::new(Inner { segment, home: home.into(), lock_path, lock_file }))))
     }
 
     /// Takes a slot for a run: the task's last one, else one never used, else the one whose run
@@ -136,16 +143,17 @@ impl TaskTable {
     pub fn acquire(&self, task_id: u32, run_id: RunId, tables_total: u32) -> Result<TaskSlot> {
         let owner = ProcessIdentity::own()?;
         let _layout = ByteLock::acquire(&self.0.lock_path, LOCK_LAYOUT, LAYOUT_WAIT)?;
+        let table = self.current()?;
         let mut candidates = Vec::with_capacity(SLOTS);
         for index in 0..SLOTS {
-            let slot = self.slot(index)?;
+            let slot = table.slot(index)?;
             candidates.push((!slot.belongs_to(task_id), slot.updated_ms(), index));
         }
         candidates.sort_unstable();
         for (_, _, index) in candidates {
             let byte = LOCK_SLOTS + index as u64;
             let Some(lock) = ByteLock::try_acquire(&self.0.lock_path, byte)? else { continue };
-            let slot = TaskSlot::new(self.clone(), index, lock, task_id, run_id, owner);
+            let slot = TaskSlot::new(table, index, lock, task_id, run_id, owner);
             slot.begin(tables_total);
             return Ok(slot);
         }
@@ -184,21 +192,24 @@ impl TaskTable {
         })
     }
 
-    /// Makes this process the controller of the instance, until the guard is dropped.
+    /// Makes this process the controller of the instance, until the guard is dropped. From then on
+    /// the table cannot be removed; [`ControllerGuard::table`] is the one to use.
     ///
     /// # Errors
     /// [`Kind::Locked`] when one runs.
     pub fn become_controller(&self) -> Result<ControllerGuard> {
+        let _layout = ByteLock::acquire(&self.0.lock_path, LOCK_LAYOUT, LAYOUT_WAIT)?;
         let Some(lock) = ByteLock::try_acquire(&self.0.lock_path, LOCK_CONTROLLER)? else {
             let pid = self.controller()?.pid;
             return Err(Error::new(Kind::Locked, "a controller is running already")
                 .detail(format!("process {pid}")));
         };
-        let header = self.header()?;
+        let table = self.current()?;
+        let header = table.header()?;
         header.controller_pid.store(std::process::id(), Ordering::Relaxed);
         header.controller_started_ms.store(now_ms(), Ordering::Relaxed);
         header.controller_heartbeat_ms.store(now_ms(), Ordering::Relaxed);
-        Ok(ControllerGuard { table: self.clone(), _lock: lock })
+        Ok(ControllerGuard { table, _lock: lock })
     }
 
     /// Asks the controller to finish and leave (A28).
@@ -239,6 +250,12 @@ impl TaskTable {
             crate::bail!(Kind::Locked, "the task table is in use");
         }
         Segment::unlink(&name(home)?)
+    }
+
+    /// This table, or the one that stands in its place since somebody who thought nobody was using
+    /// it removed it. The caller holds the layout lock.
+    fn current(&self) -> Result<TaskTable> {
+        if self.is_linked() { Ok(self.clone()) } else { TaskTable::attach(&self.0.home) }
     }
 
     /// Removes the table `name` if its home directory is gone: nobody will find it again. One that
@@ -290,6 +307,11 @@ pub struct ControllerGuard {
 }
 
 impl ControllerGuard {
+    /// The table that it controls.
+    pub fn table(&self) -> &TaskTable {
+        &self.table
+    }
+
     /// Still here.
     pub fn beat(&self) -> Result<()> {
         self.table.header()?.controller_heartbeat_ms.store(now_ms(), Ordering::Relaxed);

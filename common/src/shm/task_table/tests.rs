@@ -237,6 +237,21 @@ fn a_table_goes_when_its_home_has_gone_and_no_earlier() {
     assert!(!table.is_linked());
 }
 
+#[test]
+fn who_takes_part_after_the_table_was_removed_is_seen_in_its_successor() {
+    let home = Home::new();
+    let early = home.table();
+    TaskTable::remove(home.0.path()).unwrap();
+    let slot = early.acquire(7, run(), 1).unwrap();
+    let reader = TaskTable::open(home.0.path()).unwrap().unwrap();
+    assert_eq!(reader.snapshot().unwrap()[0].task_id, 7);
+    drop(slot);
+    TaskTable::remove(home.0.path()).unwrap();
+    let guard = reader.become_controller().unwrap();
+    assert!(guard.table().is_linked() && !reader.is_linked());
+    assert_eq!(TaskTable::remove(home.0.path()).unwrap_err().kind, Kind::Locked);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     /// Whatever stands in the table, reading ends, without a panic, and an owner can start anew.
