@@ -34,3 +34,5 @@ mod process_roles;
 mod process_shm;
 #[path = "all/servers.rs"]
 mod servers;
+#[path = "all/type_grid.rs"]
+mod type_grid;

@@ -26,7 +26,9 @@ pub fn judge(source: &Column, from_sqlite: bool, dest: &Column) -> Fidelity {
         "date" => date(source),
         "datetime" | "timestamp" => date_time(source, dest),
         "time" => time(source, dest),
-        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => text(source, dest),
+        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => {
+            text(source, from_sqlite, dest)
+        }
         "enum" | "set" => list(source, dest),
         "json" => json(source),
         "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
@@ -73,15 +75,13 @@ fn integer(source: &Column, dest: &Column) -> Fidelity {
         Kind::Float32 | Kind::Float64 => {
             Checked(format!("numbers with a fraction, below {min} or above {max} do not fit"))
         }
-        Kind::Text if range::is_list(source) => refused("members of a list are no numbers"),
+        Kind::Text if !range::is_free_text(source) => refused("no numbers"),
         Kind::Text => lossy("text such as 007 would become the number 7"),
-        Kind::Any => lossy(ANY),
+        Kind::Any => Checked(format!("only whole numbers from {min} to {max} fit")),
         Kind::Bytes => refused("bytes are no numbers"),
         Kind::Date | Kind::DateTime | Kind::Time => refused("times are no numbers"),
     }
 }
-
-const ANY: &str = "values of every type become values of this one, as the server reads them";
 
 fn year(source: &Column, dest: &Column) -> Fidelity {
     let two_digits = |c: &Column| c.declared.to_ascii_lowercase().starts_with("year(2)");
@@ -90,9 +90,9 @@ fn year(source: &Column, dest: &Column) -> Fidelity {
             refused("a year of two digits has no century")
         }
         Kind::Int if source.family == "year" => Exact,
-        Kind::Int | Kind::UInt => checked("only 0 and the years from 1901 to 2155 fit"),
+        Kind::Int | Kind::UInt | Kind::Any => checked("only 0 and the years from 1901 to 2155 fit"),
+        Kind::Text if !range::is_free_text(source) => refused("no years"),
         Kind::Text => lossy("text is read as the server reads years"),
-        Kind::Any => lossy(ANY),
         Kind::Decimal
         | Kind::Float32
         | Kind::Float64
@@ -105,10 +105,7 @@ fn year(source: &Column, dest: &Column) -> Fidelity {
 
 fn decimal(source: &Column, dest: &Column) -> Fidelity {
     let (whole, scale) = range::digits(dest);
-    let sign = match range::is_unsigned(dest) {
-        true => checked("negative numbers do not fit"),
-        false => Exact,
-    };
+    let sign = signs(source, dest);
     let large =
         || Checked(format!("numbers of more than {whole} digits before the point do not fit"));
     match source.kind {
@@ -116,7 +113,7 @@ fn decimal(source: &Column, dest: &Column) -> Fidelity {
             let (min, max) = range::integers(source).unwrap_or((i128::MIN, i128::MAX));
             let limit = 10i128.checked_pow(whole).unwrap_or(i128::MAX);
             let size = if -limit < min && max < limit { Exact } else { large() };
-            if min >= 0 { size } else { size.and(sign) }
+            size.and(sign)
         }
         Kind::Decimal => {
             let (source_whole, source_scale) = range::digits(source);
@@ -127,15 +124,13 @@ fn decimal(source: &Column, dest: &Column) -> Fidelity {
                     "numbers that use the last {lost} digits after the point do not fit"
                 )),
             };
-            let both = size.and(fraction);
-            if range::is_unsigned(source) { both } else { both.and(sign) }
+            size.and(fraction).and(sign)
         }
-        Kind::Float32 | Kind::Float64 => {
-            lossy("binary numbers are rounded to the decimals near them")
-        }
-        Kind::Text if range::is_list(source) => refused("members of a list are no numbers"),
+        Kind::Float32 | Kind::Float64 | Kind::Any => Checked(format!(
+            "only numbers of {whole} digits before and {scale} after the point fit"
+        )),
+        Kind::Text if !range::is_free_text(source) => refused("no numbers"),
         Kind::Text => lossy("text such as 007.10 would become a number, and be spelt otherwise"),
-        Kind::Any => lossy(ANY),
         Kind::Bytes => refused("bytes are no numbers"),
         Kind::Date | Kind::DateTime | Kind::Time => refused("times are no numbers"),
     }
@@ -148,13 +143,22 @@ fn float(source: &Column, from_sqlite: bool, dest: &Column) -> Fidelity {
         false => (DOUBLE_DIGITS, DOUBLE_INTEGER_MAX),
     };
     let precision = if single { "single" } else { "double" };
-    let sign = match range::is_unsigned(dest) && !range::is_unsigned(source) {
-        true => checked("negative numbers do not fit"),
-        false => Exact,
+    let rounding = match range::rounding(dest) {
+        Some(_) if source.declared == dest.declared => Exact,
+        Some((all, scale)) => match source.kind {
+            Kind::Int | Kind::UInt | Kind::Decimal => {
+                let (whole, source_scale) = range::digits(source);
+                let fits = u64::from(whole) + scale <= all;
+                match (u64::from(source_scale) <= scale, fits) {
+                    (true, true) => Exact,
+                    (true, false) => checked("numbers of more digits than declared do not fit"),
+                    (false, _) => lossy("the destination rounds to the declared digits"),
+                }
+            }
+            _ => lossy("the destination rounds to the declared digits"),
+        },
+        None => Exact,
     };
-    if range::rounds(dest) && source.declared != dest.declared {
-        return lossy("the destination rounds to the declared digits");
-    }
     let values = match source.kind {
         Kind::Int | Kind::UInt => match range::integers(source) {
             Some((min, max)) if min >= -integers && max <= integers => Exact,
@@ -168,20 +172,28 @@ fn float(source: &Column, from_sqlite: bool, dest: &Column) -> Fidelity {
             (whole, scale) if whole + scale <= digits => Exact,
             _ => Lossy(format!("{precision} precision keeps about {digits} digits")),
         },
-        Kind::Text if range::is_list(source) => refused("members of a list are no numbers"),
+        Kind::Text if !range::is_free_text(source) => refused("no numbers"),
         Kind::Text => lossy("text such as 1.50 would become a number, and be spelt otherwise"),
-        Kind::Any => lossy(ANY),
+        Kind::Any => Checked(format!("only numbers that {precision} precision holds exactly fit")),
         Kind::Bytes => refused("bytes are no numbers"),
         Kind::Date | Kind::DateTime | Kind::Time => refused("times are no numbers"),
     };
-    values.and(sign)
+    values.and(rounding).and(signs(source, dest))
+}
+
+fn signs(source: &Column, dest: &Column) -> Fidelity {
+    match range::is_unsigned(dest) && range::may_be_negative(source) {
+        true => checked("negative numbers do not fit"),
+        false => Exact,
+    }
 }
 
 fn bit(source: &Column, dest: &Column) -> Fidelity {
     match (source.family.as_str(), source.precision, dest.precision) {
         ("bit", Some(bits), Some(room)) if bits <= room => Exact,
         ("bit", ..) => checked("values with more bits do not fit"),
-        _ if source.kind == Kind::Bytes => {
+        _ if is_geometry(&source.family) => refused("geometries are no numbers"),
+        _ if matches!(source.kind, Kind::Bytes | Kind::Any) => {
             lossy("bytes become a number: how many zero bytes stand in front of it is lost")
         }
         _ => refused("neither bit fields nor bytes"),
@@ -192,8 +204,7 @@ fn date(source: &Column) -> Fidelity {
     match source.kind {
         Kind::Date => Exact,
         Kind::DateTime => checked("values with a time of day do not fit"),
-        Kind::Text => checked("only text of the form YYYY-MM-DD fits"),
-        Kind::Any => lossy(ANY),
+        Kind::Text | Kind::Any => checked("only text of the form YYYY-MM-DD fits"),
         _ => refused("no dates"),
     }
 }
@@ -207,8 +218,9 @@ fn date_time(source: &Column, dest: &Column) -> Fidelity {
     match source.kind {
         Kind::Date => range,
         Kind::DateTime => range.and(fractions(source, dest)),
-        Kind::Text => checked("only text of the form YYYY-MM-DD hh:mm:ss fits").and(range),
-        Kind::Any => lossy(ANY),
+        Kind::Text | Kind::Any => {
+            checked("only text of the form YYYY-MM-DD hh:mm:ss fits").and(range)
+        }
         _ => refused("no dates"),
     }
 }
@@ -216,8 +228,7 @@ fn date_time(source: &Column, dest: &Column) -> Fidelity {
 fn time(source: &Column, dest: &Column) -> Fidelity {
     match source.kind {
         Kind::Time => fractions(source, dest),
-        Kind::Text => checked("only text of the form hh:mm:ss fits"),
-        Kind::Any => lossy(ANY),
+        Kind::Text | Kind::Any => checked("only text of the form hh:mm:ss fits"),
         _ => refused("no durations"),
     }
 }
@@ -232,15 +243,15 @@ fn fractions(source: &Column, dest: &Column) -> Fidelity {
     }
 }
 
-fn text(source: &Column, dest: &Column) -> Fidelity {
+fn text(source: &Column, from_sqlite: bool, dest: &Column) -> Fidelity {
     let blanks = match dest.family == "char" && range::may_end_blank(source) {
         true => checked("text that ends in blanks does not fit a CHAR column, which drops them"),
         false => Exact,
     };
     match source.kind {
         Kind::Text => {
-            let theirs = source.charset.as_deref();
-            let characters = match charset::covers(dest.charset.as_deref(), theirs) {
+            let characters = match charset::covers(dest.charset.as_deref(), range::charset(source))
+            {
                 true => Exact,
                 false => Checked(format!(
                     "characters that {} does not have do not fit",
@@ -252,8 +263,12 @@ fn text(source: &Column, dest: &Column) -> Fidelity {
         Kind::Int | Kind::UInt | Kind::Decimal | Kind::Date | Kind::DateTime | Kind::Time => {
             room(source, dest)
         }
+        // SQLite's reals can be infinite.
+        Kind::Float64 if from_sqlite => {
+            checked("infinite numbers do not fit").and(room(source, dest))
+        }
         Kind::Float32 | Kind::Float64 => room(source, dest),
-        Kind::Any => lossy("values of every type become text"),
+        Kind::Any => checked("only values stored as TEXT fit").and(room(source, dest)).and(blanks),
         Kind::Bytes => refused("bytes have no character set"),
     }
 }
@@ -268,12 +283,15 @@ fn room(source: &Column, dest: &Column) -> Fidelity {
         };
     }
     let fit = dest.max_bytes.unwrap_or(0);
-    let (_, bytes_per_char) = charset::bytes_per_char(dest.charset.as_deref());
+    let (ascii, most) = charset::bytes_per_char(dest.charset.as_deref());
     let bytes = match source.kind {
+        Kind::Text if range::charset(source) == Some("ascii") => chars.saturating_mul(ascii),
         Kind::Text if !range::is_list(source) && same_bytes(source, dest) => {
             range::bytes_max(source)
         }
-        _ => chars.saturating_mul(bytes_per_char),
+        Kind::Text | Kind::Any => chars.saturating_mul(most),
+        // Numbers and times are spelt in ASCII.
+        _ => chars.saturating_mul(ascii),
     };
     match bytes <= fit {
         true => Exact,
@@ -288,15 +306,23 @@ fn same_bytes(source: &Column, dest: &Column) -> bool {
 }
 
 fn list(source: &Column, dest: &Column) -> Fidelity {
-    if source.kind != Kind::Text {
+    if !matches!(source.kind, Kind::Text | Kind::Any) {
         return refused("only text names members");
     }
     if source.family != dest.family {
+        if matches!(source.family.as_str(), "set" | "uuid" | "inet4" | "inet6") {
+            return refused("no members of this list");
+        }
         let why = "text that the collation takes for a member would become that member";
         return lossy(why);
     }
     let place = |m: &String| dest.members.iter().position(|d| d == m);
     let places: Vec<_> = source.members.iter().map(place).collect();
+    let ordered = dest.family != "set" || places.iter().flatten().is_sorted();
+    let order = match ordered {
+        true => Exact,
+        false => lossy("the members stand in another order, and so does every value's text"),
+    };
     if places.iter().any(Option::is_none) {
         let missing: Vec<_> = source
             .members
@@ -309,21 +335,19 @@ fn list(source: &Column, dest: &Column) -> Fidelity {
             !m.is_ascii() || dest.members.iter().any(|d| !d.is_ascii() || d.to_lowercase() == lower)
         };
         let missing = missing.join(", ");
-        return match source.members.iter().filter(|m| place(m).is_none()).any(alike) {
+        let members = match source.members.iter().filter(|m| place(m).is_none()).any(alike) {
             true => Lossy(format!("{missing} might be taken for another member")),
             false => Checked(format!("the destination has no member {missing}")),
         };
+        return members.and(order);
     }
-    match dest.family == "set" && !places.is_sorted() {
-        true => lossy("the members stand in another order, and so does every value's text"),
-        false => Exact,
-    }
+    order
 }
 
 fn json(source: &Column) -> Fidelity {
     match source.kind {
         Kind::Text if source.family == "json" => Exact,
-        Kind::Text => lossy(
+        Kind::Text | Kind::Any => lossy(
             "the server keeps JSON in a form of its own: blanks, order and doubled keys change",
         ),
         _ => refused("only text is JSON"),
@@ -335,18 +359,27 @@ fn bytes(source: &Column, dest: &Column) -> Fidelity {
     let fixed = dest.family == "binary";
     // Text goes as its UTF-8.
     let (least, most) = match source.kind {
+        // Four bytes name the reference system, then one, four, and two times eight.
+        Kind::Bytes if source.family == "point" => (25, 25),
         Kind::Bytes if matches!(source.family.as_str(), "binary" | "bit") => {
             (range::bytes_max(source), range::bytes_max(source))
         }
         Kind::Bytes => (0, range::bytes_max(source)),
-        Kind::Text => (0, crypto::plain_len_max(source).unwrap_or(u64::MAX)),
-        Kind::Any => return lossy("values of every type become bytes"),
+        Kind::Text => {
+            (0, crypto::plain_len_max(source).unwrap_or_else(|| range::bytes_max(source)))
+        }
+        Kind::Any => (0, range::bytes_max(source)),
         _ => return refused("numbers and times are no bytes"),
     };
     let wide = match most <= fit {
         true => Exact,
         false => Checked(format!("values of more than {fit} bytes do not fit")),
     };
+    let own = match source.kind {
+        Kind::Any => checked("only values stored as BLOB fit"),
+        _ => Exact,
+    };
+    let wide = own.and(wide);
     match fixed && least < fit {
         true => wide.and(Checked(format!(
             "values of less than {fit} bytes do not fit, because the column would fill them up with zeros"
@@ -363,7 +396,7 @@ fn geometry(source: &Column, dest: &Column) -> Fidelity {
             checked("only geometries of the destination's type fit")
         }
         Kind::Bytes if is_geometry(&source.family) => refused("other geometries"),
-        Kind::Bytes => checked("only geometries in the server's own form fit"),
+        Kind::Bytes | Kind::Any => checked("only geometries in the server's own form fit"),
         _ => refused("no geometries"),
     }
 }
@@ -387,7 +420,19 @@ fn is_geometry(family: &str) -> bool {
 fn same_family(source: &Column, dest: &Column, why: &str) -> Fidelity {
     match source.kind {
         Kind::Text if source.family == dest.family => Exact,
-        Kind::Text => Lossy(format!("{} {why}", dest.family)),
+        // The shortest spellings: thirty-two digits, 1.2.3.4, ::
+        Kind::Text
+            if !range::is_free_text(source)
+                || range::chars_max(source)
+                    < match dest.family.as_str() {
+                        "uuid" => 32,
+                        "inet4" => 7,
+                        _ => 2,
+                    } =>
+        {
+            Refused(format!("no value is one of type {}", dest.family))
+        }
+        Kind::Text | Kind::Any => Lossy(format!("{} {why}", dest.family)),
         _ => Refused(format!("{} is given as text", dest.family)),
     }
 }

@@ -16,8 +16,12 @@ pub fn integers(column: &Column) -> Option<(i128, i128)> {
     Some((i128::from(column.min.unwrap_or(min)), i128::from(column.max.unwrap_or(max))))
 }
 
-/// A decimal's digits before and after the point.
+/// A decimal's or integer's digits before and after the point.
 pub fn digits(column: &Column) -> (u32, u32) {
+    if let Some((min, max)) = integers(column) {
+        let digits = |n: i128| n.unsigned_abs().max(1).ilog10() + 1;
+        return (digits(min).max(digits(max)), 0);
+    }
     let scale = column.scale.unwrap_or(30);
     (column.precision.unwrap_or(65).saturating_sub(scale), scale)
 }
@@ -27,9 +31,30 @@ pub fn is_unsigned(column: &Column) -> bool {
     column.declared.to_ascii_lowercase().contains("unsigned")
 }
 
-/// A float or double that the server rounds to so many decimal places (`float(7,2)`).
-pub fn rounds(column: &Column) -> bool {
-    column.declared.contains(',')
+/// Whether the column can hold negative numbers, a negative zero among them.
+pub fn may_be_negative(column: &Column) -> bool {
+    match integers(column) {
+        Some((min, _)) => min < 0,
+        None => !is_unsigned(column),
+    }
+}
+
+/// A float or double that the server rounds to so many digits, so many of them after the point
+/// (`float(7,2)`).
+pub fn rounding(column: &Column) -> Option<(u64, u64)> {
+    let inside = column.declared.split_once('(')?.1.split_once(')')?.0;
+    let (digits, scale) = inside.split_once(',')?;
+    Some((digits.trim().parse().ok()?, scale.trim().parse().ok()?))
+}
+
+/// The character set that a text column's values need.
+pub fn charset(column: &Column) -> Option<&str> {
+    let plain = match column.family.as_str() {
+        "uuid" | "inet4" | "inet6" => true,
+        "enum" | "set" => column.members.iter().all(|m| m.is_ascii()),
+        _ => false,
+    };
+    if plain { Some("ascii") } else { column.charset.as_deref() }
 }
 
 /// Digits of a second's fraction, 0 to 6.
@@ -44,7 +69,10 @@ pub fn chars_max(column: &Column) -> u64 {
             let (min, max) = integers(column).unwrap_or((0, 0));
             min.to_string().len().max(max.to_string().len()) as u64
         }
-        // The longest of `{:?}` or `{}` without exponent, and a sign.
+        Kind::Float32 | Kind::Float64 if rounding(column).is_some() => {
+            rounding(column).map_or(0, |(digits, _)| digits + 3)
+        }
+        // The longest without exponent, and a sign.
         Kind::Float32 => 64,
         Kind::Float64 => 400,
         Kind::Decimal => {
@@ -79,6 +107,11 @@ pub fn bytes_max(column: &Column) -> u64 {
 /// An enum or set.
 pub fn is_list(column: &Column) -> bool {
     matches!(column.family.as_str(), "enum" | "set")
+}
+
+/// Whether any text can stand in the column.
+pub fn is_free_text(column: &Column) -> bool {
+    !matches!(column.family.as_str(), "enum" | "set" | "uuid" | "inet4" | "inet6")
 }
 
 /// Whether a text value of the column can end in a blank.

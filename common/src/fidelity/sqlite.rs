@@ -61,6 +61,7 @@ fn real(source: &Column, from_sqlite: bool) -> Fidelity {
         },
         // SQLite's own reals have no negative zero.
         Kind::Float64 if from_sqlite => Exact,
+        Kind::Float32 | Kind::Float64 if !range::may_be_negative(source) => Exact,
         Kind::Float32 | Kind::Float64 => checked("a negative zero does not fit"),
         Kind::Text => checked("only the shortest spelling of a real number fits"),
         Kind::Any => checked("only numbers that double precision holds exactly fit"),
@@ -78,7 +79,9 @@ fn numeric(source: &Column, from_sqlite: bool) -> Fidelity {
             _ => checked("only decimals that 64 bits or double precision give back fit"),
         },
         Kind::Float64 if from_sqlite => Exact,
+        Kind::Float32 | Kind::Float64 if !range::may_be_negative(source) => Exact,
         Kind::Float32 | Kind::Float64 => checked("a negative zero does not fit"),
+        Kind::Text if !range::is_free_text(source) && !may_respell(source) => Exact,
         Kind::Text => checked("text that spells a number otherwise than SQLite would does not fit"),
         Kind::Any if source.family == "numeric" => Exact,
         Kind::Any => checked("values to which the column would give another type do not fit"),
@@ -116,6 +119,13 @@ fn any(source: &Column) -> Fidelity {
         | Kind::Time
         | Kind::Any => Exact,
     }
+}
+
+/// Whether SQLite might take one of the members for a number that it spells otherwise. Addresses
+/// and the like are no numbers, nor are several members of a set with commas between.
+fn may_respell(source: &Column) -> bool {
+    let plain = |m: &String| m.parse::<i64>().is_ok_and(|n| n.to_string() == *m);
+    source.members.iter().any(|m| m.bytes().any(|b| b.is_ascii_digit()) && !plain(m))
 }
 
 fn integers_within(source: &Column, limit: i128) -> Fidelity {

@@ -8,7 +8,7 @@ mod failing;
 #[path = "conformance/landing.rs"]
 mod landing;
 #[path = "conformance/place.rs"]
-mod place;
+pub mod place;
 #[path = "conformance/reading.rs"]
 mod reading;
 #[path = "conformance/speaking.rs"]

@@ -79,6 +79,8 @@ enum Habit<'a> {
     Integer,
     /// A year: takes 1 to 99 for years of two centuries.
     Year,
+    /// A decimal: reads floating numbers as their shortest text, singles as doubles'.
+    Decimal,
     /// Single precision: rounds doubles.
     Single,
     /// Double precision: rounds large integers.
@@ -194,17 +196,30 @@ impl<'a> Feed<'a> {
         self.kept(cell)
     }
 
-    /// Values that carry their own type go as text, so that all of a column are of one type for
-    /// the server.
+    /// A value that carries its own type must have the column's: text that spells a number is no
+    /// number. Numbers go as text, so that all of a column are of one type for the server.
     fn untyped(&self, tagged: &[u8]) -> Result<Cell<'a>> {
-        match Value::from_tagged(tagged) {
-            Some(Value::Bytes(bytes)) => Ok(Cell::Bytes(Cow::Owned(bytes))),
-            Some(value) => Ok(Cell::Text(Cow::Owned(value.plain().unwrap_or_default()))),
-            None => Err(self.fault("a value without its type")),
+        use Kind::{Bytes, Date, DateTime, Decimal, Float32, Float64, Int, Text, Time, UInt};
+        let number = |cell: Cell<'a>, text: String| {
+            self.kept(cell)?;
+            Ok(Cell::Text(Cow::Owned(text)))
+        };
+        match (Value::from_tagged(tagged), self.column.kind) {
+            (Some(Value::Bytes(bytes)), Bytes) => Ok(Cell::Bytes(Cow::Owned(bytes))),
+            (Some(Value::Text(text)), Text | Date | DateTime | Time) => {
+                Ok(Cell::Text(Cow::Owned(text)))
+            }
+            (Some(Value::Int(v)), Int | UInt | Decimal | Float32 | Float64) => {
+                number(Cell::Int(v), v.to_string())
+            }
+            (Some(Value::Float(v)), Int | UInt | Decimal | Float32 | Float64) => {
+                number(Cell::Double(v), v.to_string())
+            }
+            (Some(_), _) => Err(self.fault("a value of another type than the column's")),
+            (None, _) => Err(self.fault("a value without its type")),
         }
     }
 
-    /// The cell, changed to what the server takes for the same value; or the fault.
     fn kept(&self, cell: Cell<'a>) -> Result<Cell<'a>> {
         match cell {
             Cell::Null => Ok(cell),
@@ -244,10 +259,27 @@ impl<'a> Feed<'a> {
             }
             Habit::Date | Habit::Fraction(_) => "not a date or time",
             Habit::Members(_) => "not a member of the column's list",
-            Habit::Padded | Habit::Textual => return Ok(self.canonical(cell)),
+            Habit::Integer if matches!(cell, Cell::Float(_) | Cell::Double(_)) => {
+                return self.whole_number(as_double);
+            }
+            Habit::Padded | Habit::Textual | Habit::Decimal => return Ok(self.canonical(cell)),
             _ => return Ok(cell),
         };
         Err(self.fault(why))
+    }
+
+    /// The integer that a floating number is: the server would store 2^63 as 2^63 - 1. One
+    /// column's numbers are all of one type.
+    fn whole_number(&self, v: f64) -> Result<Cell<'a>> {
+        const TWO_63: f64 = 9_223_372_036_854_775_808.0;
+        if v == 0.0 && v.is_sign_negative() {
+            return Err(self.fault("a negative zero"));
+        }
+        match self.column.kind {
+            Kind::UInt if (0.0..2.0 * TWO_63).contains(&v) => Ok(Cell::UInt(v as u64)),
+            Kind::Int if (-TWO_63..TWO_63).contains(&v) => Ok(Cell::Int(v as i64)),
+            _ => Err(self.fault("the value is out of the column's range")),
+        }
     }
 
     fn text(&self, text: Cow<'a, str>) -> Result<Cell<'a>> {
@@ -358,6 +390,7 @@ impl<'a> Habit<'a> {
         match column.family.as_str() {
             "tinyint" | "smallint" | "mediumint" | "int" | "bigint" => Habit::Integer,
             "year" => Habit::Year,
+            "decimal" => Habit::Decimal,
             "float" => Habit::Single,
             "double" => Habit::Double,
             "bit" => Habit::Bits,

@@ -69,6 +69,9 @@ pub(super) fn content(
                 Cell::Int(year) if feed.column().family == "year" => {
                     file.extend_from_slice(format!("{year:04}").as_bytes());
                 }
+                Cell::UInt(year) if feed.column().family == "year" => {
+                    file.extend_from_slice(format!("{year:04}").as_bytes());
+                }
                 cell => push(&mut file, &cell),
             }
         }
