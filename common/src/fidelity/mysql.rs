@@ -126,6 +126,9 @@ fn decimal(source: &Column, dest: &Column) -> Fidelity {
             };
             size.and(fraction).and(sign)
         }
+        Kind::Float32 | Kind::Float64 if rounded_within(source, whole, scale) => {
+            signs(source, dest)
+        }
         Kind::Float32 | Kind::Float64 | Kind::Any => Checked(format!(
             "only numbers of {whole} digits before and {scale} after the point fit"
         )),
@@ -136,6 +139,14 @@ fn decimal(source: &Column, dest: &Column) -> Fidelity {
     }
 }
 
+/// Whether the column is rounded to digits that a decimal of this size has. (Rounding up can need
+/// one more.)
+fn rounded_within(source: &Column, whole: u32, scale: u32) -> bool {
+    range::rounding(source).is_some_and(|(all, after)| {
+        all.saturating_sub(after) < u64::from(whole) && after <= u64::from(scale)
+    })
+}
+
 fn float(source: &Column, from_sqlite: bool, dest: &Column) -> Fidelity {
     let single = dest.family == "float";
     let (digits, integers) = match single {
@@ -144,7 +155,10 @@ fn float(source: &Column, from_sqlite: bool, dest: &Column) -> Fidelity {
     };
     let precision = if single { "single" } else { "double" };
     let rounding = match range::rounding(dest) {
-        Some(_) if source.declared == dest.declared => Exact,
+        Some((all, _)) if source.declared == dest.declared => match all <= u64::from(digits) {
+            true => Exact,
+            false => checked("numbers that came out above the declared digits do not fit"),
+        },
         Some((all, scale)) => match source.kind {
             Kind::Int | Kind::UInt | Kind::Decimal => {
                 let (whole, source_scale) = range::digits(source);
@@ -309,16 +323,19 @@ fn list(source: &Column, dest: &Column) -> Fidelity {
     if !matches!(source.kind, Kind::Text | Kind::Any) {
         return refused("only text names members");
     }
-    if source.family != dest.family {
-        if matches!(source.family.as_str(), "set" | "uuid" | "inet4" | "inet6") {
-            return refused("no members of this list");
-        }
-        let why = "text that the collation takes for a member would become that member";
-        return lossy(why);
+    if !range::is_list(source) || (source.family == "set" && dest.family == "enum") {
+        let bytewise = dest.collation.as_deref().is_some_and(|c| c.ends_with("_bin"));
+        return match (range::is_free_text(source), bytewise && !range::may_end_blank(source)) {
+            (false, _) => refused("no members of this list"),
+            (true, true) => checked("only members of the list fit"),
+            (true, false) => {
+                lossy("text that the collation takes for a member would become that member")
+            }
+        };
     }
     let place = |m: &String| dest.members.iter().position(|d| d == m);
     let places: Vec<_> = source.members.iter().map(place).collect();
-    let ordered = dest.family != "set" || places.iter().flatten().is_sorted();
+    let ordered = source.family != "set" || places.iter().flatten().is_sorted();
     let order = match ordered {
         true => Exact,
         false => lossy("the members stand in another order, and so does every value's text"),

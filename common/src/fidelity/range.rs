@@ -31,7 +31,7 @@ pub fn is_unsigned(column: &Column) -> bool {
     column.declared.to_ascii_lowercase().contains("unsigned")
 }
 
-/// Whether the column can hold negative numbers, a negative zero among them.
+/// Whether the column can hold numbers below zero.
 pub fn may_be_negative(column: &Column) -> bool {
     match integers(column) {
         Some((min, _)) => min < 0,

@@ -59,9 +59,8 @@ fn real(source: &Column, from_sqlite: bool) -> Fidelity {
             true => Exact,
             false => checked("only decimals that double precision gives back fit"),
         },
-        // SQLite's own reals have no negative zero.
+        // SQLite's own reals have no negative zero; MySQL's have, unsigned ones too.
         Kind::Float64 if from_sqlite => Exact,
-        Kind::Float32 | Kind::Float64 if !range::may_be_negative(source) => Exact,
         Kind::Float32 | Kind::Float64 => checked("a negative zero does not fit"),
         Kind::Text => checked("only the shortest spelling of a real number fits"),
         Kind::Any => checked("only numbers that double precision holds exactly fit"),
@@ -79,7 +78,6 @@ fn numeric(source: &Column, from_sqlite: bool) -> Fidelity {
             _ => checked("only decimals that 64 bits or double precision give back fit"),
         },
         Kind::Float64 if from_sqlite => Exact,
-        Kind::Float32 | Kind::Float64 if !range::may_be_negative(source) => Exact,
         Kind::Float32 | Kind::Float64 => checked("a negative zero does not fit"),
         Kind::Text if !range::is_free_text(source) && !may_respell(source) => Exact,
         Kind::Text => checked("text that spells a number otherwise than SQLite would does not fit"),
@@ -125,7 +123,10 @@ fn any(source: &Column) -> Fidelity {
 /// and the like are no numbers, nor are several members of a set with commas between.
 fn may_respell(source: &Column) -> bool {
     let plain = |m: &String| m.parse::<i64>().is_ok_and(|n| n.to_string() == *m);
-    source.members.iter().any(|m| m.bytes().any(|b| b.is_ascii_digit()) && !plain(m))
+    let number = |m: &String| {
+        m.trim_start().starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
+    };
+    source.members.iter().any(|m| number(m) && !plain(m))
 }
 
 fn integers_within(source: &Column, limit: i128) -> Fidelity {

@@ -17,7 +17,7 @@ use ssync_common::batch::value_at;
 use ssync_common::connector::{Connection, LoadPlan, WriteMode};
 use ssync_common::error::Kind as ErrorKind;
 use ssync_common::fidelity::{Fidelity, judge};
-use ssync_common::schema::Column;
+use ssync_common::schema::{Column, Kind};
 use ssync_common::value::Value;
 
 use super::conformance::place::{LIMITS, Place, described, read, run, select};
@@ -69,6 +69,8 @@ struct Source {
     values: Vec<Value>,
 }
 
+const ALL_ARRIVE: &str = "every value arrives";
+
 /// What became of one value.
 #[derive(Debug, PartialEq)]
 enum Fate {
@@ -88,7 +90,11 @@ fn grid(from: &Place, sources: &[Case], into: &Place, dests: &[Case]) {
             let names = (reader.dialect().name(), writer.dialect().name());
             let verdict = judge(&source.column, names.0, &column, names.1, None);
             let fates = fates(&mut *writer, source, &column, &verdict);
-            if let Some(lie) = lie(&verdict, source, &fates) {
+            let lie = lie(&verdict, source, &fates);
+            let has_no_witness = lie.as_deref() == Some(ALL_ARRIVE)
+                && (is_lax_about_shapes(into, &source.column, &column)
+                    || has_no_negative_zero(into, source));
+            if let Some(lie) = lie.filter(|_| !has_no_witness) {
                 let pair = format!("{} into {}", source.column.declared, column.declared);
                 writeln!(lies, "{pair}: judged {verdict}\n    but {lie}").unwrap();
             }
@@ -98,10 +104,30 @@ fn grid(from: &Place, sources: &[Case], into: &Place, dests: &[Case]) {
     assert!(lies.is_empty(), "{lies}");
 }
 
+/// MySQL 5.6 takes any geometry for a column of any type of geometry.
+fn is_lax_about_shapes(into: &Place, source: &Column, dest: &Column) -> bool {
+    let shape = |c: &Column| matches!(c.family.as_str(), "geometry" | "point" | "polygon");
+    into.is_mysql56() && shape(source) && shape(dest)
+}
+
+/// The one floating number that SQLite does not keep, and MariaDB does not either.
+fn has_no_negative_zero(into: &Place, source: &Source) -> bool {
+    let is_one = |v: &Value| matches!(v, Value::Float(f) if *f == 0.0 && f.is_sign_negative());
+    let floating = matches!(source.column.kind, Kind::Float32 | Kind::Float64);
+    into.is_sqlite() && floating && !source.values.iter().any(is_one)
+}
+
 /// The case's values in a table, read from there.
 fn source(c: &mut dyn Connection, case: &Case) -> Source {
     run(c, &[&format!("CREATE TABLE s (n INTEGER, v {})", case.declared)]);
     let column = described(c, "s").columns.remove(1);
+    if c.dialect().name() == "mysql" && matches!(column.kind, Kind::Float32 | Kind::Float64) {
+        // MariaDB's SQL has no literal for it.
+        let negative_zero = [Value::Float(-0.0)];
+        if let Err(e) = c.execute("INSERT INTO s VALUES (999, ?)", &negative_zero) {
+            assert_eq!(e.kind, ErrorKind::Data, "{e:?}");
+        }
+    }
     let insert = |n: usize, literal: &str| format!("INSERT INTO s VALUES ({n}, {literal})");
     for (n, literal) in case.values.iter().enumerate() {
         run(c, &[&insert(n, literal)]);
@@ -133,8 +159,9 @@ fn fates(c: &mut dyn Connection, source: &Source, dest: &Column, verdict: &Fidel
         mode: WriteMode::Insert,
         key: Vec::new(),
     };
-    let fates: Vec<Fate> = (0..source.values.len())
-        .map(|row| match landed(c, &plan, &source.batch.slice(row, 1), dest, refused) {
+    let mut fates = Vec::new();
+    for row in 0..source.values.len() {
+        let fate = match landed(c, &plan, &source.batch.slice(row, 1), dest, refused) {
             None => Fate::BadRow,
             Some(values) => {
                 let [value] = values.as_slice() else { panic!("one row landed as {values:?}") };
@@ -143,11 +170,22 @@ fn fates(c: &mut dyn Connection, source: &Source, dest: &Column, verdict: &Fidel
                     false => Fate::Changed(value.clone()),
                 }
             }
-        })
-        .collect();
+        };
+        let is_witness = match verdict {
+            Fidelity::Exact | Fidelity::Checked(_) => false,
+            Fidelity::Lossy(_) => matches!(fate, Fate::Changed(_)),
+            Fidelity::Refused(_) => fate != Fate::Same,
+        };
+        fates.push(fate);
+        if is_witness {
+            return fates;
+        }
+    }
     // On the bulk road the same must come out.
-    let good: Vec<usize> = (0..fates.len()).filter(|i| fates[*i] != Fate::BadRow).collect();
-    if !refused && !good.is_empty() && source.batch.get_array_memory_size() < 1 << 20 {
+    let narrow = |i: &usize| source.values[*i].as_bytes().is_none_or(|b| b.len() < 1000);
+    let good: Vec<usize> =
+        (0..fates.len()).filter(|i| fates[*i] != Fate::BadRow).filter(narrow).collect();
+    if !refused && !good.is_empty() {
         let order: Vec<usize> = good.iter().copied().cycle().take(BULK.max(good.len())).collect();
         let parts: Vec<RecordBatch> = order.iter().map(|i| source.batch.slice(*i, 1)).collect();
         let bulk = arrow_select::concat::concat_batches(&source.batch.schema(), &parts).unwrap();
@@ -219,14 +257,14 @@ fn lie(verdict: &Fidelity, source: &Source, fates: &[Fate]) -> Option<String> {
         Fidelity::Exact => changed.or(bad).map(at),
         Fidelity::Checked(_) => match (changed, bad) {
             (Some(i), _) => Some(at(i)),
-            (None, None) => Some("every value arrives".to_owned()),
+            (None, None) => Some(ALL_ARRIVE.to_owned()),
             (None, Some(_)) => None,
         },
         Fidelity::Lossy(_) if changed.is_none() => Some(format!(
             "no value changes{}",
             if bad.is_some() { ", some are refused" } else { "" }
         )),
-        Fidelity::Refused(_) if changed.or(bad).is_none() => Some("every value arrives".to_owned()),
+        Fidelity::Refused(_) if changed.or(bad).is_none() => Some(ALL_ARRIVE.to_owned()),
         Fidelity::Lossy(_) | Fidelity::Refused(_) => None,
     }
 }

@@ -8,7 +8,7 @@ use ssync_common::connector::{Connection, LinkParams, LoadPlan, Loaded, TlsMode,
 use ssync_common::error::Result;
 use ssync_common::schema::{Column, Kind, Table};
 use ssync_common::value::{DateTime, Value};
-use ssync_tests::servers::{Database, mariadb, mysql56};
+use ssync_tests::servers::{Database, Software, mariadb, mysql56};
 
 /// A database of the test's own.
 pub struct Place {
@@ -58,6 +58,10 @@ impl Place {
 
     pub fn is_sqlite(&self) -> bool {
         self.mysql.is_none()
+    }
+
+    pub fn is_mysql56(&self) -> bool {
+        self.mysql.as_ref().is_some_and(|db| db.server().software() == Software::MySql56)
     }
 
     /// One of two spellings.

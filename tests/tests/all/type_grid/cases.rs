@@ -102,6 +102,8 @@ const FRACTIONS: &[&str] = &[
     "16777216e0",
     "70e0",
     "1234567.125",
+    "0.125",
+    "-0.001",
 ];
 const BYTES: &[&str] = &[
     "x''",
@@ -268,7 +270,10 @@ pub const MYSQL: &[Case] = &[
             "0.000000000000000000000000000000",
         ],
     ),
-    case("float", &["NULL", "0.1", "16777216", "3.4028234e38", "1.4e-45", "0e0 * -1e0", "3", "1.5"]),
+    case(
+        "float",
+        &["NULL", "0.1", "16777216", "3.4028234e38", "1.4e-45", "0e0 * -1e0", "3", "1.5"],
+    ),
     case("float(10,2)", &["12345.67", "0.10"]),
     case(
         "double",
@@ -337,21 +342,30 @@ pub const MYSQL: &[Case] = &[
     case("time(6)", &["'-00:00:00.000001'", "'838:59:58.999999'", "'10:20:30.5'"]),
     case(
         "geometry",
-        &["NULL", "GeomFromText('POINT(1.5 -2.25)', 4326)", "GeomFromText('LINESTRING(0 0,1 1)')", "GeomFromText(CONCAT('LINESTRING(0 0', REPEAT(',1 1', 5000), ')'))"],
+        &[
+            "NULL",
+            "GeomFromText('POINT(1.5 -2.25)', 4326)",
+            "GeomFromText('LINESTRING(0 0,1 1)')",
+            "GeomFromText(CONCAT('LINESTRING(0 0', REPEAT(',1 1', 5000), ')'))",
+        ],
     ),
     case("point", &["GeomFromText('POINT(0 0)')", "GeomFromText('POINT(1e300 -1e-300)', 7)"]),
     case(
         "polygon",
         &[
             "GeomFromText('POLYGON((0 0,4 0,4 4,0 4,0 0))')",
-            "GeomFromText('POLYGON((-1.5 0,4 0,4 4,0 4,-1.5 0))')", "GeomFromText(CONCAT('POLYGON((0 0', REPEAT(',1 1', 5000), ',0 0))'))",
+            "GeomFromText('POLYGON((-1.5 0,4 0,4 4,0 4,-1.5 0))')",
+            "GeomFromText(CONCAT('POLYGON((0 0', REPEAT(',1 1', 5000), ',0 0))'))",
         ],
     ),
 ];
 
 const MARIADB: &[Case] = &[
     case("uuid", &["NULL", "'123e4567-e89b-12d3-a456-426655440000'"]),
-    case("inet6", &["'::1'", "'2001:db8::ff00:42:8329'", "'fe80:1111:2222:3333:4444:5555:6666:7777'"]),
+    case(
+        "inet6",
+        &["'::1'", "'2001:db8::ff00:42:8329'", "'fe80:1111:2222:3333:4444:5555:6666:7777'"],
+    ),
     case("inet4", &["'1.2.3.4'"]),
 ];
 
