@@ -476,15 +476,28 @@ fn values_with_their_own_types_land_in_a_column_of_one_type() {
         let mut conn = open(&db.link()).unwrap();
         let data = vec![
             ints(0..3),
-            tagged(&[Value::Null, Value::Int(-5), Value::Text("é".to_owned())]),
+            tagged(&[Value::Null, Value::Text("-5".to_owned()), Value::Text("é".to_owned())]),
             tagged(&[Value::Float(0.1), Value::Null, Value::Int(3)]),
-            tagged(&[Value::Bytes(vec![0, 255]), Value::Text("x".to_owned()), Value::Null]),
+            tagged(&[Value::Bytes(vec![0, 255]), Value::Bytes(vec![120]), Value::Null]),
         ];
         load_into_t(conn.as_mut(), data, WriteMode::Insert).unwrap();
         assert_eq!(
             db.rows("SELECT a, b, HEX(c) FROM t ORDER BY id"),
             [["NULL", "0.1", "00FF"], ["-5", "NULL", "78"], ["é", "3", "NULL"]]
         );
+        // The number 7 and the text 7 are two values: neither becomes the other.
+        for (column, value) in [
+            ("a", Value::Int(7)),
+            ("a", Value::Bytes(b"7".to_vec())),
+            ("b", Value::Text("7".to_owned())),
+            ("c", Value::Text("7".to_owned())),
+        ] {
+            let of = |name| if name == column { value.clone() } else { Value::Null };
+            let data =
+                vec![ints(9..10), tagged(&[of("a")]), tagged(&[of("b")]), tagged(&[of("c")])];
+            let e = load_into_t(conn.as_mut(), data, WriteMode::Insert).unwrap_err();
+            assert_eq!((e.kind, e.column.as_deref()), (Kind::Data, Some(column)));
+        }
     });
 }
 
