@@ -186,7 +186,7 @@ fn what_the_account_may_not_do_is_told() {
         let mut conn = open(&link).unwrap();
         assert_eq!(conn.access_gaps("t", false, false).unwrap(), Vec::<String>::new());
         let gaps = conn.access_gaps("t", true, false).unwrap().join("\n");
-        for missing in ["UPDATE", "DELETE", "CREATE"] {
+        for missing in ["UPDATE", "DELETE", "CREATE", "TRIGGER"] {
             assert!(gaps.contains(missing), "{missing}: {gaps}");
         }
         assert!(!gaps.contains("INSERT on") && !gaps.contains("SELECT on"), "{gaps}");

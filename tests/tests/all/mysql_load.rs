@@ -535,3 +535,65 @@ fn a_foreign_key_that_restricts_is_the_rows_fault_in_a_replace() {
         assert_eq!(all_rows(db), ["1,1"]);
     });
 }
+
+/// Stands between client and server and hides from the client that the server knows bulk
+/// execution, as a proxy does that does not know it. The port it listens on.
+fn without_bulk(server: &Server) -> u16 {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let upstream = server.port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let mut server = std::net::TcpStream::connect(("127.0.0.1", upstream)).unwrap();
+            let mut header = [0; 4];
+            server.read_exact(&mut header).unwrap();
+            let length = u32::from_le_bytes([header[0], header[1], header[2], 0]) as usize;
+            let mut greeting = vec![0; length];
+            server.read_exact(&mut greeting).unwrap();
+            // Protocol, version, zero; connection 4, scramble 8 and 1, capabilities 2, charset 1,
+            // status 2, capabilities 2, length 1, reserved 6: then MariaDB's own capabilities.
+            let version = greeting.iter().position(|b| *b == 0).unwrap();
+            let own = version + 1 + 4 + 9 + 2 + 1 + 2 + 2 + 1 + 6;
+            assert_ne!(greeting[own..own + 4], [0; 4], "the server has no bulk to hide");
+            greeting[own..own + 4].fill(0);
+            client.write_all(&header).unwrap();
+            client.write_all(&greeting).unwrap();
+            let (mut up, mut down) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut client, &mut up);
+                let _ = up.shutdown(std::net::Shutdown::Both);
+            });
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut server, &mut down);
+                let _ = down.shutdown(std::net::Shutdown::Both);
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn behind_a_proxy_without_bulk_no_warning_is_missed() {
+    let server = ssync_tests::servers::mariadb();
+    let db = server.database("proxied");
+    db.run(&["CREATE TABLE t (id int PRIMARY KEY, a decimal(5,2))"]);
+    let mut link = db.link();
+    link.url = link.url.replace(&server.port().to_string(), &without_bulk(server).to_string());
+    let data = |first: &str| {
+        let decimals: Vec<&str> = (0..100).map(|i| if i == 0 { first } else { "1.23" }).collect();
+        let column = Arc::new(StringArray::from(decimals)) as ArrayRef;
+        vec![ints(0..100), (schema::Kind::Decimal, column)]
+    };
+    for mode in [WriteMode::Insert, WriteMode::Upsert, WriteMode::Replace, WriteMode::Ignore] {
+        let mut conn = open(&link).unwrap();
+        // Sent one by one, the last row's command would say that all is well.
+        let e = load_into_t(conn.as_mut(), data("1.239"), mode).unwrap_err();
+        assert_eq!((e.kind, e.column.as_deref()), (Kind::Data, Some("a")), "{mode:?}: {e:?}");
+        assert_eq!(db.value("SELECT COUNT(*) FROM t"), "0");
+        assert_eq!(load_into_t(conn.as_mut(), data("1.24"), mode).unwrap().rows, 100);
+        assert_eq!(db.value("SELECT SUM(a) FROM t"), "123.01");
+        db.run(&["DELETE FROM t"]);
+    }
+}

@@ -3,7 +3,7 @@
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::super::Dialect;
+use super::super::{Dialect, split_table_name};
 use super::connect::Server;
 use super::dialect::MySqlDialect;
 use super::{describe, errors};
@@ -91,8 +91,13 @@ pub(super) fn access_gaps(
     if dest || status {
         writing_gaps(conn, server, &mut gaps)?;
     }
+    let (schema, name) = describe::place(conn, table)?;
+    if (dest || status) && !sees_triggers(conn, &schema, &name)? {
+        gaps.push(format!(
+            "The account has no TRIGGER privilege on {table}, so triggers there cannot be seen."
+        ));
+    }
     if dest {
-        let schema = describe::place(conn, table)?.0;
         own_table_gaps(conn, &schema, &mut gaps)?;
         if !server.mariadb && !server.local_infile {
             gaps.push(
@@ -137,6 +142,30 @@ fn writing_gaps(conn: &mut Conn, server: &Server, gaps: &mut Vec<String>) -> Res
     Ok(())
 }
 
+/// Whether the account would see a trigger of the table if there were one: without the privilege
+/// the server shows none. In doubt (a role, a pattern) yes.
+fn sees_triggers(conn: &mut Conn, schema: &str, table: &str) -> Result<bool> {
+    let grants: Vec<String> = conn.query("SHOW GRANTS").map_err(|e| errors::from_driver(&e))?;
+    Ok(grants.iter().any(|grant| grant_shows_triggers(grant, schema, table)))
+}
+
+fn grant_shows_triggers(grant: &str, schema: &str, table: &str) -> bool {
+    let Some(grant) = grant.strip_prefix("GRANT ") else { return false };
+    let Some((privileges, rest)) = grant.split_once(" ON ") else {
+        return true; // a role's name
+    };
+    let gives =
+        privileges.split(',').any(|p| matches!(p.trim(), "TRIGGER" | "ALL PRIVILEGES" | "ALL"));
+    let scope = rest.split(" TO ").next().unwrap_or_default();
+    // `db`.`table`, wildcards of the database's name escaped.
+    let names = split_table_name(scope);
+    let [on_schema, on_table] = names.as_slice() else { return gives };
+    let fits_schema = on_schema == "*"
+        || on_schema.contains('%')
+        || on_schema.replace('\\', "").eq_ignore_ascii_case(schema);
+    gives && fits_schema && (on_table == "*" || on_table.eq_ignore_ascii_case(table))
+}
+
 /// ssync's own tables stand in the destination's database: they exist, or may be created.
 fn own_table_gaps(conn: &mut Conn, schema: &str, gaps: &mut Vec<String>) -> Result<()> {
     let fence: Option<String> = conn
@@ -173,6 +202,27 @@ fn refused(conn: &mut Conn, sql: &str) -> Result<Option<Error>> {
                 ErrorKind::Lost => Err(error),
                 _ => Ok(Some(error)),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grants_are_read_for_what_they_show() {
+        for (grant, shows) in [
+            ("GRANT ALL PRIVILEGES ON *.* TO `u`@`%` IDENTIFIED BY PASSWORD 'x'", true),
+            ("GRANT SELECT, INSERT, TRIGGER ON `my\\_db`.* TO `u`@`%`", true),
+            ("GRANT SELECT, TRIGGER ON `my_db`.`t` TO 'u'@'%'", true),
+            ("GRANT SELECT, TRIGGER ON `my_db`.`other` TO 'u'@'%'", false),
+            ("GRANT SELECT, TRIGGER ON `other`.* TO 'u'@'%'", false),
+            ("GRANT SELECT, INSERT ON `my_db`.* TO 'u'@'%'", false),
+            ("GRANT USAGE ON *.* TO 'u'@'%'", false),
+            ("GRANT `role` TO `u`@`%`", true),
+        ] {
+            assert_eq!(grant_shows_triggers(grant, "my_db", "t"), shows, "{grant}");
         }
     }
 }

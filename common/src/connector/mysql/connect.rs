@@ -153,6 +153,7 @@ fn tls(link: &LinkParams) -> Result<Option<SslOpts>> {
                 .with_danger_skip_domain_validation(true),
         ),
         TlsMode::Verified => {
+            // The driver trusts the public authorities, too, beside those of the file.
             let mut opts = SslOpts::default();
             if let Some(file) = &link.tls_ca_file {
                 // The driver would take an unreadable file for a network error.

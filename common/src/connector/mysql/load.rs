@@ -90,7 +90,7 @@ impl Load<'_> {
             let prove = self.roads.bulk.is_none() && count > 1;
             let before = if prove { Some(self.savepoint_and_executions()?) } else { None };
             self.conn.exec_batch(&sql, chunk).map_err(|e| errors::from_driver(&e))?;
-            self.account(count, &mut loaded)?;
+            let affected = self.affected_without_warning()?;
             if let Some(before) = before {
                 let is_bulk = self.executions()? - before < count as u64;
                 self.roads.bulk = Some(is_bulk);
@@ -99,6 +99,7 @@ impl Load<'_> {
                     return Ok(None);
                 }
             }
+            self.account(affected, count, &mut loaded)?;
         }
         Ok(Some(loaded))
     }
@@ -131,7 +132,8 @@ impl Load<'_> {
                 let params: Vec<Wire> = cells.by_ref().take(count).flatten().collect();
                 let sql = self.statement(count);
                 self.conn.exec_drop(sql, params).map_err(|e| errors::from_driver(&e))?;
-                self.account(count, &mut loaded)?;
+                let affected = self.affected_without_warning()?;
+                self.account(affected, count, &mut loaded)?;
                 left -= count;
             }
         }
@@ -244,12 +246,16 @@ impl Load<'_> {
         format!("{name}={name}")
     }
 
-    /// Inspects what the server said of the last command, which wrote `count` rows.
-    fn account(&mut self, count: usize, loaded: &mut Loaded) -> Result<()> {
-        let (affected, warnings) = (self.conn.affected_rows(), self.conn.warnings());
-        if warnings > 0 {
-            return Err(self.warning(warnings));
+    /// The rows that the last command changed, unless the server warned of something.
+    fn affected_without_warning(&mut self) -> Result<u64> {
+        match self.conn.warnings() {
+            0 => Ok(self.conn.affected_rows()),
+            warnings => Err(self.warning(warnings)),
         }
+    }
+
+    /// Counts a command that sent `count` rows, if the server's number fits the mode.
+    fn account(&self, affected: u64, count: usize, loaded: &mut Loaded) -> Result<()> {
         let count = count as u64;
         let even = match self.plan.mode {
             WriteMode::Insert => affected == count,
