@@ -191,7 +191,8 @@ pub trait Connection: Send {
     fn begin(&mut self) -> Result<()>;
 
     /// Commits. [`ErrorKind::Lost`] from here means: whether it committed is unknown, and must be
-    /// resolved through the fence.
+    /// resolved through the fence. After any other error nothing was committed, and no
+    /// transaction is open; [`ErrorKind::Parent`] is a foreign key that was checked only now.
     fn commit(&mut self) -> Result<()>;
 
     /// Rolls back; succeeds when no transaction is open.

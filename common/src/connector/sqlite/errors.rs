@@ -119,3 +119,76 @@ fn constraint(code: i32, words: &str) -> Error {
         _ => Error::new(Kind::Data, "a constraint refused the row").detail(words.to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cause(code: i32, words: &str) -> Cause {
+        Cause::SqliteFailure(ffi::Error::new(code), Some(words.to_owned()))
+    }
+
+    #[test]
+    fn only_what_is_a_rows_fault_is_blamed_on_a_row() {
+        let file = Path::new("/data/a.db");
+        for (code, kind) in [
+            (ffi::SQLITE_CONSTRAINT_UNIQUE, Kind::Data),
+            (ffi::SQLITE_CONSTRAINT_PRIMARYKEY, Kind::Data),
+            (ffi::SQLITE_CONSTRAINT_NOTNULL, Kind::Data),
+            (ffi::SQLITE_CONSTRAINT_CHECK, Kind::Data),
+            (ffi::SQLITE_CONSTRAINT_DATATYPE, Kind::Data),
+            (ffi::SQLITE_CONSTRAINT_TRIGGER, Kind::Data),
+            (ffi::SQLITE_CONSTRAINT_FOREIGNKEY, Kind::Parent),
+            (ffi::SQLITE_TOOBIG, Kind::Data),
+            (ffi::SQLITE_MISMATCH, Kind::Data),
+            (ffi::SQLITE_BUSY, Kind::Contention),
+            (ffi::SQLITE_BUSY_SNAPSHOT, Kind::Contention),
+            (ffi::SQLITE_LOCKED, Kind::Contention),
+            (ffi::SQLITE_FULL, Kind::Full),
+            (ffi::SQLITE_IOERR_WRITE, Kind::Database),
+            (ffi::SQLITE_IOERR_FSYNC, Kind::Database),
+            (ffi::SQLITE_CORRUPT, Kind::Database),
+            (ffi::SQLITE_NOTADB, Kind::Database),
+            (ffi::SQLITE_READONLY, Kind::Database),
+            (ffi::SQLITE_READONLY_DBMOVED, Kind::Database),
+            (ffi::SQLITE_CANTOPEN, Kind::Database),
+            (ffi::SQLITE_PERM, Kind::Privilege),
+            (ffi::SQLITE_NOMEM, Kind::System),
+            (ffi::SQLITE_ERROR, Kind::Database),
+        ] {
+            let error = failure(file, cause(code, "words"));
+            assert_eq!(error.kind, kind, "{code}: {error:?}");
+            let names_file = error.details.iter().any(|d| d.contains("/data/a.db"));
+            let about_file = matches!(kind, Kind::Database | Kind::Full | Kind::Contention);
+            assert!(names_file || !about_file, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_commit_that_failed_in_writing_is_unknown() {
+        let file = Path::new("/data/a.db");
+        let kind = |code| commit_failure(file, cause(code, "words")).kind;
+        assert_eq!(kind(ffi::SQLITE_IOERR_FSYNC), Kind::Lost);
+        assert_eq!(kind(ffi::SQLITE_IOERR_WRITE), Kind::Lost);
+        assert_eq!(kind(ffi::SQLITE_FULL), Kind::Full);
+        assert_eq!(kind(ffi::SQLITE_CONSTRAINT_FOREIGNKEY), Kind::Parent);
+    }
+
+    #[test]
+    fn the_column_at_fault_is_named_where_there_is_just_one() {
+        let column = |code, words| failure(Path::new("a.db"), cause(code, words)).column;
+        let unique = ffi::SQLITE_CONSTRAINT_UNIQUE;
+        assert_eq!(column(unique, "UNIQUE constraint failed: t.a").as_deref(), Some("a"));
+        assert_eq!(column(unique, "UNIQUE constraint failed: t.a, t.b"), None);
+        assert_eq!(column(unique, "UNIQUE constraint failed: index 'i'"), None);
+        let words = "cannot store TEXT value in INTEGER column t.n";
+        assert_eq!(column(ffi::SQLITE_CONSTRAINT_DATATYPE, words).as_deref(), Some("n"));
+        assert_eq!(column(ffi::SQLITE_CONSTRAINT_CHECK, "CHECK constraint failed: a.b > 5"), None);
+    }
+
+    #[test]
+    fn a_triggers_own_words_may_hold_a_value_and_are_left_out() {
+        let e = failure(Path::new("a.db"), cause(ffi::SQLITE_CONSTRAINT_TRIGGER, "no S3CRET"));
+        assert!(!format!("{e:?}").contains("S3CRET"));
+    }
+}

@@ -31,8 +31,10 @@ pub fn load(
         return Ok(loaded);
     }
     let inputs = inputs_of(plan, batch, &rows)?;
-    let failed =
-        |e| errors::failure(file, e).context(format!("could not load into {}", plan.table));
+    let failed = |e| {
+        let error = at_column_of(plan, errors::failure(file, e));
+        error.context(format!("could not load into {}", plan.table))
+    };
     let mut statement = db.prepare_cached(&statement_of(plan)?).map_err(failed)?;
     for row in rows {
         for (i, input) in inputs.iter().enumerate() {
@@ -52,6 +54,17 @@ pub fn load(
         }
     }
     Ok(loaded)
+}
+
+/// SQLite names table and column with a dot between; a dot may also be part of either.
+fn at_column_of(plan: &LoadPlan, mut error: Error) -> Error {
+    if error.column.is_some() {
+        let named =
+            |c: &&Column| error.details.iter().any(|d| d.ends_with(&format!(".{}", c.name)));
+        let found = plan.columns.iter().filter(named).max_by_key(|c| c.name.len());
+        error.column = found.map(|c| c.name.clone()).or(error.column);
+    }
+    error
 }
 
 /// The statement for one row. `OR ABORT` overrides what a constraint of the table may say of

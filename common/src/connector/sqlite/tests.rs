@@ -368,3 +368,26 @@ fn a_unique_index_of_another_collation_is_no_key() {
     assert_eq!(table.unique_index_on(&["b".into()]).unwrap().name, "ub");
     assert_eq!(table.columns[1].collation.as_deref(), Some("NOCASE"));
 }
+
+#[test]
+fn the_column_at_fault_is_named_although_names_hold_dots() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut c = open_new(dir.path());
+    run(&mut *c, "CREATE TABLE \"a.b\" (id INTEGER PRIMARY KEY, \"c.d\" TEXT UNIQUE)");
+    run(&mut *c, "INSERT INTO \"a.b\" VALUES (1, 'x'), (2, 'y')");
+    let table = c.describe("\"a.b\"").unwrap().unwrap();
+    let mut plan = plan_for(&mut *c, "\"a.b\"");
+    let mut builder =
+        BatchBuilder::new(&table.columns, BatchLimits { rows: 9, slot_bytes: 1 << 20 });
+    let mut batch = None;
+    c.read("SELECT id + 5, \"c.d\" FROM \"a.b\"", &[], &table.columns, &mut builder, &mut |b| {
+        batch = Some(b.rows);
+        Ok(())
+    })
+    .unwrap();
+    plan.mode = WriteMode::Insert;
+    c.begin().unwrap();
+    let e = c.load(&plan, &batch.unwrap(), 0..2).unwrap_err();
+    assert_eq!((e.kind, e.column.as_deref()), (ErrorKind::Data, Some("c.d")), "{e:?}");
+    c.rollback().unwrap();
+}

@@ -344,18 +344,18 @@ pub const MYSQL: &[Case] = &[
         "geometry",
         &[
             "NULL",
-            "GeomFromText('POINT(1.5 -2.25)', 4326)",
-            "GeomFromText('LINESTRING(0 0,1 1)')",
-            "GeomFromText(CONCAT('LINESTRING(0 0', REPEAT(',1 1', 5000), ')'))",
+            "ST_GeomFromText('POINT(1.5 -2.25)', 4326)",
+            "ST_GeomFromText('LINESTRING(0 0,1 1)')",
+            "ST_GeomFromText(CONCAT('LINESTRING(0 0', REPEAT(',1 1', 5000), ')'))",
         ],
     ),
-    case("point", &["GeomFromText('POINT(0 0)')", "GeomFromText('POINT(1e300 -1e-300)', 7)"]),
+    case("point", &["ST_GeomFromText('POINT(0 0)')", "ST_GeomFromText('POINT(1e300 -1e-300)', 7)"]),
     case(
         "polygon",
         &[
-            "GeomFromText('POLYGON((0 0,4 0,4 4,0 4,0 0))')",
-            "GeomFromText('POLYGON((-1.5 0,4 0,4 4,0 4,-1.5 0))')",
-            "GeomFromText(CONCAT('POLYGON((0 0', REPEAT(',1 1', 5000), ',0 0))'))",
+            "ST_GeomFromText('POLYGON((0 0,4 0,4 4,0 4,0 0))')",
+            "ST_GeomFromText('POLYGON((-1.5 0,4 0,4 4,0 4,-1.5 0))')",
+            "ST_GeomFromText(CONCAT('POLYGON((0 0', REPEAT(',1 1', 5000), ',0 0))'))",
         ],
     ),
 ];
