@@ -181,6 +181,10 @@ fn urls_must_name_a_database_that_a_connector_reaches() {
     assert_one(&found, "absolute path");
     let created = "sqlite:///srv/warehouse.db?create=true";
     assert!(changed("sqlite:///srv/warehouse.db", created).is_empty());
+    assert!(url("mysql://app@localhost/core?socket=/run/mysqld/mysqld.sock").is_empty());
+    for wrong in ["socket=x", "socket=/x&password=y", "ssl=1", "create=true"] {
+        assert_one(&url(&format!("mysql://app@db/core?{wrong}")), "takes no options but");
+    }
 }
 
 #[test]
@@ -296,6 +300,68 @@ fn a_table_is_not_copied_onto_itself() {
             .replace("\"dw_orders\"", "\"orders\""),
     );
     assert_one(&found, "source and destination are the same table");
+}
+
+const DOCUMENT: &str = include_str!("../../../docs/CONFIGURATION.md");
+
+#[test]
+fn the_documented_files_are_valid() {
+    let examples: Vec<_> = DOCUMENT.split("```toml\n").skip(1).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let text = example.split("```").next().unwrap();
+        assert_eq!(mistakes(text), Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
+fn every_key_is_documented_with_its_default() {
+    fn keys(value: &serde_json::Value, out: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(map) => {
+                for (key, value) in map {
+                    out.push(key.clone());
+                    keys(value, out);
+                }
+            }
+            serde_json::Value::Array(list) => list.iter().for_each(|v| keys(v, out)),
+            _ => {}
+        }
+    }
+    // Every optional key is there, so that each is seen.
+    let full = GOOD
+        .replace(
+            "max_connections = 12",
+            "tls = \"verified\"\ntls_ca_file = \"/c\"\nallow_nondurable = true",
+        )
+        .replace(
+            "mode = \"status\"",
+            "app_resets_status = true\nallow_triggers = true\nallow_lossy = [\"id\"]",
+        )
+        .replace("where =", "decrypt = { cust = \"pii\" }\nafter = { source = [\"x\"] }\nwhere =")
+        + "[[task.table]]\nname=\"f\"\nsource=\"f\"\ndest=\"f\"\nmode=\"full\"\nfull=\"swap\"";
+    let config = Config::from_toml(&full).unwrap_or_else(|v| panic!("{v:?}"));
+    let mut found = Vec::new();
+    keys(&serde_json::to_value(&config).unwrap(), &mut found);
+    for key in found.iter().filter(|k| !["cust", "id_card", "mobile"].contains(&k.as_str())) {
+        let shown = [
+            format!("`{key}`"),
+            format!("{{ {key} = "),
+            format!("[[{key}]]"),
+            format!(", {key} = "),
+        ];
+        assert!(shown.iter().any(|s| DOCUMENT.contains(s)), "{key} is not documented");
+    }
+    for (key, default) in [
+        ("max_connections", u64::from(MAX_CONNECTIONS)),
+        ("connect_timeout_secs", CONNECT_TIMEOUT_SECS),
+        ("io_timeout_secs", IO_TIMEOUT_SECS),
+        ("writers", WRITERS.into()),
+        ("batch_rows", BATCH_ROWS.into()),
+        ("slot_bytes", SLOT_BYTES),
+    ] {
+        assert!(DOCUMENT.contains(&format!("| `{key}` | {default} |")), "default of {key}");
+    }
 }
 
 fn name() -> impl Strategy<Value = String> {

@@ -128,7 +128,7 @@ impl FromStr for Moment {
                         2026-12-01T00:00:00+08:00"
                 .to_owned());
         };
-        if stamp.subsec_nanosecond() != 0 {
+        if text.contains(['.', ',']) || stamp.subsec_nanosecond() != 0 {
             return Err("has a fraction of a second; moments are whole seconds".to_owned());
         }
         Ok(Moment { text: text.to_owned(), unix_secs: stamp.as_second() })
@@ -226,6 +226,7 @@ mod tests {
             "2026-12-01T00:00Z",
             "2026-13-01T00:00:00Z",
             "2026-12-01T00:00:00.5Z",
+            "2026-12-01T00:00:00.000Z",
             "2026-12-01T00:00:00Z[Asia/Shanghai]",
             "2026-12-01T00:00:0é0Z",
             "",

@@ -157,11 +157,15 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
     };
     let dialect = dialect_of(url).map_err(unknown)?;
     let is_sqlite = dialect.name() == "sqlite";
-    let known_option = is_sqlite && matches!(parsed.query(), Some("create=true" | "create=false"));
-    if (parsed.query().is_some() && !known_option) || parsed.fragment().is_some() {
+    let known_option = match parsed.query() {
+        None => true,
+        Some(query) if is_sqlite => matches!(query, "create=true" | "create=false"),
+        Some(query) => query.starts_with("socket=/") && !query.contains('&'),
+    };
+    if !known_option || parsed.fragment().is_some() {
         return Err(
-            "takes no options after ? or #; they are keys of [[link]] (SQLite alone knows \
-                    ?create=true)"
+            "takes no options but ?socket=/path (MySQL) and ?create=true (SQLite); the others \
+                    are keys of [[link]]"
                 .to_owned(),
         );
     }

@@ -21,6 +21,11 @@ pub const DB_PASSWORD_ENV: &str = "SSYNC_CONFIG_DB_PASSWORD";
 /// Environment variable with the path of a file that holds that password.
 pub const DB_PASSWORD_FILE_ENV: &str = "SSYNC_CONFIG_DB_PASSWORD_FILE";
 
+/// Environment variable with how that database is reached: `off`, `required`, `verified`.
+pub const DB_TLS_ENV: &str = "SSYNC_CONFIG_DB_TLS";
+/// Environment variable with the path of the certificate authorities (PEM) for `verified`.
+pub const DB_TLS_CA_FILE_ENV: &str = "SSYNC_CONFIG_DB_TLS_CA_FILE";
+
 /// The home directory: `ssync.db`, `host.key`, `run/`, logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home(PathBuf);
@@ -133,27 +138,52 @@ impl StoreLocation {
                 "Give its password in a file named by {DB_PASSWORD_FILE_ENV}, or in {DB_PASSWORD_ENV}."
             ))
         })?;
+        if url.starts_with("sqlite:") {
+            return Err(Error::new(Kind::Config, format!("{DB_ENV} names a SQLite file")).hint(
+                format!("Leave it out: the file is ssync.db in the directory {HOME_ENV} names."),
+            ));
+        }
         Ok(StoreLocation { home, link: store_link(url.to_owned(), password), is_embedded: false })
     }
 
-    /// As the environment says: `SSYNC_CONFIG_DB` and its password, else the SQLite file of
-    /// `home`.
+    /// Reached with this protection; `ca_file` is for [`TlsMode::Verified`] alone.
+    #[must_use]
+    pub fn with_tls(mut self, tls: TlsMode, ca_file: Option<PathBuf>) -> StoreLocation {
+        self.link.tls = tls;
+        self.link.tls_ca_file = ca_file;
+        self
+    }
+
+    /// As the environment says: `SSYNC_CONFIG_DB` with its password and protection, else the
+    /// SQLite file of `home`.
     ///
     /// # Errors
     /// [`Kind::Config`] for a wrong URL, or a password in a place that others can read.
     pub fn from_env(home: Home) -> Result<StoreLocation> {
-        let Some(url) = std::env::var_os(DB_ENV).filter(|v| !v.is_empty()) else {
+        let Some(url) = env_text(DB_ENV)? else {
             return Ok(StoreLocation::embedded(home));
         };
-        let url = url
-            .into_string()
-            .map_err(|_| Error::new(Kind::Config, format!("{DB_ENV} is not text")))?;
-        let file = std::env::var_os(DB_PASSWORD_FILE_ENV).filter(|v| !v.is_empty());
-        let password = match file {
+        let password = match std::env::var_os(DB_PASSWORD_FILE_ENV).filter(|v| !v.is_empty()) {
             Some(file) => Some(secret_source::from_file(Path::new(&file), DB_PASSWORD_FILE_ENV)?),
             None => secret_source::from_env(DB_PASSWORD_ENV),
         };
-        StoreLocation::server(home, &url, password)
+        let tls = match env_text(DB_TLS_ENV)?.as_deref() {
+            None | Some("off") => TlsMode::Off,
+            Some("required") => TlsMode::Required,
+            Some("verified") => TlsMode::Verified,
+            Some(_) => {
+                return Err(Error::new(Kind::Config, format!("{DB_TLS_ENV} has an unknown value"))
+                    .hint("It can be off, required or verified."));
+            }
+        };
+        let ca_file = env_text(DB_TLS_CA_FILE_ENV)?.map(PathBuf::from);
+        if ca_file.is_some() && tls != TlsMode::Verified {
+            return Err(Error::new(
+                Kind::Config,
+                format!("{DB_TLS_CA_FILE_ENV} is only used with {DB_TLS_ENV}=verified"),
+            ));
+        }
+        Ok(StoreLocation::server(home, &url, password)?.with_tls(tls, ca_file))
     }
 
     /// Makes what must be there before the database can be opened.
@@ -181,6 +211,15 @@ impl StoreLocation {
             .hint(format!("Close it: chmod 600 {}", path.display())));
         }
         Ok(())
+    }
+}
+
+/// A variable that is set, as text.
+fn env_text(name: &str) -> Result<Option<String>> {
+    match std::env::var_os(name).filter(|v| !v.is_empty()).map(std::ffi::OsString::into_string) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(text)),
+        Some(Err(_)) => Err(Error::new(Kind::Config, format!("{name} is not text"))),
     }
 }
 

@@ -188,7 +188,11 @@ pub const TABLES: &[TableDef] = &[
             col("row_mode", WORD, "Which rows are sent: `status`, `full`, `increment`."),
             col("full_method", WORD, "How `full` makes room: `truncate`, `swap`."),
             opt("watermark_column", LongText, "Source column of the mark of `increment`."),
-            opt("watermark_lag", WORD, "How far behind reading stops: `10s`, or a plain number."),
+            opt(
+                "watermark_lag",
+                OwnType::Text(32),
+                "How far behind reading stops: `10s`, or a plain number.",
+            ),
             col(
                 "key_columns",
                 LongText,
@@ -553,6 +557,44 @@ mod tests {
         assert_eq!(error.kind, Kind::Config);
         assert!(error.message.contains("newer"), "{error}");
         assert!(error.hint.is_some());
+    }
+
+    /// The tables as they stand in `docs/CONFIGURATION.md`.
+    fn reference() -> String {
+        let mut text = String::new();
+        for table in TABLES {
+            text += &format!("\n### `{}`\n\n{}\n\n", table.name, table.about);
+            text += "| column | type | meaning |\n| --- | --- | --- |\n";
+            for column in table.columns {
+                let kind = match column.kind {
+                    OwnType::BigInt => "integer".to_owned(),
+                    OwnType::Text(chars) => format!("text ({chars})"),
+                    OwnType::LongText => "text".to_owned(),
+                    OwnType::Id | OwnType::LongBytes => "bytes".to_owned(),
+                };
+                let key = if table.key.contains(&column.name) { ", key" } else { "" };
+                let null = if column.nullable { ", or NULL" } else { "" };
+                text += &format!("| `{}` | {kind}{null}{key} | {} |\n", column.name, column.about);
+            }
+        }
+        text + "\n"
+    }
+
+    #[test]
+    fn the_reference_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/CONFIGURATION.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        let (begin, end) = ("<!-- tables -->\n", "<!-- end of tables -->");
+        let (head, rest) = document.split_once(begin).unwrap();
+        let (tables, tail) = rest.split_once(end).unwrap();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, format!("{head}{begin}{}{end}{tail}", reference())).unwrap();
+            return;
+        }
+        assert!(
+            tables == reference(),
+            "docs/CONFIGURATION.md is not current; UPDATE_DOCS=1 writes it"
+        );
     }
 
     #[test]

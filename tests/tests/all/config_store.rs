@@ -148,7 +148,9 @@ fn a_configuration_is_kept_whole_and_told_apart() {
                     "[\"cust\", \"id\", \"部门\"]",
                 )
                 .replace("old = [{ env = \"OLD_PII\" }, { file = \"/older.key\" }]", "")
-                .replace("name = \"log\"", "name = \"log2\"")
+                .replace("name = \"log\"", &format!("name = \"{}\"", "长".repeat(64)))
+                .replace("lag = \"1m 10s\"", "lag = 9223372036854775807")
+                .replace("every = \"90s\"", "every = \"36599d 23h 59m 59s\"")
                 .replace("id = 9", "id = 8"),
         );
         let mut store = place.open();
@@ -808,6 +810,19 @@ fn the_environment_names_another_database_and_its_password() {
         .run(&["export"])
         .expect(2)
         .says(&["SSYNC_CONFIG_DB_PASSWORD_FILE", "is open to others"]);
+
+    // Protection is asked for, and wrong words are refused.
+    let server = |name: &str, value: &str| {
+        let ssync = Ssync::new().env("SSYNC_CONFIG_DB", database.url());
+        ssync.env("SSYNC_CONFIG_DB_PASSWORD", PASSWORD).env(name, value).run(&["export"])
+    };
+    server("SSYNC_CONFIG_DB_TLS", "off").expect(0);
+    // This server has no certificate: what matters is that nothing went there in the clear.
+    server("SSYNC_CONFIG_DB_TLS", "required").expect(1);
+    server("SSYNC_CONFIG_DB_TLS", "always").expect(2).says(&["off, required or verified"]);
+    server("SSYNC_CONFIG_DB_TLS_CA_FILE", "/ca.pem").expect(2).says(&["only used with"]);
+    let file = Ssync::new().env("SSYNC_CONFIG_DB", "sqlite:///tmp/x.db").run(&["export"]);
+    file.expect(2).says(&["names a SQLite file", "SSYNC_HOME"]);
 
     // The eight tables and those of the runs, by their very names.
     let mut conn = database.server().connect();
