@@ -282,8 +282,31 @@ pub fn raise(dest: &mut dyn Connection, id: &Id, tables: &str) -> Result<Fence> 
     })
 }
 
-/// Opens a run in the fence row.
-pub fn begin_run(dest: &mut dyn Connection, fence: &Fence, run: &OpenRun) -> Result<()> {
+/// The epoch at which the fence stands, 0 before it was ever raised. Locks nothing.
+pub fn epoch(dest: &mut dyn Connection, id: &Id) -> Result<i64> {
+    let d = dest.dialect();
+    let sql = format!(
+        "SELECT {} FROM {} WHERE {} = {}",
+        d.quote("epoch"),
+        d.table(FENCE_TABLE),
+        d.quote("id"),
+        d.param(1, None)
+    );
+    let rows = dest.query(&sql, &[id_value(id)])?;
+    match rows.first() {
+        None => Ok(0),
+        Some(row) => field(row, 0)?.as_i64().ok_or_else(|| damaged("epoch")),
+    }
+}
+
+/// Opens a run in the fence row. With `forget` every ledger row of the pair goes in the same
+/// transaction: the run starts from nothing. A run whose fence was taken changes neither.
+pub fn begin_run(
+    dest: &mut dyn Connection,
+    fence: &Fence,
+    run: &OpenRun,
+    forget: bool,
+) -> Result<()> {
     let d = dest.dialect();
     let sql = format!(
         "UPDATE {} SET {} = {}, {} = 1, {} = {}, {} = {} WHERE {} = {} AND {} = {}",
@@ -308,7 +331,10 @@ pub fn begin_run(dest: &mut dyn Connection, fence: &Fence, run: &OpenRun) -> Res
         id_value(&fence.id),
         Value::Int(fence.epoch),
     ];
-    one_row(dest.execute(&sql, &params)?)
+    in_transaction(dest, |dest| {
+        one_row(dest.execute(&sql, &params)?)?;
+        if forget { clear(dest, &fence.id) } else { Ok(()) }
+    })
 }
 
 /// Closes the run: its `after` has succeeded. Moves the mark of `increment`, and deletes ledger
@@ -522,8 +548,8 @@ pub fn mark_settled(dest: &mut dyn Connection, id: &Id, run: &Id, pos: &[String]
     })
 }
 
-/// Forgets every ledger row of the pair: a new `full` run starts from nothing.
-pub fn clear(dest: &mut dyn Connection, id: &Id) -> Result<()> {
+/// Forgets every ledger row of the pair.
+fn clear(dest: &mut dyn Connection, id: &Id) -> Result<()> {
     let d = dest.dialect();
     let sql = format!(
         "DELETE FROM {} WHERE {} = {}",

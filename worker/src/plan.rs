@@ -87,13 +87,30 @@ impl TablePlan {
             .collect()
     }
 
-    /// Fingerprint: a resumed run must have been begun with the same plan.
+    /// Fingerprint: a resumed run must have been begun with the same plan. Its end says by which
+    /// columns the source is walked: see [`walks_alike`].
     pub fn fingerprint(&self) -> Result<String> {
-        let text = serde_json::to_string(self)
-            .map_err(|e| Error::new(Kind::Internal, format!("plan: {e}")))?;
-        let id = ssync_common::ledger::id_of(&text);
-        Ok(ssync_common::value::hex_bytes::encode(&id))
+        let mut plan = self.clone();
+        // A swap changes how a database spells its own statements.
+        plan.dest.definition.clear();
+        let hash = |text: serde_json::Result<String>| {
+            text.map(|t| ssync_common::value::hex_bytes::encode(&ssync_common::ledger::id_of(&t)))
+                .map_err(|e| Error::new(Kind::Internal, format!("plan: {e}")))
+        };
+        let walk: Vec<_> = self.order.iter().map(|c| (&c.name, &c.declared)).collect();
+        Ok(format!(
+            "{}.{}",
+            hash(serde_json::to_string(&plan))?,
+            hash(serde_json::to_string(&walk))?
+        ))
     }
+}
+
+/// Whether two plans, by their fingerprints, walk the source in the same order, so that positions
+/// and keys in the ledger mean the same to both.
+pub fn walks_alike(a: &str, b: &str) -> bool {
+    let walk = |fingerprint: &str| fingerprint.rsplit_once('.').map(|(_, walk)| walk.to_owned());
+    walk(a).is_some() && walk(a) == walk(b)
 }
 
 /// A plan together with what was found while making it.

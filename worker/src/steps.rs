@@ -3,7 +3,7 @@
 //! not repeat it. Statements that commit by themselves (DDL) run at least once.
 
 use ssync_common::config::SideSql;
-use ssync_common::connector::{Connection, LockWait, split_table_name};
+use ssync_common::connector::{Connection, LinkParams, LockWait, open, split_table_name};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Fence, Id, Step, in_transaction};
@@ -22,6 +22,8 @@ pub struct Steps<'a> {
     pub owner: Option<&'a Ownership>,
     /// Destination connection.
     pub dest: &'a mut dyn Connection,
+    /// The destination, to open another connection.
+    pub dest_link: &'a LinkParams,
     /// The pair of tables.
     pub fence: &'a Fence,
     /// The run.
@@ -71,48 +73,50 @@ impl Steps<'_> {
         Ok(())
     }
 
+    /// Runs a step at the destination that is not done yet, and records it, in one transaction.
+    /// The fence is held shared meanwhile, so that a run that is over (believed dead, and back)
+    /// does nothing to a table that belongs to a later one.
     fn at_dest(&mut self, step: Step, statements: &[String]) -> Result<()> {
-        if ledger::step_done(self.dest, &self.fence.id, &self.run, step)? {
+        let (id, epoch, run) = (self.fence.id, self.fence.epoch, self.run);
+        if ledger::step_done(self.dest, &id, &run, step)? {
             return Ok(());
         }
-        let (id, epoch, run) = (self.fence.id, self.fence.epoch, self.run);
-        in_transaction(self.dest, |dest| {
+        let work = |dest: &mut dyn Connection| {
             ledger::check_epoch(dest, &id, epoch)?;
             for (i, statement) in (1..).zip(statements) {
                 dest.execute(statement, &[])?;
                 failpoint::hit("steps.statement", i);
             }
             ledger::record_step(dest, &id, &run, step)
+        };
+        if !self.dest.dialect().ddl_commits() {
+            return in_transaction(self.dest, work);
+        }
+        // A statement that commits by itself gives up what its own transaction holds: another
+        // connection holds the fence.
+        let mut guard = open(self.dest_link)?;
+        in_transaction(guard.as_mut(), |guard| {
+            ledger::check_epoch(guard, &id, epoch)?;
+            in_transaction(self.dest, work)
         })
     }
 
-    /// Empties the destination of `full`.
+    /// Empties the destination of `full`. (Where the statement commits by itself, it may run again
+    /// after a crash: nothing has landed under this run yet, so that this does no harm.)
     pub fn empty(&mut self, table: &Table) -> Result<()> {
-        let (statement, commits) = self.dest.dialect().truncate(&table.name);
-        if commits && ledger::step_done(self.dest, &self.fence.id, &self.run, Step::Emptied)? {
-            return Ok(());
-        }
-        if commits {
-            // It would wait for our own share lock on the fence, or end our transaction; nothing
-            // has landed under this run yet, so that doing it twice does no harm.
-            self.dest.execute(&statement, &[])?;
-            failpoint::hit("steps.after_truncate", 1);
-            return self.at_dest(Step::Emptied, &[]);
-        }
+        let (statement, _) = self.dest.dialect().truncate(&table.name);
         self.at_dest(Step::Emptied, &[statement])
     }
 
     /// Makes the shadow table of a swap.
     pub fn make_shadow(&mut self, table: &Table) -> Result<()> {
-        if ledger::step_done(self.dest, &self.fence.id, &self.run, Step::Emptied)? {
-            return Ok(());
+        let dialect = self.dest.dialect();
+        let mut statements = dialect.create_like(&shadow_name(&table.name), table)?;
+        if let Some(old) = dialect.swapped_out(&table.name) {
+            // From now on it proves that this run has swapped.
+            statements.insert(0, format!("DROP TABLE IF EXISTS {}", dialect.table(&old)));
         }
-        let shadow = shadow_name(&table.name);
-        for statement in self.dest.dialect().create_like(&shadow, table)? {
-            self.dest.execute(&statement, &[])?;
-        }
-        failpoint::hit("steps.after_shadow", 1);
-        self.at_dest(Step::Emptied, &[])
+        self.at_dest(Step::Emptied, &statements)
     }
 
     /// Whether the shadow has taken the destination's place already.
@@ -121,19 +125,39 @@ impl Steps<'_> {
         if ledger::step_done(self.dest, &id, &run, Step::Swapped)? {
             return Ok(true);
         }
-        // Made, and gone again: swapped, and killed before the step was recorded.
-        Ok(ledger::step_done(self.dest, &id, &run, Step::Emptied)?
-            && self.dest.describe(&shadow_name(&table.name))?.is_none())
+        if !ledger::step_done(self.dest, &id, &run, Step::Emptied)?
+            || self.dest.describe(&shadow_name(&table.name))?.is_some()
+        {
+            return Ok(false);
+        }
+        // Swapped, and killed before the step was recorded? Only the old table can tell.
+        match self.dest.dialect().swapped_out(&table.name) {
+            Some(old) if self.dest.describe(&old)?.is_some() => Ok(true),
+            _ => Err(Error::new(
+                Kind::Refused,
+                format!("the table that was being loaded beside {} is gone", table.name),
+            )
+            .detail(format!("it was called {}", shadow_name(&table.name)))
+            .hint("Somebody has dropped it. Run the task with --restart to load it anew.")),
+        }
     }
 
-    /// Puts the shadow in the destination's place.
+    /// Puts the shadow in the destination's place, and drops the old table.
     pub fn swap(&mut self, table: &Table) -> Result<()> {
-        if self.swapped(table)? {
-            return Ok(());
-        }
-        let statements = self.dest.dialect().swap(&shadow_name(&table.name), table)?;
+        let statements = match self.swapped(table)? {
+            true => Vec::new(),
+            false => self.dest.dialect().swap(&shadow_name(&table.name), table)?,
+        };
         failpoint::hit("steps.before_swap", 1);
-        self.at_dest(Step::Swapped, &statements)
+        self.at_dest(Step::Swapped, &statements)?;
+        failpoint::hit("steps.after_swap", 1);
+        match self.dest.dialect().swapped_out(&table.name) {
+            Some(old) => {
+                let old = self.dest.dialect().table(&old);
+                self.dest.execute(&format!("DROP TABLE IF EXISTS {old}"), &[]).map(drop)
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -163,6 +163,11 @@ impl TableRun<'_> {
         ledger::ensure_tables(ends.dest.as_mut())?;
         ends.dest.set_lock_wait(LockWait::Patient)?;
         let id = ledger::pair_id(&ident, &self.table.dest);
+        if self.table.mode == TableMode::Status {
+            // Before the epoch moves, so that a run that refuses leaves everything as it is and
+            // the next one refuses too.
+            self.remembered(ends, &id)?;
+        }
         let mut fence = ledger::raise(ends.dest.as_mut(), &id, &tables)?;
         failpoint::hit("run.after_fence", 1);
         let result = self.fenced(ends, owner, &mut fence, &tables);
@@ -210,7 +215,6 @@ impl TableRun<'_> {
         let status = self.table.mode == TableMode::Status;
         if let (true, Some(owner)) = (status, owner) {
             self.progress.phase(Phase::Recovering);
-            self.remembered(ends, fence)?;
             let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
             let found =
                 recover(ends.source.as_mut(), &table, owner, ends.dest.as_mut(), &fence.id)?;
@@ -263,14 +267,15 @@ impl TableRun<'_> {
 
     /// What the source side remembers as settled must still be in the destination's ledger: else
     /// the destination went back in time (failover, restore) and rows marked as done are missing.
-    fn remembered(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
+    fn remembered(&mut self, ends: &mut Ends, fence: &Id) -> Result<()> {
         let Some(last) = self.journal.last_settled()? else {
             return Ok(());
         };
-        // Under a later epoch another instance has run since, and tidied its ledger.
-        if last.fence != fence.id
-            || fence.epoch - 1 > last.epoch
-            || ledger::has_entry(ends.dest.as_mut(), &fence.id, &last.run, &last.pos)?
+        // Under a later epoch another run has been there since and knew it: it may have been
+        // another instance's, which has tidied its ledger.
+        if last.fence != *fence
+            || ledger::epoch(ends.dest.as_mut(), fence)? > last.epoch
+            || ledger::has_entry(ends.dest.as_mut(), fence, &last.run, &last.pos)?
         {
             return Ok(());
         }
@@ -292,17 +297,20 @@ impl TableRun<'_> {
 
     fn open_run(&mut self, ends: &mut Ends, fence: &Fence) -> Result<OpenRun> {
         let plan = ends.plan.fingerprint()?;
-        if let Some(open) = &fence.run
-            && open.open
+        let open = fence.run.as_ref().filter(|run| run.open);
+        let restart = self.params.restart && self.fresh;
+        if let Some(open) = open
             && open.plan == plan
-            && !(self.params.restart && self.fresh)
+            && !restart
             && (!ends.plan.key.is_empty() || self.table.mode == TableMode::Status)
         {
             self.notes.push("resumed a run that had not come to its end".to_owned());
             return Ok(open.clone());
         }
-        if self.table.mode != TableMode::Status {
-            ledger::clear(ends.dest.as_mut(), &fence.id)?;
+        if let (Some(open), TableMode::Increment) = (open, self.table.mode)
+            && let Some(run) = self.carried_on(ends, fence, open, &plan, restart)?
+        {
+            return Ok(run);
         }
         let upto = match (self.table.mode, &self.table.watermark) {
             (TableMode::Increment, Some(mark)) => {
@@ -313,9 +321,50 @@ impl TableRun<'_> {
             _ => None,
         };
         let run = OpenRun { run: RunId::random()?.0, open: true, plan, upto };
-        ledger::begin_run(ends.dest.as_mut(), fence, &run)?;
+        let forget = self.table.mode != TableMode::Status;
+        ledger::begin_run(ends.dest.as_mut(), fence, &run, forget)?;
         failpoint::hit("run.after_begin", 1);
         Ok(run)
+    }
+
+    /// An `increment` run that was broken off under another configuration, or is to be begun
+    /// anew: where a row that lands twice does harm, what has landed of its interval stays landed,
+    /// and the run comes to its end under the configuration of now.
+    fn carried_on(
+        &mut self,
+        ends: &mut Ends,
+        fence: &Fence,
+        open: &OpenRun,
+        plan: &str,
+        restart: bool,
+    ) -> Result<Option<OpenRun>> {
+        let which = ledger::Which::Run(&open.run);
+        if self.overlaps() || ledger::entries(ends.dest.as_mut(), &fence.id, which)?.is_empty() {
+            return Ok(None);
+        }
+        if restart || !plan::walks_alike(&open.plan, plan) {
+            return Err(Error::new(
+                Kind::Refused,
+                "an increment run that was broken off has landed rows, which would land twice",
+            )
+            .detail(if restart {
+                "it was asked to begin anew, and write = \"insert\""
+            } else {
+                "its watermark or key is configured otherwise now, and write = \"insert\""
+            })
+            .hint(
+                "Let it come to its end first, without --restart and with the watermark and key \
+                 it was begun with.",
+            ));
+        }
+        let run = OpenRun { plan: plan.to_owned(), ..open.clone() };
+        ledger::begin_run(ends.dest.as_mut(), fence, &run, false)?;
+        self.notes.push(
+            "resumed a run that had been begun under another configuration: rows that had landed \
+             stay as they are"
+                .to_owned(),
+        );
+        Ok(Some(run))
     }
 
     /// Whether `increment` reads the last stretch again, so that late commits are found: only
@@ -332,8 +381,14 @@ impl TableRun<'_> {
         run: Id,
         work: impl FnOnce(&mut Steps<'_>, &TableTask) -> Result<T>,
     ) -> Result<T> {
-        let mut steps =
-            Steps { source: ends.source.as_mut(), owner, dest: ends.dest.as_mut(), fence, run };
+        let mut steps = Steps {
+            source: ends.source.as_mut(),
+            owner,
+            dest: ends.dest.as_mut(),
+            dest_link: &self.params.dest,
+            fence,
+            run,
+        };
         work(&mut steps, self.table)
     }
 

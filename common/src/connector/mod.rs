@@ -159,11 +159,19 @@ pub trait Dialect: Send + Sync {
     /// nothing may be left to [`Dialect::swap`].
     fn create_like(&self, new: &str, table: &Table) -> Result<Vec<String>>;
 
+    /// Whether a statement that changes definitions commits the transaction it stands in, so that
+    /// neither it nor what came before it can be rolled back.
+    fn ddl_commits(&self) -> bool;
+
     /// Statements that put `new`, made by [`Dialect::create_like`], in the place of `table` in
-    /// one step, and drop the old one. To be run inside one transaction ([`Connection::begin`]):
-    /// where DDL belongs to transactions, the step is one by that; where it does not, by the
-    /// statement itself.
+    /// one step. To be run inside one transaction ([`Connection::begin`]): where DDL belongs to
+    /// transactions, the step is one by that, and the old table is dropped in it; where it does
+    /// not, by the statement itself, and the old table stays as [`Dialect::swapped_out`].
     fn swap(&self, new: &str, table: &Table) -> Result<Vec<String>>;
+
+    /// Name of the old table after [`Dialect::swap`], where DDL commits: as long as it is there,
+    /// the swap has taken place. The caller drops it once it has recorded that.
+    fn swapped_out(&self, table: &str) -> Option<String>;
 }
 
 /// One open connection. Not shared between threads; opened only after `exec`, never carried

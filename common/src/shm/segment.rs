@@ -464,6 +464,11 @@ fn create_locked(name: &str, bytes: usize) -> Result<Option<(Shmem, Flock<OwnedF
     if !is_named(&*lock, name)? {
         return Ok(None);
     }
+    // Where shared memory may grow larger than the host's memory, taking all of it before giving
+    // up would have the kernel kill whatever is largest: the databases.
+    if free_bytes().is_some_and(|free| bytes as u64 > free) {
+        return Err(no_room(bytes));
+    }
     loop {
         // Without this a full /dev/shm shows only when a page is first touched, as SIGBUS.
         match posix_fallocate(lock.as_fd(), 0, bytes as i64) {
@@ -483,6 +488,13 @@ fn lock_blocking(mut fd: OwnedFd) -> Result<Flock<OwnedFd>> {
             Err((_, e)) => return Err(Error::from(e).context("could not lock shared memory")),
         }
     }
+}
+
+/// What the directory of shared memory has room for, where that is known.
+fn free_bytes() -> Option<u64> {
+    let fs = nix::sys::statvfs::statvfs(SHM_DIR).ok()?;
+    // Without a size of its own it has no limit.
+    (fs.blocks() > 0).then(|| fs.blocks_available().saturating_mul(fs.fragment_size()))
 }
 
 fn no_room(bytes: usize) -> Error {

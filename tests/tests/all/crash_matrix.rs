@@ -238,11 +238,13 @@ impl Crash<'_> {
             let late = ["run.after_finish", "run.before_release", "run.before_unlock"];
             workload.maybe_finished +=
                 new.iter().filter(|f| late.contains(&f.point)).count() as i64;
+            // A server that is not there from the first is a matter for people.
+            let early = self.case.server_late && new.iter().any(|f| f.point == "run.after_lock");
             let harmless = |f: &Fault| {
                 f.action.kills_server()
                     || f.point.starts_with("writer.") && f.action == Action::Kill
             };
-            if new.iter().all(harmless) {
+            if new.iter().all(harmless) && !early {
                 return Err(format!(
                     "a run that should have come to its end did not:\n{story}{}",
                     self.instance.logs()

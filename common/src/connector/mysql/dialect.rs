@@ -89,6 +89,10 @@ impl Dialect for MySqlDialect {
         (format!("TRUNCATE TABLE {}", self.table(table)), true)
     }
 
+    fn ddl_commits(&self) -> bool {
+        true
+    }
+
     fn create_like(&self, new: &str, table: &Table) -> Result<Vec<String>> {
         let (new, like) = (self.table(new), self.table(&table.name));
         Ok(vec![format!("DROP TABLE IF EXISTS {new}"), format!("CREATE TABLE {new} LIKE {like}")])
@@ -96,22 +100,24 @@ impl Dialect for MySqlDialect {
 
     fn swap(&self, new: &str, table: &Table) -> Result<Vec<String>> {
         let (new, current) = (self.table(new), self.table(&table.name));
-        let old = old_name(self, &table.name);
+        let old = self.table(&old_name(&table.name));
         Ok(vec![
-            // Left over when an earlier swap was cut off after its renaming.
             format!("DROP TABLE IF EXISTS {old}"),
             format!("RENAME TABLE {current} TO {old}, {new} TO {current}"),
-            format!("DROP TABLE {old}"),
         ])
+    }
+
+    fn swapped_out(&self, table: &str) -> Option<String> {
+        Some(old_name(table))
     }
 }
 
 /// Where the old table waits for its end: beside the current one, its name shortened to fit.
-fn old_name(dialect: &MySqlDialect, table: &str) -> String {
+fn old_name(table: &str) -> String {
     let mut parts = split_table_name(table);
     if let Some(last) = parts.last_mut() {
         let room = NAME_CHARS_MAX - OLD_SUFFIX.len();
         *last = last.chars().take(room).chain(OLD_SUFFIX.chars()).collect();
     }
-    parts.iter().map(|p| dialect.quote(p)).collect::<Vec<_>>().join(".")
+    parts.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(".")
 }

@@ -58,6 +58,10 @@ impl Dialect for SqliteDialect {
         (format!("DELETE FROM {}", self.table(table)), false)
     }
 
+    fn ddl_commits(&self) -> bool {
+        false
+    }
+
     fn create_like(&self, new: &str, table: &Table) -> Result<Vec<String>> {
         let mut statements = vec![format!("DROP TABLE IF EXISTS {}", self.table(new))];
         statements.push(ddl::create_table_as(self, new, table)?);
@@ -88,6 +92,11 @@ impl Dialect for SqliteDialect {
         }
         statements.push("PRAGMA legacy_alter_table=OFF".to_owned());
         Ok(statements)
+    }
+
+    // Dropped in the same transaction.
+    fn swapped_out(&self, _table: &str) -> Option<String> {
+        None
     }
 }
 

@@ -148,6 +148,11 @@ fn a_table_like_another_takes_its_place(place: &Place) {
             run(&mut *c, &[&sql]);
         }
         c.commit().unwrap();
+        let old = c.dialect().swapped_out("t");
+        assert_eq!(old.is_some(), c.dialect().ddl_commits());
+        if let Some(old) = old {
+            assert!(c.describe(&old).unwrap().is_some(), "the old table proves the swap");
+        }
         let after = described(&mut *c, "t");
         assert_eq!((&after.columns, &after.indexes), (&before.columns, &before.indexes));
         assert_eq!(c.describe("t_new").unwrap(), None);

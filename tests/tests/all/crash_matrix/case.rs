@@ -98,8 +98,6 @@ enum Needs {
     Nothing,
     /// Rows that carry their state.
     Status,
-    /// A statement that empties the destination and commits by itself.
-    MariaTruncate,
     Swap,
     /// Steps at the destination.
     Statements,
@@ -143,8 +141,6 @@ const POINTS: &[Point] = &[
     task("run.after_begin", Needs::Nothing),
     batch("steps.source", Needs::Steps),
     task("steps.before", Needs::Steps),
-    task("steps.after_truncate", Needs::MariaTruncate),
-    task("steps.after_shadow", Needs::Swap),
     batch("reader.before_claim", Needs::Status),
     batch("reader.after_claim", Needs::Status),
     batch("reader.after_read", Needs::Nothing),
@@ -166,6 +162,7 @@ const POINTS: &[Point] = &[
     task("settler.after_record", Needs::Status),
     task("run.after_rows", Needs::Nothing),
     task("steps.before_swap", Needs::Swap),
+    task("steps.after_swap", Needs::Swap),
     batch("steps.statement", Needs::Statements),
     task("steps.after", Needs::Steps),
     task("run.before_finish", Needs::Nothing),
@@ -268,8 +265,7 @@ impl Case {
         match point.needs {
             Needs::Nothing | Needs::DeadWriter => true,
             Needs::Status | Needs::Landed | Needs::Claimed => self.mode == Mode::Status,
-            Needs::MariaTruncate => self.mode == Mode::Truncate && !self.pair.dest_is_sqlite(),
-            Needs::Statements => self.steps || self.mode == Mode::Swap,
+            Needs::Statements => self.steps || self.mode.is_full(),
             Needs::Swap => self.mode == Mode::Swap,
             Needs::Steps => self.steps,
         }
