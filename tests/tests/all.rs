@@ -12,6 +12,8 @@ mod config_store;
 mod conformance;
 #[path = "all/crash_matrix.rs"]
 mod crash_matrix;
+#[path = "all/docs.rs"]
+mod docs;
 #[path = "all/mysql_describe.rs"]
 mod mysql_describe;
 #[path = "all/mysql_keys.rs"]
