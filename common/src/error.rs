@@ -39,6 +39,8 @@ pub enum Kind {
     Locked,
     /// The operator asked to stop.
     Interrupted,
+    /// The operator paused this table, or its task.
+    Paused,
     /// The books do not balance: rows claimed, landed and settled do not add up.
     Balance,
     /// Another failure of a database statement.
@@ -63,6 +65,7 @@ impl Kind {
             | Kind::Refused
             | Kind::Locked
             | Kind::Interrupted
+            | Kind::Paused
             | Kind::Balance
             | Kind::Database
             | Kind::System
@@ -75,11 +78,16 @@ impl Kind {
         matches!(self, Kind::Data | Kind::Parent)
     }
 
+    /// Whether an operator wanted it so: nothing is wrong.
+    pub fn is_wanted(self) -> bool {
+        matches!(self, Kind::Interrupted | Kind::Paused)
+    }
+
     /// The documented exit code of a command that ends with this error.
     pub fn exit_code(self) -> u8 {
         match self {
             Kind::Usage | Kind::Config | Kind::Refused => 2,
-            Kind::Interrupted => 130,
+            Kind::Interrupted | Kind::Paused => 130,
             _ => 1,
         }
     }

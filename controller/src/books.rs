@@ -16,6 +16,7 @@ use ssync_common::store::{
     RunState, Store, UseTimes,
 };
 use ssync_common::value::hex_bytes;
+use ssync_worker::control;
 use ssync_worker::counts::Counts;
 use ssync_worker::journal::{BadRow, BatchRecord, Journal, LastSettled};
 use ssync_worker::lock::TableLock;
@@ -54,6 +55,13 @@ impl Books for StoreBooks {
         let owner = Owner::own(RunId::random()?)?;
         let lock = self.store()?.lock_table(task.id, &table.name, &owner, LEASE_SECS)?;
         Ok(Box::new(HeldLock::new(self.clone(), lock)?))
+    }
+
+    fn held(&self, task: u32, table: &str) -> Result<Option<control::Hold>> {
+        let holds = self.store()?.holds(Some(task))?;
+        let applies = holds.iter().find(|h| h.table.as_deref().is_none_or(|t| t == table));
+        Ok(applies
+            .map(|hold| control::Hold { whole_task: hold.table.is_none(), why: hold.describe() }))
     }
 
     fn suspend(&self, task: &Task, reason: &str) -> Result<()> {
@@ -246,7 +254,7 @@ impl Journal for StoreJournal {
     fn end_run(&self, run: &Id, counts: &Counts, error: Option<&Error>) -> Result<()> {
         let state = match error {
             None => RunState::Done,
-            Some(e) if e.kind == Kind::Interrupted => RunState::Interrupted,
+            Some(e) if e.kind.is_wanted() => RunState::Interrupted,
             Some(_) => RunState::Failed,
         };
         let end = Timestamp::now();

@@ -148,7 +148,8 @@ pub enum StoreCommand {
     /// Keep a task, or one table of it, from running until it is resumed
     ///
     /// A table that is being transferred stops between two batches; what has landed stays, and
-    /// the rest goes when the table is resumed. Other tables are not touched.
+    /// the rest goes when the table is resumed. Other tables are not touched. Answers when it has
+    /// taken effect; exit code 1 when batches are still under way after --wait seconds.
     Pause(PauseArgs),
 
     /// Let a task, or one table of it, run again after a pause or a failure
@@ -253,4 +254,8 @@ pub struct PauseArgs {
     /// Why, for others to see
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+
+    /// Seconds to wait for batches that are under way
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub wait: u64,
 }

@@ -150,6 +150,7 @@ fn word(result: TableResult) -> &'static str {
         TableResult::Failed => "FAILED",
         TableResult::Locked => "LOCKED",
         TableResult::Interrupted => "interrupted",
+        TableResult::Paused => "paused",
         TableResult::NotStarted => "not started",
     }
 }
@@ -213,7 +214,10 @@ fn facts(t: &TableReport) -> Vec<String> {
 /// What was kept of a table that did not come to a good end.
 fn kept(t: &TableReport) -> Option<String> {
     let c = &t.counts;
-    if matches!(t.result, TableResult::Done | TableResult::NotStarted | TableResult::Locked) {
+    if matches!(
+        t.result,
+        TableResult::Done | TableResult::NotStarted | TableResult::Locked | TableResult::Paused
+    ) {
         return None;
     }
     let mut text = format!("{} rows have landed and are kept", grouped(c.landed + c.resumed));

@@ -12,7 +12,7 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::process::RunId;
 use ssync_common::process::signals::SignalEvent;
 use ssync_common::shm::TaskTable;
-use ssync_common::store::{HoldKind, Store, StoreLocation, key_secret};
+use ssync_common::store::{Store, StoreLocation, key_secret};
 use ssync_worker::params::TaskParams;
 use ssync_worker::progress::Progress;
 use ssync_worker::report::TaskReport;
@@ -46,13 +46,8 @@ pub fn choose(config: &Config, task: u32, tables: &[String]) -> Result<Task> {
 
 /// Leaves out what an operator, or a failure, holds. Fails when nothing is left to run.
 pub fn leave_out_held(store: &mut Store, task: &mut Task) -> Result<()> {
-    let word = |kind| match kind {
-        HoldKind::Paused => "paused",
-        HoldKind::Suspended => "suspended",
-    };
     for hold in store.holds(Some(task.id))? {
-        let why = hold.reason.as_ref().map_or(String::new(), |r| format!(": {r}"));
-        let since = format!("{} since {:.0}{why}", word(hold.kind), hold.since);
+        let since = hold.describe();
         match &hold.table {
             None => {
                 return Err(Error::new(Kind::Locked, format!("task {} is {since}", task.id))

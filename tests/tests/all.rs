@@ -30,6 +30,8 @@ mod mysql_session;
 mod mysql_support;
 #[path = "all/mysql_types.rs"]
 mod mysql_types;
+#[path = "all/pausing.rs"]
+mod pausing;
 #[path = "all/process_roles.rs"]
 mod process_roles;
 #[path = "all/process_shm.rs"]

@@ -4,7 +4,8 @@
 //! them, and settles the source by what the destination's ledger says. The modules, from the
 //! outside in:
 //!
-//! - [`params`], [`journal`], [`lock`]: what a task process is given.
+//! - [`params`], [`journal`], [`lock`]: what a task process is given; [`control`]: what operators
+//!   want of it.
 //! - [`plan`]: from configuration and table descriptions to a plan, and everything against it.
 //! - [`table_run`]: the order of things in one table's run.
 //! - [`stream`]: the coordinator of reading thread, [`pool`] of writers and settling thread.
@@ -13,6 +14,7 @@
 //! - [`counts`], [`report`]: the books, and what people are told.
 
 pub mod check;
+pub mod control;
 pub mod counts;
 mod events;
 pub mod journal;
@@ -36,12 +38,13 @@ mod table_run;
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::Receiver;
 use ssync_common::config::TableTask;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::process::signals::SignalEvent;
 
+use control::{Control, HoldWatch};
 use counts::Counts;
 use params::TaskParams;
 use progress::Progress;
@@ -71,13 +74,17 @@ pub fn run_task(
             continue;
         }
         let mut report = run_table(params, table, signals, progress);
-        let failed = !matches!(report.result, TableResult::Done);
         if params.realtime && report.result == TableResult::Failed {
             suspend(params, &mut report);
         }
-        let interrupted = report.result == TableResult::Interrupted;
-        // On a failure of a real-time task the remaining tables never start (A16).
-        if interrupted || failed && (params.task.stop_on_error || params.realtime) {
+        // A paused table touches no other (A4), unless the whole task is paused: then the next
+        // one finds that out. On a failure of a real-time task none starts any more (A16).
+        let stops = match report.result {
+            TableResult::Done | TableResult::DoneWithErrors | TableResult::Paused => false,
+            TableResult::Interrupted => true,
+            _ => params.task.stop_on_error || params.realtime,
+        };
+        if stops {
             stopped_by = Some(table.name.clone());
         }
         tables.push(report);
@@ -114,12 +121,17 @@ fn run_table(
     let mut counts = Counts::default();
     let mut notes = Vec::new();
     let result = (|| -> Result<()> {
+        if let Some(hold) = params.books.held(params.task.id, &table.name)? {
+            return Err(hold.error(params.task.id, &table.name));
+        }
         let lock = params.books.lock(&params.task, table)?;
         if let Some(dead) = lock.taken_over_from() {
             notes.push(format!("lock taken over from {dead}"));
         }
         failpoint::hit("run.after_lock", 1);
         let journal = params.books.journal(&params.task, table)?;
+        let holds = HoldWatch::start(params.books.clone(), &params.task, table, progress.pokes())?;
+        let control = Control { signals, holds };
         let mut attempt = 0;
         let mut connected = false;
         let result = loop {
@@ -128,7 +140,7 @@ fn run_table(
                 params,
                 table,
                 journal: journal.clone(),
-                signals,
+                control: &control,
                 progress,
                 counts: Counts::default(),
                 notes: Vec::new(),
@@ -155,8 +167,8 @@ fn run_table(
                         table.name
                     );
                     notes.push(format!("tried again after: {e}"));
-                    if let Err(interrupted) = wait(signals, pause) {
-                        break Err(interrupted);
+                    if let Err(wanted) = control.pause(params.task.id, &table.name, pause) {
+                        break Err(wanted);
                     }
                 }
                 other => break other,
@@ -176,16 +188,4 @@ fn run_table(
 /// Whether the same run may come to a good end later. Another run's fence never lets it.
 fn may_pass(e: &Error) -> bool {
     e.kind.is_transient() && e.kind != Kind::Fenced
-}
-
-fn wait(signals: &Receiver<SignalEvent>, pause: Duration) -> Result<()> {
-    match signals.recv_timeout(pause) {
-        Ok(_) => Err(Error::new(Kind::Interrupted, "interrupted by the operator")),
-        Err(RecvTimeoutError::Timeout) => Ok(()),
-        // Nobody will ever signal; the pause is still a pause.
-        Err(RecvTimeoutError::Disconnected) => {
-            std::thread::sleep(pause);
-            Ok(())
-        }
-    }
 }

@@ -12,6 +12,7 @@ use ssync_common::error::Result;
 use ssync_common::shm;
 use ssync_writer::transform::ColumnTransform;
 
+use crate::control::Hold;
 use crate::journal::Journal;
 use crate::lock::TableLock;
 
@@ -42,6 +43,9 @@ pub trait Books: Send + Sync {
     /// Takes the sub-task's lock in `task_detail`; fails with [`ssync_common::error::Kind::Locked`]
     /// when somebody alive has it.
     fn lock(&self, task: &Task, table: &TableTask) -> Result<Box<dyn TableLock>>;
+
+    /// What keeps the table, or its whole task, from running (A4, A16).
+    fn held(&self, task: u32, table: &str) -> Result<Option<Hold>>;
 
     /// Keeps the task from running until an operator resumes it (A16).
     fn suspend(&self, task: &Task, reason: &str) -> Result<()>;

@@ -1,6 +1,7 @@
 //! What a table run shows of itself while it runs: to the task table in shared memory, and to
 //! whoever runs it in the foreground.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -31,7 +32,7 @@ pub struct Moment {
 
 /// Where moments go.
 pub struct Progress {
-    slot: Option<TaskSlot>,
+    slot: Option<Arc<TaskSlot>>,
     show: Box<dyn FnMut(&Moment)>,
     moment: Moment,
     began: Instant,
@@ -47,7 +48,13 @@ impl Progress {
             counts: Counts::default(),
             seconds: 0.0,
         };
-        Progress { slot, show, moment, began: Instant::now() }
+        Progress { slot: slot.map(Arc::new), show, moment, began: Instant::now() }
+    }
+
+    /// How often somebody has said that there is something new to look at.
+    pub fn pokes(&self) -> impl Fn() -> u64 + Send + 'static {
+        let slot = self.slot.clone();
+        move || slot.as_ref().map_or(0, |slot| slot.pokes())
     }
 
     /// A table begins.

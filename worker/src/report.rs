@@ -22,6 +22,8 @@ pub enum TableResult {
     Locked,
     /// The operator ended it.
     Interrupted,
+    /// The operator paused it, before it began or under way; it goes on once it is resumed.
+    Paused,
     /// A table before it failed.
     NotStarted,
 }
@@ -76,6 +78,7 @@ impl TableReport {
             None if counts.failed + counts.orphans > 0 => TableResult::DoneWithErrors,
             None => TableResult::Done,
             Some(e) if e.kind == Kind::Interrupted => TableResult::Interrupted,
+            Some(e) if e.kind == Kind::Paused => TableResult::Paused,
             Some(e) if e.kind == Kind::Locked => TableResult::Locked,
             Some(_) => TableResult::Failed,
         };
@@ -109,10 +112,13 @@ impl TaskReport {
             let this = match table.result {
                 TableResult::Done => 0,
                 TableResult::Interrupted => return 130,
+                // Nothing is wrong, but not everything landed.
+                TableResult::Paused if code == 0 => 130,
+                TableResult::Paused => continue,
                 _ => table.error.as_ref().map_or(1, |e| e.kind.exit_code()),
             };
             // A failure outweighs a refusal: it is what an operator must look at first.
-            if code == 0 || this == 1 {
+            if code == 0 || code == 130 && this != 0 || this == 1 {
                 code = this;
             }
         }

@@ -17,6 +17,7 @@ use ssync_common::process::spawn::Exit;
 use ssync_common::shm::ring::Ring;
 use ssync_writer::protocol::{FromWriter, Outcome, Part, Verdict, Work};
 
+use crate::control::{Control, interrupted};
 use crate::counts::Counts;
 use crate::events::Event;
 use crate::journal::BadRow;
@@ -38,7 +39,9 @@ struct Pending {
 
 /// What the coordinator works with.
 pub struct Stream<'a> {
-    /// Task number, for messages.
+    /// Task number.
+    pub task: u32,
+    /// The sub-task's name, for messages.
     pub table: &'a str,
     /// Destination link, to open a connection for resolving unknown outcomes.
     pub dest_link: &'a LinkParams,
@@ -57,7 +60,7 @@ pub struct Stream<'a> {
     /// Events of the threads.
     pub events: Receiver<Event>,
     /// What the operator wants.
-    pub signals: &'a Receiver<SignalEvent>,
+    pub control: &'a Control<'a>,
     /// The writers.
     pub pool: &'a mut Pool,
     /// Jobs for the settling thread; dropped at the end.
@@ -105,8 +108,12 @@ impl Stream<'_> {
                     Ok(event) => self.handle(&mut s, event),
                     Err(_) => Err(Error::new(Kind::Internal, "every thread of the run has ended")),
                 },
-                recv(self.signals) -> signal => match signal {
+                recv(self.control.signals) -> signal => match signal {
                     Ok(signal) => { self.signal(&mut s, signal); Ok(()) }
+                    Err(_) => Ok(()),
+                },
+                recv(self.control.holds.held) -> hold => match hold {
+                    Ok(hold) => Err(hold.error(self.task, self.table)),
                     Err(_) => Ok(()),
                 },
                 recv(ticks) -> _ => Ok(()),
@@ -135,16 +142,20 @@ impl Stream<'_> {
         self.stop.store(true, Ordering::Relaxed);
         // A reading thread that waits for a slot wakes up.
         self.free = None;
-        if e.kind == Kind::Interrupted && s.failure.is_some() {
-            return;
-        }
-        if let Some(first) = &s.failure {
-            log::warn!("{}: also: {e}", self.table);
-            if first.kind != Kind::Interrupted {
-                return;
+        match &s.failure {
+            None if e.kind.is_wanted() => log::info!("{}: {e}", self.table),
+            None => log::error!("{}: {e:?}", self.table),
+            // Who pauses a table and then interrupts the task wants the task to end.
+            Some(first) if first.kind == Kind::Paused => log::warn!("{}: then: {e}", self.table),
+            Some(first) => {
+                if e.kind.is_wanted() {
+                    return;
+                }
+                log::warn!("{}: also: {e}", self.table);
+                if !first.kind.is_wanted() {
+                    return;
+                }
             }
-        } else {
-            log::error!("{}: {e:?}", self.table);
         }
         s.failure = Some(e);
     }
@@ -156,7 +167,7 @@ impl Stream<'_> {
             // Asked twice: what is in flight is rolled back.
             self.pool.kill();
         }
-        self.fail(s, Error::new(Kind::Interrupted, "interrupted by the operator"));
+        self.fail(s, interrupted());
     }
 
     fn feed_writers(&mut self, s: &mut State) {

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded, unbounded};
+use crossbeam_channel::{bounded, unbounded};
 use ssync_common::batch::BatchLimits;
 use ssync_common::config::{FullMethod, TableMode, TableTask};
 use ssync_common::connector::{Connection, LinkParams, LockWait, WriteMode, open};
@@ -22,10 +22,10 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Fence, Id, OpenRun};
 use ssync_common::process::identity::RunId;
-use ssync_common::process::signals::SignalEvent;
 use ssync_common::shm::ring::Ring;
 use ssync_writer::protocol::{Setup, WireLink};
 
+use crate::control::Control;
 use crate::counts::Counts;
 use crate::events::Event;
 use crate::journal::{BadRow, Journal};
@@ -58,7 +58,7 @@ pub struct TableRun<'a> {
     /// Where the run is written down.
     pub journal: Arc<dyn Journal>,
     /// What the operator wants.
-    pub signals: &'a Receiver<SignalEvent>,
+    pub control: &'a Control<'a>,
     /// Where progress is shown.
     pub progress: &'a mut Progress,
     /// The books.
@@ -190,7 +190,7 @@ impl TableRun<'_> {
     /// left as it is (A16), unless the operator asked for the end.
     fn tidies_after(&self, e: &Error) -> bool {
         let ours = !matches!(e.kind, Kind::Fenced | Kind::Locked);
-        ours && (!self.params.realtime || e.kind == Kind::Interrupted || e.kind.is_transient())
+        ours && (!self.params.realtime || e.kind.is_wanted() || e.kind.is_transient())
     }
 
     fn tidy(&mut self, ends: &Ends, owner: &Ownership, id: &Id, tables: &str) -> Result<()> {
@@ -615,7 +615,8 @@ impl TableRun<'_> {
             ring,
             free: Some(free_in),
             events,
-            signals: self.signals,
+            task: self.params.task.id,
+            control: self.control,
             pool: &mut pool,
             jobs: Some(jobs_in),
             stop: stop.clone(),

@@ -26,7 +26,7 @@ use crate::error::{Error, Kind, Result};
 use crate::process::identity::{ProcessIdentity, RunId};
 
 /// Layout of the table's segment.
-pub const LAYOUT: Layout = Layout { kind: 1, version: 2, name: "task table", persistent: true };
+pub const LAYOUT: Layout = Layout { kind: 1, version: 3, name: "task table", persistent: true };
 /// Tasks that can run at once.
 pub const SLOTS: usize = 64;
 
@@ -222,6 +222,19 @@ impl TaskTable {
     pub fn request_reload(&self) -> Result<()> {
         self.header()?.reload_requests.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Tells the running processes of a task that there is something new for them: a hold. Whether
+    /// there is one.
+    pub fn poke(&self, task_id: u32) -> Result<bool> {
+        let mut found = false;
+        for view in self.snapshot()? {
+            if view.task_id == task_id && view.alive {
+                self.slot(view.slot)?.poke();
+                found = true;
+            }
+        }
+        Ok(found)
     }
 
     /// The requests so far.

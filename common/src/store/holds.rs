@@ -34,6 +34,18 @@ pub struct Hold {
     pub reason: Option<String>,
 }
 
+impl Hold {
+    /// `paused since 2026-12-01T00:00:00Z: moving house`.
+    pub fn describe(&self) -> String {
+        let word = match self.kind {
+            HoldKind::Paused => "paused",
+            HoldKind::Suspended => "suspended",
+        };
+        let why = self.reason.as_ref().map_or(String::new(), |r| format!(": {r}"));
+        format!("{word} since {:.0}{why}", self.since)
+    }
+}
+
 impl Store {
     /// Holds a task, or one table of it. One that is held already stays as it is; whether this
     /// call held it.

@@ -1,11 +1,18 @@
 //! `ssync pause` and `ssync resume`.
 
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
 use serde_json::json;
 use ssync_common::error::Result;
+use ssync_common::shm::TaskTable;
 use ssync_common::store::{HoldKind, Store};
 
 use crate::cli::{HoldArgs, PauseArgs};
 use crate::output::Output;
+
+/// How often a pause looks whether it has taken effect.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 fn name(what: &HoldArgs) -> String {
     match &what.table {
@@ -14,21 +21,66 @@ fn name(what: &HoldArgs) -> String {
     }
 }
 
-/// Holds a task or a table.
+/// Holds a task or a table, and waits until nothing of it is being transferred any more.
 pub fn pause(store: &mut Store, args: &PauseArgs, out: &mut Output) -> Result<bool> {
     let what = &args.what;
     let reason = args.reason.as_deref();
     let changed = store.hold(what.task, what.table.as_deref(), HoldKind::Paused, reason)?;
+    let under_way = await_effect(store, what, Duration::from_secs(args.wait))?;
     if out.is_json() {
         out.object(json!({
             "task": what.task, "table": what.table, "held": true, "changed": changed,
+            "under_way": under_way,
         }));
-    } else if changed {
-        out.line(format!("{} is paused", name(what)));
-    } else {
-        out.line(format!("{} was held already", name(what)));
+        return Ok(under_way.is_empty());
     }
-    Ok(true)
+    out.line(match changed {
+        true => format!("{} is paused", name(what)),
+        false => format!("{} was held already", name(what)),
+    });
+    for Transfer { table, owner } in &under_way {
+        out.line(format!(
+            "table {table} has not come to a halt yet: {owner} has batches to finish"
+        ));
+    }
+    Ok(under_way.is_empty())
+}
+
+/// A table that is being transferred, and by whom.
+#[derive(Serialize)]
+struct Transfer {
+    table: String,
+    owner: String,
+}
+
+/// Tells the task's process to look, and waits for it; what is still under way after `patience`.
+fn await_effect(store: &mut Store, what: &HoldArgs, patience: Duration) -> Result<Vec<Transfer>> {
+    let began = Instant::now();
+    loop {
+        // Each time: a task process may have begun since. On another host it looks by itself.
+        if let Some(table) = TaskTable::open(store.home().path())? {
+            table.poke(what.task)?;
+        }
+        let under_way = transfers(store, what)?;
+        if under_way.is_empty() || began.elapsed() >= patience {
+            return Ok(under_way);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn transfers(store: &mut Store, what: &HoldArgs) -> Result<Vec<Transfer>> {
+    let config = store.load()?;
+    let tables = config.tasks.into_iter().filter(|t| t.id == what.task).flat_map(|t| t.tables);
+    let mut under_way = Vec::new();
+    for table in tables.filter(|t| what.table.as_ref().is_none_or(|name| t.name == *name)) {
+        if let Some(holder) = store.lock_holder(what.task, &table.name)?
+            && !holder.process.is_known_dead()?
+        {
+            under_way.push(Transfer { table: table.name, owner: holder.owner_text() });
+        }
+    }
+    Ok(under_way)
 }
 
 /// Lets a task or a table run again.

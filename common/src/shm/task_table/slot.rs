@@ -68,6 +68,8 @@ shared_struct! {
         table_started_ms: AtomicU64,
         tables_done: AtomicU32,
         tables_total: AtomicU32,
+        /// Times that somebody said there is something new for the task to look at.
+        pokes: AtomicU64,
         head: SeqHeader,
         params: SeqHeader,
         counters: Counters,
@@ -190,6 +192,11 @@ impl TaskSlot {
             .writers
             .get(n)
             .ok_or_else(|| Error::new(Kind::Internal, format!("a task has no writer {n}")))
+    }
+
+    /// Times that somebody said there is something new for the task to look at: a hold.
+    pub fn pokes(&self) -> u64 {
+        self.slot().pokes.load(Ordering::Relaxed)
     }
 
     /// Still here.
@@ -340,6 +347,11 @@ impl SlotHeader {
     /// Whether a run has ever had this slot.
     pub(super) fn was_used(&self) -> bool {
         self.started_ms.load(Ordering::Relaxed) != 0
+    }
+
+    /// There is something new for the task to look at.
+    pub(super) fn poke(&self) {
+        self.pokes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Last sign of life.
