@@ -7,10 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use ssync_common::config::Config;
 use ssync_common::crypto::KeyRing;
 use ssync_common::secret::Secret;
-use ssync_common::store::{Home, Store, StoreLocation};
 
 use super::arena::{Arena, DATABASE, DEST, SOURCE, SOURCE_STATUS};
 use super::contender::Contender;
@@ -127,9 +125,17 @@ encrypt = {{ {encrypt} }}
             url(&arena.dest),
             columns = json!(COLUMNS),
         );
-        let config = Config::from_toml(&toml).unwrap_or_else(|v| panic!("{v:?}\n{toml}"));
-        let home = Home::locate(Some(&self.home)).unwrap();
-        Store::open(&StoreLocation::embedded(home)).unwrap().apply(&config, false).unwrap();
+        let file = self.home.join("bench.toml");
+        fs::write(&file, toml).unwrap();
+        let applied = self.command().arg("apply").arg(&file).output().unwrap();
+        assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    }
+
+    /// The binary under test, with its home.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.setup.program);
+        command.arg("--home").arg(&self.home).env_remove("SSYNC_HOME");
+        command
     }
 }
 
@@ -158,11 +164,8 @@ impl Contender for Ssync {
     }
 
     fn commands(&mut self, _arena: &Arena) -> Vec<Command> {
-        let mut command = Command::new(&self.setup.program);
-        command
-            .args(["--task", &TASK.to_string(), "--json", "--quiet", "--home"])
-            .arg(&self.home)
-            .env_remove("SSYNC_HOME");
+        let mut command = self.command();
+        command.args(["--task", &TASK.to_string(), "--json", "--quiet"]);
         vec![command]
     }
 
