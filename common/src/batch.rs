@@ -63,6 +63,47 @@ enum ColumnBuilder {
     Bytes(BinaryBuilder),
 }
 
+impl ColumnBuilder {
+    fn new(column: &Column) -> Self {
+        match column.kind.arrow() {
+            DataType::Int64 => ColumnBuilder::Int(Int64Builder::new()),
+            DataType::UInt64 => ColumnBuilder::UInt(UInt64Builder::new()),
+            DataType::Float32 => ColumnBuilder::Float32(Float32Builder::new()),
+            DataType::Float64 => ColumnBuilder::Float64(Float64Builder::new()),
+            DataType::Utf8 => ColumnBuilder::Text(StringBuilder::new()),
+            _ => ColumnBuilder::Bytes(BinaryBuilder::new()),
+        }
+    }
+
+    /// The values so far. Room is made at once for `rows` more, and, unless `rows` is 0, for as
+    /// many bytes as these had and a little more.
+    fn take(&mut self, rows: usize) -> ArrayRef {
+        let room = |bytes: usize| if rows == 0 { 0 } else { bytes + bytes / 16 };
+        match self {
+            ColumnBuilder::Int(b) => {
+                Arc::new(std::mem::replace(b, Int64Builder::with_capacity(rows)).finish())
+            }
+            ColumnBuilder::UInt(b) => {
+                Arc::new(std::mem::replace(b, UInt64Builder::with_capacity(rows)).finish())
+            }
+            ColumnBuilder::Float32(b) => {
+                Arc::new(std::mem::replace(b, Float32Builder::with_capacity(rows)).finish())
+            }
+            ColumnBuilder::Float64(b) => {
+                Arc::new(std::mem::replace(b, Float64Builder::with_capacity(rows)).finish())
+            }
+            ColumnBuilder::Text(b) => {
+                let next = StringBuilder::with_capacity(rows, room(b.values_slice().len()));
+                Arc::new(std::mem::replace(b, next).finish())
+            }
+            ColumnBuilder::Bytes(b) => {
+                let next = BinaryBuilder::with_capacity(rows, room(b.values_slice().len()));
+                Arc::new(std::mem::replace(b, next).finish())
+            }
+        }
+    }
+}
+
 /// Collects rows column by column. A reading connector appends every column of a row in order,
 /// then calls [`BatchBuilder::end_row`].
 pub struct BatchBuilder {
@@ -79,17 +120,7 @@ pub struct BatchBuilder {
 impl BatchBuilder {
     /// For rows of these columns.
     pub fn new(columns: &[Column], limits: BatchLimits) -> Self {
-        let builders = columns
-            .iter()
-            .map(|c| match c.kind.arrow() {
-                DataType::Int64 => ColumnBuilder::Int(Int64Builder::new()),
-                DataType::UInt64 => ColumnBuilder::UInt(UInt64Builder::new()),
-                DataType::Float32 => ColumnBuilder::Float32(Float32Builder::new()),
-                DataType::Float64 => ColumnBuilder::Float64(Float64Builder::new()),
-                DataType::Utf8 => ColumnBuilder::Text(StringBuilder::new()),
-                _ => ColumnBuilder::Bytes(BinaryBuilder::new()),
-            })
-            .collect();
+        let builders = columns.iter().map(ColumnBuilder::new).collect();
         let overhead = IPC_OVERHEAD + IPC_OVERHEAD_PER_COLUMN * columns.len();
         BatchBuilder {
             names: columns.iter().map(|c| c.name.clone()).collect(),
@@ -215,20 +246,10 @@ impl BatchBuilder {
     }
 
     fn take(&mut self) -> Result<ReadBatch> {
-        let arrays = self
-            .builders
-            .iter_mut()
-            .map(|b| -> ArrayRef {
-                match b {
-                    ColumnBuilder::Int(b) => Arc::new(b.finish()),
-                    ColumnBuilder::UInt(b) => Arc::new(b.finish()),
-                    ColumnBuilder::Float32(b) => Arc::new(b.finish()),
-                    ColumnBuilder::Float64(b) => Arc::new(b.finish()),
-                    ColumnBuilder::Text(b) => Arc::new(b.finish()),
-                    ColumnBuilder::Bytes(b) => Arc::new(b.finish()),
-                }
-            })
-            .collect();
+        // What comes next will be much like these rows, unless one was wider than a slot: memory
+        // for another such row is not kept.
+        let alike = if self.bytes > self.limits.slot_bytes { 0 } else { self.rows };
+        let arrays = self.builders.iter_mut().map(|b| b.take(alike)).collect();
         self.rows = 0;
         self.bytes = self.overhead;
         let bad = std::mem::take(&mut self.bad);

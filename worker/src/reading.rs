@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
-use ssync_common::batch::{
-    BadValue, BatchBuilder, BatchLimits, ReadBatch, encode, encoded_bytes_max, value_at,
-};
+use ssync_common::batch::{BadValue, BatchBuilder, ReadBatch, encode, encoded_bytes_max, value_at};
 use ssync_common::connector::{Connection, LockWait};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
@@ -76,8 +74,8 @@ pub struct Reader {
     pub order: Vec<(usize, ssync_common::schema::Kind)>,
     /// Rows in a batch.
     pub batch_rows: u64,
-    /// Batch limits.
-    pub limits: BatchLimits,
+    /// Collects rows; empty between two reads, and of a good size already.
+    pub builder: BatchBuilder,
     /// The ring.
     pub ring: Ring,
     /// Slots that may be filled.
@@ -182,7 +180,6 @@ impl Reader {
         params: &[ssync_common::value::Value],
         pos: &mut Pos,
     ) -> Result<Chunk> {
-        let mut builder = BatchBuilder::new(&self.columns, self.limits);
         let mut out = Output {
             ring: &self.ring,
             free: &self.free,
@@ -193,7 +190,8 @@ impl Reader {
             pos,
             last: None,
         };
-        let rows = self.conn.read(sql, params, &self.columns, &mut builder, &mut |b| out.put(b))?;
+        let mut emit = |batch| out.put(batch);
+        let rows = self.conn.read(sql, params, &self.columns, &mut self.builder, &mut emit)?;
         Ok(Chunk { rows, last: out.last })
     }
 }

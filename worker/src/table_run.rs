@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, unbounded};
-use ssync_common::batch::BatchLimits;
+use ssync_common::batch::{BatchBuilder, BatchLimits};
 use ssync_common::config::{FullMethod, TableMode, TableTask};
 use ssync_common::connector::{Connection, LinkParams, LockWait, WriteMode, open};
 use ssync_common::error::{Error, Kind, Result};
@@ -540,10 +540,13 @@ impl TableRun<'_> {
             columns: ends.plan.read.clone(),
             order: ends.plan.places(&ends.plan.order),
             batch_rows: u64::from(task.batch_rows),
-            limits: BatchLimits {
-                rows: task.batch_rows as usize,
-                slot_bytes: task.slot_bytes as usize,
-            },
+            builder: BatchBuilder::new(
+                &ends.plan.read,
+                BatchLimits {
+                    rows: task.batch_rows as usize,
+                    slot_bytes: task.slot_bytes as usize,
+                },
+            ),
             ring: ring.clone(),
             free,
             events: events_in.clone(),
