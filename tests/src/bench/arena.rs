@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
 
-use super::workload::{self, Files, create_sql};
+use super::workload::{self, Workload};
 use crate::servers::{PASSWORD, Server, Software, USER};
 
 /// Database on both servers.
@@ -40,45 +40,63 @@ pub struct Arena {
     pub source: Server,
     /// Where they go.
     pub dest: Server,
-    /// The rows as files.
-    pub files: Files,
+    /// What is moved.
+    pub workload: Workload,
+    /// The rows as files, where there are any.
+    pub files: Vec<PathBuf>,
+    /// Bytes of the rows as text.
+    pub bytes: u64,
     /// For homes and keys; gone with the arena.
     pub dir: tempfile::TempDir,
 }
 
 impl Arena {
-    /// Starts both servers and loads the source table of so many rows.
-    pub fn new(cache: &Path, rows: u64, rows_per_file: u64) -> Arena {
-        let files = workload::files(cache, rows, rows_per_file);
+    /// Starts both servers and fills the source table. `files`: how many the rows stand ready in.
+    pub fn new(cache: &Path, workload: Workload, files: u64) -> Arena {
+        let files = match workload {
+            Workload::Orders { rows } => workload::files(cache, rows, rows.div_ceil(files)),
+            Workload::Wide { .. } => Vec::new(),
+        };
+        let bytes = match workload {
+            Workload::Orders { .. } => {
+                files.iter().map(|path| std::fs::metadata(path).unwrap().len()).sum()
+            }
+            Workload::Wide { rows, row_bytes } => rows * row_bytes,
+        };
         let start = || Server::start(Software::MariaDb, &SERVER_OPTIONS);
-        let arena =
-            Arena { source: start(), dest: start(), files, dir: tempfile::tempdir().unwrap() };
+        let dir = tempfile::tempdir().unwrap();
+        let arena = Arena { source: start(), dest: start(), workload, files, bytes, dir };
         for server in [&arena.source, &arena.dest] {
             let sql = format!("CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4");
             server.connect().query_drop(sql).unwrap();
         }
-        connect(&arena.source).query_drop(create_sql(SOURCE, false, false)).unwrap();
-        arena.fill_from_files(&arena.source, SOURCE);
+        arena.make(&arena.source, SOURCE);
         arena
     }
 
-    /// Loads all files into a table, outside of any measurement.
-    fn fill_from_files(&self, server: &Server, table: &str) {
-        let status = load_command(server, table, &self.files.paths).status().unwrap();
-        assert!(status.success(), "could not load {table}");
+    /// Makes a table of the workload and fills it, outside of any measurement.
+    fn make(&self, server: &Server, table: &str) {
+        let mut conn = connect(server);
+        conn.query_drop(self.workload.create_sql(table, false, false)).unwrap();
+        match self.workload.fill_sql(table) {
+            Some(sql) => conn.query_drop(sql).unwrap(),
+            None => {
+                let status = load_command(self, server, table, &self.files).status().unwrap();
+                assert!(status.success(), "could not load {table}");
+            }
+        }
     }
 
     /// Makes the copy of the source at the destination.
     pub fn make_copy(&self) {
-        connect(&self.dest).query_drop(create_sql(COPY, false, false)).unwrap();
-        self.fill_from_files(&self.dest, COPY);
+        self.make(&self.dest, COPY);
     }
 
     /// Makes the source table that carries states, all rows to be sent.
     pub fn make_status_source(&self) {
         let mut conn = connect(&self.source);
-        conn.query_drop(create_sql(SOURCE_STATUS, false, true)).unwrap();
-        let columns = workload::COLUMNS.join(", ");
+        conn.query_drop(self.workload.create_sql(SOURCE_STATUS, false, true)).unwrap();
+        let columns = self.workload.columns().join(", ");
         conn.query_drop(format!(
             "INSERT INTO {SOURCE_STATUS} ({columns}) SELECT {columns} FROM {SOURCE}"
         ))
@@ -89,7 +107,7 @@ impl Arena {
     pub fn reset_status(&self) {
         const STEP: u64 = 50_000;
         let mut conn = connect(&self.source);
-        for from in (1..=self.files.rows).step_by(STEP as usize) {
+        for from in (1..=self.workload.rows()).step_by(STEP as usize) {
             conn.query_drop(format!(
                 "UPDATE {SOURCE_STATUS} SET sync_status = 0 WHERE id BETWEEN {from} AND {} AND \
                  sync_status <> 0",
@@ -105,7 +123,7 @@ impl Arena {
         for table in [DEST, "SSYNC_FENCE", "SSYNC_LEDGER"] {
             conn.query_drop(format!("DROP TABLE IF EXISTS `{table}`")).unwrap();
         }
-        conn.query_drop(create_sql(DEST, sealed, false)).unwrap();
+        conn.query_drop(self.workload.create_sql(DEST, sealed, false)).unwrap();
     }
 
     /// Waits until both servers have written and purged what earlier runs left them to do, so
@@ -171,8 +189,8 @@ pub fn client(server: &Server, sql: &str) -> Command {
 }
 
 /// `LOAD DATA LOCAL` of these files on one connection, one transaction each.
-pub fn load_command(server: &Server, table: &str, files: &[PathBuf]) -> Command {
-    let columns = workload::COLUMNS.join(", ");
+pub fn load_command(arena: &Arena, server: &Server, table: &str, files: &[PathBuf]) -> Command {
+    let columns = arena.workload.columns().join(", ");
     let load = |path: &PathBuf| {
         let path = path.to_str().unwrap();
         format!(

@@ -11,10 +11,7 @@ use sha2::{Digest, Sha256};
 use ssync_common::crypto::{KeyRing, Mode, Opener};
 use ssync_common::schema::Kind;
 
-use super::workload::{COLUMNS, ENCRYPTED};
-
-/// Rows under one hash.
-const GROUP: usize = 5_000;
+use super::workload::Workload;
 
 /// What a table holds: a hash for each group of rows in key order.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,13 +26,13 @@ pub struct Seals {
 }
 
 impl Seals {
-    /// For the workload's encrypted columns, sealed under `keys` into `table`.
-    pub fn new(keys: &KeyRing, table: &str) -> Seals {
+    /// For the encrypted ones of these columns, sealed under `keys` into `table`.
+    pub fn new(keys: &KeyRing, table: &str, columns: &[&str], encrypted: &[&str]) -> Seals {
         let opener = |name: &&str| {
-            let place = COLUMNS.iter().position(|c| c == name).unwrap();
+            let place = columns.iter().position(|c| c == name).unwrap();
             (place, Opener::new(keys, table, name, Mode::Random).unwrap())
         };
-        Seals { openers: ENCRYPTED.iter().map(opener).collect() }
+        Seals { openers: encrypted.iter().map(opener).collect() }
     }
 
     fn open(&mut self, rows: &mut [Vec<Value>]) {
@@ -59,10 +56,16 @@ impl Seals {
 }
 
 /// Reads a table's content.
-pub fn content(conn: &mut Conn, table: &str, mut seals: Option<&mut Seals>) -> Content {
-    let sql = format!("SELECT {} FROM `{table}` ORDER BY id", COLUMNS.join(", "));
+pub fn content(
+    conn: &mut Conn,
+    workload: &Workload,
+    table: &str,
+    mut seals: Option<&mut Seals>,
+) -> Content {
+    let sql = format!("SELECT {} FROM `{table}` ORDER BY id", workload.columns().join(", "));
+    let group_rows = workload.group_rows();
     let mut content = Content { rows: 0, groups: Vec::new() };
-    let mut group: Vec<Vec<Value>> = Vec::with_capacity(GROUP);
+    let mut group: Vec<Vec<Value>> = Vec::with_capacity(group_rows);
     let mut close = |group: &mut Vec<Vec<Value>>| {
         if let Some(seals) = &mut seals {
             seals.open(group);
@@ -73,7 +76,7 @@ pub fn content(conn: &mut Conn, table: &str, mut seals: Option<&mut Seals>) -> C
     };
     for row in conn.exec_iter(sql, ()).unwrap() {
         group.push(row.unwrap().unwrap());
-        if group.len() == GROUP {
+        if group.len() == group_rows {
             close(&mut group);
         }
     }
@@ -116,11 +119,8 @@ fn hash(rows: &[Vec<Value>]) -> [u8; 32] {
 /// Panics unless `found` is what the source holds.
 pub fn assert_same(source: &Content, found: &Content, what: &str) {
     assert_eq!(source.rows, found.rows, "{what}: rows at the source and at the destination");
-    if let Some(group) = source.groups.iter().zip(&found.groups).position(|(a, b)| a != b) {
-        panic!(
-            "{what}: a row differs between the {}th and the {}th",
-            group * GROUP,
-            (group + 1) * GROUP
-        );
+    let differs = source.groups.iter().zip(&found.groups).position(|(a, b)| a != b);
+    if let Some(group) = differs {
+        panic!("{what}: a row differs in group {group} of {}", source.groups.len());
     }
 }

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use super::arena::{Arena, COPY, DEST, client, load_command};
 use super::watch::{self, Tree, Watch};
-use super::workload::COLUMNS;
 
 /// One way to fill the destination table.
 pub trait Contender {
@@ -51,8 +50,9 @@ pub struct Run {
     pub facts: serde_json::Value,
 }
 
-/// Prepares, waits for both servers to rest, and times one run.
-pub fn run(contender: &mut dyn Contender, arena: &Arena) -> Run {
+/// Prepares, waits for both servers to rest, and times one run; `memory` also looks at memory,
+/// which costs time.
+pub fn run(contender: &mut dyn Contender, arena: &Arena, memory: bool) -> Run {
     contender.prepare(arena);
     arena.rest();
     let commands = contender.commands(arena);
@@ -69,7 +69,7 @@ pub fn run(contender: &mut dyn Contender, arena: &Arena) -> Run {
             c.stdout(out).spawn().unwrap_or_else(|e| panic!("{c:?}: {e}"))
         })
         .collect();
-    let watch = Watch::start(running.iter().map(Child::id).collect());
+    let watch = Watch::start(running.iter().map(Child::id).collect(), memory);
     let first = running.remove(0).wait_with_output().unwrap();
     let others: Vec<_> = running.iter_mut().map(|c| c.wait().unwrap()).collect();
     let wall_secs = began.elapsed().as_secs_f64();
@@ -112,10 +112,10 @@ impl Contender for LoadData {
     }
 
     fn commands(&mut self, arena: &Arena) -> Vec<Command> {
-        let paths = &arena.files.paths;
+        let paths = &arena.files;
         paths
             .chunks(paths.len().div_ceil(self.connections))
-            .map(|share| load_command(&arena.dest, DEST, share))
+            .map(|share| load_command(arena, &arena.dest, DEST, share))
             .collect()
     }
 }
@@ -133,7 +133,7 @@ impl Contender for InsertSelect {
     }
 
     fn commands(&mut self, arena: &Arena) -> Vec<Command> {
-        let columns = COLUMNS.join(", ");
+        let columns = arena.workload.columns().join(", ");
         let sql = format!("INSERT INTO {DEST} ({columns}) SELECT {columns} FROM {COPY}");
         vec![client(&arena.dest, &sql)]
     }

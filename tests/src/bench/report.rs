@@ -94,7 +94,7 @@ pub fn table(outcomes: &[Outcome]) -> String {
             median(|r| r.client_cpu_secs),
             median(|r| r.source_cpu_secs),
             median(|r| r.dest_cpu_secs),
-            o.pss_sum().max() / MB,
+            o.pss_sum_peak_bytes() as f64 / MB,
         );
     }
     out

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::arena::{Arena, DEST, connect};
-use super::check::{Content, Seals, assert_same, content};
+use super::check::{Content, assert_same, content};
 use super::contender::{Contender, Run, run};
 use super::ssync::keys;
 use super::stats::Series;
@@ -13,7 +13,9 @@ use super::watch::Seen;
 pub struct Outcome {
     /// Its name.
     pub name: String,
-    /// Its runs in order.
+    /// A first run, for memory; its time does not count.
+    pub first: Run,
+    /// The timed runs in order.
     pub runs: Vec<Run>,
     /// Rows that each run moves.
     pub rows: u64,
@@ -21,45 +23,48 @@ pub struct Outcome {
     pub bytes: u64,
 }
 
-/// Runs every contender once a round, in turn forwards and backwards, so that a machine that
-/// slows down or speeds up favours none.
+/// Runs every contender once to look at its memory and to warm everything up, then once a round,
+/// in turn forwards and backwards, so that a machine that slows down or speeds up favours none.
 pub fn rounds(
     arena: &Arena,
     source: &Content,
     contenders: &mut [Box<dyn Contender>],
     rounds: usize,
 ) -> Vec<Outcome> {
+    let checked = |contender: &mut dyn Contender, round: usize| {
+        let run = run(contender, arena, round == 0);
+        let mut seals = contender.seals().then(|| arena.workload.seals(&keys(), DEST));
+        let found = content(&mut connect(&arena.dest), &arena.workload, DEST, seals.as_mut());
+        assert_same(source, &found, &contender.name());
+        eprintln!(
+            "round {round}: {:6.2} s  {} (cpu: client {:.2}, source {:.2}, destination {:.2}, \
+             others {:.2})",
+            run.wall_secs,
+            contender.name(),
+            run.client_cpu_secs,
+            run.source_cpu_secs,
+            run.dest_cpu_secs,
+            run.other_cpu_secs
+        );
+        run
+    };
     let mut outcomes: Vec<Outcome> = contenders
-        .iter()
+        .iter_mut()
         .map(|c| Outcome {
             name: c.name(),
+            first: checked(c.as_mut(), 0),
             runs: Vec::new(),
-            rows: arena.files.rows,
-            bytes: arena.files.bytes,
+            rows: arena.workload.rows(),
+            bytes: arena.bytes,
         })
         .collect();
-    for round in 0..rounds {
+    for round in 1..=rounds {
         let mut order: Vec<usize> = (0..contenders.len()).collect();
-        if round % 2 == 1 {
+        if round % 2 == 0 {
             order.reverse();
         }
         for i in order {
-            let contender = contenders[i].as_mut();
-            let run = run(contender, arena);
-            let mut seals = contender.seals().then(|| Seals::new(&keys(), DEST));
-            let found = content(&mut connect(&arena.dest), DEST, seals.as_mut());
-            assert_same(source, &found, &contender.name());
-            eprintln!(
-                "round {}: {:6.2} s  {} (cpu: client {:.2}, source {:.2}, destination {:.2}, others {:.2})",
-                round + 1,
-                run.wall_secs,
-                contender.name(),
-                run.client_cpu_secs,
-                run.source_cpu_secs,
-                run.dest_cpu_secs,
-                run.other_cpu_secs
-            );
-            outcomes[i].runs.push(run);
+            outcomes[i].runs.push(checked(contenders[i].as_mut(), round));
         }
     }
     outcomes
@@ -77,36 +82,29 @@ impl Outcome {
     }
 
     /// Peak of the sum of all its processes' memory, bytes.
-    pub fn pss_sum(&self) -> Series {
-        self.series(|r| r.tree.pss_sum_peak_bytes as f64)
+    pub fn pss_sum_peak_bytes(&self) -> u64 {
+        self.first.tree.pss_sum_peak_bytes
     }
 
-    /// Each process by name with its medians, in order of appearance.
+    /// Each process by name, in order of appearance: memory from the first run, processor time as
+    /// the median of the timed ones.
     pub fn processes(&self) -> Vec<Seen> {
-        let mut names: Vec<&str> = Vec::new();
-        for p in self.runs.iter().flat_map(|r| &r.tree.processes) {
-            if !names.contains(&p.name.as_str()) {
-                names.push(&p.name);
-            }
-        }
-        let median = |name: &str, figure: &dyn Fn(&Seen) -> f64| {
+        let cpu = |name: &str| {
             let all = self.runs.iter().flat_map(|r| &r.tree.processes);
-            all.filter(|p| p.name == name).map(figure).collect::<Series>().median()
+            all.filter(|p| p.name == name).map(|p| p.cpu_secs).collect::<Series>()
         };
-        names
-            .iter()
-            .map(|name| Seen {
-                name: (*name).to_owned(),
-                cpu_secs: median(name, &|p| p.cpu_secs),
-                pss_peak_bytes: median(name, &|p| p.pss_peak_bytes as f64) as u64,
-                rss_peak_bytes: median(name, &|p| p.rss_peak_bytes as f64) as u64,
+        let first = self.first.tree.processes.iter();
+        first
+            .map(|p| {
+                let cpu = cpu(&p.name);
+                let cpu_secs = if cpu.values().is_empty() { p.cpu_secs } else { cpu.median() };
+                Seen { cpu_secs, ..p.clone() }
             })
             .collect()
     }
 
     /// For a machine to read.
     pub fn json(&self) -> Value {
-        let wall = self.wall();
         let processes: Vec<Value> = self
             .processes()
             .iter()
@@ -123,15 +121,14 @@ impl Outcome {
             "name": self.name,
             "rows": self.rows,
             "bytes": self.bytes,
-            "wall_secs": wall.json(),
-            "rows_per_sec": (self.rows as f64 / wall.median()).round(),
-            "bytes_per_sec": (self.bytes as f64 / wall.median()).round(),
+            "first_wall_secs": self.first.wall_secs,
+            "wall_secs": self.wall().json(),
             "client_cpu_secs": self.series(|r| r.client_cpu_secs).json(),
             "source_cpu_secs": self.series(|r| r.source_cpu_secs).json(),
             "dest_cpu_secs": self.series(|r| r.dest_cpu_secs).json(),
             "other_cpu_secs": self.series(|r| r.other_cpu_secs).json(),
             "stolen_secs": self.series(|r| r.stolen_secs).json(),
-            "pss_sum_peak_bytes": self.pss_sum().json(),
+            "pss_sum_peak_bytes": self.pss_sum_peak_bytes(),
             "processes": processes,
             "facts": self.runs.iter().map(|r| r.facts.clone()).collect::<Vec<_>>(),
         })

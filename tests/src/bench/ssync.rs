@@ -6,13 +6,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use mysql::prelude::Queryable;
 use serde_json::{Value, json};
 use ssync_common::crypto::KeyRing;
 use ssync_common::secret::Secret;
 
-use super::arena::{Arena, DATABASE, DEST, SOURCE, SOURCE_STATUS};
+use super::arena::{Arena, DATABASE, DEST, SOURCE, SOURCE_STATUS, connect};
 use super::contender::Contender;
-use super::workload::{COLUMNS, ENCRYPTED};
 use crate::servers::{PASSWORD, Server, USER};
 
 const TASK: u32 = 7;
@@ -34,6 +34,8 @@ pub struct Setup {
     pub seals: bool,
     /// Further lines for `[[task]]`.
     pub task_lines: String,
+    /// A program, with arguments, to run the binary under.
+    pub under: Vec<String>,
 }
 
 impl Setup {
@@ -46,6 +48,7 @@ impl Setup {
             writers: 2,
             seals: true,
             task_lines: String::new(),
+            under: Vec::new(),
         }
     }
 }
@@ -82,11 +85,9 @@ impl Ssync {
             |server: &Server| format!("mysql://{USER}@127.0.0.1:{}/{DATABASE}", server.port());
         let Setup { mode, writers, seals, ref task_lines, .. } = self.setup;
         let source = if mode == "status" { SOURCE_STATUS } else { SOURCE };
-        let encrypt = if seals {
-            ENCRYPTED.map(|c| format!("{c} = \"pii\"")).join(", ")
-        } else {
-            String::new()
-        };
+        let encrypted = if seals { arena.workload.encrypted() } else { &[] };
+        let encrypt: Vec<_> = encrypted.iter().map(|c| format!("{c} = \"pii\"")).collect();
+        let encrypt = encrypt.join(", ");
         let resets = if mode == "status" { "app_resets_status = true" } else { "" };
         let toml = format!(
             r#"
@@ -123,7 +124,7 @@ encrypt = {{ {encrypt} }}
 "#,
             url(&arena.source),
             url(&arena.dest),
-            columns = json!(COLUMNS),
+            columns = json!(arena.workload.columns()),
         );
         let file = self.home.join("bench.toml");
         fs::write(&file, toml).unwrap();
@@ -148,7 +149,7 @@ impl Contender for Ssync {
     fn name(&self) -> String {
         let Setup { label, mode, writers, seals, .. } = &self.setup;
         let s = if *writers == 1 { "" } else { "s" };
-        let seals = if *seals { ", 2 columns encrypted" } else { "" };
+        let seals = if *seals { "" } else { ", nothing encrypted" };
         format!("{label} {mode}, {writers} writer{s}{seals}")
     }
 
@@ -164,7 +165,14 @@ impl Contender for Ssync {
     }
 
     fn commands(&mut self, _arena: &Arena) -> Vec<Command> {
-        let mut command = self.command();
+        let mut command = match self.setup.under.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(&self.setup.program).arg("--home").arg(&self.home);
+                command
+            }
+            None => self.command(),
+        };
         command.args(["--task", &TASK.to_string(), "--json", "--quiet"]);
         vec![command]
     }
@@ -180,7 +188,12 @@ impl Contender for Ssync {
             .find(|v| v["table"] == "orders")
             .unwrap_or_else(|| panic!("no table in: {printed}"));
         let landed = table["counts"]["landed"].as_u64();
-        assert_eq!(landed, Some(arena.files.rows), "landed, in: {printed}");
+        assert_eq!(landed, Some(arena.workload.rows()), "landed, in: {printed}");
+        if self.setup.mode == "status" {
+            let sql = format!("SELECT COUNT(*) FROM {SOURCE_STATUS} WHERE sync_status <> 2");
+            let left: Option<u64> = connect(&arena.source).query_first(sql).unwrap();
+            assert_eq!(left, Some(0), "rows that the source does not show as done");
+        }
         table
     }
 }

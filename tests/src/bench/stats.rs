@@ -43,6 +43,9 @@ impl Series {
 
     /// For a machine to read.
     pub fn json(&self) -> Value {
+        if self.0.is_empty() {
+            return Value::Null;
+        }
         json!({
             "median": round(self.median()),
             "min": round(self.min()),

@@ -1,4 +1,7 @@
 //! Processor time and memory of processes while they run.
+//!
+//! Looking at memory makes the kernel walk a process's pages, which costs the process time too; so
+//! it is done in runs whose time does not count.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::{SysconfVar, sysconf};
 
-/// Time between two looks at memory.
+/// Time between two looks.
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// What was seen of one process.
@@ -45,8 +48,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches these processes and all that they start.
-    pub fn start(roots: Vec<u32>) -> Watch {
+    /// Watches these processes and all that they start; their memory too, if asked for.
+    pub fn start(roots: Vec<u32>, memory: bool) -> Watch {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = thread::spawn(move || {
@@ -57,7 +60,7 @@ impl Watch {
             while !stopped.load(Ordering::Relaxed) {
                 let mut sum = 0;
                 for pid in descendants(&roots) {
-                    let Some((pss, look)) = look(pid) else { continue };
+                    let Some((pss, look)) = look(pid, memory) else { continue };
                     sum += pss;
                     if !order.contains(&pid) {
                         order.push(pid);
@@ -102,12 +105,15 @@ fn descendants(roots: &[u32]) -> Vec<u32> {
 }
 
 /// `None` when the process is gone, or just about to become another program.
-fn look(pid: u32) -> Option<(u64, Seen)> {
+fn look(pid: u32, memory: bool) -> Option<(u64, Seen)> {
     let kb = |text: &str, key: &str| -> Option<u64> {
         let line = text.lines().find(|l| l.starts_with(key))?;
         Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
     };
-    let pss = kb(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss:")?;
+    let pss = match memory {
+        true => kb(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss:")?,
+        false => 0,
+    };
     let hwm = kb(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmHWM:")?;
     let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
     let seen = Seen {
@@ -126,7 +132,7 @@ fn role(command: &str) -> String {
     let words: Vec<&str> = words.collect();
     match words.iter().find_map(|w| w.strip_prefix("n=")) {
         Some(n) if words.contains(&"writer") => format!("writer {n}"),
-        _ if program == "ssync" => "worker".to_owned(),
+        _ if words.contains(&"--task") => "worker".to_owned(),
         _ => program.to_owned(),
     }
 }
@@ -179,7 +185,7 @@ mod tests {
     #[test]
     fn a_process_and_its_children_are_seen_with_their_memory() {
         let mut child = Command::new("sh").args(["-c", "sleep 0.4; true"]).spawn().unwrap();
-        let watch = Watch::start(vec![child.id()]);
+        let watch = Watch::start(vec![child.id()], true);
         assert!(child.wait().unwrap().success());
         let tree = watch.stop();
         let names: Vec<_> = tree.processes.iter().map(|p| p.name.as_str()).collect();

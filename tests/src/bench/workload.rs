@@ -1,8 +1,14 @@
-//! The orders table: twelve columns as business tables have them, made from a seed.
+//! What is moved: the orders table, twelve columns as business tables have them, made from a seed;
+//! and a table of wide rows.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+
+use ssync_common::crypto::KeyRing;
+
+use super::check::Seals;
+use super::report::thousands;
 
 /// Seed of all rows.
 pub const SEED: u64 = 20_240_229;
@@ -12,36 +18,113 @@ const NULL_MOBILE: u64 = 33;
 /// One in this many mail addresses is NULL.
 const NULL_EMAIL: u64 = 20;
 
-/// Names of the columns, in order. The first is the key.
-pub const COLUMNS: [&str; 12] = [
-    "id", "customer", "email", "address", "id_card", "mobile", "amount", "currency", "state",
-    "ratio", "created", "updated",
-];
-/// Columns that ssync encrypts.
-pub const ENCRYPTED: [&str; 2] = ["id_card", "mobile"];
+/// What is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workload {
+    /// The orders table.
+    Orders {
+        /// Rows.
+        rows: u64,
+    },
+    /// A key, a short text and a long one.
+    Wide {
+        /// Rows.
+        rows: u64,
+        /// Bytes of the long text.
+        row_bytes: u64,
+    },
+}
 
-/// The table's definition. `sealed` makes room for ciphertext in the encrypted columns, `status`
-/// adds the column that carries a row's state.
-pub fn create_sql(table: &str, sealed: bool, status: bool) -> String {
-    let (card, mobile) = if sealed { (128, 128) } else { (18, 20) };
-    let status = if status { "\n  sync_status TINYINT NOT NULL DEFAULT 0," } else { "" };
-    format!(
-        "CREATE TABLE `{table}` (
-  id BIGINT NOT NULL,
-  customer VARCHAR(60) NOT NULL,
-  email VARCHAR(80),
-  address VARCHAR(120) NOT NULL,
-  id_card VARCHAR({card}) NOT NULL,
-  mobile VARCHAR({mobile}),
-  amount DECIMAL(12,2) NOT NULL,
-  currency CHAR(3) NOT NULL,
-  state TINYINT NOT NULL,
-  ratio DOUBLE NOT NULL,
-  created DATETIME(6) NOT NULL,
-  updated TIMESTAMP NOT NULL DEFAULT '2024-01-01 00:00:00',{status}
-  PRIMARY KEY (id)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci"
-    )
+impl Workload {
+    /// Rows of the table.
+    pub fn rows(&self) -> u64 {
+        match *self {
+            Workload::Orders { rows } | Workload::Wide { rows, .. } => rows,
+        }
+    }
+
+    /// Names of the columns, in order. The first is the key.
+    pub fn columns(&self) -> &'static [&'static str] {
+        match self {
+            Workload::Orders { .. } => &[
+                "id", "customer", "email", "address", "id_card", "mobile", "amount", "currency",
+                "state", "ratio", "created", "updated",
+            ],
+            Workload::Wide { .. } => &["id", "mobile", "document"],
+        }
+    }
+
+    /// Columns that ssync encrypts.
+    pub fn encrypted(&self) -> &'static [&'static str] {
+        match self {
+            Workload::Orders { .. } => &["id_card", "mobile"],
+            Workload::Wide { .. } => &["mobile"],
+        }
+    }
+
+    /// Opens what ssync sealed into a table.
+    pub fn seals(&self, keys: &KeyRing, table: &str) -> Seals {
+        Seals::new(keys, table, self.columns(), self.encrypted())
+    }
+
+    /// Rows that are compared at once: few where they are wide.
+    pub fn group_rows(&self) -> usize {
+        match self {
+            Workload::Orders { .. } => 5_000,
+            Workload::Wide { .. } => 4,
+        }
+    }
+
+    /// For titles: what the rows are like.
+    pub fn shown(&self) -> String {
+        let rows = thousands(self.rows() as f64);
+        match self {
+            Workload::Orders { .. } => format!("{rows} rows × 12 columns"),
+            Workload::Wide { row_bytes, .. } => {
+                format!("{rows} rows of {} bytes", thousands(*row_bytes as f64))
+            }
+        }
+    }
+
+    /// The table's definition. `sealed` makes room for ciphertext in the encrypted columns,
+    /// `status` adds the column that carries a row's state.
+    pub fn create_sql(&self, table: &str, sealed: bool, status: bool) -> String {
+        let (card, mobile) = if sealed { (128, 128) } else { (18, 20) };
+        let columns = match self {
+            Workload::Orders { .. } => format!(
+                "customer VARCHAR(60) NOT NULL,
+                email VARCHAR(80),
+                address VARCHAR(120) NOT NULL,
+                id_card VARCHAR({card}) NOT NULL,
+                mobile VARCHAR({mobile}),
+                amount DECIMAL(12,2) NOT NULL,
+                currency CHAR(3) NOT NULL,
+                state TINYINT NOT NULL,
+                ratio DOUBLE NOT NULL,
+                created DATETIME(6) NOT NULL,
+                updated TIMESTAMP NOT NULL DEFAULT '2024-01-01 00:00:00'"
+            ),
+            Workload::Wide { .. } => {
+                format!("mobile VARCHAR({mobile}), document LONGTEXT NOT NULL")
+            }
+        };
+        let status = if status { "sync_status TINYINT NOT NULL DEFAULT 0," } else { "" };
+        format!(
+            "CREATE TABLE `{table}` (id BIGINT NOT NULL, {columns}, {status} PRIMARY KEY (id)) \
+             ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci"
+        )
+    }
+
+    /// The statement that makes the rows, where they don't come from files.
+    pub fn fill_sql(&self, table: &str) -> Option<String> {
+        match *self {
+            Workload::Orders { .. } => None,
+            Workload::Wide { rows, row_bytes } => Some(format!(
+                "INSERT INTO `{table}` (id, mobile, document) SELECT seq, CONCAT('138', \
+                 LPAD(seq, 8, '0')), RPAD(MD5(seq), {row_bytes}, MD5(seq + 1)) FROM seq_1_to_{rows}"
+            )),
+        }
+    }
 }
 
 /// A small, fast, seeded generator (SplitMix64).
@@ -131,18 +214,9 @@ fn line(out: &mut impl Write, i: u64) -> std::io::Result<()> {
     writeln!(out, "2024-{mo:02}-{d:02} {h:02}:{mi:02}:{s:02}")
 }
 
-/// The rows as ready-made files of about equal size, in key order.
-pub struct Files {
-    /// Their paths.
-    pub paths: Vec<PathBuf>,
-    /// Rows in all of them.
-    pub rows: u64,
-    /// Bytes in all of them.
-    pub bytes: u64,
-}
-
-/// Makes the files under `dir`, or takes those that an earlier run has made.
-pub fn files(dir: &Path, rows: u64, rows_per_file: u64) -> Files {
+/// Rows of the orders table as ready-made files of about equal size, in key order. Makes the files
+/// under `dir`, or takes those that an earlier run has made.
+pub fn files(dir: &Path, rows: u64, rows_per_file: u64) -> Vec<PathBuf> {
     let dir = dir.join(format!("orders-{SEED}-{rows}-{rows_per_file}"));
     let count = rows.div_ceil(rows_per_file);
     if !dir.exists() {
@@ -159,9 +233,7 @@ pub fn files(dir: &Path, rows: u64, rows_per_file: u64) -> Files {
         }
         fs::rename(&half_made, &dir).unwrap();
     }
-    let paths: Vec<PathBuf> = (0..count).map(|n| dir.join(name(n))).collect();
-    let bytes = paths.iter().map(|p| fs::metadata(p).unwrap().len()).sum();
-    Files { paths, rows, bytes }
+    (0..count).map(|n| dir.join(name(n))).collect()
 }
 
 fn name(n: u64) -> String {
@@ -181,7 +253,10 @@ mod tests {
         };
         for i in 0..500 {
             assert_eq!(text(i), text(i));
-            assert_eq!(text(i).trim_end().split('\t').count(), COLUMNS.len());
+            assert_eq!(
+                text(i).trim_end().split('\t').count(),
+                Workload::Orders { rows: 1 }.columns().len()
+            );
         }
         assert_ne!(text(1), text(2));
         assert!((0..500).any(|i| text(i).contains("\\N")));

@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, ValueEnum};
 use serde_json::json;
 use ssync_tests::bench::arena::{Arena, SOURCE, connect};
-use ssync_tests::bench::check::{Content, content};
+use ssync_tests::bench::check::content;
 use ssync_tests::bench::contender::{Contender, InsertSelect, LoadData};
 use ssync_tests::bench::machine::Machine;
-use ssync_tests::bench::plot::{Bar, bars};
+use ssync_tests::bench::plot::{Bar, Curve, bars, curves};
 use ssync_tests::bench::report::{Report, processes, table};
 use ssync_tests::bench::rounds::{Outcome, ratio, rounds};
 use ssync_tests::bench::ssync::{Setup, Ssync};
 use ssync_tests::bench::stats::Series;
+use ssync_tests::bench::workload::Workload;
 
 /// Times whole runs of ssync between two private MariaDB servers, beside what the database offers
 /// by itself. Every result is compared with the source, row by row, before its time counts.
@@ -45,6 +46,9 @@ struct Args {
     /// compare: the mode
     #[arg(long, value_name = "MODE", default_value = "full")]
     mode: String,
+    /// Run ssync under this program, such as "perf record -g"
+    #[arg(long, value_name = "COMMAND", default_value = "")]
+    under: String,
     /// Without encryption
     #[arg(long)]
     plain: bool,
@@ -61,6 +65,8 @@ enum What {
     Status,
     /// ssync `full` with 1 to 4 writers
     Writers,
+    /// Memory of each process: tables of two sizes, and rows of 1 MB and 10 MB
+    Memory,
     /// Two binaries of ssync beside each other
     Compare,
 }
@@ -68,40 +74,64 @@ enum What {
 fn main() {
     let args = Args::parse();
     let rows = args.rows.unwrap_or(if args.quick { 100_000 } else { 1_000_000 });
-    let bench = Bench {
-        rounds: args.rounds.unwrap_or(if args.quick { 2 } else { 5 }),
-        arena: Arena::new(Path::new("target/bench/data"), rows, rows.div_ceil(args.files)),
-        args,
-    };
+    let rounds = args.rounds.unwrap_or(if args.quick { 2 } else { 5 });
+    let bench = Bench { args, rows, rounds };
     match bench.args.what {
         What::LoadData => bench.load_data(),
         What::Status => bench.status(),
         What::Writers => bench.writers(),
+        What::Memory => bench.memory(),
         What::Compare => bench.compare(),
     }
 }
 
 struct Bench {
     args: Args,
-    arena: Arena,
+    rows: u64,
     rounds: usize,
 }
 
 impl Bench {
-    fn ssync(&self, mode: &'static str, change: impl FnOnce(&mut Setup)) -> Box<dyn Contender> {
+    fn arena(&self, workload: Workload) -> Arena {
+        Arena::new(Path::new("target/bench/data"), workload, self.args.files)
+    }
+
+    fn orders(&self) -> Arena {
+        self.arena(Workload::Orders { rows: self.rows })
+    }
+
+    fn ssync(
+        &self,
+        arena: &Arena,
+        mode: &'static str,
+        change: impl FnOnce(&mut Setup),
+    ) -> Box<dyn Contender> {
         let program = self.args.ssync.canonicalize().expect("the binary is built");
         let mut setup = Setup::new(&program, mode);
         setup.seals = !self.args.plain;
+        setup.under = self.args.under.split_whitespace().map(str::to_owned).collect();
         change(&mut setup);
-        Box::new(Ssync::new(&self.arena, setup))
+        Box::new(Ssync::new(arena, setup))
     }
 
-    fn run(&self, mut contenders: Vec<Box<dyn Contender>>) -> Vec<Outcome> {
-        let source: Content = content(&mut connect(&self.arena.source), SOURCE, None);
-        rounds(&self.arena, &source, &mut contenders, self.rounds)
+    fn run(
+        &self,
+        arena: &Arena,
+        mut contenders: Vec<Box<dyn Contender>>,
+        count: usize,
+    ) -> Vec<Outcome> {
+        let source = content(&mut connect(&arena.source), &arena.workload, SOURCE, None);
+        rounds(arena, &source, &mut contenders, count)
     }
 
-    fn report(&self, name: &'static str, outcomes: &[Outcome], title: &str, body: &str) {
+    fn report(
+        &self,
+        name: &'static str,
+        title: &str,
+        body: &str,
+        outcomes: &[Outcome],
+        plot: String,
+    ) {
         let mut command = format!("scripts/bench {name}");
         for (flag, given) in [
             ("--quick", self.args.quick.then(String::new)),
@@ -120,6 +150,21 @@ impl Bench {
             json_dir: "target/bench".into(),
             document: self.args.document.clone(),
         };
+        let results: Vec<_> = outcomes.iter().map(Outcome::json).collect();
+        report.write(json!(results), title, body, &[(format!("{name}.svg"), plot)]);
+    }
+
+    /// Reports with a table of times, and bars.
+    fn report_times(
+        &self,
+        name: &'static str,
+        what: &str,
+        arena: &Arena,
+        outcomes: &[Outcome],
+        more: &str,
+    ) {
+        let mb = arena.bytes as f64 / 1e6;
+        let title = format!("{what}: {}, {mb:.0} MB as text", arena.workload.shown());
         let shown: Vec<Bar> = outcomes
             .iter()
             .map(|o| Bar {
@@ -128,77 +173,116 @@ impl Bench {
                 ours: o.name.starts_with("ssync"),
             })
             .collect();
-        let plot = (format!("{name}.svg"), bars(title, "s", &shown));
-        let results: Vec<_> = outcomes.iter().map(Outcome::json).collect();
-        report.write(json!(results), title, body, &[plot]);
-    }
-
-    fn title(&self, what: &str) -> String {
-        let rows = ssync_tests::bench::report::thousands(self.arena.files.rows as f64);
-        let mb = self.arena.files.bytes as f64 / 1e6;
-        format!("{what}: {rows} rows × 12 columns, {mb:.0} MB as text")
+        let body = format!("{}\n{more}", table(outcomes));
+        self.report(name, &title, &body, outcomes, bars(&title, "s", &shown));
     }
 
     fn load_data(&self) {
-        self.arena.make_copy();
+        let arena = self.orders();
+        arena.make_copy();
         let load = |connections| Box::new(LoadData { connections }) as Box<dyn Contender>;
-        let outcomes = self.run(vec![
-            self.ssync("full", |_| {}),
+        let contenders = vec![
+            self.ssync(&arena, "full", |_| {}),
             load(2),
             load(1),
             load(4),
             Box::new(InsertSelect),
-        ]);
-        let ratio = ratio(&outcomes[1], &outcomes[0]);
-        let body = format!(
-            "{}\nTime of {} / time of {}: **{}**.\n\n{}",
-            table(&outcomes),
+        ];
+        let outcomes = self.run(&arena, contenders, self.rounds);
+        let more = format!(
+            "Time of {} / time of {}: **{}**.\n\n{}",
             outcomes[1].name,
             outcomes[0].name,
-            shown(&ratio),
+            shown(&ratio(&outcomes[1], &outcomes[0])),
             processes(&outcomes[0])
         );
-        self.report("load-data", &outcomes, &self.title("Full load"), &body);
+        self.report_times("load-data", "Full load", &arena, &outcomes, &more);
     }
 
     fn status(&self) {
-        self.arena.make_status_source();
-        let outcomes = self.run(vec![self.ssync("status", |_| {}), self.ssync("full", |_| {})]);
-        let body = format!(
-            "{}\nTime of status / time of full: **{}**.\n\n{}",
-            table(&outcomes),
+        let arena = self.orders();
+        arena.make_status_source();
+        let contenders =
+            vec![self.ssync(&arena, "status", |_| {}), self.ssync(&arena, "full", |_| {})];
+        let outcomes = self.run(&arena, contenders, self.rounds);
+        let more = format!(
+            "Time of status / time of full: **{}**.\n\n{}",
             shown(&ratio(&outcomes[0], &outcomes[1])),
             processes(&outcomes[0])
         );
-        self.report("status", &outcomes, &self.title("Status at the source"), &body);
+        self.report_times("status", "Status at the source", &arena, &outcomes, &more);
     }
 
     fn writers(&self) {
-        let outcomes = self.run((1..=4).map(|n| self.ssync("full", |s| s.writers = n)).collect());
-        self.report("writers", &outcomes, &self.title("Writers"), &table(&outcomes));
+        let arena = self.orders();
+        let contenders = (1..=4).map(|n| self.ssync(&arena, "full", |s| s.writers = n)).collect();
+        let outcomes = self.run(&arena, contenders, self.rounds);
+        self.report_times("writers", "Writers", &arena, &outcomes, "");
+    }
+
+    /// Runs that only look at memory: a table, a larger one, and rows of a megabyte and more.
+    fn memory(&self) {
+        let wide = if self.args.quick { 100 } else { 400 };
+        let workloads = [
+            Workload::Orders { rows: self.rows },
+            Workload::Orders { rows: self.rows * 3 },
+            Workload::Wide { rows: wide, row_bytes: 1_000_000 },
+            Workload::Wide { rows: wide / 10, row_bytes: 10_000_000 },
+        ];
+        let (mut outcomes, mut lines, mut body) = (Vec::new(), Vec::new(), String::new());
+        for workload in workloads {
+            let arena = self.arena(workload);
+            arena.make_status_source();
+            for mode in ["full", "status"] {
+                let contenders = vec![self.ssync(&arena, mode, |_| {})];
+                let mut outcome = self.run(&arena, contenders, 0).remove(0);
+                outcome.name = format!("{}, {}", workload.shown(), outcome.name);
+                body += &format!(
+                    "**{:.1} MB** at the most in all processes together. {}\n",
+                    outcome.pss_sum_peak_bytes() as f64 / 1e6,
+                    processes(&outcome)
+                );
+                if mode == "full" {
+                    let curve = outcome.first.tree.curve.iter();
+                    lines.push(Curve {
+                        label: outcome.name.clone(),
+                        points: curve.map(|(t, bytes)| (*t, *bytes as f64 / 1e6)).collect(),
+                    });
+                }
+                outcomes.push(outcome);
+            }
+        }
+        let title = "Memory of all processes together";
+        let plot = curves(title, "s", "MB", &lines);
+        self.report("memory", title, &body, &outcomes, plot);
     }
 
     fn compare(&self) {
+        let arena = self.orders();
         let mode = if self.args.mode == "status" { "status" } else { "full" };
         if mode == "status" {
-            self.arena.make_status_source();
+            arena.make_status_source();
         }
         let other = self.args.other.as_ref().expect("--other FILE").canonicalize().unwrap();
-        let outcomes = self.run(vec![
-            self.ssync(mode, |_| {}),
-            self.ssync(mode, |s| {
+        let contenders = vec![
+            self.ssync(&arena, mode, |_| {}),
+            self.ssync(&arena, mode, |s| {
                 s.label = "ssync (other)".into();
                 s.program = other;
             }),
-        ]);
-        let body = format!(
-            "{}\nTime of the other / of this one: **{}**.\n\n{}\n{}",
-            table(&outcomes),
+        ];
+        let outcomes = self.run(&arena, contenders, self.rounds);
+        let client_cpu = |o: &Outcome| o.series(|r| r.client_cpu_secs).min();
+        let more = format!(
+            "Time of the other / of this one: **{}**. Client CPU, least of all runs: {:.3} s this \
+             one, {:.3} s the other.\n\n{}\n{}",
             shown(&ratio(&outcomes[1], &outcomes[0])),
+            client_cpu(&outcomes[0]),
+            client_cpu(&outcomes[1]),
             processes(&outcomes[0]),
             processes(&outcomes[1])
         );
-        self.report("compare", &outcomes, &self.title("Two binaries"), &body);
+        self.report_times("compare", "Two binaries", &arena, &outcomes, &more);
     }
 }
 
