@@ -63,6 +63,7 @@ fn check_one(
     let params = CheckParams {
         source: store.resolve_link(config, &task.source),
         dest: store.resolve_link(config, &task.dest),
+        limits: transfer::limits(config),
         dest_allows_nondurable: config
             .links
             .iter()

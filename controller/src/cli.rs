@@ -132,6 +132,9 @@ pub enum StoreCommand {
     #[command(subcommand)]
     Link(LinkCommand),
 
+    /// Show how many connections each link has in use, and who waits for one
+    Links,
+
     /// Encryption keys: make, list and check them
     #[command(subcommand)]
     Key(KeyCommand),

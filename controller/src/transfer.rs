@@ -84,12 +84,18 @@ pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskPara
         source,
         dest,
         dest_allows_nondurable: nondurable,
+        limits: limits(config),
         keys,
         realtime,
         restart: false,
         home,
         books: Arc::new(books),
     })
+}
+
+/// Connections that each link allows.
+pub fn limits(config: &Config) -> BTreeMap<String, u32> {
+    config.links.iter().map(|l| (l.name.clone(), l.max_connections)).collect()
 }
 
 /// The keys that a task's tables name.

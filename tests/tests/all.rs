@@ -32,6 +32,8 @@ mod mysql_support;
 mod mysql_types;
 #[path = "all/pausing.rs"]
 mod pausing;
+#[path = "all/permits.rs"]
+mod permits;
 #[path = "all/process_roles.rs"]
 mod process_roles;
 #[path = "all/process_shm.rs"]

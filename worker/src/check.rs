@@ -11,6 +11,7 @@ use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_writer::transform::Transformer;
 
+use crate::permits;
 use crate::plan::{Finding, Level, Planned, TablePlan};
 use crate::source::{Range, STATUS_COLUMN, SourceTable};
 use crate::table_run::describe_sides;
@@ -64,6 +65,8 @@ pub struct CheckParams<'a> {
     pub source: Result<LinkParams>,
     /// Destination link, or why it cannot be used.
     pub dest: Result<LinkParams>,
+    /// Connections that a link allows, by its name.
+    pub limits: BTreeMap<String, u32>,
     /// Whether the destination may lose commits.
     pub dest_allows_nondurable: bool,
     /// Keys by name, or why they cannot be used.
@@ -85,6 +88,8 @@ fn check_table(params: &CheckParams<'_>, table: &TableTask) -> TableCheck {
         columns: Vec::new(),
         trial_rows: None,
     };
+    let limit = |link: &str| params.limits.get(link).copied().unwrap_or(u32::MAX);
+    check.findings.extend(permits::too_narrow(params.task, table, limit).map(|e| finding_of(&e)));
     if let Err(e) = try_table(params, table, &mut check) {
         check.findings.push(finding_of(&e));
     }

@@ -5,7 +5,7 @@
 //! outside in:
 //!
 //! - [`params`], [`journal`], [`lock`]: what a task process is given; [`control`]: what operators
-//!   want of it.
+//!   want of it; [`permits`]: how many connections it may have.
 //! - [`plan`]: from configuration and table descriptions to a plan, and everything against it.
 //! - [`table_run`]: the order of things in one table's run.
 //! - [`stream`]: the coordinator of reading thread, [`pool`] of writers and settling thread.
@@ -22,6 +22,7 @@ pub mod lock;
 mod mark;
 pub mod owner;
 pub mod params;
+pub mod permits;
 pub mod plan;
 mod pool;
 pub mod progress;
@@ -132,6 +133,7 @@ fn run_table(
         let journal = params.books.journal(&params.task, table)?;
         let holds = HoldWatch::start(params.books.clone(), &params.task, table, progress.pokes())?;
         let control = Control { signals, holds };
+        let permits = permits::acquire(params, table, progress, &control)?;
         let mut attempt = 0;
         let mut connected = false;
         let result = loop {
@@ -141,6 +143,7 @@ fn run_table(
                 table,
                 journal: journal.clone(),
                 control: &control,
+                writers: permits.writers,
                 progress,
                 counts: Counts::default(),
                 notes: Vec::new(),

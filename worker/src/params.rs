@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ssync_common::config::{TableTask, Task};
+use ssync_common::config::{MAX_CONNECTIONS, TableTask, Task};
 use ssync_common::connector::LinkParams;
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::Result;
@@ -26,6 +26,9 @@ pub struct TaskParams {
     pub dest: LinkParams,
     /// Whether a destination that may lose commits in a crash is accepted.
     pub dest_allows_nondurable: bool,
+    /// Connections that each link allows to all processes of the instance together (A29), by the
+    /// link's name.
+    pub limits: BTreeMap<String, u32>,
     /// Keys by name.
     pub keys: BTreeMap<String, KeyRing>,
     /// Part of a real-time schedule: a failure leaves everything as it is (A16).
@@ -55,6 +58,11 @@ pub trait Books: Send + Sync {
 }
 
 impl TaskParams {
+    /// Connections that the link allows.
+    pub fn limit(&self, link: &str) -> u32 {
+        self.limits.get(link).copied().unwrap_or(MAX_CONNECTIONS)
+    }
+
     /// A name for this process's batch ring that no other process uses.
     pub fn ring_name(&self) -> Result<String> {
         static RINGS: AtomicU32 = AtomicU32::new(0);

@@ -36,14 +36,15 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// As many writers as the task may have; none is started yet. `make_setup` makes the first message for the
-    /// writer of a number.
+    /// So many writers at the most; none is started yet. `make_setup` makes the first message for
+    /// the writer of a number.
     pub fn new(
         params: &TaskParams,
+        writers: u8,
         events: Sender<Event>,
         make_setup: Box<dyn Fn(usize) -> Setup>,
     ) -> Self {
-        let writers = (0..params.task.writers).map(|_| None).collect();
+        let writers = (0..writers).map(|_| None).collect();
         let (task, home) = (params.task.id, params.home.clone());
         Pool { task, home, writers, lives: 0, deaths: 0, events, make_setup }
     }

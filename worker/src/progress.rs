@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use ssync_common::error::Error;
-use ssync_common::shm::TaskSlot;
 use ssync_common::shm::ring::Ring;
 use ssync_common::shm::waiting::Outcome;
 pub use ssync_common::shm::waiting::{Phase, Waiting};
+use ssync_common::shm::{TaskSlot, TaskTable};
 
 use crate::counts::Counts;
 use crate::reading::ReadCounters;
@@ -49,6 +49,19 @@ impl Progress {
             seconds: 0.0,
         };
         Progress { slot: slot.map(Arc::new), show, moment, began: Instant::now() }
+    }
+
+    /// The task table it shows in.
+    pub fn task_table(&self) -> Option<TaskTable> {
+        self.slot.as_ref().map(|slot| slot.table().clone())
+    }
+
+    /// The run waits for something, or no longer does.
+    pub fn wait(&mut self, waiting: Waiting) {
+        if self.moment.waiting != waiting {
+            self.moment.waiting = waiting;
+            self.out();
+        }
     }
 
     /// How often somebody has said that there is something new to look at.

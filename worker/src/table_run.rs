@@ -59,6 +59,8 @@ pub struct TableRun<'a> {
     pub journal: Arc<dyn Journal>,
     /// What the operator wants.
     pub control: &'a Control<'a>,
+    /// Writer processes that may run.
+    pub writers: u8,
     /// Where progress is shown.
     pub progress: &'a mut Progress,
     /// The books.
@@ -515,12 +517,12 @@ impl TableRun<'_> {
         last_pass: bool,
     ) -> Result<u64> {
         let task = &self.params.task;
-        let slots = usize::from(task.writers) + 2;
+        let slots = usize::from(self.writers) + 2;
         let ring = Ring::create(
             &self.params.ring_name()?,
             slots,
             task.slot_bytes as usize,
-            usize::from(task.writers),
+            usize::from(self.writers),
         )?;
         let (events_in, events) = unbounded();
         let (free_in, free) = unbounded();
@@ -584,7 +586,7 @@ impl TableRun<'_> {
             thread::Builder::new().name("settler".into()).spawn(move || settler.run())?;
 
         let setup = self.setup_maker(&ring, ends, fence.id, run.run, load);
-        let mut pool = Pool::new(self.params, events_in, Box::new(setup));
+        let mut pool = Pool::new(self.params, self.writers, events_in, Box::new(setup));
         let progress = &mut *self.progress;
         let mut publish = |counts: &Counts, read: &ReadCounters, ring: &Ring, busy: bool| {
             progress.publish(counts, &read_before, read, busy);

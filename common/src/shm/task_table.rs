@@ -4,6 +4,7 @@
 //! name. That a slot has an owner is said by a lock which the kernel releases when the owner dies,
 //! never by anything written in the slot.
 
+mod permits;
 mod slot;
 mod view;
 
@@ -16,6 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use self::permits::ClaimEntry;
+pub use self::permits::{CLAIMS, Claim, ClaimView, Request, link_hash};
 use self::slot::SlotHeader;
 pub use self::slot::{Counters, PARAMS_BYTES, TaskSlot};
 pub use self::view::{ControllerView, CountersView, Requests, TaskView};
@@ -35,10 +38,13 @@ const HOME_BYTES: usize = 1024;
 /// What every task table's name ends with.
 pub(super) const NAME_SUFFIX: &str = "-tasks";
 
-/// Bytes of the lock file: who may lay the table out or choose a slot; the controller; the slots.
+/// Bytes of the lock file: who may lay the table out or choose a slot; the controller; the slots;
+/// the claims on connections.
 const LOCK_LAYOUT: u64 = 0;
 const LOCK_CONTROLLER: u64 = 1;
 const LOCK_SLOTS: u64 = 16;
+const LOCK_PERMITS: u64 = 128;
+const _: () = assert!(LOCK_SLOTS + SLOTS as u64 <= LOCK_PERMITS);
 /// The layout lock is held for microseconds; only a stopped process holds it longer.
 const LAYOUT_WAIT: Duration = Duration::from_secs(10);
 
@@ -58,7 +64,8 @@ shared_struct! {
 }
 
 const SLOTS_AT: usize = HEADER_BYTES + size_of::<TableHeader>();
-const TABLE_BYTES: usize = SLOTS_AT + SLOTS * size_of::<SlotHeader>();
+const CLAIMS_AT: usize = SLOTS_AT + SLOTS * size_of::<SlotHeader>();
+const TABLE_BYTES: usize = CLAIMS_AT + CLAIMS * size_of::<ClaimEntry>();
 const _: () = assert!(size_of::<TableHeader>() == 1088);
 const _: () = assert!(size_of::<SlotHeader>().is_multiple_of(64) && SLOTS_AT.is_multiple_of(64));
 // The default /dev/shm of a container is 64 MiB; the table stays a small part of that.
@@ -304,6 +311,13 @@ impl TaskTable {
         }
         self.0.segment.at(SLOTS_AT + index * size_of::<SlotHeader>())
     }
+
+    fn claim_entry(&self, index: usize) -> Result<&ClaimEntry> {
+        if index >= CLAIMS {
+            crate::bail!(Kind::Usage, "the task table has no claim {index}");
+        }
+        self.0.segment.at(CLAIMS_AT + index * size_of::<ClaimEntry>())
+    }
 }
 
 impl std::fmt::Debug for TaskTable {
@@ -366,9 +380,11 @@ fn lock_path(home: &Path) -> Result<PathBuf> {
     Ok(dir.join("tasks.lock"))
 }
 
-/// Whether a controller or a task process has the table.
+/// Whether a controller, a task process or a holder of permits has the table.
 fn in_use(lock_file: &File) -> Result<bool> {
-    let bytes = std::iter::once(LOCK_CONTROLLER).chain(LOCK_SLOTS..LOCK_SLOTS + SLOTS as u64);
+    let bytes = std::iter::once(LOCK_CONTROLLER)
+        .chain(LOCK_SLOTS..LOCK_SLOTS + SLOTS as u64)
+        .chain(LOCK_PERMITS..LOCK_PERMITS + CLAIMS as u64);
     for byte in bytes {
         if lock::is_held(lock_file, byte)? {
             return Ok(true);

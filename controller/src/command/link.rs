@@ -7,6 +7,8 @@ use ssync_common::config::{Config, Link, SecretSource};
 use ssync_common::connector::{self, TlsMode};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::secret::Secret;
+use ssync_common::shm::TaskTable;
+use ssync_common::shm::task_table::{ClaimView, link_hash};
 use ssync_common::store::Store;
 
 use crate::output::Output;
@@ -48,6 +50,48 @@ pub fn list(store: &mut Store, out: &mut Output) -> Result<bool> {
         out.table(["NAME", "URL", "PASSWORD", "TLS", "CONNECTIONS"], &rows);
     }
     Ok(true)
+}
+
+/// Shows how many connections each link has in use, and who waits for one (A29).
+pub fn usage(store: &mut Store, out: &mut Output) -> Result<bool> {
+    let claims = match TaskTable::open(store.home().path())? {
+        Some(table) => table.permit_claims()?,
+        None => Vec::new(),
+    };
+    let mut rows = Vec::new();
+    let mut objects = Vec::new();
+    for link in &store.load()?.links {
+        let hash = link_hash(&link.name);
+        let (held, waiting): (Vec<_>, Vec<_>) =
+            claims.iter().filter(|c| c.link == hash).partition(|c| c.held);
+        let in_use: u32 = held.iter().map(|c| c.permits).sum();
+        objects.push(json!({
+            "name": link.name,
+            "max_connections": link.max_connections,
+            "in_use": in_use,
+            "held": held,
+            "waiting": waiting,
+        }));
+        rows.push([
+            link.name.clone(),
+            link.max_connections.to_string(),
+            in_use.to_string(),
+            claimants(&held),
+            claimants(&waiting),
+        ]);
+    }
+    if out.is_json() {
+        out.object(json!({ "links": objects }));
+    } else {
+        out.table(["LINK", "ALLOWED", "IN USE", "BY", "WAITING"], &rows);
+    }
+    Ok(true)
+}
+
+/// `task 7 (pid 4711): 8, task 9 (pid 4712): 3`.
+fn claimants(claims: &[&ClaimView]) -> String {
+    let one = |c: &&ClaimView| format!("task {} (pid {}): {}", c.task, c.pid, c.permits);
+    claims.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn password_source(store: &mut Store, link: &Link) -> Result<String> {

@@ -21,6 +21,7 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
     match command {
         StoreCommand::Apply(args) => config::apply(&args, open, out),
         StoreCommand::Export => config::export(&mut open()?, out),
+        StoreCommand::Links => link::usage(&mut open()?, out),
         StoreCommand::Link(LinkCommand::List) => link::list(&mut open()?, out),
         StoreCommand::Link(LinkCommand::SetPassword { name }) => {
             link::set_password(&mut open()?, &name, out)

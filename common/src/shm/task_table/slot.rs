@@ -129,6 +129,11 @@ impl TaskSlot {
         self.index
     }
 
+    /// The table it is in.
+    pub fn table(&self) -> &TaskTable {
+        &self.table
+    }
+
     /// Progress of the current table.
     pub fn counters(&self) -> &Counters {
         &self.slot().counters
@@ -258,11 +263,6 @@ impl TaskSlot {
 
 #[cfg(test)]
 impl TaskSlot {
-    /// The table it is in.
-    pub(super) fn table(&self) -> &TaskTable {
-        &self.table
-    }
-
     /// Lets go as the kernel does for a killed owner: of the lock, and of nothing else.
     pub(super) fn leave_as_killed(self) {
         let mut slot = std::mem::ManuallyDrop::new(self);

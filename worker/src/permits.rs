@@ -1,0 +1,123 @@
+//! Connections that one table's run takes up, and the permits for them (A29).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ssync_common::config::{TableMode, TableTask, Task};
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::shm::task_table::{Claim, Request};
+
+use crate::control::Control;
+use crate::params::TaskParams;
+use crate::progress::{Progress, Waiting};
+
+/// Connections to the source: the run's own, the reader's; in `status` mode also that of the
+/// settlements and that of the owner's lease.
+const SOURCE_READING: u32 = 3;
+const SOURCE_STATUS: u32 = 4;
+/// Connections to the destination beside one for each writer: the run's own, that of the
+/// settlements, one to find out a lost writer's fate.
+const DEST_BESIDE_WRITERS: u32 = 3;
+/// How often a waiting run looks whether its turn has come.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How many connections on one link.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Need {
+    /// With a single writer.
+    pub least: u32,
+    /// With all of them.
+    pub most: u32,
+}
+
+/// What a run of the table needs, by link.
+pub fn needs<'a>(task: &'a Task, table: &TableTask) -> BTreeMap<&'a str, Need> {
+    let source = match table.mode {
+        TableMode::Status => SOURCE_STATUS,
+        TableMode::Full | TableMode::Increment => SOURCE_READING,
+    };
+    let mut needs = BTreeMap::new();
+    for (link, fixed, writers) in
+        [(&task.source, source, 0), (&task.dest, DEST_BESIDE_WRITERS, u32::from(task.writers))]
+    {
+        let need: &mut Need = needs.entry(link.as_str()).or_default();
+        need.least += fixed + writers.min(1);
+        need.most += fixed + writers;
+    }
+    needs
+}
+
+/// Permits for one table's run; given back when dropped.
+pub struct Permits {
+    _claims: Vec<Claim>,
+    /// Writers that may run: as many as are configured, or fewer where the destination's link has
+    /// no more to give.
+    pub writers: u8,
+}
+
+/// Waits for the permits that a run of the table needs, and takes as many as it can use.
+///
+/// # Errors
+/// [`Kind::Config`] when a link never allows enough; what an operator wants meanwhile.
+pub fn acquire(
+    params: &TaskParams,
+    table: &TableTask,
+    progress: &mut Progress,
+    control: &Control<'_>,
+) -> Result<Permits> {
+    let task = &params.task;
+    let mut permits = Permits { _claims: Vec::new(), writers: task.writers };
+    let Some(task_table) = progress.task_table() else { return Ok(permits) };
+    // In the order of the names, as everybody takes them: nobody waits in a circle.
+    for (link, need) in needs(task, table) {
+        let limit = params.limit(link);
+        let request = Request {
+            link: link.to_owned(),
+            limit,
+            least: need.least,
+            most: need.most,
+            task: task.id,
+        };
+        let claim = task_table.claim(request)?;
+        let granted = loop {
+            match claim.try_grant()? {
+                Some(granted) => break granted,
+                None => {
+                    progress.wait(Waiting::Permit);
+                    control.pause(task.id, &table.name, LOOK_EVERY)?;
+                }
+            }
+        };
+        progress.wait(Waiting::Nothing);
+        if link == task.dest {
+            let missing = need.most - granted;
+            permits.writers = u32::from(task.writers).saturating_sub(missing).max(1) as u8;
+            if missing > 0 {
+                log::info!(
+                    "{}: {} writers, since link {link} allows {limit} connections",
+                    table.name,
+                    permits.writers
+                );
+            }
+        }
+        permits._claims.push(claim);
+    }
+    Ok(permits)
+}
+
+/// The first link that can never give what a run of the table needs.
+pub fn too_narrow(task: &Task, table: &TableTask, limit: impl Fn(&str) -> u32) -> Option<Error> {
+    needs(task, table).into_iter().find_map(|(link, need)| {
+        let allowed = limit(link);
+        (need.least > allowed).then(|| {
+            Error::new(
+                Kind::Config,
+                format!(
+                    "link {link} allows {allowed} connections; a run of {} needs {}",
+                    table.name, need.least
+                ),
+            )
+            .hint("Raise max_connections of the link.")
+        })
+    })
+}
