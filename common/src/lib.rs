@@ -7,6 +7,7 @@
 //! - [`schema`], [`value`], [`batch`]: tables, single values, rows on their way.
 //! - [`ledger`]: the destination's own record of what landed.
 //! - [`process`], [`shm`]: starting processes, talking to them, memory they share.
+//! - [`event`]: what people are to be told.
 //! - [`logging`], [`failpoint`]: what is written down; where tests make processes die.
 //! - [`error`], [`secret`]: failures that cross process borders, secrets that never do.
 
@@ -15,6 +16,7 @@ pub mod config;
 pub mod connector;
 pub mod crypto;
 pub mod error;
+pub mod event;
 pub mod failpoint;
 pub mod fidelity;
 pub mod ledger;

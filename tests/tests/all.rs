@@ -14,6 +14,8 @@ mod conformance;
 mod crash_matrix;
 #[path = "all/docs.rs"]
 mod docs;
+#[path = "all/events.rs"]
+mod events;
 #[path = "all/mysql_describe.rs"]
 mod mysql_describe;
 #[path = "all/mysql_keys.rs"]

@@ -11,7 +11,7 @@
 //! - [`stream`]: the coordinator of reading thread, [`pool`] of writers and settling thread.
 //! - [`reading`], [`settling`], [`recovery`], [`steps`]: what they do.
 //! - [`source`], [`owner`]: the source table in SQL, and its one owner.
-//! - [`counts`], [`report`]: the books, and what people are told.
+//! - [`counts`], [`report`], [`reminder`]: the books, and what people are told.
 
 pub mod check;
 pub mod control;
@@ -28,6 +28,7 @@ mod pool;
 pub mod progress;
 mod reading;
 pub mod recovery;
+mod reminder;
 pub mod reopen;
 pub mod report;
 mod settling;
@@ -40,6 +41,7 @@ mod table_run;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use jiff::Timestamp;
 use ssync_common::config::TableTask;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
@@ -74,9 +76,14 @@ pub fn run_task(
             tables.push(TableReport::not_started(table, culprit));
             continue;
         }
+        let began_at = Timestamp::now();
         let mut report = run_table(params, table, signals, progress);
-        if params.realtime && report.result == TableResult::Failed {
-            suspend(params, &mut report);
+        // The hold first: whatever happens to this process then, the task does not run again.
+        let suspension = (params.realtime && report.result == TableResult::Failed)
+            .then(|| suspend(params, &mut report));
+        reminder::table_ended(params, &report, began_at);
+        if let Some(done) = suspension {
+            reminder::suspended(params, &report, done);
         }
         // A paused table touches no other (A4), unless the whole task is paused: then the next
         // one finds that out. On a failure of a real-time task none starts any more (A16).
@@ -95,10 +102,11 @@ pub fn run_task(
 
 /// The scene of a failed real-time task is left as it is, and the task does not run again until
 /// an operator says so (A16).
-fn suspend(params: &TaskParams, report: &mut TableReport) {
+fn suspend(params: &TaskParams, report: &mut TableReport) -> Result<()> {
     let cause = report.error.as_ref().map_or_else(String::new, ToString::to_string);
     let reason = format!("table {}: {cause}", report.table);
-    let note = match params.books.suspend(&params.task, &reason) {
+    let done = params.books.suspend(&params.task, &reason);
+    let note = match &done {
         Ok(()) => format!(
             "the task is suspended, its rows are left as they are; ssync resume {} lets it run again",
             params.task.id
@@ -107,6 +115,7 @@ fn suspend(params: &TaskParams, report: &mut TableReport) {
     };
     log::error!("task {}: {note}", params.task.id);
     report.notes.push(note);
+    done
 }
 
 /// Runs one table under its lock, again where a failure may pass.

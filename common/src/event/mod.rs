@@ -1,0 +1,251 @@
+//! What people are to be told: events, and the reminder log of finished tables.
+//!
+//! Whoever meets something worth telling calls [`record`]; whoever finishes a table calls
+//! [`record_table`]. Both append one line of JSON to a file of the day in `SSYNC_HOME/events`, and
+//! neither ever fails or delays its caller: a line that cannot be written is said in the log.
+//! `ssync monitor` follows the files and tells people; it need not run for anything to be recorded.
+//!
+//! ```text
+//! events/events-2026-12-01.jsonl      what went wrong, and other news ([`Event`])
+//! events/reminder-2026-12-01.jsonl    every finished table ([`TableEnd`])
+//! ```
+//!
+//! Days are those of UTC. Neither a row value nor a secret stands in any line.
+
+mod follow;
+mod spool;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Kind, Result};
+use crate::process::RunId;
+
+pub use follow::{Follower, Position, events_between, tables_between};
+
+/// Directory of the files, in `SSYNC_HOME`.
+pub const DIR: &str = "events";
+/// Characters kept of an event's text.
+const TEXT_CHARS_MAX: usize = 16 << 10;
+
+/// How much an event matters; in rising order.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Good to know.
+    #[default]
+    Info,
+    /// Somebody should look at it.
+    Warning,
+    /// Somebody has to act.
+    Error,
+}
+
+impl Severity {
+    /// The word in files and configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        }
+    }
+}
+
+/// Declares what can happen, each with its word and how much it matters.
+macro_rules! whats {
+    ($($(#[$meta:meta])* $variant:ident = $word:literal, $severity:ident;)+) => {
+        /// What has happened.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum What { $($(#[$meta])* #[serde(rename = $word)] $variant,)+ }
+
+        impl What {
+            /// Everything that can happen.
+            pub const ALL: &'static [What] = &[$(What::$variant),+];
+
+            /// The word in files, configurations and templates.
+            pub fn name(self) -> &'static str {
+                match self { $(What::$variant => $word),+ }
+            }
+
+            /// How much it matters.
+            pub fn severity(self) -> Severity {
+                match self { $(What::$variant => Severity::$severity),+ }
+            }
+        }
+    };
+}
+
+whats! {
+    /// A table of a task failed.
+    TaskFailed = "task_failed", Error;
+    /// A task of a real-time schedule does not run again until an operator resumes it (A16).
+    TaskSuspended = "task_suspended", Error;
+    /// A running task has made no progress for the configured time.
+    TaskStuck = "task_stuck", Error;
+    /// A task that was told to be stuck moves again.
+    TaskMoves = "task_moves", Info;
+    /// A task process has died without ending its run.
+    TaskDied = "task_died", Error;
+    /// A task process was ended by the controller because it made no progress.
+    TaskKilled = "task_killed", Error;
+    /// A table came to its end, but some rows are bad (within the configured limit).
+    RowsBad = "rows_bad", Warning;
+    /// Firings of a schedule were left out because a run outlasted its frequency, or because the
+    /// controller was not there.
+    FiringsMissed = "firings_missed", Warning;
+    /// The configuration database is out of reach.
+    ConfigurationLost = "configuration_lost", Warning;
+    /// It is back.
+    ConfigurationBack = "configuration_back", Info;
+    /// The controller has started.
+    ControllerStarted = "controller_started", Info;
+    /// The controller has stopped in good order.
+    ControllerStopped = "controller_stopped", Info;
+    /// The watchdog found the controller dead or hanging, and started it again.
+    WatchdogRestart = "watchdog_restart", Error;
+    /// The watchdog could not bring the controller back, and has given up.
+    WatchdogGaveUp = "watchdog_gave_up", Error;
+    /// The daily brief (A27).
+    DailyBrief = "daily_brief", Info;
+    /// A table has finished (a line of the reminder log). Only receivers that name it get it.
+    TableDone = "table_done", Info;
+    /// Somebody tries a receiver out.
+    Test = "test", Info;
+}
+
+/// Something that people may want to be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Tells one event from all others; the same one delivered twice has the same id.
+    pub id: String,
+    /// When, UTC.
+    pub at: Timestamp,
+    /// The host.
+    pub host: String,
+    /// What.
+    pub what: What,
+    /// How much it matters.
+    pub severity: Severity,
+    /// The task it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<u32>,
+    /// The sub-task it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// The run it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// What happened, for people: complete by itself, since it may be all that somebody reads on
+    /// a telephone. Never a row value, never a secret.
+    pub text: String,
+}
+
+impl Event {
+    /// Something that has happened now, of its usual severity.
+    pub fn new(what: What, text: impl Into<String>) -> Event {
+        let at = Timestamp::now();
+        Event {
+            // Without randomness the time still tells events apart.
+            id: RunId::random().map_or_else(|_| at.to_string(), |id| id.to_string()),
+            at,
+            host: crate::process::identity::host_name(),
+            what,
+            severity: what.severity(),
+            task: None,
+            table: None,
+            run: None,
+            text: text.into().chars().take(TEXT_CHARS_MAX).collect(),
+        }
+    }
+
+    /// About this task.
+    #[must_use]
+    pub fn of_task(self, task: u32) -> Event {
+        Event { task: Some(task), ..self }
+    }
+
+    /// About this sub-task.
+    #[must_use]
+    pub fn of_table(self, task: u32, table: &str) -> Event {
+        Event { task: Some(task), table: Some(table.to_owned()), ..self }
+    }
+
+    /// About this run, where there is one.
+    #[must_use]
+    pub fn of_run(self, run: Option<impl ToString>) -> Event {
+        Event { run: run.map(|run| run.to_string()), ..self }
+    }
+}
+
+/// How a finished table ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TableOutcome {
+    /// Everything landed that was to land.
+    Done,
+    /// It came to its end, but some rows are bad or wait for a parent.
+    DoneWithErrors,
+    /// It failed.
+    Failed,
+    /// An operator ended it.
+    Interrupted,
+    /// An operator paused it under way; it goes on when it is resumed.
+    Paused,
+}
+
+/// A line of the reminder log (A12): a table has finished, well or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableEnd {
+    /// The task.
+    pub task: u32,
+    /// The sub-task.
+    pub table: String,
+    /// The run; `None` when it failed before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// When it began, UTC.
+    pub begin: Timestamp,
+    /// When it ended, UTC.
+    pub end: Timestamp,
+    /// How it ended.
+    pub result: TableOutcome,
+    /// Rows that landed.
+    pub rows: u64,
+    /// Rows that are bad.
+    pub bad_rows: u64,
+    /// Bytes that travelled.
+    pub bytes: u64,
+    /// What sort of failure ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Kind>,
+}
+
+/// Records an event. Never fails and never waits for more than a write to a local file: what
+/// cannot be recorded is logged.
+pub fn record(home: &Path, event: &Event) {
+    spool::append(home, spool::EVENTS, event.at, event);
+}
+
+/// Records that a table has finished, as [`record`] does.
+pub fn record_table(home: &Path, end: &TableEnd) {
+    spool::append(home, spool::REMINDER, end.end, end);
+}
+
+/// Directory of the files of this home.
+pub fn dir(home: &Path) -> PathBuf {
+    home.join(DIR)
+}
+
+/// Removes files of days before `before`, and the oldest files as long as all of them together
+/// have more than `bytes_max` bytes (today's stay); how many went.
+///
+/// # Errors
+/// When the directory cannot be read or a file cannot be removed.
+pub fn prune(home: &Path, before: Timestamp, bytes_max: u64) -> Result<usize> {
+    spool::prune(home, before, bytes_max)
+}

@@ -1,0 +1,75 @@
+//! What a task process leaves behind for people: the line of the reminder log for every table that
+//! has ended (A12), and events for what went wrong (A16).
+//!
+//! Of an error only its primary line is passed on: details may quote a database's own words.
+
+use jiff::Timestamp;
+use ssync_common::error::Result;
+use ssync_common::event::{Event, TableEnd, TableOutcome, What, record, record_table};
+
+use crate::params::TaskParams;
+use crate::report::{TableReport, TableResult};
+
+/// A table has ended, well or not.
+pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) {
+    let (task, counts) = (params.task.id, &report.counts);
+    let result = match report.result {
+        TableResult::Done => TableOutcome::Done,
+        TableResult::DoneWithErrors => TableOutcome::DoneWithErrors,
+        TableResult::Failed => TableOutcome::Failed,
+        TableResult::Interrupted => TableOutcome::Interrupted,
+        TableResult::Paused if report.run.is_some() => TableOutcome::Paused,
+        // Somebody else runs it and will say how it ended; or it has not begun.
+        TableResult::Locked | TableResult::Paused | TableResult::NotStarted => return,
+    };
+    record_table(
+        &params.home,
+        &TableEnd {
+            task,
+            table: report.table.clone(),
+            run: report.run.clone(),
+            begin,
+            end: Timestamp::now(),
+            result,
+            rows: counts.landed,
+            bad_rows: counts.failed + counts.orphans,
+            bytes: counts.bytes,
+            error: report.error.as_ref().map(|e| e.kind),
+        },
+    );
+    let table = &report.table;
+    let event = match (result, &report.error) {
+        (TableOutcome::Failed, error) => {
+            let why = error.as_ref().map_or_else(String::new, ToString::to_string);
+            let text = format!("task {task}, table {table} failed: {why}");
+            Event::new(What::TaskFailed, text)
+        }
+        (TableOutcome::DoneWithErrors, _) => {
+            let text = format!(
+                "task {task}, table {table}: {} rows are bad, {} wait for a parent row, {} landed; \
+                 ssync errors --task {task} names them",
+                counts.failed, counts.orphans, counts.landed
+            );
+            Event::new(What::RowsBad, text)
+        }
+        (TableOutcome::Done | TableOutcome::Interrupted | TableOutcome::Paused, _) => return,
+    };
+    record(&params.home, &event.of_table(task, table).of_run(report.run.as_ref()));
+}
+
+/// A task of a real-time schedule has failed, and was to be suspended.
+pub fn suspended(params: &TaskParams, report: &TableReport, done: Result<()>) {
+    let (task, table) = (params.task.id, &report.table);
+    let text = match done {
+        Ok(()) => format!(
+            "task {task} is suspended because table {table} failed; its rows are left as they are, \
+             ssync resume {task} lets it run again"
+        ),
+        Err(e) => format!(
+            "task {task} should be suspended because table {table} failed, but could not be, and \
+             will run again: {e}; ssync pause {task} keeps it from that"
+        ),
+    };
+    let event = Event::new(What::TaskSuspended, text);
+    record(&params.home, &event.of_table(task, table).of_run(report.run.as_ref()));
+}
