@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "all/application.rs"]
+mod application;
 #[path = "all/config_command.rs"]
 mod config_command;
 #[path = "all/config_secrets.rs"]
