@@ -105,15 +105,23 @@ impl Instance {
         self.start(args, failpoints).wait()
     }
 
-    /// Starts `ssync`, at the head of a process group of its own.
-    pub fn start(&self, args: &[&str], failpoints: &str) -> Running {
-        let mut child = Command::new(program())
-            .args(args)
+    /// A command that runs `ssync` by way of another program, with the environment of this home.
+    pub fn in_environment(&self, mut command: Command) -> Command {
+        command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("RUST_BACKTRACE", "1")
             .envs(self.environment.iter().cloned())
-            .env("SSYNC_HOME", self.home())
+            .env("SSYNC_HOME", self.home());
+        command
+    }
+
+    /// Starts `ssync`, at the head of a process group of its own.
+    pub fn start(&self, args: &[&str], failpoints: &str) -> Running {
+        let mut command = Command::new(program());
+        command.args(args);
+        let mut child = self
+            .in_environment(command)
             .env("SSYNC_FAILPOINTS", failpoints)
             .process_group(0)
             .stdin(Stdio::null())

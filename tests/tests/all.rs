@@ -42,6 +42,8 @@ mod permits;
 mod process_roles;
 #[path = "all/process_shm.rs"]
 mod process_shm;
+#[path = "all/refusals.rs"]
+mod refusals;
 #[path = "all/servers.rs"]
 mod servers;
 #[path = "all/type_grid.rs"]

@@ -1,0 +1,206 @@
+//! Rows that the destination refuses: found one by one, recorded, never in the way of the others.
+
+use ssync_common::store::ErrorFilter;
+use ssync_tests::servers::mariadb;
+use ssync_tests::sites::{Session, Site};
+use ssync_tests::ssync::Instance;
+
+use super::{RUN, Tables, error_of};
+
+/// A kind of badness: what the destination wants, how a row becomes bad and good again, the
+/// column that is named.
+struct Badness {
+    name: &'static str,
+    dest: &'static str,
+    spoil: &'static str,
+    mend: &'static str,
+    column: Option<&'static str>,
+}
+
+const BADNESS: &[Badness] = &[
+    Badness {
+        name: "too long",
+        dest: "ALTER TABLE dst MODIFY v VARCHAR(20) NOT NULL",
+        spoil: "v = REPEAT('x', 21)",
+        mend: "v = 'short'",
+        column: Some("v"),
+    },
+    Badness {
+        name: "out of range",
+        dest: "ALTER TABLE dst MODIFY n TINYINT",
+        spoil: "n = 200",
+        mend: "n = 2",
+        column: Some("n"),
+    },
+    Badness {
+        name: "NULL",
+        dest: "ALTER TABLE dst MODIFY n INT NOT NULL",
+        spoil: "n = NULL",
+        mend: "n = 2",
+        column: Some("n"),
+    },
+    Badness {
+        name: "duplicate",
+        dest: "ALTER TABLE dst ADD UNIQUE one_v (v)",
+        spoil: "v = 'row 1'",
+        mend: "v = CONCAT('row ', id)",
+        column: None,
+    },
+    Badness {
+        name: "check constraint",
+        dest: "ALTER TABLE dst ADD CHECK (n < 100)",
+        spoil: "n = 100",
+        mend: "n = 3",
+        column: None,
+    },
+];
+
+fn tables_for(badness: &Badness) -> Tables {
+    let tables = Tables::on_mariadb(95);
+    tables.source.run(&["ALTER TABLE src ADD n INT DEFAULT 1"]);
+    tables.dest.run(&["ALTER TABLE dst ADD n INT", badness.dest]);
+    tables.source.run(&[&format!("UPDATE src SET {} WHERE id IN (37, 52, 53)", badness.spoil)]);
+    tables
+}
+
+fn recorded(instance: &Instance) -> Vec<(String, Option<String>)> {
+    let mut rows: Vec<_> = instance
+        .store()
+        .errors(&ErrorFilter::default())
+        .unwrap()
+        .into_iter()
+        .map(|row| (row.key_text(), row.column))
+        .collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn bad_rows_within_the_limit_stand_alone_and_go_once_they_are_mended() {
+    for badness in BADNESS {
+        let tables = tables_for(badness);
+        let instance = Instance::new(&tables.toml("error_limit = 5", ""));
+        let outcome = instance.run(&RUN).expect(1);
+        assert_eq!(outcome.table("t")["result"], "done_with_errors", "{}", badness.name);
+        assert_eq!(tables.states(), [(2, 92), (3, 3)], "{}: {outcome}", badness.name);
+        assert_eq!(tables.landed(), 92, "{}", badness.name);
+        let column = badness.column.map(str::to_owned);
+        let wanted: Vec<_> =
+            ["id=37", "id=52", "id=53"].map(|key| (key.to_owned(), column.clone())).into();
+        assert_eq!(recorded(&instance), wanted, "{}", badness.name);
+        tables.source.run(&[&format!("UPDATE src SET {} WHERE id IN (37, 52, 53)", badness.mend)]);
+        instance.run(&["retry", "--task", "1"]).expect(0);
+        assert_eq!(tables.states(), [(2, 95)], "{}", badness.name);
+        tables.assert_same();
+    }
+}
+
+#[test]
+fn without_a_limit_the_first_bad_row_fails_the_run_and_only_it_is_marked() {
+    for badness in BADNESS {
+        let tables = tables_for(badness);
+        let instance = Instance::new(&tables.toml("", ""));
+        let outcome = instance.run(&RUN).expect(1);
+        let (kind, _) = error_of(&outcome);
+        assert_eq!(kind, "Data", "{}: {outcome}", badness.name);
+        let states = tables.states();
+        let of = |state: i64| states.iter().find(|s| s.0 == state).map_or(0, |s| s.1);
+        assert_eq!(of(1), 0, "{}: {states:?}", badness.name);
+        assert!((1..=3).contains(&of(3)), "{}: {states:?}", badness.name);
+        assert_eq!(of(2), tables.landed(), "{}: {states:?}", badness.name);
+        assert_eq!(recorded(&instance).len() as i64, of(3), "{}", badness.name);
+        tables.source.run(&[&format!("UPDATE src SET {} WHERE id IN (37, 52, 53)", badness.mend)]);
+        instance.run(&["retry", "--task", "1"]).expect(0);
+        tables.assert_same();
+    }
+}
+
+#[test]
+fn a_batch_of_nothing_but_bad_rows_is_gone_through_to_its_end() {
+    let tables = Tables::on_mariadb(0);
+    tables.add(0..3000);
+    tables.source.run(&["UPDATE src SET v = REPEAT('x', 200)"]);
+    tables.dest.run(&["ALTER TABLE dst MODIFY v VARCHAR(20) NOT NULL"]);
+    let toml =
+        tables.toml("error_limit = 100000", "").replace("batch_rows = 10", "batch_rows = 3000");
+    let instance = Instance::new(&toml);
+    let outcome = instance.run(&RUN).expect(1);
+    assert_eq!(outcome.table("t")["result"], "done_with_errors", "{outcome}");
+    assert_eq!(tables.states(), [(3, 3000)]);
+    assert_eq!(recorded(&instance).len(), 3000);
+    assert_eq!(tables.landed(), 0);
+}
+
+#[test]
+fn a_value_that_does_not_decode_is_a_bad_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = Site::in_file(dir.path(), "src");
+    let tables = Tables::between(source, Site::on_server(mariadb(), "ref"), 40);
+    tables.source.run(&["UPDATE src SET v = CAST(X'6162ff' AS TEXT) WHERE id = 17"]);
+    let instance = Instance::new(&tables.toml("error_limit = 1", ""));
+    instance.run(&RUN).expect(1);
+    assert_eq!(tables.states(), [(2, 39), (3, 1)]);
+    assert_eq!(recorded(&instance), [("id=17".to_owned(), Some("v".to_owned()))]);
+    assert_eq!(tables.landed(), 39);
+}
+
+#[test]
+fn a_row_without_its_parent_waits_and_lands_when_the_parent_has_come() {
+    let tables = Tables::on_mariadb(60);
+    tables.dest.run(&[
+        "CREATE TABLE parent (id BIGINT NOT NULL PRIMARY KEY)",
+        "INSERT INTO parent SELECT seq FROM seq_0_to_59 WHERE seq NOT IN (7, 33)",
+        "ALTER TABLE dst ADD FOREIGN KEY (id) REFERENCES parent (id)",
+    ]);
+    let instance = tables.instance();
+    let outcome = instance.run(&RUN).expect(1);
+    assert_eq!(outcome.table("t")["result"], "done_with_errors", "{outcome}");
+    assert_eq!(tables.states(), [(0, 2), (2, 58)], "orphans are nobody's fault: {outcome}");
+    tables.dest.run(&["INSERT INTO parent VALUES (7), (33)"]);
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+    assert_eq!(tables.states(), [(2, 60)]);
+}
+
+#[test]
+fn rows_that_an_application_holds_locked_are_left_for_later() {
+    let tables = Tables::on_mariadb(60);
+    let mut application = Session::open(&tables.source);
+    application.run("BEGIN");
+    application.run("SELECT * FROM src WHERE id BETWEEN 20 AND 22 FOR UPDATE");
+    let instance = tables.instance();
+    let outcome = instance.run(&RUN).expect(0);
+    assert!(outcome.seconds < 40.0, "it waited: {outcome}");
+    assert!(outcome.count("t", "left_locked") >= 3, "{outcome}");
+    assert_eq!(tables.states(), [(0, 3), (2, 57)]);
+    application.run("COMMIT");
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+}
+
+/// Two keys that the source tells apart and the destination does not would overwrite each other.
+#[test]
+fn an_upsert_into_a_key_that_ignores_blanks_at_the_end_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = Site::in_file(dir.path(), "src");
+    source.run(&[
+        "CREATE TABLE src (id TEXT NOT NULL PRIMARY KEY, v TEXT, sync_status INT NOT NULL DEFAULT 0)",
+        "INSERT INTO src (id, v) VALUES ('a', 'one'), ('a ', 'two')",
+    ]);
+    let dest = Site::on_server(mariadb(), "ref");
+    dest.run(&["CREATE TABLE dst (id VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin \
+                NOT NULL PRIMARY KEY, v TEXT)"]);
+    let tables = Tables { source, dest };
+    let instance = Instance::new(&tables.toml("", "write = \"upsert\""));
+    let outcome = instance.run(&RUN);
+    assert_ne!(outcome.code, Some(0), "{outcome}");
+    assert!(tables.landed() != 1, "one row overwrote the other: {outcome}");
+    // A key that keeps them apart is fine.
+    tables.dest.run(&[
+        "DELETE FROM dst",
+        "ALTER TABLE dst MODIFY id VARCHAR(20) \
+                       CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL",
+    ]);
+    instance.run(&RUN).expect(0);
+    assert_eq!(tables.landed(), 2);
+}

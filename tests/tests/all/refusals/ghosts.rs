@@ -1,0 +1,85 @@
+//! Sessions of processes that are dead, and still at work on the server.
+
+use std::time::{Duration, Instant};
+
+use mysql::prelude::Queryable;
+use nix::sys::signal::Signal;
+use ssync_tests::servers::{Server, Software, mariadb};
+use ssync_tests::sites::Site;
+
+use super::{RUN, Tables};
+
+/// Waits until some session of the server shows `what` in its state or statement.
+fn wait_for_session(server: &Server, what: &str) {
+    let since = Instant::now();
+    let mut conn = server.connect();
+    loop {
+        let sessions: Vec<(u64, Option<String>, Option<String>)> = conn
+            .query(
+                "SELECT id, state, info FROM information_schema.processlist \
+                 WHERE id <> CONNECTION_ID()",
+            )
+            .unwrap();
+        let shows = |text: &Option<String>| text.as_ref().is_some_and(|t| t.contains(what));
+        if sessions.iter().any(|(_, state, info)| shows(state) || shows(info)) {
+            return;
+        }
+        assert!(since.elapsed() < Duration::from_secs(30), "no session {what}: {sessions:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The dead writer's COMMIT is under way when the next run begins: its rows count, once.
+#[test]
+fn a_commit_that_is_still_under_way_when_its_writer_is_dead_counts_once() {
+    let server = Server::start(Software::MariaDb, &[]);
+    let source = Site::on_server(mariadb(), "ref");
+    let tables = Tables::between(source, Site::on_server(&server, "ref"), 60);
+    let (one, other) = (tables.instance(), tables.instance());
+    let mut first = one.start(&RUN, "writer.before_commit@3=pause");
+    first.reached("writer.before_commit").expect("the third batch");
+    // Nobody's commit gets through for now.
+    let mut lock = server.connect();
+    lock.query_drop("FLUSH TABLES WITH READ LOCK").unwrap();
+    one.release("writer.before_commit");
+    wait_for_session(&server, "COMMIT");
+    first.signal_all(Signal::SIGKILL);
+    first.wait();
+    one.wait_until_dead();
+    // Another instance recovers; it knows of the first only through the databases.
+    let mut second = other.start(&RUN, "");
+    wait_for_session(&server, "SSYNC_FENCE");
+    assert!(!second.has_ended());
+    lock.query_drop("UNLOCK TABLES").unwrap();
+    let second = second.wait().expect(0);
+    assert!(second.count("t", "recovered") >= 10, "the ghost's batch had landed: {second}");
+    tables.assert_same();
+    assert_eq!(tables.states(), [(2, 60)]);
+}
+
+/// The dead writer's INSERT is still waiting: it never commits, and its rows go again.
+#[test]
+fn a_load_that_is_still_under_way_when_its_writer_is_dead_does_not_land() {
+    let server = Server::start(Software::MariaDb, &[]);
+    let source = Site::on_server(mariadb(), "ref");
+    let tables = Tables::between(source, Site::on_server(&server, "ref"), 60);
+    tables.dest.run(&["ALTER TABLE dst ADD UNIQUE (id)"]);
+    // Somebody is about to insert the same key: the load has to wait for what becomes of it.
+    let mut rival = tables.dest.mysql();
+    rival.query_drop("BEGIN").unwrap();
+    rival.query_drop("INSERT INTO dst VALUES (25, 'rival')").unwrap();
+    let (one, other) = (tables.instance(), tables.instance());
+    let first = one.start(&RUN, "");
+    wait_for_session(&server, "INSERT INTO `dst`");
+    first.signal_all(Signal::SIGKILL);
+    first.wait();
+    one.wait_until_dead();
+    let mut second = other.start(&RUN, "");
+    // It waits for the ghost, which holds the fence.
+    wait_for_session(&server, "SSYNC_FENCE");
+    assert!(!second.has_ended());
+    rival.query_drop("ROLLBACK").unwrap();
+    second.wait().expect(0);
+    tables.assert_same();
+    assert_eq!(tables.states(), [(2, 60)]);
+}

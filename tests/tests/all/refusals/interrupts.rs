@@ -1,0 +1,51 @@
+//! Ctrl-C, once and twice.
+
+use nix::sys::signal::Signal;
+use ssync_tests::ssync::Instance;
+
+use super::{RUN, Tables};
+
+#[test]
+fn ctrl_c_once_lets_batches_in_flight_land_and_says_what_was_kept() {
+    let tables = Tables::on_mariadb(200);
+    let instance = Instance::new(&tables.toml("", ""));
+    let mut run = instance.start(&["--task", "1"], "writer.before_commit@4=pause");
+    run.reached("writer.before_commit").expect("the fourth batch");
+    run.signal(Signal::SIGINT);
+    // It must neither end nor give the batch up while a writer has it.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(!run.has_ended());
+    instance.release("writer.before_commit");
+    let outcome = run.wait().expect(130);
+    assert!(outcome.stdout.contains("interrupted"), "{outcome}");
+    assert!(outcome.stdout.contains("rows have landed and are kept"), "{outcome}");
+    let landed = tables.landed();
+    assert!((10..200).contains(&landed), "{landed} rows landed");
+    assert_eq!(tables.states(), [(0, 200 - landed), (2, landed)]);
+    assert_eq!(instance.leftovers(), Vec::<String>::new());
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+}
+
+#[test]
+fn ctrl_c_twice_rolls_batches_in_flight_back() {
+    let tables = Tables::on_mariadb(200);
+    let instance = Instance::new(&tables.toml("", ""));
+    let mut run = instance.start(&RUN, "writer.before_commit@4=pause");
+    run.reached("writer.before_commit").expect("the fourth batch");
+    run.signal(Signal::SIGINT);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    run.signal(Signal::SIGINT);
+    // The paused writer is never released: it has to be killed.
+    let outcome = run.wait().expect(130);
+    let landed = tables.landed();
+    assert!(landed < 200, "{landed} rows landed");
+    assert_eq!(
+        tables.states(),
+        [(0, 200 - landed), (2, landed)].into_iter().filter(|(_, n)| *n > 0).collect::<Vec<_>>(),
+        "{outcome}"
+    );
+    assert_eq!(instance.leftovers(), Vec::<String>::new());
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+}

@@ -1,0 +1,222 @@
+//! Things that are missing, full, read-only, wrong, empty or very large.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use mysql::prelude::Queryable;
+use ssync_tests::servers::{PASSWORD, Server, Software, mariadb};
+use ssync_tests::sites::{Holds, Site, differences};
+use ssync_tests::ssync::{Instance, program};
+
+use super::{RUN, Tables, error_of};
+
+/// Nothing is blamed on a row: no state 1 or 3, what landed is settled, and it goes on later.
+fn nothing_blamed(tables: &Tables, all: i64) {
+    let landed = tables.landed();
+    let states = tables.states();
+    for (state, rows) in &states {
+        match state {
+            0 => assert_eq!(*rows, all - landed, "{states:?}, {landed} landed"),
+            2 => assert_eq!(*rows, landed, "{states:?}, {landed} landed"),
+            _ => panic!("{states:?}, {landed} landed"),
+        }
+    }
+}
+
+#[test]
+fn a_destination_that_turns_read_only_is_no_rows_fault() {
+    let server = Server::start(Software::MariaDb, &[]);
+    let tables =
+        Tables::between(Site::on_server(mariadb(), "ref"), Site::on_server(&server, "ref"), 100);
+    let Site::MySql { database, .. } = &tables.dest else { unreachable!() };
+    let mut admin = server.connect();
+    for host in ["127.0.0.1", "localhost", "%"] {
+        let password = PASSWORD.replace('\'', "''");
+        admin.query_drop(format!("CREATE USER plain@'{host}' IDENTIFIED BY '{password}'")).unwrap();
+        admin.query_drop(format!("GRANT ALL ON `{database}`.* TO plain@'{host}'")).unwrap();
+    }
+    let toml = tables.toml("error_limit = 1000", "");
+    let toml = toml.replace(
+        &format!("mysql://app@127.0.0.1:{}", server.port()),
+        &format!("mysql://plain@127.0.0.1:{}", server.port()),
+    );
+    let instance = Instance::new(&toml);
+    let mut run = instance.start(&RUN, "writer.before_fence@5=pause");
+    run.reached("writer.before_fence").expect("the fifth batch");
+    admin.query_drop("SET GLOBAL read_only = ON").unwrap();
+    instance.release("writer.before_fence");
+    let outcome = run.wait().expect(1);
+    // Even the ledger cannot be written to now; what landed is settled by the next run.
+    admin.query_drop("SET GLOBAL read_only = OFF").unwrap();
+    let states = tables.states();
+    assert!(states.iter().all(|(state, _)| *state != 3), "{states:?}: {outcome}");
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+    assert_eq!(tables.states(), [(2, 100)]);
+}
+
+#[test]
+fn a_full_tablespace_is_no_rows_fault() {
+    let server = Server::start(
+        Software::MariaDb,
+        &["--innodb-file-per-table=0", "--innodb-data-file-path=ibdata1:12M:autoextend:max:20M"],
+    );
+    let tables =
+        Tables::between(Site::on_server(mariadb(), "ref"), Site::on_server(&server, "ref"), 0);
+    tables.dest.run(&["ALTER TABLE dst MODIFY v LONGTEXT NOT NULL"]);
+    tables.source.run(&[
+        "ALTER TABLE src MODIFY v LONGTEXT NOT NULL",
+        "INSERT INTO src (id, v) SELECT seq, REPEAT('x', 40000) FROM seq_1_to_600",
+    ]);
+    let instance = Instance::new(&tables.toml("error_limit = 1000", ""));
+    let outcome = instance.run(&RUN).expect(1);
+    let (kind, _) = error_of(&outcome);
+    assert_eq!(kind, "Full", "{outcome}");
+    nothing_blamed(&tables, 600);
+    assert!(tables.landed() > 0, "{outcome}");
+}
+
+#[test]
+fn a_full_disk_under_sqlite_is_no_rows_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let dest = Site::in_file(dir.path(), "dst");
+    let tables = Tables::between(Site::on_server(mariadb(), "ref"), dest, 0);
+    tables.source.run(&[
+        "ALTER TABLE src MODIFY v LONGTEXT NOT NULL",
+        "INSERT INTO src (id, v) SELECT seq, REPEAT('x', 40000) FROM seq_1_to_600",
+    ]);
+    let instance = Instance::new(&tables.toml("error_limit = 1000", ""));
+    // A file may grow to 12 MiB and no further. (Shared memory is files too: it needs less.)
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 12288; exec \"$@\"", "sh"]);
+    command.arg(program()).args(RUN).process_group(0);
+    let output = instance.in_environment(command).output().unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let states = tables.states();
+    assert!(states.iter().all(|(state, _)| *state != 3), "{states:?}: {text}");
+    let landed = tables.landed();
+    assert!((1..600).contains(&landed), "{landed} landed: {text}");
+    // With room again everything goes, and nothing twice.
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+    assert_eq!(tables.states(), [(2, 600)]);
+}
+
+#[test]
+fn too_little_shared_memory_is_said_in_figures() {
+    let tables = Tables::on_mariadb(10);
+    let instance = Instance::new(&tables.toml("", "").replace("65536", "16777216"));
+    // A shared memory of 24 MiB, for this process alone; four slots of 16 MiB are asked for.
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user", "sh", "-c"]);
+    command.args(["mount -t tmpfs -o size=24m tmpfs /dev/shm && exec \"$@\"", "sh"]);
+    command.arg(program()).args(RUN);
+    let output = instance.in_environment(command).output().unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("shared memory has no room"), "{text}");
+    assert!(text.contains("slot_bytes"), "{text}");
+    assert_eq!(tables.states(), [(0, 10)], "{text}");
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+}
+
+#[test]
+fn a_wrong_password_is_said_without_it_and_not_tried_again() {
+    let tables = Tables::on_mariadb(10);
+    let mut instance = tables.instance();
+    instance.set_env("SSYNC_TEST_PASSWORD", "not-the-Pw-9f2c");
+    let outcome = instance.run(&RUN).expect(1);
+    let (kind, _) = error_of(&outcome);
+    assert_eq!(kind, "Connect", "{outcome}");
+    assert!(!format!("{outcome}{}", instance.logs()).contains("not-the-Pw-9f2c"));
+    assert!(outcome.seconds < 10.0, "{outcome}");
+}
+
+#[test]
+fn what_is_missing_is_named_and_nothing_is_touched() {
+    for (spoil, named) in [
+        ("DROP TABLE dst", "dst"),
+        ("ALTER TABLE dst DROP v", "no column v"),
+        ("ALTER TABLE dst ADD must INT NOT NULL", "must"),
+    ] {
+        let tables = Tables::on_mariadb(10);
+        tables.dest.run(&[spoil]);
+        let outcome = tables.instance().run(&RUN).expect(2);
+        assert!(format!("{outcome}").contains(named), "{spoil}: {outcome}");
+        assert_eq!(tables.states(), [(0, 10)], "{spoil}");
+    }
+    let tables = Tables::on_mariadb(10);
+    tables.source.run(&["DROP TABLE src"]);
+    tables.instance().run(&RUN).expect(2);
+}
+
+#[test]
+fn no_rows_and_one_row_are_tables_too() {
+    for mode in ["", "mode = \"full\"", "mode = \"full\"\nfull = \"swap\""] {
+        let tables = Tables::on_mariadb(0);
+        let instance = Instance::new(&tables.toml("", mode));
+        instance.run(&RUN).expect(0);
+        tables.assert_same();
+        tables.add(7..8);
+        instance.run(&RUN).expect(0);
+        tables.assert_same();
+    }
+}
+
+#[test]
+fn rows_far_wider_than_a_slot_travel() {
+    let tables = Tables::on_mariadb(30);
+    for (site, table) in [(&tables.source, "src"), (&tables.dest, "dst")] {
+        site.run(&[&format!("ALTER TABLE {table} MODIFY v LONGTEXT NOT NULL")]);
+    }
+    // The slot has 64 KiB, the server takes packets of 64 MiB.
+    tables.source.run(&[
+        "UPDATE src SET v = REPEAT('w', 70000) WHERE id = 3",
+        "UPDATE src SET v = REPEAT('ä', 1000000) WHERE id IN (11, 12, 13)",
+        "UPDATE src SET v = REPEAT('m', 40000000) WHERE id = 21",
+    ]);
+    let instance = tables.instance();
+    instance.run(&RUN).expect(0);
+    let digest = |site: &Site, table: &str| {
+        site.rows(&format!("SELECT id, MD5(v) FROM {table}"), &[Holds::Int, Holds::Text])
+    };
+    let differing = differences(&digest(&tables.source, "src"), &digest(&tables.dest, "dst"));
+    assert_eq!(differing, Vec::<String>::new());
+    assert_eq!(instance.leftovers(), Vec::<String>::new());
+}
+
+/// Somebody besides ssync sets a row to "in transfer": the books do not balance, and what was not
+/// sent is not marked as done.
+#[test]
+fn a_foreign_hand_on_the_states_is_noticed() {
+    for point in ["reader.after_claim", "settler.before_settle"] {
+        let tables = Tables::on_mariadb(60);
+        tables.source.run(&["UPDATE src SET id = id * 2 ORDER BY id DESC"]);
+        let instance = tables.instance();
+        let mut run = instance.start(&RUN, &format!("{point}@3=pause"));
+        run.reached(point).expect("the third batch");
+        // In the middle of the third batch.
+        tables.source.run(&["INSERT INTO src VALUES (47, 'foreign', 1)"]);
+        instance.release(point);
+        let outcome = run.wait().expect(1);
+        let (kind, text) = error_of(&outcome);
+        assert_eq!(kind, "Balance", "{point}: {outcome}");
+        assert!(text.contains("Somebody besides ssync"), "{point}: {outcome}");
+        let foreign = "SELECT COUNT(*) FROM src WHERE id = 47 AND sync_status = 2";
+        assert_eq!(tables.source.number(foreign), 0, "{point}: {outcome}");
+        tables.source.run(&["UPDATE src SET sync_status = 0 WHERE id = 47"]);
+        instance.run(&RUN).expect(0);
+        tables.assert_same();
+        assert_eq!(tables.states(), [(2, 61)], "{point}");
+    }
+}
