@@ -299,6 +299,23 @@ pub fn epoch(dest: &mut dyn Connection, id: &Id) -> Result<i64> {
     }
 }
 
+/// The run that was begun last, if any. Locks nothing.
+pub fn last_run(dest: &mut dyn Connection, id: &Id) -> Result<Option<Id>> {
+    let d = dest.dialect();
+    let sql = format!(
+        "SELECT {} FROM {} WHERE {} = {}",
+        d.quote("run_id"),
+        d.table(FENCE_TABLE),
+        d.quote("id"),
+        d.param(1, None)
+    );
+    let rows = dest.query(&sql, &[id_value(id)])?;
+    match rows.first().map(|row| field(row, 0)).transpose()? {
+        None | Some(Value::Null) => Ok(None),
+        Some(run) => value_id(run).map(Some),
+    }
+}
+
 /// Opens a run in the fence row. With `forget` every ledger row of the pair goes in the same
 /// transaction: the run starts from nothing. A run whose fence was taken changes neither.
 pub fn begin_run(

@@ -1,9 +1,10 @@
 //! `ssync retry`: sends bad rows, or rows that the destination has lost, again.
 
-use ssync_common::config::{Config, TableTask, Task};
+use ssync_common::config::Config;
 use ssync_common::error::{Error, Kind, Result};
+use ssync_common::ledger::Id;
 use ssync_common::process::RunId;
-use ssync_common::store::{ErrorFilter, RowState, Store};
+use ssync_common::store::{ErrorFilter, RowState, RunFilter, Store};
 use ssync_worker::journal::BatchRecord;
 use ssync_worker::params::TaskParams;
 use ssync_worker::reopen::{Which, reopen};
@@ -26,12 +27,24 @@ pub fn prepare(
     for table in &chosen.tables {
         let lock = params.books.lock(&chosen, table)?;
         let rows = if lost {
-            let (run, parts) = remembered_parts(store, &chosen, table)?;
-            let rows = reopen(&params, table, &Which::Lost(run.0, &parts))?;
+            if books::last_settled_run(store, chosen.id, &table.name)?.is_none() {
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("nothing is remembered of earlier runs of table {}", table.name),
+                ));
+            }
+            let filter = RunFilter {
+                task: Some(chosen.id),
+                table: Some(table.name.clone()),
+                ..RunFilter::default()
+            };
+            let mut runs = store.runs(&filter)?.into_iter().map(|run| settled_parts(store, run.id));
+            let rows = reopen(&params, table, Which::Lost(&mut runs))?;
+            drop(runs);
             store.set_parameter(&books::last_settled_parameter(chosen.id, &table.name), "")?;
             rows
         } else {
-            let rows = reopen(&params, table, &Which::Failed)?;
+            let rows = reopen(&params, table, Which::Failed)?;
             store.mark_retried(&ErrorFilter {
                 task: Some(chosen.id),
                 table: Some(table.name.clone()),
@@ -48,20 +61,10 @@ pub fn prepare(
     Ok(params)
 }
 
-/// The parts of the run that was settled last.
-fn remembered_parts(
-    store: &mut Store,
-    task: &Task,
-    table: &TableTask,
-) -> Result<(RunId, Vec<BatchRecord>)> {
-    let Some(run) = books::last_settled_run(store, task.id, &table.name)? else {
-        return Err(Error::new(
-            Kind::Usage,
-            format!("nothing is remembered of earlier runs of table {}", table.name),
-        ));
-    };
-    let batches = store.batches(run)?;
-    let parts = batches
+/// The settled parts of a run's batches.
+fn settled_parts(store: &mut Store, run: RunId) -> Result<(Id, Vec<BatchRecord>)> {
+    let parts = store
+        .batches(run)?
         .into_iter()
         .filter_map(|b| {
             Some(BatchRecord {
@@ -73,5 +76,5 @@ fn remembered_parts(
             })
         })
         .collect();
-    Ok((run, parts))
+    Ok((run.0, parts))
 }

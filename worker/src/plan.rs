@@ -741,7 +741,18 @@ fn coarser(dest: &Column, source: &Column) -> bool {
                 n.ends_with("_bin") || n == "binary" || n.eq_ignore_ascii_case("BINARY")
             })
     };
-    !exact(dest) && (exact(source) || dest.collation != source.collation)
+    let loose = !exact(dest) && (exact(source) || dest.collation != source.collation);
+    loose || ignores_end_blanks(dest) && !ignores_end_blanks(source)
+}
+
+/// Whether the column takes 'a' and 'a ' for equal, as most collations of MySQL do, binary ones of
+/// character sets included.
+fn ignores_end_blanks(column: &Column) -> bool {
+    let Some(collation) = column.collation.as_deref() else { return false };
+    let name = collation.to_ascii_lowercase();
+    let keeps =
+        name == "binary" || name == "nocase" || name.contains("nopad") || name.contains("_0900_");
+    column.kind == schema::Kind::Text && !keeps
 }
 
 /// The findings that keep a table from running, as one error.

@@ -20,12 +20,14 @@ const CHUNK_ROWS: u64 = 10_000;
 pub enum Which<'a> {
     /// Every row in state 3.
     Failed,
-    /// Rows of these settled parts of a run's batches that the destination's ledger no longer has.
-    Lost(Id, &'a [BatchRecord]),
+    /// Rows of settled parts of batches that the destination's ledger no longer has. Gives runs,
+    /// newest first, with the parts that were settled in them; asked only as far back as
+    /// something may be lost.
+    Lost(&'a mut dyn Iterator<Item = Result<(Id, Vec<BatchRecord>)>>),
 }
 
 /// Sets rows back to 0 at the source; how many. The caller holds the sub-task's lock.
-pub fn reopen(params: &TaskParams, table: &TableTask, which: &Which<'_>) -> Result<u64> {
+pub fn reopen(params: &TaskParams, table: &TableTask, which: Which<'_>) -> Result<u64> {
     if table.mode != TableMode::Status {
         return Err(Error::new(
             Kind::Usage,
@@ -68,7 +70,7 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: &Which<'_>) -> Resu
                 after = Bound::Excluding(last.clone());
             }
         }
-        Which::Lost(run, parts) => {
+        Which::Lost(runs) => {
             if table.write == WriteMode::Insert && !plan.dest.indexes.iter().any(|i| i.unique) {
                 return Err(Error::new(
                     Kind::Refused,
@@ -81,13 +83,21 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: &Which<'_>) -> Resu
             }
             ledger::ensure_tables(dest.as_mut())?;
             let id = ledger::pair_id(&owner.ident, &table.dest);
-            let landed = ledger::entries(dest.as_mut(), &id, ledger::Which::Run(run))?;
+            let last = ledger::last_run(dest.as_mut(), &id)?;
             let mut moved = 0;
-            for part in parts.iter().filter(|p| !landed.iter().any(|e| e.pos == p.pos)) {
-                let range = Range::closed(&part.lo, &part.hi);
-                moved += owner.guarded(source.as_mut(), |conn| {
-                    rows.move_state(conn, &range, RowState::Done, RowState::ToSend)
-                })?;
+            for known in runs {
+                let (run, parts) = known?;
+                let landed = ledger::entries(dest.as_mut(), &id, ledger::Which::Run(&run))?;
+                for part in parts.iter().filter(|p| !landed.iter().any(|e| e.pos == p.pos)) {
+                    let range = Range::closed(&part.lo, &part.hi);
+                    moved += owner.guarded(source.as_mut(), |conn| {
+                        rows.move_state(conn, &range, RowState::Done, RowState::ToSend)
+                    })?;
+                }
+                // The destination knows of this run, so that everything before it is there.
+                if last == Some(run) || !landed.is_empty() {
+                    break;
+                }
             }
             Ok(moved)
         }

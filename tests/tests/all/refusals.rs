@@ -53,10 +53,11 @@ impl Tables {
 
     /// The configuration, with more lines for the task and for the table.
     fn toml(&self, task: &str, table: &str) -> String {
+        let resets = if table.contains("mode =") { "" } else { "app_resets_status = true\n" };
         format!(
             "{}{}[[task]]\nid = 1\nsource = \"src\"\ndest = \"dst\"\nwriters = 2\nbatch_rows = 10\n\
              slot_bytes = 65536\n{task}\n[[task.table]]\nname = \"t\"\nsource = \"src\"\n\
-             dest = \"dst\"\napp_resets_status = true\n{table}\n",
+             dest = \"dst\"\n{resets}{table}\n",
             self.source.link("src"),
             self.dest.link("dst")
         )
