@@ -191,9 +191,11 @@ impl Scene {
         assert!(open.is_empty(), "states and rows: {open:?}\n{last}\n{}", self.instances[0].logs());
         self.compare(&versions);
         for instance in &self.instances {
-            // One that was killed last still has its dead lock.
-            instance.run(&["--task", "1", "--json"]).expect(0);
-            assert_eq!(instance.leftovers(), Vec::<String>::new());
+            // A killed run of an installation that did not run again leaves its lock to be taken
+            // over.
+            let mut left = instance.leftovers();
+            left.retain(|what| !what.starts_with("lock on "));
+            assert_eq!(left, Vec::<String>::new());
         }
     }
 
@@ -279,7 +281,7 @@ fn disturbed_run(instance: &Instance, rng: &mut Rng) -> bool {
             }
             4 => {
                 running.signal(Signal::SIGINT);
-                // In its first moments it does not listen yet, and dies of it like any program.
+                // No code: it came before the program listened for it.
                 may_end_with.extend([Some(130), None]);
             }
             _ => {
