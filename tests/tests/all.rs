@@ -44,7 +44,11 @@ mod process_roles;
 mod process_shm;
 #[path = "all/refusals.rs"]
 mod refusals;
+#[path = "all/secrets.rs"]
+mod secrets;
 #[path = "all/servers.rs"]
 mod servers;
+#[path = "all/sql_steps.rs"]
+mod sql_steps;
 #[path = "all/type_grid.rs"]
 mod type_grid;

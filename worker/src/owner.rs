@@ -7,6 +7,7 @@
 
 use ssync_common::connector::{Connection, LockWait, OwnType};
 use ssync_common::error::{Error, Kind, Result};
+use ssync_common::failpoint;
 use ssync_common::ledger::{self, Id, id_value, in_transaction, value_id};
 use ssync_common::process::identity::{ProcessIdentity, RunId};
 use ssync_common::value::Value;
@@ -247,6 +248,7 @@ impl Ownership {
                 d.param(3, None)
             );
             conn.execute(sql, &[])?;
+            failpoint::hit("steps.source_statement", number as u64);
             conn.execute(
                 &record,
                 &[id_value(run), Value::Int(number), Value::Text(self.table.clone())],

@@ -97,7 +97,7 @@ impl TablePlan {
             text.map(|t| ssync_common::value::hex_bytes::encode(&ssync_common::ledger::id_of(&t)))
                 .map_err(|e| Error::new(Kind::Internal, format!("plan: {e}")))
         };
-        let walk: Vec<_> = self.order.iter().map(|c| (&c.name, &c.declared)).collect();
+        let walk: Vec<_> = self.order.iter().map(|c| (&c.name, c.kind, &c.collation)).collect();
         Ok(format!(
             "{}.{}",
             hash(serde_json::to_string(&plan))?,
@@ -388,9 +388,7 @@ impl Planner<'_> {
     fn pairs(&mut self) -> Vec<ColumnPair> {
         let (source, dest) = (self.sides.source, self.sides.dest);
         let chosen: Vec<(String, String)> = if self.table.columns.is_empty() {
-            let state = |c: &Column| {
-                self.table.mode == TableMode::Status && c.name.eq_ignore_ascii_case(STATUS_COLUMN)
-            };
+            let state = |c: &Column| c.name.eq_ignore_ascii_case(STATUS_COLUMN);
             let computed =
                 |c: &Column| c.generated || dest.column(&c.name).is_some_and(|d| d.generated);
             source

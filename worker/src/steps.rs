@@ -11,6 +11,10 @@ use ssync_common::schema::Table;
 
 use crate::owner::Ownership;
 
+/// Statements after the rows count from here at the source, whose owner row knows only the last
+/// one done: however many there are before the rows, now or when the run was begun.
+const SOURCE_AFTER: i64 = 1_000_000;
+
 /// Appended to a destination's name for the table that is loaded beside it.
 const SHADOW_SUFFIX: &str = "__ssync_new";
 
@@ -40,13 +44,15 @@ pub enum When {
 }
 
 impl Steps<'_> {
-    /// Runs the SQL of one side of the rows. `skipped` is the number of source steps that belong
-    /// to an earlier stage (`before`, when `after` runs).
-    pub fn run_sql(&mut self, when: When, sql: &SideSql, skipped: usize) -> Result<()> {
-        let word = if when == When::Before { "before" } else { "after" };
+    /// Runs the SQL of one side of the rows.
+    pub fn run_sql(&mut self, when: When, sql: &SideSql) -> Result<()> {
+        let (word, earlier) = match when {
+            When::Before => ("before", 0),
+            When::After => ("after", SOURCE_AFTER),
+        };
         self.source.set_lock_wait(LockWait::Patient)?;
         for (i, statement) in sql.source.iter().enumerate() {
-            let number = (skipped + i + 1) as i64;
+            let number = earlier + i as i64 + 1;
             let Some(owner) = self.owner else {
                 return Err(Error::new(Kind::Internal, "source SQL without an owner row"));
             };

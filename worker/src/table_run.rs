@@ -217,6 +217,7 @@ impl TableRun<'_> {
         let status = self.table.mode == TableMode::Status;
         if let (true, Some(owner)) = (status, owner) {
             self.progress.phase(Phase::Recovering);
+            self.same_key(ends, fence)?;
             let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
             let found =
                 recover(ends.source.as_mut(), &table, owner, ends.dest.as_mut(), &fence.id)?;
@@ -231,7 +232,7 @@ impl TableRun<'_> {
         self.run = Some(run.run);
         self.journal.begin_run(&run.run, &run.plan)?;
         self.steps(ends, owner, fence, run.run, |steps, table| {
-            steps.run_sql(When::Before, &table.before, 0)
+            steps.run_sql(When::Before, &table.before)
         })?;
         self.progress.phase(Phase::Transferring);
         let load = self.load_plan(&ends.plan);
@@ -252,7 +253,7 @@ impl TableRun<'_> {
         }
         self.progress.phase(Phase::After);
         self.steps(ends, owner, fence, run.run, |steps, table| {
-            steps.run_sql(When::After, &table.after, table.before.source.len())
+            steps.run_sql(When::After, &table.after)
         })?;
         let keep = self.journal.last_settled()?.map(|last| last.run);
         // A status run's mark does not move, and is kept as it is.
@@ -297,6 +298,23 @@ impl TableRun<'_> {
         ))
     }
 
+    /// What has landed and is still to be settled is known by ranges of the key it was sent by;
+    /// by another key they would be other rows.
+    fn same_key(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
+        let Some(run) = &fence.run else { return Ok(()) };
+        if plan::walks_alike(&run.plan, &ends.plan.fingerprint()?)
+            || ledger::entries(ends.dest.as_mut(), &fence.id, ledger::Which::Unsettled)?.is_empty()
+        {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Refused,
+            "a run that was broken off has landed rows that are to be settled by another key",
+        )
+        .detail("the table's key, or its type, is another one now")
+        .hint("Run the task once with the key it was begun with, then change it."))
+    }
+
     fn open_run(&mut self, ends: &mut Ends, fence: &Fence) -> Result<OpenRun> {
         let plan = ends.plan.fingerprint()?;
         let open = fence.run.as_ref().filter(|run| run.open);
@@ -308,6 +326,18 @@ impl TableRun<'_> {
         {
             self.notes.push("resumed a run that had not come to its end".to_owned());
             return Ok(open.clone());
+        }
+        if let (Some(open), TableMode::Status, false) = (open, self.table.mode, restart) {
+            // What has landed is done for good and is not sent again: the SQL that prepared its
+            // place must not be repeated, the SQL that is to deal with it must still come.
+            let run = OpenRun { plan, ..open.clone() };
+            ledger::begin_run(ends.dest.as_mut(), fence, &run, false)?;
+            self.notes.push(
+                "resumed a run that had been begun under another configuration: SQL that had \
+                 been run is not repeated"
+                    .to_owned(),
+            );
+            return Ok(run);
         }
         if let (Some(open), TableMode::Increment) = (open, self.table.mode)
             && let Some(run) = self.carried_on(ends, fence, open, &plan, restart)?
