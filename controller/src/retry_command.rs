@@ -21,7 +21,8 @@ pub fn prepare(
     tables: &[String],
     lost: bool,
 ) -> Result<TaskParams> {
-    let chosen = transfer::choose(config, task, tables)?;
+    let mut chosen = transfer::choose(config, task, tables)?;
+    transfer::leave_out_held(store, &mut chosen)?;
     let params = transfer::params(store, config, chosen.clone())?;
     let mut total = 0;
     for table in &chosen.tables {

@@ -4,6 +4,8 @@
 
 #[path = "all/application.rs"]
 mod application;
+#[path = "all/check_findings.rs"]
+mod check_findings;
 #[path = "all/config_command.rs"]
 mod config_command;
 #[path = "all/config_secrets.rs"]
@@ -34,6 +36,8 @@ mod mysql_session;
 mod mysql_support;
 #[path = "all/mysql_types.rs"]
 mod mysql_types;
+#[path = "all/order_and_failure.rs"]
+mod order_and_failure;
 #[path = "all/pausing.rs"]
 mod pausing;
 #[path = "all/permits.rs"]

@@ -607,6 +607,14 @@ impl Planner<'_> {
                     ),
                     Some("Keys that differ at the source would meet at the destination and overwrite each other. Use the same collation, or a binary one."),
                 );
+            } else if ignores_end_blanks(&pair.dest) && !ignores_end_blanks(&pair.source) {
+                let allowed = self.table.allow_lossy.contains(&pair.source.name);
+                self.find(
+                    if allowed { Level::Warning } else { Level::Error },
+                    Some(&pair.source.name),
+                    format!("key column {name} ignores blanks at the end at the destination, but not at the source"),
+                    Some("Keys that differ only in them would overwrite each other. Use a collation such as MariaDB's utf8mb4_nopad_bin, or name the column in allow_lossy if no key ends in a blank."),
+                );
             }
         }
         let cascades = dest.referenced_by.iter().any(|f| f.cascades);
@@ -739,8 +747,7 @@ fn coarser(dest: &Column, source: &Column) -> bool {
                 n.ends_with("_bin") || n == "binary" || n.eq_ignore_ascii_case("BINARY")
             })
     };
-    let loose = !exact(dest) && (exact(source) || dest.collation != source.collation);
-    loose || ignores_end_blanks(dest) && !ignores_end_blanks(source)
+    !exact(dest) && (exact(source) || dest.collation != source.collation)
 }
 
 /// Whether the column takes 'a' and 'a ' for equal, as most collations of MySQL do, binary ones of

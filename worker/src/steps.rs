@@ -62,7 +62,10 @@ impl Steps<'_> {
             owner
                 .run_step(self.source, &self.run, number, statement)
                 .map_err(|e| statement_failed(e, word, "source", i))?;
-            failpoint::hit("steps.source", number as u64);
+            failpoint::hit(
+                if when == When::Before { "steps.source" } else { "steps.source_after" },
+                i as u64 + 1,
+            );
         }
         for (i, statement) in sql.dest.iter().enumerate() {
             let step = match when {
@@ -179,8 +182,9 @@ pub fn shadow_name(table: &str) -> String {
 fn statement_failed(e: Error, word: &str, side: &str, i: usize) -> Error {
     let e = e.context(format!("SQL {word} at the {side}, statement {}", i + 1));
     match e.kind {
-        // The statement is the operator's; its failure is nobody's bad row.
-        Kind::Data | Kind::Parent => Error { kind: Kind::Database, ..e },
+        // The statement is the operator's; its failure is nobody's bad row, nor does it keep the
+        // run from starting.
+        Kind::Data | Kind::Parent | Kind::Config => Error { kind: Kind::Database, ..e },
         _ => e,
     }
 }

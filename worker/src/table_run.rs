@@ -172,6 +172,10 @@ impl TableRun<'_> {
         }
         let mut fence = ledger::raise(ends.dest.as_mut(), &id, &tables)?;
         failpoint::hit("run.after_fence", 1);
+        if self.table.mode == TableMode::Status {
+            // Not even tidying up may be done by another key.
+            self.same_key(ends, &fence)?;
+        }
         let result = self.fenced(ends, owner, &mut fence, &tables);
         if let (Err(e), Some(owner)) = (&result, owner)
             && self.table.mode == TableMode::Status
@@ -217,7 +221,6 @@ impl TableRun<'_> {
         let status = self.table.mode == TableMode::Status;
         if let (true, Some(owner)) = (status, owner) {
             self.progress.phase(Phase::Recovering);
-            self.same_key(ends, fence)?;
             let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
             let found =
                 recover(ends.source.as_mut(), &table, owner, ends.dest.as_mut(), &fence.id)?;

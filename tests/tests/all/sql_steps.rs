@@ -126,9 +126,10 @@ const KILLS: [&str; 15] = [
     "steps.before@1",
     "steps.before@2",
     "run.after_rows@1",
-    "steps.source_statement@3",
-    "steps.source@3",
-    "steps.source@4",
+    // The first after the rows.
+    "steps.source_statement@1000001",
+    "steps.source_after@1",
+    "steps.source_after@2",
     "steps.after@1",
     "steps.after@2",
     "run.before_finish@1",

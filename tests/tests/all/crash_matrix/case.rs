@@ -139,7 +139,7 @@ const POINTS: &[Point] = &[
     task("recover.after_release", Needs::Claimed),
     task("run.after_recover", Needs::Nothing),
     task("run.after_begin", Needs::Nothing),
-    batch("steps.source", Needs::Steps),
+    task("steps.source", Needs::Steps),
     task("steps.before", Needs::Steps),
     batch("reader.before_claim", Needs::Status),
     batch("reader.after_claim", Needs::Status),
@@ -164,6 +164,7 @@ const POINTS: &[Point] = &[
     task("steps.before_swap", Needs::Swap),
     task("steps.after_swap", Needs::Swap),
     batch("steps.statement", Needs::Statements),
+    task("steps.source_after", Needs::Steps),
     task("steps.after", Needs::Steps),
     task("run.before_finish", Needs::Nothing),
     task("run.after_finish", Needs::Nothing),
@@ -275,7 +276,6 @@ impl Case {
     fn number(&self, rng: &mut Rng, point: &Point) -> Option<u64> {
         let most = match point.name {
             "writer.started" => return None,
-            "steps.source" => 2,
             "steps.statement" if self.mode == Mode::Swap => 3,
             "steps.statement" => 1,
             _ => self.batches(),

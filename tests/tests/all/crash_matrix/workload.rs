@@ -78,13 +78,13 @@ impl<'a> Workload<'a> {
                 vec!["id"]
             }
             Key::Composite => {
-                let text = "VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL";
+                let text = "VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL";
                 columns.push(column("region", text, "TEXT NOT NULL", Holds::Text));
                 columns.push(column("seq", "INT NOT NULL", "INTEGER NOT NULL", Holds::Int));
                 vec!["region", "seq"]
             }
             Key::Text => {
-                let text = "VARCHAR(60) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL";
+                let text = "VARCHAR(60) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL";
                 columns.push(column("code", text, "TEXT NOT NULL", Holds::Text));
                 vec!["code"]
             }

@@ -220,3 +220,35 @@ fn a_foreign_hand_on_the_states_is_noticed() {
         assert_eq!(tables.states(), [(2, 61)], "{point}");
     }
 }
+
+/// Between a crash and the next run somebody configures another key: ranges of the old one would
+/// mean other rows.
+#[test]
+fn what_landed_is_settled_only_by_the_key_it_was_sent_by() {
+    let tables = Tables::on_mariadb(60);
+    // The other key runs the other way.
+    tables.source.run(&[
+        "ALTER TABLE src ADD back BIGINT NOT NULL DEFAULT 0",
+        "UPDATE src SET back = 59 - id",
+        "ALTER TABLE src ADD UNIQUE (back)",
+    ]);
+    let columns = "columns = [\"id\", \"v\"]";
+    let instance = Instance::new(&tables.toml("", columns));
+    instance.run_with(&RUN, "settler.before_settle@1=kill-group");
+    instance.wait_until_dead();
+    assert!(tables.landed() > 0);
+    instance.apply(&tables.toml("", &format!("{columns}\nkey = [\"back\"]")));
+    let outcome = instance.run(&RUN).expect(2);
+    let (kind, text) = error_of(&outcome);
+    assert_eq!(kind, "Refused", "{outcome}");
+    assert!(text.contains("by another key"), "{outcome}");
+    instance.apply(&tables.toml("", columns));
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+    // With nothing left to settle the key is free to change.
+    instance.apply(&tables.toml("", &format!("{columns}\nkey = [\"back\"]")));
+    tables.source.run(&["UPDATE src SET sync_status = 0", "DELETE FROM src WHERE id < 5"]);
+    tables.dest.run(&["DELETE FROM dst"]);
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+}

@@ -1,0 +1,442 @@
+//! `ssync check` says beforehand what a run would refuse, and `--trial` tries it and leaves nothing
+//! behind; `ssync errors` and `ssync retry` for rows that were refused.
+
+use mysql::prelude::Queryable;
+use serde_json::Value;
+use ssync_tests::servers::{PASSWORD, USER, free_port, mariadb};
+use ssync_tests::sites::{Cell, Holds, Row, Site, differences};
+use ssync_tests::ssync::{Instance, Outcome};
+
+/// A table on each side that can run as it is.
+struct Scene {
+    source: Site,
+    dest: Site,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let scene = Scene {
+            source: Site::on_server(mariadb(), "chk"),
+            dest: Site::on_server(mariadb(), "chk"),
+        };
+        scene.source.run(&["CREATE TABLE src (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(40) NOT \
+             NULL, n INT, at DATETIME(6), sync_status INT NOT NULL DEFAULT 0)"]);
+        scene.dest.run(&["CREATE TABLE dst (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(400) NOT \
+             NULL, n INT, at DATETIME(6))"]);
+        let rows: Vec<Row> =
+            (0..30).map(|id| vec![Cell::Int(id), Cell::Text(format!("row {id}"))]).collect();
+        scene.source.insert("src", &["id", "v"], &rows);
+        scene
+    }
+
+    fn toml(&self, table: &str) -> String {
+        format!(
+            "{}{}{}",
+            self.source.link("src"),
+            self.dest.link("dst"),
+            Scene::task("src", "dst", table)
+        )
+    }
+
+    fn task(source: &str, dest: &str, table: &str) -> String {
+        format!(
+            "[[task]]\nid = 1\nsource = \"{source}\"\ndest = \"{dest}\"\nbatch_rows = 10\n\
+             slot_bytes = 65536\n[[task.table]]\nname = \"t\"\nsource = \"src\"\ndest = \"dst\"\n\
+             {table}\n"
+        )
+    }
+
+    /// Everything in both databases that a check could have changed.
+    fn picture(&self) -> Vec<Row> {
+        let mut all = Vec::new();
+        for site in [&self.source, &self.dest] {
+            let mut tables = site.tables();
+            tables.sort();
+            for table in tables {
+                let mut session = site.mysql();
+                let sql = format!("CHECKSUM TABLE `{table}`");
+                let sum: Option<(String, Option<u64>)> = session.query_first(sql).unwrap();
+                all.push(vec![Cell::Text(format!("{sum:?}"))]);
+            }
+        }
+        all
+    }
+}
+
+/// The findings of one level.
+#[track_caller]
+fn findings(checked: &Outcome, level: &str) -> Vec<Value> {
+    let line: Value = serde_json::from_str(checked.stdout.trim()).unwrap();
+    assert_eq!((&line["schema"], &line["kind"]), (&1.into(), &"check".into()), "{checked}");
+    assert_eq!((&line["task"], &line["table"]), (&1.into(), &"t".into()), "{checked}");
+    let all = line["findings"].as_array().unwrap();
+    all.iter().filter(|f| f["level"] == level).cloned().collect()
+}
+
+fn says(finding: &Value, column: Option<&str>, text: &str) -> bool {
+    finding["column"].as_str() == column && finding["text"].as_str().unwrap().contains(text)
+}
+
+/// Something wrong: what is done at the source, at the destination, how the table is configured;
+/// the column and the words of the finding.
+struct Fault(
+    &'static [&'static str],
+    &'static [&'static str],
+    &'static str,
+    Option<&'static str>,
+    &'static str,
+);
+
+const FAULTS: &[Fault] = &[
+    Fault(&["DROP TABLE src"], &[], "", None, "src"),
+    Fault(&[], &["DROP TABLE dst"], "", None, "dst"),
+    Fault(&[], &["ALTER TABLE dst DROP n"], "", Some("n"), "destination dst has no column n"),
+    Fault(&[], &[], "columns = [\"id\", \"v\", \"w\"]", Some("w"), "source src has no column w"),
+    Fault(
+        &[],
+        &[],
+        "columns = [\"id\", { from = \"v\", to = \"w\" }]",
+        Some("v"),
+        "has no column w",
+    ),
+    Fault(&["ALTER TABLE src DROP PRIMARY KEY"], &[], "", None, "no primary key"),
+    Fault(&[], &[], "key = [\"v\"]", None, "no unique index on (v)"),
+    Fault(&["ALTER TABLE src ADD UNIQUE (n)"], &[], "key = [\"n\"]", Some("n"), "may be NULL"),
+    Fault(&[], &["ALTER TABLE dst MODIFY at DATETIME"], "", Some("at"), ""),
+    Fault(&["ALTER TABLE src DROP sync_status"], &[], "", None, "no column sync_status"),
+    Fault(&["ALTER TABLE src MODIFY sync_status INT"], &[], "", Some("sync_status"), "may be NULL"),
+    Fault(&[], &["ALTER TABLE dst ADD x INT NOT NULL"], "", Some("x"), "gets no value"),
+    Fault(&[], &["ALTER TABLE dst ENGINE = Aria"], "", None, "cannot roll back"),
+    Fault(
+        &[],
+        &["CREATE TRIGGER noisy AFTER INSERT ON dst FOR EACH ROW SET @x = 1"],
+        "",
+        None,
+        "has triggers: noisy",
+    ),
+    Fault(
+        &[],
+        &["ALTER TABLE dst DROP PRIMARY KEY"],
+        "write = \"upsert\"",
+        None,
+        "unique index on (id)",
+    ),
+    Fault(
+        &[],
+        &["ALTER TABLE dst ADD UNIQUE other (v)"],
+        "write = \"upsert\"",
+        None,
+        "further unique indexes: other",
+    ),
+];
+
+#[test]
+fn every_fault_is_found_and_no_run_begins_with_it() {
+    for Fault(source, dest, table, column, text) in FAULTS {
+        let fault = format!("{source:?} {dest:?} {table:?}");
+        let scene = Scene::new();
+        let instance = Instance::new(&scene.toml(table));
+        if table.is_empty() {
+            let checked = instance.run(&["check", "--json"]).expect(0);
+            assert!(findings(&checked, "error").is_empty(), "{checked}");
+        }
+        scene.source.run(source);
+        scene.dest.run(dest);
+        let before = scene.picture();
+        let checked = instance.run(&["check", "--json"]);
+        assert_eq!(checked.code, Some(2), "{fault}: {checked}");
+        let errors = findings(&checked, "error");
+        assert!(errors.iter().any(|f| says(f, *column, text)), "{fault}: {errors:?}");
+        let shown = instance.run(&["check", "--task", "1", "--trial"]);
+        assert_eq!(shown.code, Some(2), "{fault}: {shown}");
+        assert!(shown.stdout.contains("table t: CANNOT RUN"), "{fault}: {shown}");
+        assert!(shown.stdout.contains("error: ") && shown.stdout.contains(text), "{shown}");
+        assert_eq!(scene.picture(), before, "{fault}");
+        let refused = instance.run(&["--task", "1"]);
+        assert!(matches!(refused.code, Some(1 | 2)), "{fault}: {refused}");
+        assert_eq!(scene.picture(), before, "{fault}: {refused}");
+    }
+}
+
+#[test]
+fn a_lossy_column_passes_only_by_name() {
+    let scene = Scene::new();
+    scene.dest.run(&["ALTER TABLE dst MODIFY at DATETIME"]);
+    let instance = Instance::new(&scene.toml(""));
+    let checked = instance.run(&["check", "--json"]).expect(2);
+    let errors = findings(&checked, "error");
+    assert_eq!(errors.len(), 1, "{checked}");
+    assert!(errors[0]["hint"].as_str().unwrap().contains("allow_lossy"), "{checked}");
+    instance.apply(&scene.toml("allow_lossy = [\"at\"]"));
+    let checked = instance.run(&["check", "--json"]).expect(0);
+    assert!(findings(&checked, "warning").iter().any(|f| says(f, Some("at"), "(allowed)")));
+    let line: Value = serde_json::from_str(checked.stdout.trim()).unwrap();
+    let columns = line["columns"].as_array().unwrap();
+    let of = |name: &str| {
+        columns.iter().find(|c| c["source"].as_str().unwrap().starts_with(name)).unwrap()
+    };
+    assert_eq!(of("at ")["fidelity"], "lossy", "{checked}");
+    assert_eq!(of("id ")["fidelity"], "exact", "{checked}");
+    instance.run(&["--task", "1"]).expect(0);
+}
+
+#[test]
+fn a_column_too_narrow_for_ciphertext_is_found_by_a_single_character() {
+    let scene = Scene::new();
+    let key = scene_key();
+    let toml = |scene: &Scene| {
+        format!(
+            "[[key]]\nname = \"pii\"\nsecret = {{ file = {:?} }}\n{}",
+            key.path().display().to_string(),
+            scene.toml("encrypt = { v = \"pii\" }\napp_resets_status = true")
+        )
+    };
+    let instance = Instance::new(&toml(&scene));
+    // The width that just does is found by asking; then a row of full width proves it.
+    let passes = |width: i64| {
+        scene.dest.run(&[format!("ALTER TABLE dst MODIFY v VARCHAR({width}) NOT NULL")]);
+        let checked = instance.run(&["check", "--json"]);
+        if checked.code != Some(0) {
+            let errors = findings(&checked, "error");
+            assert!(errors.iter().all(|f| f["column"] == "v"), "{checked}");
+        }
+        checked.code == Some(0)
+    };
+    assert!(!passes(40) && passes(1000));
+    let (mut low, mut high) = (40, 1000);
+    while low + 1 < high {
+        let middle = (low + high) / 2;
+        if passes(middle) { high = middle } else { low = middle }
+    }
+    assert!((100..400).contains(&high), "{high}");
+    // Forty characters of four bytes each.
+    scene.source.run(&["UPDATE src SET v = REPEAT(CONVERT(X'F09F9880' USING utf8mb4), 40)"]);
+    assert!(passes(high));
+    instance.run(&["--task", "1"]).expect(0);
+    let widest = "SELECT MAX(CHAR_LENGTH(v)) FROM dst";
+    assert_eq!(scene.dest.number(widest), high, "a narrower column would do");
+}
+
+fn scene_key() -> tempfile::NamedTempFile {
+    use std::io::Write;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let key: String = (0..32u8).map(|i| format!("{:02x}", i.wrapping_mul(73) ^ 0x5a)).collect();
+    file.write_all(key.as_bytes()).unwrap();
+    file
+}
+
+#[test]
+fn a_key_that_is_not_there_is_found() {
+    let scene = Scene::new();
+    let missing = format!(
+        "[[key]]\nname = \"pii\"\nsecret = {{ file = \"/nonexistent/pii.key\" }}\n{}",
+        scene.toml("encrypt = { v = \"pii\" }")
+    );
+    let checked = Instance::new(&missing).run(&["check", "--json"]).expect(2);
+    let errors = findings(&checked, "error");
+    assert!(errors.iter().any(|f| f["text"].as_str().unwrap().contains("pii")), "{checked}");
+}
+
+#[test]
+fn a_database_that_cannot_be_reached_is_named_by_its_link() {
+    let scene = Scene::new();
+    let Site::MySql { port, database } = &scene.dest else { unreachable!() };
+    let link = |user: &str, port: u16, database: &str| {
+        format!(
+            "[[link]]\nname = \"dst\"\nurl = \"mysql://{user}@127.0.0.1:{port}/{database}\"\n\
+             password = {{ env = \"OTHER_PASSWORD\" }}\n"
+        )
+    };
+    let faults = [
+        (link(USER, *port, database), "wrong", "denied"),
+        (link(USER, free_port(), database), PASSWORD, "127.0.0.1"),
+        (link("nobody", *port, database), PASSWORD, "denied"),
+        (link(USER, *port, "no_such_database"), PASSWORD, "no_such_database"),
+    ];
+    for (dest, password, text) in faults {
+        let toml = format!("{}{dest}{}", scene.source.link("src"), Scene::task("src", "dst", ""));
+        let mut instance = Instance::new(&toml);
+        instance.set_env("OTHER_PASSWORD", password);
+        let checked = instance.run(&["check", "--json"]).expect(2);
+        let errors = findings(&checked, "error");
+        let said = |f: &Value| says(f, None, "link dst") && says(f, None, text);
+        assert!(errors.iter().any(said), "{text}: {checked}");
+        assert!(!checked.to_string().contains(password), "{text}");
+        let refused = instance.run(&["--task", "1"]);
+        assert!(matches!(refused.code, Some(1 | 2)), "{refused}");
+    }
+    let before = scene.picture();
+    assert!(before.iter().all(|r| !format!("{r:?}").contains("SSYNC")), "{before:?}");
+}
+
+#[test]
+fn every_missing_privilege_is_found() {
+    let scene = Scene::new();
+    let (Site::MySql { port, database: source }, Site::MySql { database: dest, .. }) =
+        (&scene.source, &scene.dest)
+    else {
+        unreachable!()
+    };
+    // What each side needs; each taken away in turn.
+    let source_needs = ["SELECT", "UPDATE", "TRIGGER"];
+    let dest_needs = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "TRIGGER"];
+    let account = format!("chk_{dest}");
+    let mut admin = mariadb().connect();
+    let mut check = |source_rights: &[&str], dest_rights: &[&str]| {
+        admin.query_drop(format!("DROP USER IF EXISTS {account}")).unwrap();
+        admin.query_drop(format!("CREATE USER {account} IDENTIFIED BY 'chk-secret'")).unwrap();
+        for (database, table, rights) in [(source, "src", source_rights), (dest, "*", dest_rights)]
+        {
+            if !rights.is_empty() {
+                let target = if table == "*" { "*".to_owned() } else { format!("`{table}`") };
+                let sql =
+                    format!("GRANT {} ON `{database}`.{target} TO {account}", rights.join(", "));
+                admin.query_drop(sql).unwrap();
+            }
+        }
+        // ssync's own table at the source.
+        let own = format!("GRANT ALL ON `{source}`.`SSYNC_OWNER` TO {account}");
+        admin.query_drop(own).unwrap();
+        let link = |name: &str, database: &str| {
+            format!(
+                "[[link]]\nname = \"{name}\"\n\
+                 url = \"mysql://{account}@127.0.0.1:{port}/{database}\"\n\
+                 password = {{ env = \"CHK_PASSWORD\" }}\n"
+            )
+        };
+        let toml = format!(
+            "{}{}{}",
+            link("s", source),
+            link("d", dest),
+            Scene::task("s", "d", "app_resets_status = true")
+        );
+        let mut instance = Instance::new(&toml);
+        instance.set_env("CHK_PASSWORD", "chk-secret");
+        (instance.run(&["check", "--json"]), instance)
+    };
+    let without = |all: &[&'static str], one: &str| -> Vec<&'static str> {
+        all.iter().copied().filter(|r| *r != one).collect()
+    };
+    for (side, needs) in [("s", &source_needs[..]), ("d", &dest_needs[..])] {
+        for missing in needs {
+            let (s, d) = match side {
+                "s" => (without(&source_needs, missing), dest_needs.to_vec()),
+                _ => (source_needs.to_vec(), without(&dest_needs, missing)),
+            };
+            let (checked, _) = check(&s, &d);
+            assert_eq!(checked.code, Some(2), "without {missing} at {side}: {checked}");
+            let errors = findings(&checked, "error");
+            let named = |f: &Value| {
+                let text = f["text"].as_str().unwrap();
+                text.contains(missing) || *missing == "SELECT" && text.contains("may not")
+            };
+            assert!(errors.iter().any(named), "without {missing} at {side}: {checked}");
+        }
+    }
+    let (checked, instance) = check(&source_needs, &dest_needs);
+    assert_eq!(checked.code, Some(0), "with all of them: {checked}");
+    instance.run(&["--task", "1"]).expect(0);
+    assert_eq!(scene.dest.number("SELECT COUNT(*) FROM dst"), 30);
+}
+
+#[test]
+fn a_trial_moves_rows_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::new();
+    let file = Site::in_file(dir.path(), "dst");
+    file.run(&["CREATE TABLE dst (id INTEGER NOT NULL PRIMARY KEY, v TEXT NOT NULL, n INTEGER, \
+                at TEXT)"]);
+    let key = scene_key();
+    let keys = format!(
+        "[[key]]\nname = \"pii\"\nsecret = {{ file = {:?} }}\n",
+        key.path().display().to_string()
+    );
+    let table = "encrypt = { v = \"pii\" }\nwrite = \"upsert\"\napp_resets_status = true";
+    for dest in [&scene.dest, &file] {
+        let toml = format!(
+            "{keys}{}{}{}",
+            scene.source.link("src"),
+            dest.link("dst"),
+            Scene::task("src", "dst", table)
+        );
+        dest.run(&["INSERT INTO dst (id, v) VALUES (3, 'was there')"]);
+        let instance = Instance::new(&toml);
+        let holds = [Holds::Int, Holds::Text];
+        let look = || (scene.picture(), dest.rows("SELECT id, v FROM dst", &holds), dest.tables());
+        let before = look();
+        let trial = instance.run(&["check", "--trial", "--json"]).expect(0);
+        let line: Value = serde_json::from_str(trial.stdout.trim()).unwrap();
+        assert_eq!(line["trial_rows"], 20, "{trial}");
+        assert_eq!(look(), before, "{trial}");
+        let plain = instance.run(&["check", "--trial"]).expect(0);
+        assert!(plain.stdout.contains("20 rows landed and were taken back"), "{plain}");
+        assert!(plain.stdout.contains("everything can run"), "{plain}");
+        assert_eq!(look(), before, "{plain}");
+    }
+}
+
+#[test]
+fn a_trial_finds_the_row_that_a_check_of_the_tables_cannot_know_of() {
+    let scene = Scene::new();
+    scene.dest.run(&["ALTER TABLE dst ADD CHECK (id <> 5)"]);
+    let instance = Instance::new(&scene.toml(""));
+    instance.run(&["check"]).expect(0);
+    let before = scene.picture();
+    let trial = instance.run(&["check", "--trial", "--json"]).expect(2);
+    let errors = findings(&trial, "error");
+    assert!(errors[0]["text"].as_str().unwrap().contains("trial"), "{trial}");
+    assert_eq!(scene.picture(), before, "{trial}");
+}
+
+#[test]
+fn what_there_is_nothing_to_check_of_is_a_mistake() {
+    let scene = Scene::new();
+    let instance = Instance::new(&scene.toml(""));
+    instance.run(&["check", "--task", "9"]).expect(2);
+    let unknown = instance.run(&["check", "--task", "1", "--tables", "x", "--json"]).expect(2);
+    assert!(unknown.stderr.contains("no table x"), "{unknown}");
+    let nothing = Instance::new("").run(&["check"]).expect(2);
+    assert!(nothing.stderr.contains("no tasks"), "{nothing}");
+}
+
+#[test]
+fn bad_rows_are_listed_and_sent_again_when_they_are_mended() {
+    let scene = Scene::new();
+    scene.dest.run(&["ALTER TABLE dst MODIFY v VARCHAR(20) NOT NULL"]);
+    scene.source.run(&["UPDATE src SET v = REPEAT('secret row', 4) WHERE id IN (7, 23)"]);
+    let toml = scene.toml("app_resets_status = true");
+    let instance =
+        Instance::new(&toml.replace("batch_rows = 10", "batch_rows = 10\nerror_limit = 9"));
+    let outcome = instance.run(&["--task", "1", "--json"]).expect(1);
+    assert_eq!(outcome.count("t", "failed"), 2, "{outcome}");
+    let listed = instance.run(&["errors", "--task", "1", "--json"]).expect(0);
+    let list: Value = serde_json::from_str(&listed.stdout).unwrap();
+    let rows = list["errors"].as_array().unwrap();
+    let mut seen: Vec<_> =
+        rows.iter().map(|r| (r["row"].as_str().unwrap(), r["column"].as_str().unwrap())).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [("id=23", "v"), ("id=7", "v")], "{listed}");
+    let shown = instance.run(&["errors"]).expect(0);
+    assert!(shown.stdout.contains("id=7") && shown.stdout.contains("too long"), "{shown}");
+    for text in [&listed, &shown, &outcome] {
+        assert!(!text.to_string().contains("secret row"), "{text}");
+    }
+    // Mended in part: the other one is bad again.
+    scene.source.run(&["UPDATE src SET v = 'fine' WHERE id = 7"]);
+    let retried = instance.run(&["retry", "--task", "1"]).expect(1);
+    assert!(retried.stderr.contains("2 rows set back"), "{retried}");
+    let shown = instance.run(&["errors"]).expect(0);
+    assert!(!shown.stdout.contains("id=7") && shown.stdout.contains("id=23"), "{shown}");
+    scene.source.run(&["UPDATE src SET v = 'fine, too' WHERE id = 23"]);
+    instance.run(&["retry", "--task", "1", "--tables", "t"]).expect(0);
+    let shown = instance.run(&["errors"]).expect(0);
+    assert!(!shown.stdout.contains("id="), "{shown}");
+    let holds = [Holds::Int, Holds::Text];
+    let found = differences(
+        &scene.source.rows("SELECT id, v FROM src", &holds),
+        &scene.dest.rows("SELECT id, v FROM dst", &holds),
+    );
+    assert_eq!(found, Vec::<String>::new());
+    let none = instance.run(&["retry", "--task", "1"]).expect(0);
+    assert!(none.stderr.contains("0 rows set back"), "{none}");
+}
