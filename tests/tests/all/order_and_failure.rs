@@ -105,11 +105,11 @@ fn tables_run_in_their_order_so_that_children_find_their_parents() {
         let instance = Instance::new(&scene.toml("", "", &order));
         // Named in another order, they still run in theirs.
         let args = ["--task", "1", "--tables", "a,c", "--json"];
-        let mut run = instance.start(&args, "writer.before_commit@1=pause");
-        run.reached("writer.before_commit").expect("a batch of the first");
+        let mut run = instance.start(&args, "writer.before_fence@1=pause");
+        run.reached("writer.before_fence").expect("a batch of the first");
         assert!(scene.in_state(order[0], 1) > 0);
         assert_eq!(scene.states(order[1]), [(0, ROWS)], "the second has to wait");
-        instance.release("writer.before_commit");
+        instance.release("writer.before_fence");
         let outcome = run.wait();
         assert_eq!(outcome.count("a", "orphans") > 0, orphans > 0, "{outcome}");
         assert_eq!(outcome.code, Some(i32::from(orphans > 0)), "{outcome}");

@@ -251,6 +251,12 @@ fn nothing_secret_is_seen_in_the_middle_of_a_batch() {
             assert!(processes.iter().filter(is_writer).count() >= 1, "{processes:?}");
             let when = format!("task {task} at {point}");
             scene.nothing_leaks(&when);
+            for pid in &processes {
+                let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+                let core = limits.lines().find(|l| l.starts_with("Max core file size")).unwrap();
+                let bytes = core.split_whitespace().nth(4).unwrap();
+                assert!(["0", "1"].contains(&bytes), "process {pid} may dump core: {core}");
+            }
             // The rows themselves are there, so that it was looked at in earnest.
             if task == "1" {
                 let plain = Needle::new("a row's text", PLAIN.as_bytes());
