@@ -8,6 +8,8 @@ mod application;
 mod check_findings;
 #[path = "all/config_command.rs"]
 mod config_command;
+#[path = "all/config_on_server.rs"]
+mod config_on_server;
 #[path = "all/config_secrets.rs"]
 mod config_secrets;
 #[path = "all/config_store.rs"]

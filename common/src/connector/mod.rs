@@ -145,6 +145,10 @@ pub trait Dialect: Send + Sync {
     /// The type for a column of one of ssync's own tables.
     fn own_type(&self, t: OwnType) -> String;
 
+    /// The statement that widens a text column of one of ssync's own tables to `definition` (name,
+    /// type, nullability); `None` where text has no width.
+    fn widen(&self, table: &str, definition: &str) -> Option<String>;
+
     /// What stands after the closing parenthesis of `CREATE TABLE` (engine, character set).
     fn table_options(&self) -> &'static str;
 

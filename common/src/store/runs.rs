@@ -59,7 +59,7 @@ pub struct NewRun {
     pub table: String,
     /// Which rows it sends.
     pub mode: TableMode,
-    /// Fingerprint of its plan, at most 64 characters.
+    /// Fingerprint of its plan, at most 128 characters.
     pub plan_hash: String,
     /// When it begins.
     pub begin: Timestamp,

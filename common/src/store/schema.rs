@@ -2,15 +2,21 @@
 //!
 //! [`TABLES`] is the whole truth: creation, migration and the reference in
 //! `docs/CONFIGURATION.md` come from it. To change the schema, raise [`VERSION`] and add tables
-//! or nullable columns with `since` that version; nothing is ever renamed or removed, so that an
-//! older ssync is the only thing that can stand in the way (it refuses a newer schema).
+//! or nullable columns with `since` that version, or widen a text column and name it in
+//! [`WIDENED`]; nothing is ever renamed or removed, so that an older ssync is the only thing that
+//! can stand in the way (it refuses a newer schema).
 
 use crate::connector::OwnType::{self, BigInt, LongText};
 use crate::error::{Error, Kind, Result};
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 
 /// The schema this build writes.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
+
+/// Text columns that were narrower before a version: version, table, column.
+///
+/// - 2: the fingerprint of a plan has 65 characters.
+const WIDENED: &[(i64, &str, &str)] = &[(2, "T_RUN", "plan_hash")];
 
 /// A table.
 pub struct TableDef {
@@ -311,7 +317,7 @@ pub const TABLES: &[TableDef] = &[
             TABLE_NAME,
             col("row_mode", WORD, "Which rows were sent: `status`, `full`, `increment`."),
             col("run_state", WORD, "`open`, `done`, `failed`, `interrupted`, `abandoned`."),
-            col("plan_hash", OwnType::Text(64), "Fingerprint of the plan it was begun with."),
+            col("plan_hash", OwnType::Text(128), "Fingerprint of the plan it was begun with."),
             col("begin_at", TIME, "When it began, UTC."),
             opt("end_at", TIME, "When it ended, UTC; NULL: it has not."),
             col("claimed_rows", BigInt, "Rows claimed at the source."),
@@ -444,6 +450,12 @@ fn bring_to(db: &mut Db, table: &TableDef, version: i64) -> Result<()> {
         );
         db.conn().execute(&sql, &[])?;
         return Ok(());
+    }
+    let widened = |c: &&ColumnDef| WIDENED.contains(&(version, table.name, c.name));
+    for column in table.columns.iter().filter(widened) {
+        if let Some(sql) = d.widen(table.name, &spelt(column)) {
+            db.conn().execute(&sql, &[])?;
+        }
     }
     let added: Vec<_> = table.columns.iter().filter(|c| c.since == version).collect();
     if added.is_empty() {
@@ -599,6 +611,11 @@ mod tests {
 
     #[test]
     fn tables_are_defined_without_contradiction() {
+        for (version, table, column) in WIDENED {
+            let table = TABLES.iter().find(|t| t.name == *table).unwrap();
+            let column = table.columns.iter().find(|c| c.name == *column).unwrap();
+            assert!(column.since < *version && *version <= VERSION, "{}", column.name);
+        }
         for table in TABLES {
             let mut names: Vec<_> = table.columns.iter().map(|c| c.name).collect();
             assert!(

@@ -263,6 +263,23 @@ fn a_schema_of_the_future_is_refused() {
     });
 }
 
+/// Schema 1 had room for 64 characters of a plan's fingerprint, which has 65.
+#[test]
+fn a_schema_of_version_1_is_widened() {
+    on_each("widened", |place| {
+        drop(place.open());
+        if let Place::Server(..) = place {
+            place.sql("ALTER TABLE T_RUN MODIFY COLUMN plan_hash VARCHAR(64) NOT NULL");
+        }
+        place.sql("UPDATE T_PARAMETER SET param_value = '1' WHERE param_name = 'schema_version'");
+        let mut store = place.open();
+        let run = NewRun { plan_hash: "x".repeat(65), ..new_run(1, "orders") };
+        store.begin_run(&run).unwrap();
+        assert_eq!(store.run(run.id).unwrap().unwrap().plan_hash, run.plan_hash);
+        assert_eq!(store.parameter("schema_version").unwrap().as_deref(), Some("2"));
+    });
+}
+
 #[test]
 fn parameters_are_written_and_read() {
     on_each("parameters", |place| {
@@ -777,7 +794,7 @@ fn a_server_that_was_restarted_is_reached_again() {
             server.stop()
         }
         server.restart();
-        assert_eq!(store.parameter("schema_version").unwrap().as_deref(), Some("1"));
+        assert_eq!(store.parameter("schema_version").unwrap().as_deref(), Some("2"));
     }
     server.kill9();
     let error = store.load().unwrap_err();

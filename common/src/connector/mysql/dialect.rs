@@ -77,6 +77,10 @@ impl Dialect for MySqlDialect {
         }
     }
 
+    fn widen(&self, table: &str, definition: &str) -> Option<String> {
+        Some(format!("ALTER TABLE {} MODIFY COLUMN {definition}", self.table(table)))
+    }
+
     fn table_options(&self) -> &'static str {
         "ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
     }

@@ -45,6 +45,10 @@ impl Dialect for SqliteDialect {
         .to_owned()
     }
 
+    fn widen(&self, _table: &str, _definition: &str) -> Option<String> {
+        None
+    }
+
     fn table_options(&self) -> &'static str {
         "STRICT"
     }
