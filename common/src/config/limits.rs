@@ -40,5 +40,9 @@ pub const SLOT_BYTES: Limit =
     Limit::new(64 << 10..=1 << 30, "65536 to 1073741824 (64 KiB to 1 GiB)");
 /// [`super::Task::error_limit`].
 pub const ERROR_LIMIT: Limit = Limit::new(0..=i64::MAX as u64, "0 to 9223372036854775807");
+/// [`super::Receiver::timeout_secs`].
+pub const RECEIVER_TIMEOUT_SECS: Limit = Limit::new(1..=300, "1 to 300");
+/// [`super::Retention::days`].
+pub const RETENTION_DAYS: Limit = Limit::new(1..=36_500, "1 to 36500");
 /// Characters of a name.
 pub const NAME_CHARS: usize = 64;

@@ -10,17 +10,24 @@ mod diff;
 mod limits;
 mod model;
 mod read;
+mod read_receivers;
+mod receivers;
 mod section;
+pub mod template;
 mod time;
 mod validate;
+mod validate_receivers;
 mod violation;
 
 pub use diff::{Change, ChangeKind, diff};
 pub use model::*;
-pub use time::{Lag, Moment, PERIOD_SECS_MAX, Period, duration_text, parse_duration};
+pub use receivers::*;
+pub use time::{Clock, Lag, Moment, PERIOD_SECS_MAX, Period, duration_text, parse_duration};
 pub(crate) use validate::check_url;
 pub use validate::validate;
 pub use violation::{Violation, refusal};
 
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod tests_receivers;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::receivers::{Brief, Monitor, Receiver, Retention};
 use super::time::{Lag, Moment, Period};
 use crate::connector::{TlsMode, WriteMode};
 
@@ -44,6 +45,18 @@ pub struct Config {
     /// Tasks.
     #[serde(default, rename = "task", skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<Task>,
+    /// Who is told what.
+    #[serde(default, rename = "receiver", skip_serializing_if = "Vec::is_empty")]
+    pub receivers: Vec<Receiver>,
+    /// The daily brief.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub brief: Brief,
+    /// What the monitor looks for.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub monitor: Monitor,
+    /// How long records are kept.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub retention: Retention,
 }
 
 /// Where a secret comes from. Exactly one of `env`, `file`, `stored`.

@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::limits;
 use super::model::*;
+use super::read_receivers::{brief, monitor, receiver, retention};
 use super::section::{Node, Reader, Section};
 use super::time::{Lag, Period};
 use super::validate;
@@ -79,7 +80,7 @@ const HOMES: [(&str, &[&str]); 4] = [
     ),
 ];
 
-fn finish(section: Section<'_>, here: &'static str) {
+pub(super) fn finish(section: Section<'_>, here: &'static str) {
     section.finish(|key| {
         let home = HOMES.iter().find(|(home, keys)| *home != here && keys.contains(&key));
         home.map(|(home, _)| *home)
@@ -105,11 +106,20 @@ fn each<T>(
     node.elements(label(name)).iter().filter_map(Node::section).map(read).collect()
 }
 
-fn text(section: &Section<'_>, key: &'static str) -> String {
+fn one<T: Default>(section: &Section<'_>, key: &'static str, read: impl Fn(Section<'_>) -> T) -> T {
+    section.optional(key).and_then(|n| n.section()).map(read).unwrap_or_default()
+}
+
+pub(super) fn text(section: &Section<'_>, key: &'static str) -> String {
     section.required(key).and_then(|n| n.string()).unwrap_or_default()
 }
 
-fn number(section: &Section<'_>, key: &'static str, limit: &limits::Limit, default: u64) -> u64 {
+pub(super) fn number(
+    section: &Section<'_>,
+    key: &'static str,
+    limit: &limits::Limit,
+    default: u64,
+) -> u64 {
     section.optional(key).and_then(|n| n.integer(limit)).unwrap_or(default)
 }
 
@@ -117,7 +127,7 @@ fn flag(section: &Section<'_>, key: &'static str, default: bool) -> bool {
     section.optional(key).and_then(|n| n.boolean()).unwrap_or(default)
 }
 
-fn strings(section: &Section<'_>, key: &'static str) -> Vec<String> {
+pub(super) fn strings(section: &Section<'_>, key: &'static str) -> Vec<String> {
     section.optional(key).map(|n| n.strings()).unwrap_or_default()
 }
 
@@ -131,7 +141,7 @@ fn id(section: &Section<'_>) -> u32 {
 }
 
 /// The name that names a list entry; empty when it is no good.
-fn name(section: &Section<'_>) -> String {
+pub(super) fn name(section: &Section<'_>) -> String {
     section.required("name").and_then(|n| n.string()).unwrap_or_else(|| {
         section.is_named_by_placeholder("name", "");
         String::new()
@@ -144,12 +154,16 @@ fn config(root: Section<'_>) -> Config {
         keys: each(&root, "key", "name", key),
         schedules: each(&root, "schedule", "id", schedule),
         tasks: each(&root, "task", "id", task),
+        receivers: each(&root, "receiver", "name", receiver),
+        brief: one(&root, "brief", brief),
+        monitor: one(&root, "monitor", monitor),
+        retention: one(&root, "retention", retention),
     };
     finish(root, "");
     config
 }
 
-fn secret_source(node: &Node<'_>) -> Option<SecretSource> {
+pub(super) fn secret_source(node: &Node<'_>) -> Option<SecretSource> {
     const FORM: &str =
         "exactly one of { env = \"NAME\" }, { file = \"/path\" } or { stored = true }";
     if node.value().is_str() {

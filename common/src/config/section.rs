@@ -71,7 +71,14 @@ impl Reader {
 
     /// The document's top level.
     pub fn root<'a>(&'a self, table: &'a DeTable<'a>) -> Section<'a> {
-        Section { reader: self, path: String::new(), line: None, table, known: RefCell::default() }
+        Section {
+            reader: self,
+            path: String::new(),
+            line: None,
+            table,
+            known: RefCell::default(),
+            accepts_everything: RefCell::default(),
+        }
     }
 
     fn node<'a>(&'a self, path: String, value: &'a Spanned<DeValue<'a>>, at: usize) -> Node<'a> {
@@ -93,6 +100,7 @@ pub struct Section<'a> {
     line: Option<usize>,
     table: &'a DeTable<'a>,
     known: RefCell<Vec<&'static str>>,
+    accepts_everything: RefCell<bool>,
 }
 
 impl<'a> Section<'a> {
@@ -138,8 +146,22 @@ impl<'a> Section<'a> {
         self.reader.broken(&self.path, self.line, message);
     }
 
+    /// Leaves keys that nobody asked for unreported: what may stand here is not known.
+    pub fn accept_everything(&self) {
+        self.known.borrow_mut().clear();
+        *self.accepts_everything.borrow_mut() = true;
+    }
+
+    /// Marks the value of `key` as a placeholder that is not to be complained about.
+    pub fn is_broken_at(&self, key: &str) {
+        self.reader.broken.borrow_mut().insert(self.path_of(key));
+    }
+
     /// Reports the keys nobody asked for; `elsewhere` finds the section where a key belongs.
     pub fn finish(self, elsewhere: impl Fn(&str) -> Option<&'static str>) {
+        if self.accepts_everything.into_inner() {
+            return;
+        }
         let known = self.known.into_inner();
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
@@ -280,6 +302,7 @@ impl<'a> Node<'a> {
                 line: Some(self.line),
                 table,
                 known: RefCell::default(),
+                accepts_everything: RefCell::default(),
             }),
             None => self.wrong_type("a section"),
         }

@@ -555,10 +555,11 @@ pub(crate) fn configs() -> impl Strategy<Value = Config> {
             )
         };
         let tasks = (0..3usize).map(task).collect::<Vec<_>>();
-        (Just(links), Just(keys), Just(schedules), tasks, 0..4usize).prop_map(
-            |(links, keys, schedules, mut tasks, n)| {
+        let told = super::tests_receivers::told();
+        (Just(links), Just(keys), Just(schedules), tasks, 0..4usize, told).prop_map(
+            |(links, keys, schedules, mut tasks, n, (receivers, brief, monitor, retention))| {
                 tasks.truncate(n);
-                Config { links, keys, schedules, tasks }
+                Config { links, keys, schedules, tasks, receivers, brief, monitor, retention }
             },
         )
     })

@@ -141,6 +141,41 @@ impl fmt::Display for Moment {
     }
 }
 
+/// A time of day to the minute, written `08:30`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Clock {
+    hour: i8,
+    minute: i8,
+}
+
+impl Clock {
+    /// As a time of day.
+    pub fn time(self) -> jiff::civil::Time {
+        // In range, as `from_str` has made sure.
+        jiff::civil::Time::new(self.hour, self.minute, 0, 0).unwrap_or_default()
+    }
+}
+
+impl FromStr for Clock {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const FORM: &str = "is not a time of day; write 08:30";
+        let (hour, minute) = text.trim().split_once(':').ok_or(FORM)?;
+        let part = |text: &str, below: i8| {
+            let digits = text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit());
+            text.parse::<i8>().ok().filter(|n| digits && *n < below).ok_or(FORM)
+        };
+        Ok(Clock { hour: part(hour, 24)?, minute: part(minute, 60)? })
+    }
+}
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02}:{:02}", self.hour, self.minute)
+    }
+}
+
 /// How far behind the newest watermark reading stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lag {
@@ -192,7 +227,7 @@ macro_rules! serde_as_text {
         }
     )+};
 }
-serde_as_text!(Period, Moment, Lag);
+serde_as_text!(Period, Moment, Clock, Lag);
 
 #[cfg(test)]
 mod tests {
@@ -232,6 +267,15 @@ mod tests {
             "",
         ] {
             assert!(wrong.parse::<Moment>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_day_has_hours_and_minutes() {
+        let clock: Clock = "08:30".parse().unwrap();
+        assert_eq!((clock.to_string().as_str(), clock.time().hour()), ("08:30", 8));
+        for wrong in ["8:30", "24:00", "08:60", "08", "08:30:00", "-1:30", "+1:30", "", "aa:bb"] {
+            assert!(wrong.parse::<Clock>().is_err(), "{wrong}");
         }
     }
 

@@ -9,6 +9,7 @@ use url::Url;
 use super::limits::{self, Limit};
 use super::model::*;
 use super::time::Lag;
+use super::validate_receivers::receiver;
 use super::violation::Violation;
 use crate::connector::{TlsMode, WriteMode, dialect_of, split_table_name};
 
@@ -38,19 +39,22 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
         found.limit(&format!("schedule[{}].id", schedule.id), schedule.id, &limits::ID);
     }
     config.tasks.iter().for_each(|t| task(t, config, &mut found));
+    found.unique("receiver", "name", config.receivers.iter().map(|r| &r.name));
+    config.receivers.iter().for_each(|r| receiver(r, &mut found));
+    found.limit("retention.days", config.retention.days, &limits::RETENTION_DAYS);
     one_owner_of_each_status_table(config, &mut found);
     found.0
 }
 
 #[derive(Default)]
-struct Findings(Vec<Finding>);
+pub(super) struct Findings(Vec<Finding>);
 
 impl Findings {
-    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.0.push(Finding { path: path.into(), nth: 0, message: message.into() });
     }
 
-    fn limit(&mut self, path: &str, value: impl Into<i128>, limit: &Limit) {
+    pub(super) fn limit(&mut self, path: &str, value: impl Into<i128>, limit: &Limit) {
         if let Some(message) = limit.check(value) {
             self.add(path, message);
         }
@@ -85,7 +89,7 @@ impl Findings {
     }
 
     /// A name that people type: on command lines, in lists, in other sections.
-    fn name(&mut self, path: &str, name: &str) {
+    pub(super) fn name(&mut self, path: &str, name: &str) {
         let good = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
         let chars = name.chars().count();
         if chars == 0 || chars > limits::NAME_CHARS || !name.chars().all(good) {
@@ -185,7 +189,7 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn secret_source(path: &str, source: &SecretSource, found: &mut Findings) {
+pub(super) fn secret_source(path: &str, source: &SecretSource, found: &mut Findings) {
     match source {
         SecretSource::Env { env } => {
             let good = |c: char| c.is_ascii_alphanumeric() || c == '_';

@@ -58,10 +58,10 @@ impl Severity {
 
 /// Declares what can happen, each with its word and how much it matters.
 macro_rules! whats {
-    ($($(#[$meta:meta])* $variant:ident = $word:literal, $severity:ident;)+) => {
+    ($($(#[doc = $about:literal])+ $variant:ident = $word:literal, $severity:ident;)+) => {
         /// What has happened.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub enum What { $($(#[$meta])* #[serde(rename = $word)] $variant,)+ }
+        pub enum What { $($(#[doc = $about])+ #[serde(rename = $word)] $variant,)+ }
 
         impl What {
             /// Everything that can happen.
@@ -76,6 +76,11 @@ macro_rules! whats {
             pub fn severity(self) -> Severity {
                 match self { $(What::$variant => Severity::$severity),+ }
             }
+
+            /// When it is told, for people.
+            pub fn about(self) -> &'static str {
+                match self { $(What::$variant => concat!($($about),+).trim_ascii()),+ }
+            }
         }
     };
 }
@@ -83,7 +88,7 @@ macro_rules! whats {
 whats! {
     /// A table of a task failed.
     TaskFailed = "task_failed", Error;
-    /// A task of a real-time schedule does not run again until an operator resumes it (A16).
+    /// A task of a real-time schedule does not run again until an operator resumes it.
     TaskSuspended = "task_suspended", Error;
     /// A running task has made no progress for the configured time.
     TaskStuck = "task_stuck", Error;
@@ -110,9 +115,9 @@ whats! {
     WatchdogRestart = "watchdog_restart", Error;
     /// The watchdog could not bring the controller back, and has given up.
     WatchdogGaveUp = "watchdog_gave_up", Error;
-    /// The daily brief (A27).
+    /// The daily brief.
     DailyBrief = "daily_brief", Info;
-    /// A table has finished (a line of the reminder log). Only receivers that name it get it.
+    /// A table has finished, well or not. Only receivers that name it are told.
     TableDone = "table_done", Info;
     /// Somebody tries a receiver out.
     Test = "test", Info;
@@ -248,4 +253,38 @@ pub fn dir(home: &Path) -> PathBuf {
 /// When the directory cannot be read or a file cannot be removed.
 pub fn prune(home: &Path, before: Timestamp, bytes_max: u64) -> Result<usize> {
     spool::prune(home, before, bytes_max)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_documented_events_are_the_ones_there_are() {
+        let row =
+            |w: &What| format!("| `{}` | {} | {} |\n", w.name(), w.severity().name(), w.about());
+        let rows: String = What::ALL.iter().map(row).collect();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/CONFIGURATION.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        let (begin, end) = ("| --- | --- | --- |\n", "\n## `[brief]`");
+        let (head, rest) = document.split_once("| event | severity | when |\n").unwrap();
+        let (table, tail) = rest.split_once(end).unwrap();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            let text = format!("{head}| event | severity | when |\n{begin}{rows}{end}{tail}");
+            std::fs::write(path, text).unwrap();
+            return;
+        }
+        assert_eq!(table, format!("{begin}{rows}"), "UPDATE_DOCS=1 writes it");
+    }
+
+    #[test]
+    fn words_are_unique_and_serde_knows_them() {
+        for (i, what) in What::ALL.iter().enumerate() {
+            assert!(What::ALL[i + 1..].iter().all(|w| w.name() != what.name()));
+            assert_eq!(serde_json::to_value(what).unwrap(), what.name());
+            assert!(what.about().ends_with('.') && !what.about().contains('|'));
+        }
+    }
 }

@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::config::*;
 use crate::error::{Error, Kind, Result};
-use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, word};
+use crate::store::schema::{parameter, set_parameter};
+use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, json_text, word};
 use crate::value::Value;
 
 /// `IS_ADD_DEL`: the controller has taken note.
@@ -27,7 +31,50 @@ pub fn of_table(task: u32, table: &str) -> Filter {
 
 /// The whole configuration, without tasks that were removed.
 pub fn load(db: &mut Db) -> Result<Config> {
-    Ok(Config { links: links(db)?, keys: keys(db)?, schedules: schedules(db)?, tasks: tasks(db)? })
+    Ok(Config {
+        links: links(db)?,
+        keys: keys(db)?,
+        schedules: schedules(db)?,
+        tasks: tasks(db)?,
+        receivers: setting(db, RECEIVERS)?,
+        brief: setting(db, BRIEF)?,
+        monitor: setting(db, MONITOR)?,
+        retention: setting(db, RETENTION)?,
+    })
+}
+
+/// Parameters that hold what concerns the installation as a whole, as JSON.
+const RECEIVERS: &str = "receivers";
+const BRIEF: &str = "brief";
+const MONITOR: &str = "monitor";
+const RETENTION: &str = "retention";
+
+/// A setting of the installation; its default where there is none.
+fn setting<T: DeserializeOwned + Default>(db: &mut Db, name: &str) -> Result<T> {
+    let Some(text) = parameter(db, name)? else { return Ok(T::default()) };
+    serde_json::from_str(&text).map_err(|_| {
+        Error::new(
+            Kind::Config,
+            format!("parameter {name} of the configuration database is damaged"),
+        )
+        .hint("Something else than ssync has changed it; undo that, or apply the configuration.")
+    })
+}
+
+/// Writes what differs from `old`; a default needs no parameter.
+fn write_setting<T: Serialize + Default + PartialEq>(
+    db: &mut Db,
+    name: &str,
+    old: &T,
+    new: &T,
+) -> Result<()> {
+    if old == new {
+        return Ok(());
+    }
+    if *new == T::default() {
+        return db.delete("T_PARAMETER", Filter::new().eq("param_name", name)).map(drop);
+    }
+    set_parameter(db, name, &json_text(new)?)
 }
 
 fn links(db: &mut Db) -> Result<Vec<Link>> {
@@ -281,7 +328,11 @@ pub fn write(db: &mut Db, old: &Config, new: &Config) -> Result<()> {
     write_links(db, old, new)?;
     write_keys(db, old, new)?;
     write_schedules(db, old, new)?;
-    write_tasks(db, old, new)
+    write_tasks(db, old, new)?;
+    write_setting(db, RECEIVERS, &old.receivers, &new.receivers)?;
+    write_setting(db, BRIEF, &old.brief, &new.brief)?;
+    write_setting(db, MONITOR, &old.monitor, &new.monitor)?;
+    write_setting(db, RETENTION, &old.retention, &new.retention)
 }
 
 /// What to do with one list of sections.

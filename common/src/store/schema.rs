@@ -283,7 +283,7 @@ pub const TABLES: &[TableDef] = &[
     },
     TableDef {
         name: "T_PARAMETER",
-        about: "A setting of the installation: `schema_version`, `instance_id` and others.",
+        about: "A setting of the installation: `schema_version`, `instance_id` and others; `receivers`, `brief`, `monitor` and `retention` hold the sections of those names as JSON.",
         since: 1,
         columns: &[col("param_name", OBJECT, "Name."), col("param_value", LongText, "Value.")],
         key: &["param_name"],

@@ -424,8 +424,12 @@ pub fn word(value: &impl serde::Serialize) -> Value {
 
 /// A value as JSON text.
 pub fn json(value: &impl serde::Serialize) -> Result<Value> {
-    let text = serde_json::to_string(value).map_err(|e| {
+    json_text(value).map(Value::Text)
+}
+
+/// A value as JSON text.
+pub fn json_text(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| {
         Error::new(Kind::Internal, "a value cannot be written as JSON").detail(e.to_string())
-    })?;
-    Ok(Value::Text(text))
+    })
 }
