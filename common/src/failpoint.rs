@@ -8,8 +8,8 @@
 //! ```
 //!
 //! `@3` means batch number 3, `@*` any. Actions: `kill` (this process), `kill-parent`, `kill-group`
-//! (the task process and all its writers), `pause` (until the file `<name>.go` appears). Each
-//! entry acts once over all processes and restarts: `SSYNC_HOME/failpoints/<name>@<n>.fired` says
+//! (the task process and all its writers), `pause` (until the file `<name>.go` appears), `panic`
+//! (of the thread). Each entry acts once over all processes and restarts: `SSYNC_HOME/failpoints/<name>@<n>.fired` says
 //! that it has. A paused process leaves `<name>.reached` there.
 
 /// A process has come to `name` with batch `batch` (0 where there is none).
@@ -49,6 +49,7 @@ mod active {
         KillParent,
         KillGroup,
         Pause,
+        Panic,
     }
 
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +111,12 @@ mod active {
             "kill-parent" => Action::KillParent,
             "kill-group" | "kill-all" => Action::KillGroup,
             "pause" => Action::Pause,
-            _ => return Err(format!("{text:?}: actions are kill, kill-parent, kill-group, pause")),
+            "panic" => Action::Panic,
+            _ => {
+                return Err(format!(
+                    "{text:?}: actions are kill, kill-parent, kill-group, pause, panic"
+                ));
+            }
         };
         Ok(Entry { name: name.to_owned(), batch, action })
     }
@@ -140,6 +146,7 @@ mod active {
                 wait_for_death();
             }
             Action::Pause => pause(&entry.name),
+            Action::Panic => panic!("failpoint {}", entry.name),
         }
     }
 

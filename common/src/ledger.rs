@@ -172,11 +172,33 @@ pub fn part_pos(pos: &str, from: usize) -> String {
     format!("{pos}/{from:08x}")
 }
 
-/// Makes both tables where they are missing.
+/// Makes both tables where they are missing. Fails with [`Kind::Refused`] where they are stored
+/// in something that cannot roll back: then they would prove nothing.
 pub fn ensure_tables(dest: &mut dyn Connection) -> Result<()> {
-    if dest.describe(FENCE_TABLE)?.is_some() && dest.describe(LEDGER_TABLE)?.is_some() {
-        return Ok(());
+    if !(is_kept_whole(dest, FENCE_TABLE)? && is_kept_whole(dest, LEDGER_TABLE)?) {
+        make_tables(dest)?;
+        is_kept_whole(dest, FENCE_TABLE)?;
+        is_kept_whole(dest, LEDGER_TABLE)?;
     }
+    Ok(())
+}
+
+/// Whether one of ssync's own tables is there. Fails with [`Kind::Refused`] where it is stored in
+/// something that cannot roll back.
+pub fn is_kept_whole(conn: &mut dyn Connection, table: &str) -> Result<bool> {
+    let Some(found) = conn.describe(table)? else { return Ok(false) };
+    if found.is_view || !found.transactional {
+        let engine = if found.is_view { "a view" } else { found.engine.as_str() };
+        return Err(Error::new(
+            Kind::Refused,
+            format!("ssync's own table {table} is stored in {engine}, which cannot roll back"),
+        )
+        .hint(format!("Convert it while no task runs: ALTER TABLE {table} ENGINE=InnoDB.")));
+    }
+    Ok(true)
+}
+
+fn make_tables(dest: &mut dyn Connection) -> Result<()> {
     let d = dest.dialect();
     let (id, big, text, long) = (
         d.own_type(OwnType::Id),

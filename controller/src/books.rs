@@ -1,6 +1,7 @@
 //! The configuration database's side of a run: locks in `task_detail`, runs, batches, bad rows,
 //! `proc_use_times`.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use ssync_common::store::{
     BatchState, ErrorFilter, ErrorRow, HoldKind, NewRun, Owner, RowState, RunCounts, RunEnd,
     RunState, Store, UseTimes,
 };
-use ssync_common::value::hex_bytes;
+use ssync_common::value::{Key, hex_bytes};
 use ssync_worker::control;
 use ssync_worker::counts::Counts;
 use ssync_worker::journal::{BadRow, BatchRecord, Journal, LastSettled};
@@ -76,6 +77,7 @@ impl Books for StoreBooks {
             mode: table.mode,
             record_use_times: task.record_use_times,
             begin: Timestamp::now(),
+            bad: Mutex::default(),
         }))
     }
 }
@@ -130,6 +132,30 @@ struct StoreJournal {
     mode: TableMode,
     record_use_times: bool,
     begin: Timestamp,
+    bad: Mutex<BadRows>,
+}
+
+/// Bad rows of the run.
+#[derive(Default)]
+struct BadRows {
+    /// The run, once there was one.
+    run: Option<Id>,
+    /// Keys of those that are recorded, as JSON.
+    recorded: BTreeSet<String>,
+    /// Keys of those that this process has met.
+    met: BTreeSet<String>,
+    /// Those without a key that this process has met.
+    keyless: u64,
+}
+
+impl BadRows {
+    fn count(&self) -> u64 {
+        self.met.len() as u64 + self.keyless
+    }
+}
+
+fn key_json(key: &Key) -> Result<String> {
+    serde_json::to_string(key).map_err(|e| Error::new(Kind::Internal, format!("key: {e}")))
 }
 
 /// What is remembered of the entry that was settled last.
@@ -212,9 +238,33 @@ impl Journal for StoreJournal {
         store.set_parameter(&last_settled_parameter(self.task, &self.table), &text)
     }
 
-    fn record_bad(&self, run: &Id, columns: &[String], rows: &[BadRow]) -> Result<()> {
-        let rows: Vec<_> = rows
-            .iter()
+    fn record_bad(&self, run: &Id, columns: &[String], rows: &[BadRow]) -> Result<u64> {
+        let mut bad = self.bad.lock().map_err(|_| panicked())?;
+        if bad.run != Some(*run) {
+            let filter = ErrorFilter {
+                run: Some(RunId(*run)),
+                states: vec![RowState::Bad],
+                ..ErrorFilter::default()
+            };
+            let recorded = self.books.store()?.errors(&filter)?;
+            bad.recorded = recorded.iter().map(|r| key_json(&r.key)).collect::<Result<_>>()?;
+            bad.run = Some(*run);
+        }
+        let mut new = Vec::new();
+        for row in rows {
+            if row.key.is_empty() {
+                bad.keyless += 1;
+                new.push(row);
+                continue;
+            }
+            let key = key_json(&row.key)?;
+            if bad.recorded.insert(key.clone()) {
+                new.push(row);
+            }
+            bad.met.insert(key);
+        }
+        let rows: Vec<_> = new
+            .into_iter()
             .map(|row| ErrorRow {
                 run: RunId(*run),
                 number: 0,
@@ -229,7 +279,40 @@ impl Journal for StoreJournal {
                 state: RowState::Bad,
             })
             .collect();
-        self.books.store()?.record_errors(&rows)
+        if let Err(e) = self.books.store()?.record_errors(&rows) {
+            // What is recorded must be looked up again.
+            bad.run = None;
+            return Err(e);
+        }
+        Ok(bad.count())
+    }
+
+    fn bad_rows(&self) -> Result<u64> {
+        Ok(self.bad.lock().map_err(|_| panicked())?.count())
+    }
+
+    fn resolve_retried(
+        &self,
+        landed: &mut dyn FnMut(&[String], &Key) -> Result<bool>,
+    ) -> Result<()> {
+        let filter = ErrorFilter {
+            task: Some(self.task),
+            table: Some(self.table.clone()),
+            states: vec![RowState::Retried],
+            ..ErrorFilter::default()
+        };
+        let retried = self.books.store()?.errors(&filter)?;
+        let mut resolved = Vec::new();
+        for row in retried {
+            let bad_again = {
+                let bad = self.bad.lock().map_err(|_| panicked())?;
+                bad.met.contains(&key_json(&row.key)?)
+            };
+            if bad_again || landed(&row.key_columns, &row.key)? {
+                resolved.push((row.run, row.number));
+            }
+        }
+        self.books.store()?.mark_rows_resolved(&resolved)
     }
 
     fn last_settled(&self) -> Result<Option<LastSettled>> {
@@ -278,15 +361,6 @@ impl Journal for StoreJournal {
                 end,
             },
         )?;
-        if error.is_none() {
-            // What was retried and had failed again stands there anew.
-            store.mark_resolved(&ErrorFilter {
-                task: Some(self.task),
-                table: Some(self.table.clone()),
-                states: vec![RowState::Retried],
-                ..ErrorFilter::default()
-            })?;
-        }
         if self.record_use_times {
             store.record_use_times(&UseTimes {
                 task: self.task,

@@ -64,10 +64,8 @@ fn check_one(
         source: store.resolve_link(config, &task.source),
         dest: store.resolve_link(config, &task.dest),
         limits: transfer::limits(config),
-        dest_allows_nondurable: config
-            .links
-            .iter()
-            .any(|l| l.name == task.dest && l.allow_nondurable),
+        source_allows_nondurable: transfer::may_lose_commits(config, &task.source),
+        dest_allows_nondurable: transfer::may_lose_commits(config, &task.dest),
         keys,
         trial,
         task: &task,

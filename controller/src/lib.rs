@@ -108,8 +108,10 @@ fn foreground(
         terminal::summary(&report)
     };
     print!("{text}");
-    for error in report.tables.iter().filter_map(|t| t.error.as_ref()) {
-        eprint!("{}", render::text(error));
+    for table in &report.tables {
+        if let Some(error) = &table.error {
+            eprint!("{}", render::text_of_table(report.task, &table.table, error));
+        }
     }
     Ok(report.exit_code())
 }

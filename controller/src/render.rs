@@ -27,6 +27,15 @@ pub fn text(error: &Error) -> String {
     out
 }
 
+/// The error of a table of a task, both named.
+pub fn text_of_table(task: u32, table: &str, error: &Error) -> String {
+    let place = format!("task {task}, table {table}");
+    if error.message.starts_with(&place) {
+        return text(error);
+    }
+    text(&error.clone().context(place))
+}
+
 /// Prints the error, and gives its exit code.
 pub fn fail(error: &Error, json: bool) -> u8 {
     if json {
@@ -57,6 +66,17 @@ pub fn usage(e: &clap::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tables_error_names_task_and_table_once() {
+        let error = Error::new(Kind::Data, "3 bad rows, 2 allowed");
+        assert_eq!(
+            text_of_table(7, "orders", &error),
+            "ssync: task 7, table orders: 3 bad rows, 2 allowed\n"
+        );
+        let named = Error::new(Kind::Refused, "task 7, table orders cannot be run: no key");
+        assert_eq!(text_of_table(7, "orders", &named), text(&named));
+    }
 
     #[test]
     fn people_get_line_facts_and_advice() {

@@ -71,7 +71,8 @@ pub fn leave_out_held(store: &mut Store, task: &mut Task) -> Result<()> {
 pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskParams> {
     let source = store.resolve_link(config, &task.source)?;
     let dest = store.resolve_link(config, &task.dest)?;
-    let nondurable = config.links.iter().any(|l| l.name == task.dest && l.allow_nondurable);
+    let source_allows_nondurable = may_lose_commits(config, &task.source);
+    let dest_allows_nondurable = may_lose_commits(config, &task.dest);
     let realtime = task.schedule.is_some_and(|id| {
         config.schedules.iter().any(|s| s.id == id && s.kind == ScheduleKind::Realtime)
     });
@@ -83,7 +84,8 @@ pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskPara
         task,
         source,
         dest,
-        dest_allows_nondurable: nondurable,
+        source_allows_nondurable,
+        dest_allows_nondurable,
         limits: limits(config),
         keys,
         realtime,
@@ -91,6 +93,11 @@ pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskPara
         home,
         books: Arc::new(books),
     })
+}
+
+/// Whether the operator accepts that a link's database may lose commits in a crash.
+pub fn may_lose_commits(config: &Config, link: &str) -> bool {
+    config.links.iter().any(|l| l.name == link && l.allow_nondurable)
 }
 
 /// Connections that each link allows.

@@ -50,6 +50,8 @@ mod process_roles;
 mod process_shm;
 #[path = "all/refusals.rs"]
 mod refusals;
+#[path = "all/row_path.rs"]
+mod row_path;
 #[path = "all/secrets.rs"]
 mod secrets;
 #[path = "all/servers.rs"]

@@ -67,6 +67,8 @@ pub struct CheckParams<'a> {
     pub dest: Result<LinkParams>,
     /// Connections that a link allows, by its name.
     pub limits: BTreeMap<String, u32>,
+    /// Whether the source may lose commits.
+    pub source_allows_nondurable: bool,
     /// Whether the destination may lose commits.
     pub dest_allows_nondurable: bool,
     /// Keys by name, or why they cannot be used.
@@ -171,14 +173,18 @@ fn access(
             hint: None,
         }));
     }
-    if let Some(gap) = dest.durability_gap()? {
-        let allowed = params.dest_allows_nondurable;
-        check.findings.push(Finding {
+    let source_gap = if status { source.durability_gap()? } else { None };
+    let sides = [
+        (&params.task.source, params.source_allows_nondurable, source_gap),
+        (&params.task.dest, params.dest_allows_nondurable, dest.durability_gap()?),
+    ];
+    for (link, allowed, gap) in sides {
+        check.findings.extend(gap.map(|gap| Finding {
             level: if allowed { Level::Warning } else { Level::Error },
             column: None,
-            text: format!("link {} may lose commits in a crash: {gap}", params.task.dest),
+            text: format!("link {link} may lose commits in a crash: {gap}"),
             hint: Some("Make it durable, or set allow_nondurable = true on the link.".into()),
-        });
+        }));
     }
     Ok(())
 }

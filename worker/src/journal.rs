@@ -54,8 +54,20 @@ pub trait Journal: Send + Sync {
     fn record_settled(&self, fence: &Id, epoch: i64, run: &Id, parts: &[BatchRecord])
     -> Result<()>;
 
-    /// Bad rows; `columns` names the key columns.
-    fn record_bad(&self, run: &Id, columns: &[String], rows: &[BadRow]) -> Result<()>;
+    /// Bad rows; `columns` names the key columns. A row that the run has met before, in this
+    /// attempt or an earlier one, is recorded once. How many this process has met by now.
+    fn record_bad(&self, run: &Id, columns: &[String], rows: &[BadRow]) -> Result<u64>;
+
+    /// How many bad rows this process has met.
+    fn bad_rows(&self) -> Result<u64>;
+
+    /// Settles the records of rows that an operator had sent again: `landed` is told the names of
+    /// the key columns and the key, and says whether the row has landed since. A row that is bad
+    /// again stands in a record of this run.
+    fn resolve_retried(
+        &self,
+        landed: &mut dyn FnMut(&[String], &Key) -> Result<bool>,
+    ) -> Result<()>;
 
     /// What was settled last, in this run or an earlier one.
     fn last_settled(&self) -> Result<Option<LastSettled>>;

@@ -145,6 +145,7 @@ fn run_table(
         let permits = permits::acquire(params, table, progress, &control)?;
         let mut attempt = 0;
         let mut connected = false;
+        let mut restart = params.restart;
         let result = loop {
             attempt += 1;
             let mut table_run = TableRun {
@@ -157,13 +158,14 @@ fn run_table(
                 counts: Counts::default(),
                 notes: Vec::new(),
                 run: None,
-                fresh: attempt == 1,
+                restart,
                 connected: false,
             };
             let result = table_run.attempt();
             // What could not even be reached at first is a matter for people: a wrong password,
             // a server that is down. What broke under way is tried again.
             connected |= table_run.connected;
+            restart = table_run.restart;
             run = table_run.run.or(run);
             counts.add(&table_run.counts);
             for note in table_run.notes {

@@ -38,7 +38,7 @@ fn columns(conn: &dyn Connection) -> [String; 7] {
 
 /// Makes the owner table where it is missing.
 pub fn ensure_table(conn: &mut dyn Connection) -> Result<()> {
-    if conn.describe(OWNER_TABLE)?.is_some() {
+    if ledger::is_kept_whole(conn, OWNER_TABLE)? {
         return Ok(());
     }
     let d = conn.dialect();
@@ -56,7 +56,8 @@ pub fn ensure_table(conn: &mut dyn Connection) -> Result<()> {
         d.table(OWNER_TABLE),
         d.table_options()
     );
-    conn.execute(&sql, &[]).map(drop)
+    conn.execute(&sql, &[])?;
+    ledger::is_kept_whole(conn, OWNER_TABLE).map(drop)
 }
 
 /// Takes the table for this process. A dead owner's row is taken over; a live one refuses.

@@ -24,6 +24,8 @@ pub struct TaskParams {
     pub source: LinkParams,
     /// Destination link.
     pub dest: LinkParams,
+    /// Whether a source that may lose commits in a crash is accepted (`status`).
+    pub source_allows_nondurable: bool,
     /// Whether a destination that may lose commits in a crash is accepted.
     pub dest_allows_nondurable: bool,
     /// Connections that each link allows to all processes of the instance together (A29), by the

@@ -579,7 +579,8 @@ impl Planner<'_> {
             .iter()
             .filter(|i| i.unique)
             .filter(|i| {
-                i.columns.len() != dest_key.len()
+                i.partial
+                    || i.columns.len() != dest_key.len()
                     || !i.columns.iter().all(|c| dest_key.iter().any(|k| k.eq_ignore_ascii_case(c)))
             })
             .map(|i| i.name.as_str())

@@ -6,8 +6,9 @@
 use ssync_common::connector::{Connection, LockWait};
 use ssync_common::error::Result;
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Id};
+use ssync_common::ledger::{self, Fence};
 
+use crate::journal::{BatchRecord, Journal};
 use crate::owner::Ownership;
 use crate::settling::{Fate, Job, move_part};
 use crate::source::{Bound, Range, RowState, SourceTable};
@@ -34,17 +35,19 @@ impl Recovered {
 }
 
 /// Settles what landed, releases the rest. The fence must have been raised: nothing lands any
-/// more under an older epoch.
+/// more under an older epoch. What is settled is remembered like every other settlement, so that
+/// it is missed should the destination go back in time.
 pub fn recover(
     source: &mut dyn Connection,
     table: &SourceTable,
     owner: &Ownership,
     dest: &mut dyn Connection,
-    fence: &Id,
+    fence: &Fence,
+    journal: &dyn Journal,
 ) -> Result<Recovered> {
     let mut found = Recovered::default();
     source.set_lock_wait(LockWait::Patient)?;
-    for entry in ledger::entries(dest, fence, ledger::Which::Unsettled)? {
+    for entry in ledger::entries(dest, &fence.id, ledger::Which::Unsettled)? {
         let job = Job {
             number: 0,
             rows: entry.rows,
@@ -56,7 +59,10 @@ pub fn recover(
         found.settled += moved;
         found.changed += entry.rows - moved;
         failpoint::hit("recover.after_settle", 1);
-        ledger::mark_settled(dest, fence, &entry.run, &[entry.pos])?;
+        let pos = entry.pos.clone();
+        let part = BatchRecord { number: 0, pos, rows: entry.rows, lo: entry.lo, hi: entry.hi };
+        journal.record_settled(&fence.id, fence.epoch, &entry.run, &[part])?;
+        ledger::mark_settled(dest, &fence.id, &entry.run, &[entry.pos])?;
     }
     let mut after = Bound::Open;
     loop {

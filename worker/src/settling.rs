@@ -1,5 +1,5 @@
-//! The settling thread: tells the source what became of its rows, then the ledger that the source
-//! knows, then the configuration database.
+//! The settling thread: tells the source what became of its rows, then the configuration database
+//! and the ledger that the source knows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -118,12 +118,14 @@ impl Settler {
         }
         if self.source.is_some() {
             let number = group.last().map_or(0, |job| job.number);
-            failpoint::hit("settler.before_mark", number);
-            ledger::mark_settled(self.dest.as_mut(), &self.fence, &self.run, &landed)?;
-            failpoint::hit("settler.after_mark", number);
+            // Written down first: what the ledger has marked is nobody's to find any more, and
+            // would not be missed.
             let epoch = self.epoch.load(Ordering::Relaxed);
             self.journal.record_settled(&self.fence, epoch, &self.run, &records)?;
             failpoint::hit("settler.after_record", number);
+            failpoint::hit("settler.before_mark", number);
+            ledger::mark_settled(self.dest.as_mut(), &self.fence, &self.run, &landed)?;
+            failpoint::hit("settler.after_mark", number);
         }
         Ok(done)
     }

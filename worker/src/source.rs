@@ -180,6 +180,21 @@ impl SourceTable {
         columns.iter().map(|c| self.dialect.select(c)).collect::<Vec<_>>().join(", ")
     }
 
+    /// Whether the row with this key is there, in this state.
+    pub fn is_in_state(
+        &self,
+        conn: &mut dyn Connection,
+        key: &Key,
+        state: RowState,
+    ) -> Result<bool> {
+        let mut c = Condition::default();
+        self.range(&mut c, &Range::closed(key, key));
+        self.state(&mut c, state);
+        let sql = format!("SELECT COUNT(*){}", self.tail(&c));
+        let rows = conn.query(&sql, &c.params)?;
+        Ok(rows.first().and_then(|r| r.first()).and_then(Value::as_i64) == Some(1))
+    }
+
     /// The next `n` rows of `range` in order, for [`Connection::read`].
     pub fn select_rows(&self, columns: &[Column], range: &Range, n: u64) -> (String, Vec<Value>) {
         let mut c = Condition::default();

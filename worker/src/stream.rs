@@ -27,7 +27,8 @@ use crate::settling::{Fate, Job, Settlement};
 
 /// How often progress is published.
 const TICK: Duration = Duration::from_millis(200);
-/// Rounds that one batch may take (each after a writer's death or a fence that moved).
+/// Rounds in which nothing of a batch was dealt with that it may take (each after a writer's death
+/// or a fence that moved).
 const ROUNDS_MAX: u32 = 50;
 
 /// A batch that is not yet dealt with.
@@ -78,7 +79,9 @@ pub struct Stream<'a> {
     /// Publishes progress.
     pub publish: &'a mut dyn FnMut(&Counts, &ReadCounters, &Ring, bool),
     /// Takes bad rows.
-    pub record_bad: &'a mut dyn FnMut(&[BadRow]) -> Result<()>,
+    pub record_bad: &'a mut dyn FnMut(&[BadRow]) -> Result<u64>,
+    /// How many there are by now, those of earlier attempts included.
+    pub bad_rows: u64,
 }
 
 /// State that lives for one pass.
@@ -181,7 +184,7 @@ impl Stream<'_> {
                 continue;
             };
             pending.work.epoch = self.fence.epoch;
-            pending.work.errors_left = self.error_limit.saturating_sub(self.counts.failed);
+            pending.work.errors_left = self.error_limit.saturating_sub(self.bad_rows);
             match self.pool.dispatch(&pending.work) {
                 Ok(true) => {
                     s.queue.pop_front();
@@ -270,7 +273,7 @@ impl Stream<'_> {
         self.counts.landing_micros += verdict.landing_micros;
         let unsent = verdict.parts.iter().any(|p| p.outcome == Outcome::Unsent);
         self.account(s, slot, verdict.parts)?;
-        let over = self.counts.failed > self.error_limit;
+        let over = self.bad_rows > self.error_limit;
         match verdict.error {
             _ if over => {
                 self.forget(s, slot);
@@ -308,8 +311,8 @@ impl Stream<'_> {
             Kind::Data,
             format!(
                 "{} bad row{}, {} allowed",
-                self.counts.failed,
-                if self.counts.failed == 1 { "" } else { "s" },
+                self.bad_rows,
+                if self.bad_rows == 1 { "" } else { "s" },
                 self.error_limit
             ),
         )
@@ -325,6 +328,7 @@ impl Stream<'_> {
             ));
         };
         let (number, pos) = (pending.work.number, pending.work.pos.clone());
+        let done_before = pending.work.done.len();
         let mut bad = Vec::new();
         let mut jobs = Vec::new();
         for part in parts {
@@ -349,8 +353,12 @@ impl Stream<'_> {
             pending.work.done.push((part.from, part.rows));
             jobs.push(Job { number, rows, lo: part.lo, hi: part.hi, fate });
         }
+        // A verdict has room for so many parts: a batch with thousands of bad rows takes many.
+        if pending.work.done.len() > done_before {
+            pending.rounds = 0;
+        }
         if !bad.is_empty() {
-            (self.record_bad)(&bad)?;
+            self.bad_rows = (self.record_bad)(&bad)?;
         }
         for job in jobs {
             let Some(sender) = &self.jobs else { continue };

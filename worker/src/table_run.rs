@@ -27,7 +27,7 @@ use ssync_writer::protocol::{Setup, WireLink};
 
 use crate::control::Control;
 use crate::counts::Counts;
-use crate::events::Event;
+use crate::events::{Alarm, Event};
 use crate::journal::{BadRow, Journal};
 use crate::owner::{self, Ownership};
 use crate::params::TaskParams;
@@ -37,7 +37,7 @@ use crate::progress::{Phase, Progress};
 use crate::reading::{ReadCounters, Reader, Stretch};
 use crate::recovery::recover;
 use crate::settling::Settler;
-use crate::source::{SourceTable, Window};
+use crate::source::{RowState, SourceTable, Window};
 use crate::steps::{Steps, When, shadow_name};
 use crate::stream::Stream;
 use crate::stretches::open_stretches;
@@ -69,8 +69,8 @@ pub struct TableRun<'a> {
     pub notes: Vec<String>,
     /// Id of the run, once it has one.
     pub run: Option<Id>,
-    /// Whether this is the first attempt; a later one resumes what the first began.
-    pub fresh: bool,
+    /// Whether a new run is to begin even where one could be resumed; no more once it has begun.
+    pub restart: bool,
     /// Whether both ends were reached.
     pub connected: bool,
 }
@@ -127,14 +127,18 @@ impl TableRun<'_> {
         }
         let plan =
             planned.plan.ok_or_else(|| Error::new(Kind::Internal, "no plan and no finding"))?;
-        if !self.params.dest_allows_nondurable
-            && let Some(gap) = dest.durability_gap()?
-        {
+        if !self.params.dest_allows_nondurable {
+            durable(dest.as_mut(), dest_link)?;
+        }
+        // The ledger forgets what the source is known to show as done.
+        if self.table.mode == TableMode::Status && !self.params.source_allows_nondurable {
+            durable(source.as_mut(), source_link)?;
+        }
+        if let Some(gap) = dest.atomicity_gap()? {
             return Err(Error::new(
                 Kind::Refused,
-                format!("link {} may lose commits when its server crashes: {gap}", dest_link.name),
-            )
-            .hint("Make it durable, or set allow_nondurable = true on the link."));
+                format!("link {} does not keep transactions whole: {gap}", dest_link.name),
+            ));
         }
         Ok(Ends { source, dest, plan })
     }
@@ -202,9 +206,10 @@ impl TableRun<'_> {
     fn tidy(&mut self, ends: &Ends, owner: &Ownership, id: &Id, tables: &str) -> Result<()> {
         let mut source = open(&self.params.source)?;
         let mut dest = open(&self.params.dest)?;
-        ledger::raise(dest.as_mut(), id, tables)?;
+        let fence = ledger::raise(dest.as_mut(), id, tables)?;
         let table = self.source_table(&ends.plan, source.as_ref(), None);
-        let found = recover(source.as_mut(), &table, owner, dest.as_mut(), id)?;
+        let journal = self.journal.as_ref();
+        let found = recover(source.as_mut(), &table, owner, dest.as_mut(), &fence, journal)?;
         self.counts.settled += found.settled;
         self.counts.changed += found.changed;
         self.counts.released += found.released;
@@ -222,8 +227,8 @@ impl TableRun<'_> {
         if let (true, Some(owner)) = (status, owner) {
             self.progress.phase(Phase::Recovering);
             let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
-            let found =
-                recover(ends.source.as_mut(), &table, owner, ends.dest.as_mut(), &fence.id)?;
+            let (source, dest) = (ends.source.as_mut(), ends.dest.as_mut());
+            let found = recover(source, &table, owner, dest, fence, self.journal.as_ref())?;
             if found.anything() {
                 self.counts.recovered += found.settled + found.changed;
                 self.counts.reopened += found.released;
@@ -251,6 +256,9 @@ impl TableRun<'_> {
         }
         failpoint::hit("run.after_rows", 1);
         self.counts.balance(status)?;
+        if status {
+            self.resolve_retried(ends)?;
+        }
         if swaps {
             self.steps(ends, owner, fence, run.run, |steps, _| steps.swap(&dest))?;
         }
@@ -321,7 +329,7 @@ impl TableRun<'_> {
     fn open_run(&mut self, ends: &mut Ends, fence: &Fence) -> Result<OpenRun> {
         let plan = ends.plan.fingerprint()?;
         let open = fence.run.as_ref().filter(|run| run.open);
-        let restart = self.params.restart && self.fresh;
+        let restart = self.restart;
         if let Some(open) = open
             && open.plan == plan
             && !restart
@@ -358,6 +366,7 @@ impl TableRun<'_> {
         let run = OpenRun { run: RunId::random()?.0, open: true, plan, upto };
         let forget = self.table.mode != TableMode::Status;
         ledger::begin_run(ends.dest.as_mut(), fence, &run, forget)?;
+        self.restart = false;
         failpoint::hit("run.after_begin", 1);
         Ok(run)
     }
@@ -425,6 +434,18 @@ impl TableRun<'_> {
             run,
         };
         work(&mut steps, self.table)
+    }
+
+    /// Which of the rows that an operator had sent again have landed: those that the source shows
+    /// as done. Others wait for a parent or a lock, or are not for this run.
+    fn resolve_retried(&mut self, ends: &mut Ends) -> Result<()> {
+        let mut rows = self.source_table(&ends.plan, ends.source.as_ref(), None);
+        rows.filter = None;
+        let names: Vec<_> = ends.plan.key.iter().map(|c| c.name.clone()).collect();
+        let source = ends.source.as_mut();
+        self.journal.resolve_retried(&mut |columns, key| {
+            Ok(*columns == *names && rows.is_in_state(source, key, RowState::Done)?)
+        })
     }
 
     fn make_room(
@@ -589,6 +610,7 @@ impl TableRun<'_> {
             counters: read.clone(),
             number: self.counts.batches,
         };
+        let bad_rows = self.journal.bad_rows()?;
         // Bounded: where settling is slower than landing, landing waits.
         let (jobs_in, jobs) = bounded(JOBS_MAX);
         let epoch = Arc::new(AtomicI64::new(fence.epoch));
@@ -610,13 +632,16 @@ impl TableRun<'_> {
             jobs,
             events: events_in.clone(),
         };
-        let reader_events = events_in.clone();
+        let (reader_events, settler_events) = (events_in.clone(), events_in.clone());
         let reader_thread = thread::Builder::new().name("reader".into()).spawn(move || {
+            let _alarm = Alarm::new(&reader_events, Event::ReaderDone);
             let result = reading.run(reader);
             let _ = reader_events.send(Event::ReaderDone(result));
         })?;
-        let settler_thread =
-            thread::Builder::new().name("settler".into()).spawn(move || settler.run())?;
+        let settler_thread = thread::Builder::new().name("settler".into()).spawn(move || {
+            let _alarm = Alarm::new(&settler_events, Event::Settled);
+            settler.run();
+        })?;
 
         let setup = self.setup_maker(&ring, ends, fence.id, run.run, load);
         let mut pool = Pool::new(self.params, self.writers, events_in, Box::new(setup));
@@ -664,6 +689,7 @@ impl TableRun<'_> {
             orphans_are_bad: !status,
             publish: &mut publish,
             record_bad: &mut record_bad,
+            bad_rows,
         }
         .run();
         stop.store(true, Ordering::Relaxed);
@@ -739,6 +765,15 @@ impl Reading {
             Reading::Scan(stretches) => reader.read_stretches(stretches),
         }
     }
+}
+
+fn durable(conn: &mut dyn Connection, link: &LinkParams) -> Result<()> {
+    let Some(gap) = conn.durability_gap()? else { return Ok(()) };
+    Err(Error::new(
+        Kind::Refused,
+        format!("link {} may lose commits when its server crashes: {gap}", link.name),
+    )
+    .hint("Make it durable, or set allow_nondurable = true on the link."))
 }
 
 /// Describes both sides of a table and plans it.

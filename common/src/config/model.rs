@@ -106,7 +106,8 @@ pub struct Link {
     /// Seconds that one read or write may stay without progress.
     #[serde(default = "io_timeout_secs")]
     pub io_timeout_secs: u64,
-    /// Accept a destination that may lose commits when its server crashes.
+    /// Accept a destination, or the source of a `status` table, that may lose commits when its
+    /// server crashes.
     #[serde(default, skip_serializing_if = "is_false")]
     pub allow_nondurable: bool,
 }

@@ -241,6 +241,10 @@ pub trait Connection: Send {
     /// stands against it.
     fn durability_gap(&mut self) -> Result<Option<String>>;
 
+    /// `None` when a transaction takes effect as a whole or not at all; else the setting that
+    /// stands against it.
+    fn atomicity_gap(&mut self) -> Result<Option<String>>;
+
     /// Settings and privileges that `ssync check` reports: things missing for `table` to be used
     /// as a destination (`dest`) or as a source, one sentence each.
     fn access_gaps(&mut self, table: &str, dest: bool, status: bool) -> Result<Vec<String>>;

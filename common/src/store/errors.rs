@@ -138,6 +138,18 @@ impl Store {
         })
     }
 
+    /// Notes that these rows, by run and number, need nobody's attention any more.
+    pub fn mark_rows_resolved(&mut self, rows: &[(RunId, u64)]) -> Result<()> {
+        let state = [("row_state", word(&RowState::Resolved))];
+        self.transaction(|db| {
+            for (run, number) in rows {
+                let row = Filter::new().eq("run_id", run.to_string()).eq("error_no", *number);
+                db.update("T_ERROR_ROW", &state, row)?;
+            }
+            Ok(())
+        })
+    }
+
     fn mark(&mut self, filter: &ErrorFilter, state: RowState) -> Result<u64> {
         // Of those in other states only: the count is then the same on every database.
         let others: Vec<_> = [RowState::Bad, RowState::Retried, RowState::Resolved]

@@ -106,7 +106,8 @@ pub const TABLES: &[TableDef] = &[
             col(
                 "allow_nondurable",
                 BigInt,
-                "1: a destination that may lose commits in a crash is accepted.",
+                "1: a destination, or the source of a `status` table, that may lose commits in a \
+                 crash is accepted.",
             ),
         ],
         key: &["link_name"],
@@ -291,7 +292,7 @@ pub const TABLES: &[TableDef] = &[
     },
     TableDef {
         name: "proc_use_times",
-        about: "A finished table of a run, for whoever goes on from there (A11).",
+        about: "A finished table of a run, for whoever goes on from there (A11). An attempt that failed before its run began (a server that is down, a table that is refused) has no row.",
         since: 1,
         columns: &[
             TASK_ID,

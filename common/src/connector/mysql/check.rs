@@ -129,17 +129,27 @@ fn writing_gaps(conn: &mut Conn, server: &Server, gaps: &mut Vec<String>) -> Res
                 .to_owned(),
         );
     }
-    if server.mariadb
-        && is_on(variable(conn, "wsrep_on")?.as_deref())
-        && is_on(variable(conn, "wsrep_load_data_splitting")?.as_deref())
-    {
-        gaps.push(
-            "Galera splits loads into transactions of its own (wsrep_load_data_splitting=ON); \
-             turn it off."
-                .to_owned(),
-        );
-    }
+    gaps.extend(atomicity_gap(conn, server)?);
     Ok(())
+}
+
+/// See [`super::super::Connection::atomicity_gap`].
+pub(super) fn atomicity_gap(conn: &mut Conn, server: &Server) -> Result<Option<String>> {
+    if !server.mariadb {
+        return Ok(None);
+    }
+    Ok(splits_loads(
+        variable(conn, "wsrep_on")?.as_deref(),
+        variable(conn, "wsrep_load_data_splitting")?.as_deref(),
+    ))
+}
+
+fn splits_loads(wsrep: Option<&str>, splitting: Option<&str>) -> Option<String> {
+    (is_on(wsrep) && is_on(splitting)).then(|| {
+        "Galera splits loads into transactions of its own (wsrep_load_data_splitting=ON); turn \
+         it off."
+            .to_owned()
+    })
 }
 
 /// Whether the account would see a trigger of the table if there were one: without the privilege
@@ -209,6 +219,16 @@ fn refused(conn: &mut Conn, sql: &str) -> Result<Option<Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cluster_that_splits_loads_is_recognised() {
+        assert!(splits_loads(Some("ON"), Some("ON")).is_some_and(|gap| gap.contains("splits")));
+        for (wsrep, splitting) in
+            [(Some("ON"), Some("OFF")), (Some("OFF"), Some("ON")), (Some("ON"), None), (None, None)]
+        {
+            assert_eq!(splits_loads(wsrep, splitting), None);
+        }
+    }
 
     #[test]
     fn grants_are_read_for_what_they_show() {

@@ -97,8 +97,9 @@ pub(super) fn from_server(e: &MySqlError) -> Error {
 /// A warning that must not pass: the server changed a value and went on.
 pub(super) fn from_warning(code: u16, message: &str) -> Error {
     let mut error = reported(code, "", message);
+    // What is not known to be the data's fault is not blamed on a row.
     if !error.kind.is_row_fault() {
-        error.kind = Kind::Data;
+        error.kind = Kind::Database;
     }
     error.hint(
         "The server stored the row with a warning only; ssync lets nothing pass that is not \
@@ -365,6 +366,6 @@ mod tests {
     fn any_warning_becomes_a_row_fault() {
         let e = from_warning(1265, "Data truncated for column 'd' at row 3");
         assert_eq!((e.kind, e.column.as_deref()), (Kind::Data, Some("d")));
-        assert_eq!(from_warning(9999, "something new").kind, Kind::Data);
+        assert_eq!(from_warning(9999, "something new").kind, Kind::Database);
     }
 }

@@ -70,7 +70,10 @@ impl MySqlConnection {
         };
         let done = action(self, &mut conn);
         match &done {
-            Err(e) if e.kind == ErrorKind::Lost => self.in_transaction = false,
+            Err(e) if e.kind == ErrorKind::Lost => {
+                self.in_transaction = false;
+                return done.map_err(|e| e.context(format_args!("link {}", self.link.name)));
+            }
             _ => self.conn = Some(conn),
         }
         done
@@ -218,6 +221,10 @@ impl Connection for MySqlConnection {
 
     fn durability_gap(&mut self) -> Result<Option<String>> {
         self.with(|_, conn| check::durability_gap(conn))
+    }
+
+    fn atomicity_gap(&mut self) -> Result<Option<String>> {
+        self.with(|this, conn| check::atomicity_gap(conn, &this.server))
     }
 
     fn access_gaps(&mut self, table: &str, dest: bool, status: bool) -> Result<Vec<String>> {

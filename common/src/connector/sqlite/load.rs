@@ -99,7 +99,8 @@ fn statement_of(plan: &LoadPlan) -> Result<String> {
                 .columns
                 .iter()
                 .zip(&names)
-                .filter(|(c, _)| !is_key(c))
+                // A key may be equal and yet not the same: 'a' = 'A', 1 = 1.0.
+                .filter(|(c, _)| !is_key(c) || matches!(&*c.family, "text" | "blob" | "any"))
                 .map(|(_, name)| set(name))
                 .collect();
             if sets.is_empty() {

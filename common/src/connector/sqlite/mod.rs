@@ -103,11 +103,14 @@ impl Connection for SqliteConnection {
         let mut statement = self.db.prepare_cached(sql).map_err(|e| self.failed(e))?;
         values::bind_all(&mut statement, params, &self.file)?;
         let width = statement.column_count();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut rows = statement.raw_query();
         let mut result = Vec::new();
         while let Some(row) = rows.next().map_err(|e| self.failed(e))? {
-            let values =
-                (0..width).map(|i| values::value_of(row.get_ref(i).map_err(|e| self.failed(e))?));
+            let values = (0..width).map(|i| {
+                values::value_of(row.get_ref(i).map_err(|e| self.failed(e))?)
+                    .map_err(|e| e.context(format_args!("column {}", names[i])).column(&names[i]))
+            });
             result.push(values.collect::<Result<Vec<_>>>()?);
         }
         Ok(result)
@@ -183,6 +186,10 @@ impl Connection for SqliteConnection {
             .pragma_query_value(None, "synchronous", |r| r.get(0))
             .map_err(|e| self.failed(e))?;
         Ok((level < 2).then(|| format!("PRAGMA synchronous is {level}, not FULL")))
+    }
+
+    fn atomicity_gap(&mut self) -> Result<Option<String>> {
+        Ok(None)
     }
 
     fn access_gaps(&mut self, table: &str, dest: bool, status: bool) -> Result<Vec<String>> {

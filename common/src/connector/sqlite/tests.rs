@@ -391,3 +391,14 @@ fn the_column_at_fault_is_named_although_names_hold_dots() {
     assert_eq!((e.kind, e.column.as_deref()), (ErrorKind::Data, Some("c.d")), "{e:?}");
     c.rollback().unwrap();
 }
+
+#[test]
+fn text_that_is_not_utf8_is_said_of_its_column() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut c = open_new(dir.path());
+    run(&mut *c, "CREATE TABLE t (a INTEGER, b TEXT)");
+    run(&mut *c, "INSERT INTO t VALUES (1, CAST(X'FF' AS TEXT))");
+    let e = c.query("SELECT a, b FROM t", &[]).unwrap_err();
+    assert_eq!((e.kind, e.column.as_deref()), (ErrorKind::Data, Some("b")));
+    assert!(e.message.contains("column b"), "{e}");
+}
