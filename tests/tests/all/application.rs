@@ -18,7 +18,7 @@ use ssync_tests::sites::{Cell, Holds, Session, Site};
 use ssync_tests::ssync::{Instance, Outcome, cmdline};
 
 /// How long the application works.
-const WORK_TIME: Duration = Duration::from_secs(9);
+const WORK_TIME: Duration = Duration::from_secs(6);
 /// Rows at the beginning.
 const ROWS: i64 = 400;
 

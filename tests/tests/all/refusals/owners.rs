@@ -48,12 +48,13 @@ fn a_second_run_from_another_home_is_refused_by_the_source_itself() {
 fn an_owner_that_is_stopped_is_still_the_owner() {
     let tables = Tables::on_mariadb(50);
     let (one, other) = (tables.instance(), tables.instance());
-    let mut first = one.start(&RUN, "writer.got_batch@2=pause");
-    first.reached("writer.got_batch").expect("the second batch");
+    let mut first = one.start(&RUN, "run.after_owner@1=pause");
+    // Between transactions: whoever is stopped within one keeps others waiting for its locks.
+    first.reached("run.after_owner").expect("the owner row");
     first.signal_all(Signal::SIGSTOP);
     let (kind, _) = error_of(&other.run(&RUN).expect(1));
     assert_eq!(kind, "Locked");
-    one.release("writer.got_batch");
+    one.release("run.after_owner");
     first.signal_all(Signal::SIGCONT);
     first.wait().expect(0);
     tables.assert_same();
