@@ -248,3 +248,24 @@ fn neither_ctrl_c_nor_a_table_in_other_hands_suspends_a_real_time_task() {
     instance.run(&RUN).expect(0);
     assert_eq!(["a", "b", "c"].map(|t| scene.landed(t)), [ROWS; 3]);
 }
+
+#[test]
+fn every_table_that_ran_leaves_its_times_unless_that_is_turned_off() {
+    let times = |instance: &Instance| -> Vec<(String, i64, String)> {
+        let store = rusqlite::Connection::open(instance.home().join("ssync.db")).unwrap();
+        let sql = "SELECT table_name, row_count, result FROM proc_use_times ORDER BY table_name";
+        let mut statement = store.prepare(sql).unwrap();
+        let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).unwrap();
+        rows.map(|r| r.unwrap()).collect()
+    };
+    let scene = Scene::new();
+    scene.spoil();
+    let instance = Instance::new(&scene.toml("", "", &["a", "b", "c"]));
+    instance.run(&RUN).expect(1);
+    let row = |table: &str, rows: i64, result: &str| (table.to_owned(), rows, result.to_owned());
+    assert_eq!(times(&instance), [row("a", ROWS, "done"), row("b", scene.landed("b"), "failed")]);
+    let silent = Instance::new(&scene.toml("", "record_use_times = false", &["c"]));
+    silent.run(&RUN).expect(0);
+    assert_eq!(scene.landed("c"), ROWS);
+    assert_eq!(times(&silent), []);
+}
