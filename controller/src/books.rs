@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use ssync_common::config::{TableMode, TableTask, Task};
 use ssync_common::error::{Error, Kind, Result};
@@ -78,6 +78,7 @@ impl Books for StoreBooks {
             record_use_times: task.record_use_times,
             begin: Timestamp::now(),
             bad: Mutex::default(),
+            known_run: Mutex::default(),
         }))
     }
 }
@@ -133,6 +134,8 @@ struct StoreJournal {
     record_use_times: bool,
     begin: Timestamp,
     bad: Mutex<BadRows>,
+    /// The run that was last seen to be recorded.
+    known_run: Mutex<Option<Id>>,
 }
 
 /// Bad rows of the run.
@@ -187,6 +190,38 @@ fn remembered(store: &mut Store, parameter: &str) -> Result<Option<Remembered>> 
         .map_err(|_| Error::new(Kind::Config, format!("parameter {parameter} is damaged")))
 }
 
+impl StoreJournal {
+    /// A run that another installation began, and that died there, is settled here: what is
+    /// recorded of it must be found by whoever looks for what was settled.
+    fn adopt(&self, store: &mut Store, run: &Id) -> Result<()> {
+        let mut known = self.known_run.lock().map_err(|_| panicked())?;
+        if *known == Some(*run) {
+            return Ok(());
+        }
+        if store.run(RunId(*run))?.is_none() {
+            store.begin_run(&NewRun {
+                id: RunId(*run),
+                task: self.task,
+                table: self.table.clone(),
+                mode: self.mode,
+                plan_hash: String::new(),
+                // When is not known here; before the run that found it.
+                begin: self.begin.checked_sub(SignedDuration::from_secs(1)).unwrap_or(self.begin),
+            })?;
+            let end = RunEnd {
+                state: RunState::Abandoned,
+                counts: RunCounts::default(),
+                message: Some("begun by another installation; what it left was settled".into()),
+                error: None,
+                end: Timestamp::now(),
+            };
+            store.finish_run(RunId(*run), &end)?;
+        }
+        *known = Some(*run);
+        Ok(())
+    }
+}
+
 impl Journal for StoreJournal {
     fn begin_run(&self, run: &Id, fingerprint: &str) -> Result<()> {
         self.books.store()?.begin_run(&NewRun {
@@ -234,6 +269,7 @@ impl Journal for StoreJournal {
         let text = serde_json::to_string(&remembered)
             .map_err(|e| Error::new(Kind::Internal, format!("journal: {e}")))?;
         let mut store = self.books.store()?;
+        self.adopt(&mut store, run)?;
         store.record_batches(&records)?;
         store.set_parameter(&last_settled_parameter(self.task, &self.table), &text)
     }

@@ -109,7 +109,7 @@ fn result(outcome: &Outcome) -> String {
 
 /// The task dies at this point with ten rows landed; the next run finds them. Then the
 /// destination goes back to where it was before, which must be noticed.
-fn goes_back_after_a_crash(point: &str, states: (i64, i64)) {
+fn goes_back_after_a_crash(point: &str, states: (i64, i64), home_is_lost: bool) {
     let [make, fill] = rows(10);
     let road = Road::new(
         &[&make, &fill],
@@ -124,27 +124,36 @@ fn goes_back_after_a_crash(point: &str, states: (i64, i64)) {
     road.instance.run_with(&RUN, &format!("{point}@*=kill"));
     road.instance.wait_until_dead();
     assert_eq!((road.landed(), (road.in_state(1), road.in_state(2))), (10, states));
-    road.run().expect(0);
+    let (source, dest) = (road.source.link("src"), road.dest.link("dst"));
+    let other = Instance::new(&config(&source, &dest, "batch_rows = 10", ""));
+    let instance = if home_is_lost { &other } else { &road.instance };
+    instance.run(&RUN).expect(0);
     assert_eq!(road.in_state(2), 10);
 
     for suffix in ["-wal", "-shm"] {
         let _ = std::fs::remove_file(format!("{}{suffix}", file.display()));
     }
     std::fs::copy(&backup, file).unwrap();
-    let outcome = road.run().expect(1);
+    let outcome = instance.run(&RUN).expect(1);
     assert!(error_text(&outcome).contains("no longer has what was settled last"), "{outcome}");
-    road.instance.run(&["retry", "--task", "1", "--lost"]).expect(0);
+    instance.run(&["retry", "--task", "1", "--lost"]).expect(0);
     assert_eq!((road.landed(), road.in_state(2)), (10, 10));
 }
 
 #[test]
 fn rows_that_recovery_settled_are_missed_when_the_destination_goes_back_in_time() {
-    goes_back_after_a_crash("settler.before_settle", (10, 0));
+    goes_back_after_a_crash("settler.before_settle", (10, 0), false);
+}
+
+/// The home directory is gone with the host that died.
+#[test]
+fn rows_of_a_dead_installation_are_missed_when_the_destination_goes_back_in_time() {
+    goes_back_after_a_crash("settler.before_settle", (10, 0), true);
 }
 
 #[test]
 fn rows_that_a_dying_task_settled_are_missed_when_the_destination_goes_back_in_time() {
-    goes_back_after_a_crash("settler.after_mark", (0, 10));
+    goes_back_after_a_crash("settler.after_mark", (0, 10), false);
 }
 
 /// It might lose that rows are done after the ledger has forgotten that they landed.
