@@ -11,6 +11,7 @@
 //! Steps (SQL before and after, emptying, swapping) have ledger rows too, so that a resumed run
 //! does not repeat them.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::connector::{Connection, OwnType};
@@ -49,6 +50,15 @@ fn truncated(hash: &[u8]) -> Id {
     id
 }
 
+/// How far `increment` has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The watermark column.
+    pub column: String,
+    /// The largest value that has been read.
+    pub value: Value,
+}
+
 /// What the fence row says about the run that was last begun.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenRun {
@@ -72,7 +82,7 @@ pub struct Fence {
     /// The run that was begun last, if any.
     pub run: Option<OpenRun>,
     /// How far `increment` has come.
-    pub mark: Option<Value>,
+    pub mark: Option<Mark>,
 }
 
 /// A landed part of a batch: rows from `lo` to `hi`, both included.
@@ -247,7 +257,18 @@ fn make_tables(dest: &mut dyn Connection) -> Result<()> {
 
 /// Takes the fence exclusively and raises its epoch. Waits until a dead writer's commit that is
 /// still under way has ended; every later one with an older epoch fails. `tables` is for people.
-pub fn raise(dest: &mut dyn Connection, id: &Id, tables: &str) -> Result<Fence> {
+///
+/// A run that is under way says at which epoch it believes to be; `None` begins one.
+///
+/// # Errors
+/// [`Kind::Fenced`] when the fence stands elsewhere: another run has taken it, and taking it back
+/// would let both land.
+pub fn raise(
+    dest: &mut dyn Connection,
+    id: &Id,
+    tables: &str,
+    believed: Option<i64>,
+) -> Result<Fence> {
     let d = dest.dialect();
     let select = d.lock(
         &format!(
@@ -268,6 +289,9 @@ pub fn raise(dest: &mut dyn Connection, id: &Id, tables: &str) -> Result<Fence> 
         let rows = dest.query(&select, &[id_value(id)])?;
         let d = dest.dialect();
         let Some(row) = rows.first() else {
+            if let Some(believed) = believed {
+                return Err(over(believed, 0));
+            }
             let insert = format!(
                 "INSERT INTO {} ({}, {}, {}, {}) VALUES ({}, 1, {}, 0)",
                 d.table(FENCE_TABLE),
@@ -281,7 +305,11 @@ pub fn raise(dest: &mut dyn Connection, id: &Id, tables: &str) -> Result<Fence> 
             dest.execute(&insert, &[id_value(id), Value::Text(tables.to_owned())])?;
             return Ok(Fence { id: *id, epoch: 1, run: None, mark: None });
         };
-        let epoch = field(row, 0)?.as_i64().ok_or_else(|| damaged("epoch"))? + 1;
+        let found = field(row, 0)?.as_i64().ok_or_else(|| damaged("epoch"))?;
+        if let Some(believed) = believed.filter(|believed| *believed != found) {
+            return Err(over(believed, found));
+        }
+        let epoch = found + 1;
         let update = format!(
             "UPDATE {} SET {} = {} WHERE {} = {}",
             d.table(FENCE_TABLE),
@@ -300,7 +328,7 @@ pub fn raise(dest: &mut dyn Connection, id: &Id, tables: &str) -> Result<Fence> 
                 upto: json_value(field(row, 4)?)?,
             }),
         };
-        Ok(Fence { id: *id, epoch, run, mark: json_value(field(row, 5)?)? })
+        Ok(Fence { id: *id, epoch, run, mark: json_mark(field(row, 5)?)? })
     })
 }
 
@@ -382,7 +410,7 @@ pub fn finish_run(
     dest: &mut dyn Connection,
     fence: &Fence,
     run: &Id,
-    mark: Option<&Value>,
+    mark: Option<&Mark>,
     keep: Option<&Id>,
 ) -> Result<()> {
     in_transaction(dest, |dest| {
@@ -400,7 +428,9 @@ pub fn finish_run(
             d.quote("run_id"),
             d.param(4, None)
         );
-        let mark = json_text(mark)?;
+        let mark = mark.map_or(Ok(Value::Null), |mark| {
+            serde_json::to_string(mark).map(Value::Text).map_err(|_| damaged("mark"))
+        })?;
         let params = [mark, id_value(&fence.id), Value::Int(fence.epoch), id_value(run)];
         one_row(dest.execute(&sql, &params)?)?;
         let sql = format!(
@@ -436,12 +466,33 @@ pub fn check_epoch(dest: &mut dyn Connection, id: &Id, epoch: i64) -> Result<()>
     let rows = dest.query(&sql, &[id_value(id)])?;
     match rows.first().and_then(|r| r.first()).and_then(Value::as_i64) {
         Some(found) if found == epoch => Ok(()),
-        Some(found) => Err(Error::new(
-            Kind::Fenced,
-            format!("epoch {epoch} is over, the fence stands at {found}"),
-        )),
+        Some(found) => Err(over(epoch, found)),
         None => Err(Error::new(Kind::Fenced, "the fence row is gone")),
     }
+}
+
+fn over(epoch: i64, found: i64) -> Error {
+    Error::new(Kind::Fenced, format!("epoch {epoch} is over, the fence stands at {found}"))
+}
+
+/// Other pairs of tables of these names whose `increment` has come some way; their marks.
+pub fn namesakes(dest: &mut dyn Connection, id: &Id, tables: &str) -> Result<Vec<Mark>> {
+    let d = dest.dialect();
+    let sql = format!(
+        "SELECT {}, {}, {} FROM {} WHERE {} IS NOT NULL",
+        d.quote("id"),
+        d.quote("tables"),
+        d.quote("mark"),
+        d.table(FENCE_TABLE),
+        d.quote("mark")
+    );
+    let mut marks = Vec::new();
+    for row in dest.query(&sql, &[])? {
+        if value_id(field(&row, 0)?)? != *id && field(&row, 1)?.as_str() == Some(tables) {
+            marks.extend(json_mark(field(&row, 2)?)?);
+        }
+    }
+    Ok(marks)
 }
 
 /// Adds a ledger row; part of the batch's own transaction.
@@ -684,6 +735,16 @@ fn json_value(value: &Value) -> Result<Option<Value>> {
             .and_then(|t| serde_json::from_str(t).ok())
             .map(Some)
             .ok_or_else(|| damaged("value")),
+    }
+}
+
+fn json_mark(value: &Value) -> Result<Option<Mark>> {
+    match value {
+        Value::Null => Ok(None),
+        v => {
+            let mark = v.as_str().and_then(|t| serde_json::from_str(t).ok());
+            mark.map(Some).ok_or_else(|| damaged("mark"))
+        }
     }
 }
 

@@ -172,6 +172,12 @@ pub struct Trigger {
 pub struct Table {
     /// Name as configured (may be `schema.table`).
     pub name: String,
+    /// The name in full, as the database spells it: the same however the table was named.
+    #[serde(skip)]
+    pub full_name: String,
+    /// What is the same for two connections exactly when they reach the same server, or file.
+    #[serde(skip)]
+    pub server: String,
     /// Columns in their order.
     pub columns: Vec<Column>,
     /// Indexes, primary key first.
@@ -195,6 +201,11 @@ pub struct Table {
 }
 
 impl Table {
+    /// Whether both are the very same table, whatever names and links led to it.
+    pub fn is_same(&self, other: &Table) -> bool {
+        (&self.server, &self.full_name) == (&other.server, &other.full_name)
+    }
+
     /// The column of that name: an exact match first, else one that differs in case alone.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns

@@ -129,6 +129,9 @@ fn try_table(params: &CheckParams<'_>, table: &TableTask, check: &mut TableCheck
         odd_states(table, source.as_mut(), check)?;
     }
     let Some(plan) = plan else { return Ok(()) };
+    if let Ok(keys) = &params.keys {
+        check.findings.extend(crate::plan::rotated_keys(&plan, keys));
+    }
     check.columns = plan.pairs.iter().map(column_check).collect();
     if params.trial && check.passed() {
         let keys = params.keys.clone()?;

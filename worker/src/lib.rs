@@ -8,6 +8,7 @@
 //!   want of it; [`permits`]: how many connections it may have.
 //! - [`plan`]: from configuration and table descriptions to a plan, and everything against it.
 //! - [`table_run`]: the order of things in one table's run.
+//! - [`precedents`]: what earlier runs left that this one must not contradict.
 //! - [`stream`]: the coordinator of reading thread, [`pool`] of writers and settling thread.
 //! - [`reading`], [`settling`], [`recovery`], [`steps`]: what they do.
 //! - [`source`], [`owner`]: the source table in SQL, and its one owner.
@@ -25,6 +26,7 @@ pub mod params;
 pub mod permits;
 pub mod plan;
 mod pool;
+mod precedents;
 pub mod progress;
 mod reading;
 pub mod recovery;

@@ -21,6 +21,18 @@ pub fn lower(mark: Value, lag: Lag, overlap: bool) -> Result<Option<Value>> {
     if overlap { back(mark, lag).map(Some) } else { Ok(Some(mark)) }
 }
 
+/// Whether `a` is a later mark than `b`. Marks of different kinds have no order.
+pub fn is_later(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Int(a), Value::Int(b)) => a > b,
+        (Value::UInt(a), Value::UInt(b)) => a > b,
+        (Value::DateTime(a), Value::DateTime(b)) | (Value::Date(a), Value::Date(b)) => {
+            a.parts() > b.parts()
+        }
+        _ => false,
+    }
+}
+
 fn back(value: Value, lag: Lag) -> Result<Value> {
     let number = || match lag {
         Lag::Count(n) => Ok(n),

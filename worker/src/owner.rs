@@ -5,7 +5,7 @@
 //! the source. Every claim and settlement checks, in its own transaction and under a shared lock,
 //! that the row is still ours.
 
-use ssync_common::connector::{Connection, LockWait, OwnType};
+use ssync_common::connector::{Connection, LockWait, OwnType, split_table_name};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Id, id_value, in_transaction, value_id};
@@ -14,6 +14,8 @@ use ssync_common::value::Value;
 
 /// Name of the table that holds one row per owned source table.
 pub const OWNER_TABLE: &str = "SSYNC_OWNER";
+/// Longest full name of a table: two names of 64 characters, and a dot.
+const NAME_CHARS_MAX: u32 = 129;
 /// How long an owner on another host is believed alive after its last sign, by the database's
 /// clock.
 pub const LEASE_SECS: i64 = 60;
@@ -21,8 +23,10 @@ pub const LEASE_SECS: i64 = 60;
 /// An owned source table.
 #[derive(Debug, Clone)]
 pub struct Ownership {
-    /// The source table.
+    /// The source table: its name in full.
     pub table: String,
+    /// The owner table, beside it.
+    owners: String,
     /// The table's stable identity.
     pub ident: Id,
     /// Ours for as long as the row shows this.
@@ -36,9 +40,19 @@ fn columns(conn: &dyn Connection) -> [String; 7] {
         .map(|c| conn.dialect().quote(c))
 }
 
+/// The owner table that stands beside a table: in the same schema, so that everybody finds the
+/// same one, whatever schema their link names.
+fn beside(table: &str) -> String {
+    // What precedes the table's own name, with quotes as they are.
+    let own = split_table_name(table).pop().unwrap_or_default();
+    let name = table.trim_end_matches(['"', '`']);
+    let schema = name.strip_suffix(own.as_str()).unwrap_or_default();
+    format!("{}{OWNER_TABLE}", schema.trim_end_matches(['"', '`']))
+}
+
 /// Makes the owner table where it is missing.
-pub fn ensure_table(conn: &mut dyn Connection) -> Result<()> {
-    if ledger::is_kept_whole(conn, OWNER_TABLE)? {
+fn ensure_table(conn: &mut dyn Connection, owners: &str) -> Result<()> {
+    if ledger::is_kept_whole(conn, owners)? {
         return Ok(());
     }
     let d = conn.dialect();
@@ -46,23 +60,26 @@ pub fn ensure_table(conn: &mut dyn Connection) -> Result<()> {
     let (id, big, text, long) = (
         d.own_type(OwnType::Id),
         d.own_type(OwnType::BigInt),
-        d.own_type(OwnType::Text(128)),
+        d.own_type(OwnType::Text(NAME_CHARS_MAX)),
         d.own_type(OwnType::LongText),
     );
+    let pair = d.quote("pair");
     let sql = format!(
         "CREATE TABLE IF NOT EXISTS {} ({table} {text} NOT NULL, {ident} {id} NOT NULL, {token} \
          {id}, {owner} {long}, {lease} {big} NOT NULL, {run} {id}, {steps} {big} NOT NULL, \
-         PRIMARY KEY ({table})){}",
-        d.table(OWNER_TABLE),
+         {pair} {long}, PRIMARY KEY ({table})){}",
+        d.table(owners),
         d.table_options()
     );
     conn.execute(&sql, &[])?;
-    ledger::is_kept_whole(conn, OWNER_TABLE).map(drop)
+    ledger::is_kept_whole(conn, owners).map(drop)
 }
 
 /// Takes the table for this process. A dead owner's row is taken over; a live one refuses.
-pub fn take(conn: &mut dyn Connection, table: &str) -> Result<Ownership> {
-    ensure_table(conn)?;
+/// `configured` says where the table is, `table` is its name in full.
+pub fn take(conn: &mut dyn Connection, configured: &str, table: &str) -> Result<Ownership> {
+    let owners = beside(configured);
+    ensure_table(conn, &owners)?;
     conn.set_lock_wait(LockWait::Patient)?;
     let me = ProcessIdentity::own()?;
     let token = RunId::random()?.0;
@@ -70,15 +87,18 @@ pub fn take(conn: &mut dyn Connection, table: &str) -> Result<Ownership> {
         .map_err(|e| Error::new(Kind::Internal, format!("owner: {e}")))?;
     let d = conn.dialect();
     let [name, ident, tok, owner, lease, _, steps] = columns(conn);
-    let select = d.lock(
-        &format!(
-            "SELECT {ident}, {tok}, {owner}, {lease}, {} FROM {} WHERE {name} = {}",
-            d.now_secs(),
-            d.table(OWNER_TABLE),
-            d.param(1, None)
-        ),
-        true,
+    let look = format!(
+        "SELECT {ident}, {tok}, {owner}, {lease}, {} FROM {} WHERE {name} = {}",
+        d.now_secs(),
+        d.table(&owners),
+        d.param(1, None)
     );
+    let select = d.lock(&look, true);
+    // Without a lock at first: an owner that is alive may hold the row in a transaction that
+    // does not end (stopped, or waiting itself), and is not worth waiting for.
+    if let Some(row) = conn.query(&look, &[Value::Text(table.to_owned())])?.first() {
+        dead_owner(row, &me, table, &owners)?;
+    }
     in_transaction(conn, |conn| {
         let d = conn.dialect();
         let rows = conn.query(&select, &[Value::Text(table.to_owned())])?;
@@ -87,7 +107,7 @@ pub fn take(conn: &mut dyn Connection, table: &str) -> Result<Ownership> {
             let sql = format!(
                 "INSERT INTO {} ({name}, {ident}, {tok}, {owner}, {lease}, {steps}) VALUES ({}, \
                  {}, {}, {}, {} + {LEASE_SECS}, 0)",
-                d.table(OWNER_TABLE),
+                d.table(&owners),
                 d.param(1, None),
                 d.param(2, None),
                 d.param(3, None),
@@ -103,45 +123,17 @@ pub fn take(conn: &mut dyn Connection, table: &str) -> Result<Ownership> {
             conn.execute(&sql, &params)?;
             return Ok(Ownership {
                 table: table.to_owned(),
+                owners: owners.clone(),
                 ident: new,
                 token,
                 taken_over_from: None,
             });
         };
         let known = value_id(&row[0])?;
-        let mut taken_over_from = None;
-        if row[1] != Value::Null {
-            let other: Option<ProcessIdentity> =
-                row[2].as_str().and_then(|t| serde_json::from_str(t).ok());
-            let leased = row[3].as_i64().unwrap_or(0) >= row[4].as_i64().unwrap_or(0);
-            let alive = match &other {
-                // Our own, from before a connection broke.
-                Some(other) if *other == me => false,
-                Some(other) if other.is_known_dead()? => false,
-                // Its death would be known here: the lease need not run out first.
-                Some(other) if is_neighbour(other, &me) => true,
-                _ => leased,
-            };
-            let who = other.as_ref().map_or_else(
-                || "an unknown owner".to_owned(),
-                |o| format!("process {} on host {}", o.pid, o.host),
-            );
-            if alive {
-                return Err(Error::new(
-                    Kind::Locked,
-                    format!("source table {table} is being transferred by {who}"),
-                )
-                .detail(format!("owner row in {OWNER_TABLE} of the source database"))
-                .hint(
-                    "A source table has one owner at a time. Wait for that run, or stop it; an \
-                     owner on another host that died is given up a minute after its last sign.",
-                ));
-            }
-            taken_over_from = (other.as_ref() != Some(&me)).then_some(who);
-        }
+        let taken_over_from = dead_owner(row, &me, table, &owners)?;
         let sql = format!(
             "UPDATE {} SET {tok} = {}, {owner} = {}, {lease} = {} + {LEASE_SECS} WHERE {name} = {}",
-            d.table(OWNER_TABLE),
+            d.table(&owners),
             d.param(1, None),
             d.param(2, None),
             d.now_secs(),
@@ -150,8 +142,55 @@ pub fn take(conn: &mut dyn Connection, table: &str) -> Result<Ownership> {
         let params =
             [id_value(&token), Value::Text(described.clone()), Value::Text(table.to_owned())];
         conn.execute(&sql, &params)?;
-        Ok(Ownership { table: table.to_owned(), ident: known, token, taken_over_from })
+        Ok(Ownership {
+            table: table.to_owned(),
+            owners: owners.clone(),
+            ident: known,
+            token,
+            taken_over_from,
+        })
     })
+}
+
+/// The owner that the row names, when it is dead or gone from there; nothing where the row names
+/// nobody, or ourselves. A living one is an error. The row: identity, token, owner, lease, now.
+fn dead_owner(
+    row: &[Value],
+    me: &ProcessIdentity,
+    table: &str,
+    owners: &str,
+) -> Result<Option<String>> {
+    let mut taken_over_from = None;
+    if row[1] != Value::Null {
+        let other: Option<ProcessIdentity> =
+            row[2].as_str().and_then(|t| serde_json::from_str(t).ok());
+        let leased = row[3].as_i64().unwrap_or(0) >= row[4].as_i64().unwrap_or(0);
+        let alive = match &other {
+            // Our own, from before a connection broke.
+            Some(other) if other == me => false,
+            Some(other) if other.is_known_dead()? => false,
+            // Its death would be known here: the lease need not run out first.
+            Some(other) if is_neighbour(other, me) => true,
+            _ => leased,
+        };
+        let who = other.as_ref().map_or_else(
+            || "an unknown owner".to_owned(),
+            |o| format!("process {} on host {}", o.pid, o.host),
+        );
+        if alive {
+            return Err(Error::new(
+                Kind::Locked,
+                format!("source table {table} is being transferred by {who}"),
+            )
+            .detail(format!("owner row in {owners} of the source database"))
+            .hint(
+                "A source table has one owner at a time. Wait for that run, or stop it; an \
+                 owner on another host that died is given up a minute after its last sign.",
+            ));
+        }
+        taken_over_from = (other.as_ref() != Some(me)).then_some(who);
+    }
+    Ok(taken_over_from)
 }
 
 fn is_neighbour(other: &ProcessIdentity, me: &ProcessIdentity) -> bool {
@@ -170,7 +209,7 @@ impl Ownership {
         let sql = d.lock(
             &format!(
                 "SELECT {tok} FROM {} WHERE {name} = {}",
-                d.table(OWNER_TABLE),
+                d.table(&self.owners),
                 d.param(1, None)
             ),
             false,
@@ -194,7 +233,7 @@ impl Ownership {
         let [name, _, tok, _, lease, ..] = columns(conn);
         let sql = format!(
             "UPDATE {} SET {lease} = {} + {LEASE_SECS} WHERE {name} = {} AND {tok} = {}",
-            d.table(OWNER_TABLE),
+            d.table(&self.owners),
             d.now_secs(),
             d.param(1, None),
             d.param(2, None)
@@ -208,11 +247,56 @@ impl Ownership {
         let [name, _, tok, ..] = columns(conn);
         let sql = format!(
             "UPDATE {} SET {tok} = NULL WHERE {name} = {} AND {tok} = {}",
-            d.table(OWNER_TABLE),
+            d.table(&self.owners),
             d.param(1, None),
             d.param(2, None)
         );
         conn.execute(&sql, &[Value::Text(self.table.clone()), id_value(&self.token)]).map(drop)
+    }
+
+    /// Notes to which pair of tables the rows belong that are claimed from now on.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] when rows are under way (`has_claimed`) that belong to another pair: only
+    /// its ledger knows which of them have landed.
+    pub fn claim_for(
+        &self,
+        conn: &mut dyn Connection,
+        pair: &str,
+        has_claimed: impl FnOnce(&mut dyn Connection) -> Result<bool>,
+    ) -> Result<()> {
+        let d = conn.dialect();
+        let (name, column) = (d.quote("table_name"), d.quote("pair"));
+        let owners = d.table(&self.owners);
+        let select = format!("SELECT {column} FROM {owners} WHERE {name} = {}", d.param(1, None));
+        let update = format!(
+            "UPDATE {owners} SET {column} = {} WHERE {name} = {}",
+            d.param(1, None),
+            d.param(2, None)
+        );
+        let rows = conn.query(&select, &[Value::Text(self.table.clone())])?;
+        let known = rows.first().and_then(|r| r.first()).and_then(Value::as_str);
+        if known == Some(pair) {
+            return Ok(());
+        }
+        if let Some(known) = known.map(str::to_owned)
+            && has_claimed(conn)?
+        {
+            return Err(Error::new(
+                Kind::Refused,
+                format!("rows of {} are under way to another destination", self.table),
+            )
+            .detail(format!("they were claimed for {known}"))
+            .detail(format!("this run goes to {pair}"))
+            .hint(
+                "Only the ledger there knows which of them have landed. Let a run with that \
+                 destination come to its end, then change it.",
+            ));
+        }
+        self.guarded(conn, |conn| {
+            let params = [Value::Text(pair.to_owned()), Value::Text(self.table.clone())];
+            conn.execute(&update, &params).map(drop)
+        })
     }
 
     /// How many of a run's source steps are done.
@@ -221,7 +305,7 @@ impl Ownership {
         let [name, _, _, _, _, run_id, steps] = columns(conn);
         let sql = format!(
             "SELECT {steps} FROM {} WHERE {name} = {} AND {run_id} = {}",
-            d.table(OWNER_TABLE),
+            d.table(&self.owners),
             d.param(1, None),
             d.param(2, None)
         );
@@ -243,7 +327,7 @@ impl Ownership {
             let d = conn.dialect();
             let record = format!(
                 "UPDATE {} SET {run_id} = {}, {steps} = {} WHERE {name} = {}",
-                d.table(OWNER_TABLE),
+                d.table(&self.owners),
                 d.param(1, None),
                 d.param(2, None),
                 d.param(3, None)
@@ -259,7 +343,9 @@ impl Ownership {
     }
 }
 
-/// The identity of a source table that ssync does not write to: made of the link's address.
-pub fn read_only_ident(url: &str, table: &str) -> Id {
-    ledger::id_of(&format!("{url}\0{table}"))
+/// The identity of a source table for `increment`, whose mark has to be found again although the
+/// server's address, the account or the SQL around the rows is configured otherwise meanwhile, and
+/// although nothing may be written at the source: made of the link's name and the table's.
+pub fn increment_ident(link: &str, table: &str) -> Id {
+    ledger::id_of(&format!("{link}\0{table}"))
 }

@@ -2,10 +2,12 @@
 //! and everything that stands against it. `ssync check` prints the findings; a run refuses to
 //! start on any that is an error.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use ssync_common::config::{FullMethod, TableMode, TableTask, Task};
 use ssync_common::connector::{Dialect, LoadPlan, WriteMode};
-use ssync_common::crypto;
+use ssync_common::crypto::{self, KeyRing};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::fidelity::{self, Fidelity, Sealed};
 use ssync_common::schema::{self, Column, Table};
@@ -73,6 +75,9 @@ pub struct TablePlan {
     pub load: LoadPlan,
     /// The destination table.
     pub dest: Table,
+    /// The source table's name in full.
+    #[serde(skip)]
+    pub source_name: String,
 }
 
 impl TablePlan {
@@ -223,6 +228,7 @@ impl Planner<'_> {
             transforms,
             load,
             dest: self.sides.dest.clone(),
+            source_name: self.sides.source.full_name.clone(),
         })
     }
 
@@ -240,6 +246,12 @@ impl Planner<'_> {
                     dest.name, dest.engine
                 ),
                 "Convert it to a transactional engine (ALTER TABLE … ENGINE=InnoDB).",
+            );
+        }
+        if dest.is_same(source) {
+            self.error(
+                format!("source and destination are the same table, {}", dest.full_name),
+                "Correct the links or the names of the tables.",
             );
         }
         if source.is_view && self.table.mode == TableMode::Status {
@@ -267,6 +279,10 @@ impl Planner<'_> {
             FullMethod::Swap if !dest.triggers.is_empty() => self.error(
                 format!("destination {} has triggers, which a swap would leave behind", dest.name),
                 "Use full = \"truncate\".",
+            ),
+            FullMethod::Swap if !dest.foreign_keys.is_empty() => self.error(
+                format!("destination {} has foreign keys, which a swap would lose", dest.name),
+                "A table made like it has none. Use full = \"truncate\".",
             ),
             FullMethod::Swap if !referenced.is_empty() => self.error(
                 format!("destination {} is referenced by {}", dest.name, referenced.join(", ")),
@@ -375,6 +391,14 @@ impl Planner<'_> {
                     }
                     order.push(column.clone());
                 }
+            }
+            if self.table.write == WriteMode::Insert && mark.lag.is_zero() {
+                self.find(
+                    Level::Warning,
+                    Some(&mark.column),
+                    "with lag 0 and write = \"insert\" rows that commit late are never sent".into(),
+                    Some("Give a lag longer than any transaction, or use upsert, unless nothing is written to the source while it is read."),
+                );
             }
         }
         for column in key {
@@ -759,6 +783,38 @@ fn ignores_end_blanks(column: &Column) -> bool {
     let keeps =
         name == "binary" || name == "nocase" || name.contains("nopad") || name.contains("_0900_");
     column.kind == schema::Kind::Text && !keeps
+}
+
+/// Key columns of the destination whose equal values no longer give equal ciphertexts, since the
+/// encryption key was replaced: a row that comes again would not find itself. A full load replaces
+/// every ciphertext.
+pub fn rotated_keys(plan: &TablePlan, rings: &BTreeMap<String, KeyRing>) -> Vec<Finding> {
+    if plan.task.mode == TableMode::Full {
+        return Vec::new();
+    }
+    let identifies = |column: &Column| {
+        let unique = |i: &schema::Index| i.unique && i.columns.contains(&column.name);
+        plan.dest.indexes.iter().any(unique)
+    };
+    let rotated = |pair: &&ColumnPair| {
+        let choice = plan.task.encrypt.get(&pair.source.name);
+        let ring = choice.filter(|c| c.deterministic()).and_then(|c| rings.get(c.key()));
+        ring.is_some_and(KeyRing::was_rotated) && identifies(&pair.dest)
+    };
+    let finding = |pair: &ColumnPair| Finding {
+        level: Level::Error,
+        column: Some(pair.source.name.clone()),
+        text: format!(
+            "column {} identifies rows at the destination, and its encryption key was replaced",
+            pair.dest.name
+        ),
+        hint: Some(
+            "Rows sealed with the old key would not be found, and come a second time. Load the \
+             table once with mode = \"full\", then take the old key out of the configuration."
+                .to_owned(),
+        ),
+    };
+    plan.pairs.iter().filter(rotated).map(finding).collect()
 }
 
 /// The findings that keep a table from running, as one error.

@@ -186,6 +186,7 @@ impl Reader {
             events: &self.events,
             counters: &self.counters,
             order: &self.order,
+            table: &self.table.name,
             number: &mut self.number,
             pos,
             last: None,
@@ -208,6 +209,7 @@ struct Output<'a> {
     events: &'a Sender<Event>,
     counters: &'a ReadCounters,
     order: &'a [(usize, ssync_common::schema::Kind)],
+    table: &'a str,
     number: &'a mut u64,
     pos: &'a mut Pos,
     last: Option<Key>,
@@ -219,6 +221,7 @@ impl Output<'_> {
         if rows == 0 {
             return Ok(());
         }
+        self.keys_readable(&batch)?;
         failpoint::hit("reader.after_read", *self.number + 1);
         self.counters.waits_for_slot.store(true, Ordering::Relaxed);
         let slot = self.free.recv().map_err(|_| stopping())?;
@@ -257,6 +260,26 @@ impl Output<'_> {
             bad: batch.bad,
         };
         self.events.send(Event::Filled(filled)).map_err(|_| stopping())
+    }
+}
+
+impl Output<'_> {
+    /// A row whose key cannot be read can be named to nobody: not to the ledger, not to the
+    /// source. Left out, it would be missed; walked past, so would those behind it.
+    fn keys_readable(&self, batch: &ReadBatch) -> Result<()> {
+        let schema = batch.rows.schema();
+        let is_key = |bad: &&BadValue| {
+            self.order.iter().any(|(place, _)| *schema.field(*place).name() == bad.column)
+        };
+        let Some(bad) = batch.bad.iter().find(is_key) else { return Ok(()) };
+        let column = &bad.column;
+        Err(Error::new(
+            Kind::Refused,
+            format!("{}: a value of key column {column} cannot be read", self.table),
+        )
+        .detail(bad.message.clone())
+        .column(column)
+        .hint("Correct the value at the source, or exclude the row by where."))
     }
 }
 

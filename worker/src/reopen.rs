@@ -53,7 +53,7 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: Which<'_>) -> Resul
         filter: None,
         window: None,
     };
-    let owner = owner::take(source.as_mut(), &table.source)?;
+    let owner = owner::take(source.as_mut(), &table.source, &plan.source_name)?;
     let result = match which {
         Which::Failed => {
             let mut moved = 0;
@@ -82,7 +82,7 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: Which<'_>) -> Resul
                 ));
             }
             ledger::ensure_tables(dest.as_mut())?;
-            let id = ledger::pair_id(&owner.ident, &table.dest);
+            let id = ledger::pair_id(&owner.ident, &plan.dest.full_name);
             let last = ledger::last_run(dest.as_mut(), &id)?;
             let mut moved = 0;
             for known in runs {

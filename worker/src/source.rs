@@ -242,6 +242,17 @@ impl SourceTable {
     }
 
     fn check_key(&self, key: &Key) -> Result<()> {
+        if let Some(i) = key.iter().position(|v| self.dialect.is_unreadable(v)) {
+            return Err(Error::new(
+                Kind::Refused,
+                format!(
+                    "{}: a value of key column {} cannot be read",
+                    self.name, self.order[i].name
+                ),
+            )
+            .column(&self.order[i].name)
+            .hint("Correct the value at the source, or exclude the row by where."));
+        }
         match key.iter().position(|v| *v == Value::Null) {
             Some(i) => Err(Error::new(
                 Kind::Refused,

@@ -422,7 +422,8 @@ impl Stream<'_> {
         let pos = pending.work.pos.clone();
         failpoint::hit("stream.before_resolve", pending.work.number);
         let mut dest = open(self.dest_link)?;
-        *self.fence = ledger::raise(dest.as_mut(), &self.fence.id, self.tables)?;
+        *self.fence =
+            ledger::raise(dest.as_mut(), &self.fence.id, self.tables, Some(self.fence.epoch))?;
         self.epoch.store(self.fence.epoch, Ordering::Relaxed);
         failpoint::hit("stream.after_raise", pending.work.number);
         let parts = self.landed_parts(dest.as_mut(), &pos, &pending.work.done)?;

@@ -76,10 +76,10 @@ pub struct TableRun<'a> {
 }
 
 /// Both ends, open and described.
-struct Ends {
-    source: Box<dyn Connection>,
-    dest: Box<dyn Connection>,
-    plan: TablePlan,
+pub(crate) struct Ends {
+    pub(crate) source: Box<dyn Connection>,
+    pub(crate) dest: Box<dyn Connection>,
+    pub(crate) plan: TablePlan,
 }
 
 impl TableRun<'_> {
@@ -122,6 +122,10 @@ impl TableRun<'_> {
         )?;
         let planned = described;
         plan::refuse(self.params.task.id, &self.table.name, &planned.findings)?;
+        if let Some(plan) = &planned.plan {
+            let rotated = plan::rotated_keys(plan, &self.params.keys);
+            plan::refuse(self.params.task.id, &self.table.name, &rotated)?;
+        }
         for finding in planned.findings.iter().filter(|f| f.level == plan::Level::Warning) {
             self.notes.push(finding.text.clone());
         }
@@ -150,7 +154,7 @@ impl TableRun<'_> {
         if !writes_source {
             return Ok(None);
         }
-        let owner = owner::take(ends.source.as_mut(), &self.table.source)?;
+        let owner = owner::take(ends.source.as_mut(), &self.table.source, &ends.plan.source_name)?;
         if let Some(dead) = &owner.taken_over_from {
             self.notes.push(format!("taken over from {dead}, which has died"));
         }
@@ -161,20 +165,31 @@ impl TableRun<'_> {
         let ident = match (self.table.mode, owner) {
             // Whoever fills this table anew, from wherever, excludes everybody else who does.
             (TableMode::Full, _) => Id::default(),
-            (_, Some(owner)) => owner.ident,
-            (_, None) => owner::read_only_ident(&self.params.source.url, &self.table.source),
+            (TableMode::Increment, _) => {
+                owner::increment_ident(&self.params.source.name, &ends.plan.source_name)
+            }
+            (TableMode::Status, Some(owner)) => owner.ident,
+            (TableMode::Status, None) => {
+                return Err(Error::new(Kind::Internal, "status mode without an owner row"));
+            }
         };
         let tables = format!("{} -> {}", self.table.source, self.table.dest);
         self.progress.phase(Phase::Locking);
         ledger::ensure_tables(ends.dest.as_mut())?;
         ends.dest.set_lock_wait(LockWait::Patient)?;
-        let id = ledger::pair_id(&ident, &self.table.dest);
+        let id = ledger::pair_id(&ident, &ends.plan.dest.full_name);
         if self.table.mode == TableMode::Status {
             // Before the epoch moves, so that a run that refuses leaves everything as it is and
             // the next one refuses too.
             self.remembered(ends, &id)?;
+            if let Some(owner) = owner {
+                self.claim_for(ends, owner, &id)?;
+            }
         }
-        let mut fence = ledger::raise(ends.dest.as_mut(), &id, &tables)?;
+        if self.table.mode == TableMode::Increment {
+            self.refuse_namesakes(ends, &id, &tables)?;
+        }
+        let mut fence = ledger::raise(ends.dest.as_mut(), &id, &tables, None)?;
         failpoint::hit("run.after_fence", 1);
         if self.table.mode == TableMode::Status {
             // Not even tidying up may be done by another key.
@@ -186,7 +201,7 @@ impl TableRun<'_> {
             && self.tidies_after(e)
         {
             self.progress.phase(Phase::Recovering);
-            if let Err(e) = self.tidy(ends, owner, &fence.id, &tables) {
+            if let Err(e) = self.tidy(ends, owner, &fence, &tables) {
                 log::warn!(
                     "{}: could not put unsent rows back to 0, the next run does it: {e}",
                     self.table.name
@@ -200,13 +215,13 @@ impl TableRun<'_> {
     /// left as it is (A16), unless the operator asked for the end.
     fn tidies_after(&self, e: &Error) -> bool {
         let ours = !matches!(e.kind, Kind::Fenced | Kind::Locked);
-        ours && (!self.params.realtime || e.kind.is_wanted() || e.kind.is_transient())
+        ours && (!self.params.realtime || e.kind.is_wanted())
     }
 
-    fn tidy(&mut self, ends: &Ends, owner: &Ownership, id: &Id, tables: &str) -> Result<()> {
+    fn tidy(&mut self, ends: &Ends, owner: &Ownership, fence: &Fence, tables: &str) -> Result<()> {
         let mut source = open(&self.params.source)?;
         let mut dest = open(&self.params.dest)?;
-        let fence = ledger::raise(dest.as_mut(), id, tables)?;
+        let fence = ledger::raise(dest.as_mut(), &fence.id, tables, Some(fence.epoch))?;
         let table = self.source_table(&ends.plan, source.as_ref(), None);
         let journal = self.journal.as_ref();
         let found = recover(source.as_mut(), &table, owner, dest.as_mut(), &fence, journal)?;
@@ -268,65 +283,14 @@ impl TableRun<'_> {
         })?;
         let keep = self.journal.last_settled()?.map(|last| last.run);
         // A status run's mark does not move, and is kept as it is.
-        let mark = if self.table.mode == TableMode::Increment {
-            run.upto.clone().or_else(|| fence.mark.clone())
-        } else {
-            fence.mark.clone()
-        };
+        let mark = self.next_mark(fence, &run);
         failpoint::hit("run.before_finish", 1);
         ledger::finish_run(ends.dest.as_mut(), fence, &run.run, mark.as_ref(), keep.as_ref())?;
         failpoint::hit("run.after_finish", 1);
         Ok(())
     }
 
-    /// What the source side remembers as settled must still be in the destination's ledger: else
-    /// the destination went back in time (failover, restore) and rows marked as done are missing.
-    fn remembered(&mut self, ends: &mut Ends, fence: &Id) -> Result<()> {
-        let Some(last) = self.journal.last_settled()? else {
-            return Ok(());
-        };
-        // Under a later epoch another run has been there since and knew it: it may have been
-        // another instance's, which has tidied its ledger.
-        if last.fence != *fence
-            || ledger::epoch(ends.dest.as_mut(), fence)? > last.epoch
-            || ledger::has_entry(ends.dest.as_mut(), fence, &last.run, &last.pos)?
-        {
-            return Ok(());
-        }
-        Err(Error::new(
-            Kind::Balance,
-            format!(
-                "destination {} no longer has what was settled last: batch {} of run {}",
-                self.table.dest,
-                last.pos,
-                ssync_common::value::hex_bytes::encode(&last.run)
-            ),
-        )
-        .detail("the source shows rows as done that the destination's ledger does not know")
-        .hint(
-            "The destination was restored or failed over to an older state. ssync retry --lost \
-             --task … --tables … sets the rows of the missing batches back to 0.",
-        ))
-    }
-
-    /// What has landed and is still to be settled is known by ranges of the key it was sent by;
-    /// by another key they would be other rows.
-    fn same_key(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
-        let Some(run) = &fence.run else { return Ok(()) };
-        if plan::walks_alike(&run.plan, &ends.plan.fingerprint()?)
-            || ledger::entries(ends.dest.as_mut(), &fence.id, ledger::Which::Unsettled)?.is_empty()
-        {
-            return Ok(());
-        }
-        Err(Error::new(
-            Kind::Refused,
-            "a run that was broken off has landed rows that are to be settled by another key",
-        )
-        .detail("the table's key, or its type, is another one now")
-        .hint("Run the task once with the key it was begun with, then change it."))
-    }
-
-    fn open_run(&mut self, ends: &mut Ends, fence: &Fence) -> Result<OpenRun> {
+    fn open_run(&mut self, ends: &mut Ends, fence: &mut Fence) -> Result<OpenRun> {
         let plan = ends.plan.fingerprint()?;
         let open = fence.run.as_ref().filter(|run| run.open);
         let restart = self.restart;
@@ -355,6 +319,7 @@ impl TableRun<'_> {
         {
             return Ok(run);
         }
+        self.judge_mark(ends, fence)?;
         let upto = match (self.table.mode, &self.table.watermark) {
             (TableMode::Increment, Some(mark)) => {
                 let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
@@ -413,7 +378,7 @@ impl TableRun<'_> {
 
     /// Whether `increment` reads the last stretch again, so that late commits are found: only
     /// where a row that comes twice does no harm.
-    fn overlaps(&self) -> bool {
+    pub(crate) fn overlaps(&self) -> bool {
         self.table.write != WriteMode::Insert
     }
 
@@ -473,7 +438,7 @@ impl TableRun<'_> {
         load
     }
 
-    fn source_table(
+    pub(crate) fn source_table(
         &self,
         plan: &TablePlan,
         conn: &dyn Connection,
@@ -541,7 +506,7 @@ impl TableRun<'_> {
             (TableMode::Increment, Some(upto)) => Some(Window {
                 above: match (&fence.mark, &self.table.watermark) {
                     (Some(mark), Some(w)) => {
-                        crate::mark::lower(mark.clone(), w.lag, self.overlaps())?
+                        crate::mark::lower(mark.value.clone(), w.lag, self.overlaps())?
                     }
                     _ => None,
                 },

@@ -185,6 +185,13 @@ pub enum Lag {
     Count(u64),
 }
 
+impl Lag {
+    /// Whether it is no lag at all.
+    pub fn is_zero(self) -> bool {
+        matches!(self, Lag::Secs(0) | Lag::Count(0))
+    }
+}
+
 impl FromStr for Lag {
     type Err = String;
 

@@ -131,6 +131,11 @@ pub trait Dialect: Send + Sync {
     /// The expression that reads a column so that its value arrives unchanged.
     fn select(&self, column: &Column) -> String;
 
+    /// Whether a value that [`Dialect::select`] gave only stands for one that cannot be read.
+    fn is_unreadable(&self, _value: &Value) -> bool {
+        false
+    }
+
     /// The `n`th placeholder (from 1), cast where a bare parameter compared with `column` would
     /// be rounded or converted.
     fn param(&self, n: usize, column: Option<&Column>) -> String;

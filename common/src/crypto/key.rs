@@ -196,6 +196,11 @@ impl KeyRing {
         self.keys.iter().map(MasterKey::id)
     }
 
+    /// Whether there are keys that it replaced.
+    pub fn was_rotated(&self) -> bool {
+        self.keys.len() > 1
+    }
+
     /// The key that seals.
     pub(super) fn current(&self) -> &MasterKey {
         &self.keys[0]

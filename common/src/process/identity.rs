@@ -46,10 +46,7 @@ impl ProcessIdentity {
         if self.host != me.host {
             return Ok(false);
         }
-        if self.boot_id != me.boot_id {
-            return Ok(true);
-        }
-        if self.pid_namespace != me.pid_namespace {
+        if self.boot_id != me.boot_id || self.pid_namespace != me.pid_namespace {
             return Ok(false);
         }
         Ok(start_ticks(self.pid)? != Some(self.start_ticks))

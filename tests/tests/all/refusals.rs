@@ -11,6 +11,8 @@ mod interrupts;
 mod limits;
 #[path = "refusals/owners.rs"]
 mod owners;
+#[path = "refusals/precedents.rs"]
+mod precedents;
 #[path = "refusals/restored.rs"]
 mod restored;
 

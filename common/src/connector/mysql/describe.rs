@@ -36,15 +36,23 @@ pub(super) fn describe(conn: &mut Conn, server: &Server, name: &str) -> Result<O
     let (schema, table) = place(conn, name)?;
     let mut ask =
         Asking { conn, schema: &schema, table: &table, case_matters: server.case_matters };
-    let found = ask.rows("TABLE_TYPE, ENGINE", "TABLES", ["TABLE_SCHEMA", "TABLE_NAME"], "1")?;
-    let Some([table_type, engine]) = found.first().map(Vec::as_slice) else {
+    let found = ask.rows(
+        "TABLE_TYPE, ENGINE, TABLE_SCHEMA, TABLE_NAME",
+        "TABLES",
+        ["TABLE_SCHEMA", "TABLE_NAME"],
+        "1",
+    )?;
+    let Some([table_type, engine, its_schema, its_name]) = found.first().map(Vec::as_slice) else {
         return Ok(None);
     };
+    let full_name = format!("{}.{}", text(its_schema), text(its_name));
     let is_view = text(table_type).ends_with("VIEW");
     let engine = text(engine);
     let columns = columns(&mut ask)?;
     Ok(Some(Table {
         name: name.to_owned(),
+        full_name,
+        server: this_server(ask.conn)?,
         columns,
         indexes: indexes(&mut ask)?,
         foreign_keys: foreign_keys(&mut ask, ["CONSTRAINT_SCHEMA", "TABLE_NAME"])?,
@@ -58,6 +66,14 @@ pub(super) fn describe(conn: &mut Conn, server: &Server, name: &str) -> Result<O
         is_view,
         definition: Vec::new(),
     }))
+}
+
+/// Names the server process: proxies and addresses in front of it make no difference.
+fn this_server(conn: &mut Conn) -> Result<String> {
+    let named: Option<String> = conn
+        .query_first("SELECT CONCAT_WS(' ', @@hostname, @@port, @@server_id, @@datadir)")
+        .map_err(|e| errors::from_driver(&e))?;
+    Ok(format!("mysql {}", named.unwrap_or_default()))
 }
 
 struct Asking<'a> {

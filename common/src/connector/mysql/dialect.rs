@@ -4,7 +4,7 @@ use super::super::{Dialect, OwnType, split_table_name};
 use super::types::{self, TextRoute, UNREADABLE};
 use crate::error::Result;
 use crate::schema::{Column, Kind, Table};
-use crate::value::hex_bytes;
+use crate::value::{Value, hex_bytes};
 
 /// The dialect of MySQL 5.6 and later and MariaDB 10.0 and later.
 pub struct MySqlDialect;
@@ -39,6 +39,10 @@ impl Dialect for MySqlDialect {
              = CAST({name} AS BINARY) THEN CONVERT({name} USING utf8mb4) \
              ELSE {unreadable} END"
         )
+    }
+
+    fn is_unreadable(&self, value: &Value) -> bool {
+        value.as_str() == Some(UNREADABLE)
     }
 
     fn param(&self, _n: usize, column: Option<&Column>) -> String {

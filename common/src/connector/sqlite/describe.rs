@@ -19,7 +19,7 @@ pub fn describe(db: &Database, file: &Path, name: &str) -> Result<Option<Table>>
         [schema, table] => (schema.as_str(), table.as_str()),
         _ => bail!(ErrorKind::Config, "{name} is not a table name: it has more than one dot"),
     };
-    let describer = Describer { db, schema };
+    let describer = Describer { db, schema, server: this_file(file) };
     let table = describer.table(name, plain).map_err(|e| {
         errors::failure(file, e).context(format!("could not read the structure of {name}"))
     })?;
@@ -34,9 +34,20 @@ fn with_events(mut table: Table) -> Result<Table> {
     Ok(table)
 }
 
+/// Names the file, whatever path led to it.
+fn this_file(file: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    match std::fs::metadata(file) {
+        Ok(found) => format!("sqlite {}:{}", found.dev(), found.ino()),
+        // Gone, or never one: the path is all there is.
+        Err(_) => format!("sqlite {}", file.display()),
+    }
+}
+
 struct Describer<'a> {
     db: &'a Database,
     schema: &'a str,
+    server: String,
 }
 
 struct Found {
@@ -52,6 +63,8 @@ impl Describer<'_> {
         let (columns, key) = self.columns(&found)?;
         let mut table = Table {
             name: configured.to_owned(),
+            full_name: format!("{}.{}", self.schema.to_ascii_lowercase(), found.name),
+            server: self.server.clone(),
             columns,
             indexes: Vec::new(),
             foreign_keys: self.foreign_keys(&found.name)?,

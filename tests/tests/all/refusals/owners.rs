@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 use ssync_tests::servers::mariadb;
-use ssync_tests::sites::Site;
+use ssync_tests::sites::{Session, Site};
 use ssync_tests::ssync::Instance;
 
 use super::{RUN, Tables, error_of};
@@ -49,11 +49,17 @@ fn an_owner_that_is_stopped_is_still_the_owner() {
     let tables = Tables::on_mariadb(50);
     let (one, other) = (tables.instance(), tables.instance());
     let mut first = one.start(&RUN, "run.after_owner@1=pause");
-    // Between transactions: whoever is stopped within one keeps others waiting for its locks.
     first.reached("run.after_owner").expect("the owner row");
     first.signal_all(Signal::SIGSTOP);
     let (kind, _) = error_of(&other.run(&RUN).expect(1));
     assert_eq!(kind, "Locked");
+    // Nor does it help to wait for the row's own lock, which it may hold as it stands still.
+    let mut held = Session::open(&tables.source);
+    held.run("BEGIN");
+    held.run("SELECT * FROM SSYNC_OWNER FOR UPDATE");
+    let (kind, _) = error_of(&other.run(&RUN).expect(1));
+    assert_eq!(kind, "Locked");
+    held.run("ROLLBACK");
     one.release("run.after_owner");
     first.signal_all(Signal::SIGCONT);
     first.wait().expect(0);

@@ -1,0 +1,146 @@
+//! What earlier runs have left that a run must not contradict: rows under way to another
+//! destination, entries that another key names, a destination that went back in time, the mark of
+//! an `increment`.
+
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::ledger::{self, Fence, Id, Mark, OpenRun};
+use ssync_common::value::hex_bytes;
+
+use crate::owner::Ownership;
+use crate::plan;
+use crate::source::{Bound, RowState};
+use crate::table_run::{Ends, TableRun};
+
+impl TableRun<'_> {
+    /// What the source side remembers as settled must still be in the destination's ledger: else
+    /// the destination went back in time (failover, restore) and rows marked as done are missing.
+    pub(crate) fn remembered(&mut self, ends: &mut Ends, fence: &Id) -> Result<()> {
+        let Some(last) = self.journal.last_settled()? else {
+            return Ok(());
+        };
+        // Under a later epoch another run has been there since and knew it: it may have been
+        // another instance's, which has tidied its ledger.
+        if last.fence != *fence
+            || ledger::epoch(ends.dest.as_mut(), fence)? > last.epoch
+            || ledger::has_entry(ends.dest.as_mut(), fence, &last.run, &last.pos)?
+        {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Balance,
+            format!(
+                "destination {} no longer has what was settled last: batch {} of run {}",
+                self.table.dest,
+                last.pos,
+                hex_bytes::encode(&last.run)
+            ),
+        )
+        .detail("the source shows rows as done that the destination's ledger does not know")
+        .hint(
+            "The destination was restored or failed over to an older state. ssync retry --lost \
+             --task … --tables … sets the rows of the missing batches back to 0.",
+        ))
+    }
+
+    /// What has landed and is still to be settled is known by ranges of the key it was sent by;
+    /// by another key they would be other rows.
+    pub(crate) fn same_key(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
+        let Some(run) = &fence.run else { return Ok(()) };
+        if plan::walks_alike(&run.plan, &ends.plan.fingerprint()?)
+            || ledger::entries(ends.dest.as_mut(), &fence.id, ledger::Which::Unsettled)?.is_empty()
+        {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Refused,
+            "a run that was broken off has landed rows that are to be settled by another key",
+        )
+        .detail("the table's key, or its type, is another one now")
+        .hint("Run the task once with the key it was begun with, then change it."))
+    }
+
+    /// How far `increment` has come when this run is done. Where the newest rows were deleted
+    /// meanwhile, or the lag has grown, the mark stays: below it everything has been sent.
+    pub(crate) fn next_mark(&self, fence: &Fence, run: &OpenRun) -> Option<Mark> {
+        let (Some(watermark), Some(upto)) = (&self.table.watermark, &run.upto) else {
+            return fence.mark.clone();
+        };
+        match &fence.mark {
+            Some(mark) if !crate::mark::is_later(upto, &mark.value) => Some(mark.clone()),
+            _ => Some(Mark { column: watermark.column.clone(), value: upto.clone() }),
+        }
+    }
+
+    /// Rows that are under way belong to one destination until its ledger has been asked.
+    pub(crate) fn claim_for(&self, ends: &mut Ends, owner: &Ownership, id: &Id) -> Result<()> {
+        let pair = format!(
+            "{} ({}, {})",
+            ends.plan.dest.full_name,
+            self.params.dest.name,
+            hex_bytes::encode(id)
+        );
+        let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
+        owner.claim_for(ends.source.as_mut(), &pair, |conn| {
+            Ok(!table.next_keys(conn, RowState::UnderWay, &Bound::Open, 1)?.is_empty())
+        })
+    }
+
+    /// The mark of an increment is found by the link's name. Where there is none, but one of
+    /// another link for the same tables, everything would be sent again.
+    pub(crate) fn refuse_namesakes(&self, ends: &mut Ends, id: &Id, tables: &str) -> Result<()> {
+        if self.restart || ledger::epoch(ends.dest.as_mut(), id)? > 0 {
+            return Ok(());
+        }
+        if ledger::namesakes(ends.dest.as_mut(), id, tables)?.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Refused,
+            format!(
+                "{} has been filled from a table of this name over another link",
+                self.table.dest
+            ),
+        )
+        .detail(format!("link {} has no mark of its own yet", self.params.source.name))
+        .hint(
+            "If it is the same source, give the link its old name again, or everything would be \
+             sent once more. If it is another source, say so once with --restart.",
+        ))
+    }
+
+    /// The mark belongs to its column: under another watermark it would leave rows out.
+    pub(crate) fn judge_mark(&mut self, ends: &mut Ends, fence: &mut Fence) -> Result<()> {
+        let (Some(mark), Some(watermark)) = (&fence.mark, &self.table.watermark) else {
+            return Ok(());
+        };
+        if mark.column.eq_ignore_ascii_case(&watermark.column) {
+            return Ok(());
+        }
+        let empty = {
+            let sql = format!("SELECT 1 FROM {}", ends.dest.dialect().table(&self.table.dest));
+            let sql = ends.dest.dialect().limit(&sql, 1);
+            ends.dest.query(&sql, &[])?.is_empty()
+        };
+        if self.restart && (self.overlaps() || empty) {
+            self.notes.push(format!(
+                "began anew: the mark was that of {}, the watermark is {}",
+                mark.column, watermark.column
+            ));
+            fence.mark = None;
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Refused,
+            format!(
+                "{} has been sent up to a mark of column {}, and the watermark is {} now",
+                self.table.source, mark.column, watermark.column
+            ),
+        )
+        .hint(if self.overlaps() {
+            "With --restart everything is sent once more, by the new watermark."
+        } else {
+            "write = \"insert\" would send rows twice. Empty the destination and use --restart, or \
+             configure the old watermark again."
+        }))
+    }
+}
