@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ssync_common::event::What;
 
 use crate::key_command::KeyCommand;
 
@@ -91,12 +92,68 @@ pub enum Command {
     /// the third, and compares. Nothing else is touched. About 20 seconds.
     Demo(DemoArgs),
 
+    /// Watch tasks as they run: rows, speed, waits, errors; pause and resume them
+    Top,
+
+    /// Say whether the controller lives, for the watchdog
+    ///
+    /// Prints `alive`, `hangs`, `dead` (it should run and does not) or `stopped` (it need not
+    /// run), and facts. Exit code 0 for `alive` and `stopped`, else 1. Asks shared memory alone.
+    #[command(hide = true)]
+    Heartbeat(HeartbeatArgs),
+
+    /// Have people told something, by the receivers of the configuration
+    ///
+    /// `ssync monitor` sends it; it need not run at this moment.
+    #[command(hide = true)]
+    Event {
+        /// What has happened: watchdog_restart, watchdog_gave_up
+        #[arg(value_parser = what_of)]
+        what: What,
+        /// In words that are complete by themselves, without row values and secrets
+        text: String,
+    },
+
+    /// Write man pages or shell completions, for packages
+    #[command(hide = true)]
+    Generate {
+        /// Which
+        what: GenerateKind,
+        /// Where to
+        dir: PathBuf,
+    },
+
     /// The writer process (started by ssync itself)
     #[command(hide = true)]
     Writer {
         /// What `ps` is to show: `task=N`, `n=N`
         labels: Vec<String>,
     },
+}
+
+/// What `ssync generate` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GenerateKind {
+    /// A page per command: `ssync.1`, `ssync-status.1`, …
+    Man,
+    /// For bash, zsh and fish
+    Completions,
+}
+
+/// What others than ssync's own processes may tell.
+fn what_of(word: &str) -> Result<What, String> {
+    [What::WatchdogRestart, What::WatchdogGaveUp]
+        .into_iter()
+        .find(|what| what.name() == word)
+        .ok_or_else(|| "only a watchdog tells something: watchdog_restart, watchdog_gave_up".into())
+}
+
+/// `ssync heartbeat`.
+#[derive(Debug, Args)]
+pub struct HeartbeatArgs {
+    /// A controller that was not heard of for so many seconds hangs
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub older_than_secs: u64,
 }
 
 /// `ssync demo`.
@@ -139,7 +196,7 @@ pub enum StoreCommand {
     #[command(subcommand)]
     Key(KeyCommand),
 
-    /// Show what is configured, what is held or being transferred, and how it ended last
+    /// Show every task: what it does at this moment, what holds it, how it ended last
     Status(OfTask),
 
     /// List past runs, newest first
@@ -212,9 +269,17 @@ pub struct HistoryArgs {
     #[arg(long, value_name = "NAME", requires = "task")]
     pub table: Option<String>,
 
-    /// At most so many runs
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub limit: u64,
+    /// Only runs begun since then: 2h, 3d, 2026-12-01, 2026-12-01T08:00
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+
+    /// Draw how long each run took and how many rows it had
+    #[arg(long)]
+    pub chart: bool,
+
+    /// At most so many runs [default: 20, or all with --since]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
 }
 
 /// `ssync errors`.

@@ -3,7 +3,9 @@
 //! - [`cli`]: what can be said; [`run`] does it; [`render`] shows what went wrong.
 //! - [`transfer`]: a task process in the foreground; [`books`]: its side of the configuration
 //!   database; [`terminal`]: what it shows.
+//! - [`top`]: what runs, as it runs; [`live`]: what shared memory says of it.
 //! - [`check_command`], [`key_command`], [`retry_command`]: further commands.
+//! - [`generate`]: man pages and shell completions.
 //! - [`demo`]: all of it at once, on made-up rows, with proof.
 
 pub mod books;
@@ -11,17 +13,21 @@ pub mod check_command;
 pub mod cli;
 pub mod command;
 pub mod demo;
+pub mod generate;
 pub mod key_command;
+pub mod live;
 pub mod output;
 pub mod render;
 pub mod retry_command;
 pub mod terminal;
+pub mod top;
 pub mod transfer;
 
 use std::path::Path;
 
 use ssync_common::config::Config;
 use ssync_common::error::{Error, Kind, Result};
+use ssync_common::event::{self, Event};
 use ssync_common::logging;
 use ssync_common::process::channel::Channel;
 use ssync_common::process::spawn::CHANNEL_FD;
@@ -31,6 +37,7 @@ use ssync_common::store::{Home, Store, StoreLocation};
 use ssync_worker::params::TaskParams;
 
 use cli::{Cli, Command};
+use live::Pulse;
 use output::Output;
 
 /// Does what the command line says; the exit code.
@@ -71,6 +78,26 @@ fn dispatch(cli: Cli) -> Result<u8> {
                 params.restart = cli.restart;
                 Ok(params)
             })
+        }
+        (Some(Command::Top), _) => {
+            let signals = signals::watch()?;
+            top::run(StoreLocation::from_env(Home::locate(cli.home.as_deref())?)?, &signals)?;
+            Ok(0)
+        }
+        (Some(Command::Heartbeat(args)), _) => {
+            let home = Home::locate(cli.home.as_deref())?;
+            let pulse = Pulse::feel(home.path(), args.older_than_secs.saturating_mul(1000))?;
+            println!("{}", pulse.line());
+            Ok(if pulse.is_well() { 0 } else { 1 })
+        }
+        (Some(Command::Event { what, text }), _) => {
+            let home = Home::locate(cli.home.as_deref())?;
+            event::record(home.path(), &Event::new(what, text));
+            Ok(0)
+        }
+        (Some(Command::Generate { what, dir }), _) => {
+            generate::run(what, &dir)?;
+            Ok(0)
         }
         (Some(Command::Demo(args)), _) => {
             let signals = signals::watch()?;

@@ -84,3 +84,65 @@ fn a_home_that_cannot_be_made_is_an_error_with_advice() {
     assert!(text.starts_with("ssync: could not create /proc/no-such-home"), "{text}");
     assert!(text.contains("hint: Set SSYNC_HOME"), "{text}");
 }
+
+/// Names of the files in a directory, and their text.
+fn files(dir: &std::path::Path) -> std::collections::BTreeMap<String, String> {
+    std::fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap())
+        .map(|e| {
+            let name = e.file_name().into_string().unwrap();
+            (name, std::fs::read_to_string(e.path()).unwrap())
+        })
+        .collect()
+}
+
+/// Commands that people are to know, `ssync link list` as `["ssync", "link", "list"]`.
+fn visible(command: &clap::Command, above: &[&str]) -> Vec<(Vec<String>, clap::Command)> {
+    let path: Vec<&str> = [above, &[command.get_name()]].concat();
+    let mut all = vec![(path.iter().map(ToString::to_string).collect(), command.clone())];
+    for below in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+        all.extend(visible(below, &path));
+    }
+    all
+}
+
+#[test]
+fn every_command_and_option_has_its_man_page_and_its_completions() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    for what in ["man", "completions"] {
+        let done = ssync(&["generate", what, &at(what)]);
+        assert_eq!(done.status.code(), Some(0), "{:?}", String::from_utf8_lossy(&done.stderr));
+    }
+    let pages = files(&dir.path().join("man"));
+    let completions = files(&dir.path().join("completions"));
+    let shells: Vec<_> = completions.keys().map(String::as_str).collect();
+    assert_eq!(shells, ["_ssync", "ssync.bash", "ssync.fish"]);
+
+    let commands = visible(&Cli::command(), &[]);
+    assert!(commands.len() > 15, "{}", commands.len());
+    assert_eq!(pages.len(), commands.len(), "{:?}", pages.keys());
+    for (path, command) in &commands {
+        let name = path.join("-");
+        let page = pages.get(&format!("{name}.1")).unwrap_or_else(|| panic!("no page {name}"));
+        // The shells know each command by its words, wherever it stands.
+        for (shell, text) in &completions {
+            assert!(text.contains(command.get_name()), "{shell} {name}");
+        }
+        for option in command.get_arguments().filter(|a| !a.is_hide_set()) {
+            let Some(long) = option.get_long() else { continue };
+            assert!(page.contains(&long.replace('-', "\\-")), "page {name} lacks --{long}");
+            for (shell, text) in &completions {
+                let said = match shell.as_str() {
+                    "ssync.fish" => format!("-l {long}"),
+                    _ => format!("--{long}"),
+                };
+                assert!(text.contains(&said), "{shell} lacks {said} of {name}");
+            }
+        }
+    }
+    for hidden in ["writer", "heartbeat", "generate"] {
+        assert!(!pages.contains_key(&format!("ssync-{hidden}.1")), "{hidden}");
+    }
+}

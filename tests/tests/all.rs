@@ -58,5 +58,7 @@ mod secrets;
 mod servers;
 #[path = "all/sql_steps.rs"]
 mod sql_steps;
+#[path = "all/top.rs"]
+mod top;
 #[path = "all/type_grid.rs"]
 mod type_grid;

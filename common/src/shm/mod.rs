@@ -14,7 +14,7 @@ use std::path::Path;
 
 pub use ring::Ring;
 pub use segment::Segment;
-pub use task_table::{TaskSlot, TaskTable, TaskView};
+pub use task_table::{TaskSlot, TaskTable, TaskView, is_controller_wanted};
 pub use waiting::Waiting;
 pub use writer_entry::{WriterEntry, WriterView};
 
@@ -69,7 +69,7 @@ pub fn clean_up() -> Result<Vec<String>> {
 }
 
 /// Milliseconds since 1970 by this host's clock.
-pub(crate) fn now_ms() -> u64 {
+pub fn now_ms() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))

@@ -216,6 +216,9 @@ impl TaskTable {
         header.controller_pid.store(std::process::id(), Ordering::Relaxed);
         header.controller_started_ms.store(now_ms(), Ordering::Relaxed);
         header.controller_heartbeat_ms.store(now_ms(), Ordering::Relaxed);
+        let wanted = wanted_path(&self.0.home);
+        std::fs::write(&wanted, format!("{}\n", std::process::id()))
+            .map_err(|e| Error::from(e).context(format!("could not write {}", wanted.display())))?;
         Ok(ControllerGuard { table, _lock: lock })
     }
 
@@ -344,6 +347,26 @@ impl ControllerGuard {
         self.table.header()?.controller_heartbeat_ms.store(now_ms(), Ordering::Relaxed);
         Ok(())
     }
+
+    /// Leaves in good order, because somebody wanted it so. Without this call, however the process
+    /// ends, the instance counts as one that should have a controller ([`is_controller_wanted`]).
+    pub fn leave(self) -> Result<()> {
+        match std::fs::remove_file(wanted_path(&self.table.0.home)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether the instance should have a controller: one has begun, and it has not left in good order
+/// since ([`ControllerGuard::leave`]). A file says so, since this has to outlive a restart of the
+/// host.
+pub fn is_controller_wanted(home: &Path) -> bool {
+    wanted_path(home).exists()
+}
+
+fn wanted_path(home: &Path) -> PathBuf {
+    home.join("run").join("controller.wanted")
 }
 
 fn create(name: &str, home: &Path) -> Result<Segment> {

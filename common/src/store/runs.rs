@@ -114,6 +114,8 @@ pub struct RunFilter {
     pub task: Option<u32>,
     /// Of this sub-task.
     pub table: Option<String>,
+    /// Begun then or later.
+    pub since: Option<Timestamp>,
     /// At most so many, the newest.
     pub limit: Option<u64>,
 }
@@ -249,14 +251,22 @@ impl Store {
 
     /// The newest run of a sub-task.
     pub fn last_run(&mut self, task: u32, table: &str) -> Result<Option<RunRecord>> {
-        let filter = RunFilter { task: Some(task), table: Some(table.to_owned()), limit: Some(1) };
+        let filter = RunFilter {
+            task: Some(task),
+            table: Some(table.to_owned()),
+            limit: Some(1),
+            ..RunFilter::default()
+        };
         Ok(self.runs(&filter)?.into_iter().next())
     }
 
     /// Runs, newest first.
     pub fn runs(&mut self, filter: &RunFilter) -> Result<Vec<RunRecord>> {
-        let rows =
+        let mut rows =
             Filter::new().maybe("task_id", filter.task).maybe("table_name", filter.table.as_ref());
+        if let Some(since) = filter.since {
+            rows = rows.at_least("begin_at", since);
+        }
         self.read(|db| select_runs(db, rows.clone(), filter.limit))
     }
 

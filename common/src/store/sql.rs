@@ -27,6 +27,7 @@ pub struct Filter {
 enum Condition {
     AnyOf(&'static str, Vec<Value>),
     IsNull(&'static str),
+    AtLeast(&'static str, Value),
 }
 
 impl Filter {
@@ -51,6 +52,12 @@ impl Filter {
     /// And `column` is one of `values`; none of them means no row.
     pub fn any_of(mut self, column: &'static str, values: Vec<Value>) -> Self {
         self.conditions.push(Condition::AnyOf(column, values));
+        self
+    }
+
+    /// And `column` is `value` or greater.
+    pub fn at_least(mut self, column: &'static str, value: impl IntoValue) -> Self {
+        self.conditions.push(Condition::AtLeast(column, value.into_value()));
         self
     }
 
@@ -242,6 +249,11 @@ impl Db {
             sql.push_str(if i == 0 { " WHERE " } else { " AND " });
             match condition {
                 Condition::IsNull(column) => sql.push_str(&format!("{} IS NULL", d.quote(column))),
+                Condition::AtLeast(column, value) => {
+                    params.push(value.clone());
+                    let mark = d.param(params.len(), None);
+                    sql.push_str(&format!("{} >= {mark}", d.quote(column)));
+                }
                 Condition::AnyOf(_, values) if values.is_empty() => sql.push_str("1 = 0"),
                 Condition::AnyOf(column, values) => {
                     let marks: Vec<_> = values

@@ -21,11 +21,26 @@ fn name(what: &HoldArgs) -> String {
     }
 }
 
+/// Holds a task or a table for an operator, and tells its process; false when it was held already.
+pub fn hold(store: &mut Store, what: &HoldArgs, reason: Option<&str>) -> Result<bool> {
+    let changed = store.hold(what.task, what.table.as_deref(), HoldKind::Paused, reason)?;
+    poke(store, what.task)?;
+    Ok(changed)
+}
+
+/// Tells the task's process that there is something new to look at. On another host it looks by
+/// itself.
+fn poke(store: &Store, task: u32) -> Result<()> {
+    if let Some(table) = TaskTable::open(store.home().path())? {
+        table.poke(task)?;
+    }
+    Ok(())
+}
+
 /// Holds a task or a table, and waits until nothing of it is being transferred any more.
 pub fn pause(store: &mut Store, args: &PauseArgs, out: &mut Output) -> Result<bool> {
     let what = &args.what;
-    let reason = args.reason.as_deref();
-    let changed = store.hold(what.task, what.table.as_deref(), HoldKind::Paused, reason)?;
+    let changed = hold(store, what, args.reason.as_deref())?;
     let under_way = await_effect(store, what, Duration::from_secs(args.wait))?;
     if out.is_json() {
         out.object(json!({
@@ -57,10 +72,8 @@ struct Transfer {
 fn await_effect(store: &mut Store, what: &HoldArgs, patience: Duration) -> Result<Vec<Transfer>> {
     let began = Instant::now();
     loop {
-        // Each time: a task process may have begun since. On another host it looks by itself.
-        if let Some(table) = TaskTable::open(store.home().path())? {
-            table.poke(what.task)?;
-        }
+        // Each time: a task process may have begun since.
+        poke(store, what.task)?;
         let under_way = transfers(store, what)?;
         if under_way.is_empty() || began.elapsed() >= patience {
             return Ok(under_way);

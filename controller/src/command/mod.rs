@@ -1,7 +1,8 @@
 //! Commands that the configuration database answers, one module each.
 
 mod config;
-mod holds;
+mod history;
+pub(crate) mod holds;
 mod link;
 mod records;
 mod status;
@@ -10,6 +11,8 @@ use std::path::Path;
 
 use ssync_common::error::Result;
 use ssync_common::store::{Home, Store, StoreLocation, key_secret};
+
+pub(crate) use history::state as state_word;
 
 use crate::cli::{LinkCommand, StoreCommand};
 use crate::key_command::{self, Keys};
@@ -34,8 +37,8 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
             };
             key_command::run(&command, out.is_json(), keys, out)
         }
-        StoreCommand::Status(of) => status::status(&mut open()?, of.task, out),
-        StoreCommand::History(args) => records::history(&mut open()?, &args, out),
+        StoreCommand::Status(of) => status::status(Home::locate(home)?.path(), open, of.task, out),
+        StoreCommand::History(args) => history::history(&mut open()?, &args, out),
         StoreCommand::Errors(args) => records::errors(&mut open()?, &args, out),
         StoreCommand::Pause(args) => holds::pause(&mut open()?, &args, out),
         StoreCommand::Resume(args) => holds::resume(&mut open()?, &args, out),

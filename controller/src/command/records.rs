@@ -1,53 +1,11 @@
-//! `ssync history` and `ssync errors`: what the store has recorded.
+//! `ssync errors`: rows that could not be transferred.
 
 use serde_json::{Value, json};
 use ssync_common::error::Result;
-use ssync_common::store::{ErrorFilter, ErrorRow, RowState, RunFilter, RunRecord, RunState, Store};
+use ssync_common::store::{ErrorFilter, ErrorRow, RowState, Store};
 
-use crate::cli::{ErrorsArgs, HistoryArgs};
+use crate::cli::ErrorsArgs;
 use crate::output::Output;
-
-/// Lists runs.
-pub fn history(store: &mut Store, args: &HistoryArgs, out: &mut Output) -> Result<bool> {
-    let filter =
-        RunFilter { task: args.of.task, table: args.table.clone(), limit: Some(args.limit) };
-    let runs = store.runs(&filter)?;
-    if out.is_json() {
-        out.object(json!({ "runs": runs }));
-        return Ok(true);
-    }
-    let row = |run: &RunRecord| {
-        [
-            format!("{:.0}", run.begin),
-            run.task.to_string(),
-            run.table.clone(),
-            state(run.state).to_owned(),
-            run.counts.landed.to_string(),
-            run.counts.failed.to_string(),
-            run.end.map(|end| seconds(run, end)).unwrap_or_default(),
-            run.message.clone().unwrap_or_default(),
-        ]
-    };
-    let rows: Vec<_> = runs.iter().map(row).collect();
-    let heading = ["BEGIN", "TASK", "TABLE", "STATE", "LANDED", "FAILED", "SECONDS", "OUTCOME"];
-    out.table(heading, &rows);
-    Ok(true)
-}
-
-fn seconds(run: &RunRecord, end: jiff::Timestamp) -> String {
-    format!("{:.1}", end.duration_since(run.begin).as_secs_f64())
-}
-
-/// A run's state, for people.
-pub fn state(state: RunState) -> &'static str {
-    match state {
-        RunState::Open => "open",
-        RunState::Done => "done",
-        RunState::Failed => "failed",
-        RunState::Interrupted => "interrupted",
-        RunState::Abandoned => "abandoned",
-    }
-}
 
 /// Lists bad rows.
 pub fn errors(store: &mut Store, args: &ErrorsArgs, out: &mut Output) -> Result<bool> {

@@ -1,12 +1,18 @@
-//! `ssync status`: what is configured, and how it stands.
+//! `ssync status`: what is configured, how it stands, and what runs at this moment.
 
-use serde_json::json;
+use std::io::IsTerminal;
+use std::path::Path;
+
+use serde_json::{Value, json};
 use ssync_common::config::{TableTask, Task};
 use ssync_common::error::{Error, Kind, Result};
+use ssync_common::shm::TaskView;
 use ssync_common::store::{Hold, HoldKind, LockInfo, RunRecord, Store};
 
-use super::records;
+use super::state_word;
+use crate::live::{Live, has_died, is_running, phase_words, span, wait_words};
 use crate::output::Output;
+use crate::terminal::grouped;
 
 /// How one sub-task stands.
 struct Standing {
@@ -15,46 +21,188 @@ struct Standing {
     last: Option<RunRecord>,
 }
 
-/// Shows every task, or one.
-pub fn status(store: &mut Store, only: Option<u32>, out: &mut Output) -> Result<bool> {
-    let config = store.load()?;
-    if let Some(id) = only
-        && !config.tasks.iter().any(|t| t.id == id)
-    {
-        return Err(Error::new(Kind::Config, format!("there is no task {id}"))
-            .hint("See what is configured: ssync export."));
+/// Shows every task, or one. Shared memory comes first: what runs is shown even when the
+/// configuration database does not answer.
+pub fn status(
+    home: &Path,
+    open: impl FnOnce() -> Result<Store>,
+    only: Option<u32>,
+    out: &mut Output,
+) -> Result<bool> {
+    let live = Live::read(home)?;
+    let shown = Shown { live: &live, width: width(), json: out.is_json() };
+    if !shown.json {
+        out.line(live.controller_words());
     }
-    let holds = store.holds(only)?;
-    let mut rows = Vec::new();
-    let mut objects = Vec::new();
-    for task in config.tasks.iter().filter(|t| only.is_none_or(|id| t.id == id)) {
-        for table in &task.tables {
-            let standing = standing(store, &holds, task, table)?;
-            objects.push(json!({
-                "task": task.id,
-                "schedule": task.schedule,
-                "table": table.name,
-                "source": task.source,
-                "dest": task.dest,
-                "hold": standing.hold,
-                "running": standing.lock,
-                "last_run": standing.last,
-            }));
-            rows.push([
-                task.id.to_string(),
-                table.name.clone(),
-                format!("{} → {}", task.source, task.dest),
-                standing.words(),
-                standing.last_words(),
-            ]);
+    match open().and_then(|mut store| shown.tasks(&mut store, only, out)) {
+        Ok(()) => Ok(true),
+        Err(e) => {
+            if !shown.json {
+                for task in live.running().filter(|t| only.is_none_or(|id| t.task_id == id)) {
+                    out.line(format!("task {} {}", task.task_id, task.table));
+                    shown.table("", &[shown.running_words(task)], out);
+                }
+            }
+            Err(e)
         }
     }
-    if out.is_json() {
-        out.object(json!({ "tables": objects }));
-    } else {
-        out.table(["TASK", "TABLE", "LINKS", "NOW", "LAST RUN"], &rows);
+}
+
+/// Columns of the terminal; `None` where lines are read by programs, and are not folded.
+fn width() -> Option<usize> {
+    let (columns, _) = ratatui::crossterm::terminal::size().ok()?;
+    std::io::stdout().is_terminal().then_some(usize::from(columns))
+}
+
+struct Shown<'a> {
+    live: &'a Live,
+    width: Option<usize>,
+    json: bool,
+}
+
+impl Shown<'_> {
+    fn tasks(&self, store: &mut Store, only: Option<u32>, out: &mut Output) -> Result<()> {
+        let config = store.load()?;
+        if let Some(id) = only
+            && !config.tasks.iter().any(|t| t.id == id)
+        {
+            return Err(Error::new(Kind::Config, format!("there is no task {id}"))
+                .hint("See what is configured: ssync export."));
+        }
+        let holds = store.holds(only)?;
+        let mut objects = Vec::new();
+        for task in config.tasks.iter().filter(|t| only.is_none_or(|id| t.id == id)) {
+            if !self.json {
+                out.line("");
+                out.line(self.heading(task));
+            }
+            let names = task.tables.iter().map(|t| t.name.chars().count());
+            let indent = names.max().unwrap_or(0);
+            for table in &task.tables {
+                let standing = standing(store, &holds, task, table)?;
+                if self.json {
+                    objects.push(self.object(task, table, &standing));
+                } else {
+                    let name = format!("{:indent$}", table.name);
+                    self.table(&name, &self.words(task, table, &standing), out);
+                }
+            }
+        }
+        if self.json {
+            out.object(json!({
+                "controller": self.live.controller,
+                "running": self.live.running().collect::<Vec<_>>(),
+                "tables": objects,
+            }));
+        } else if config.tasks.is_empty() {
+            out.line("nothing is configured yet: ssync apply FILE");
+        }
+        Ok(())
     }
-    Ok(true)
+
+    fn heading(&self, task: &Task) -> String {
+        let schedule = task.schedule.map_or(String::new(), |id| format!(", schedule {id}"));
+        format!("task {}, {} → {}{schedule}", task.id, task.source, task.dest)
+    }
+
+    fn seen(&self, task: u32, table: &str) -> Option<&TaskView> {
+        self.live.task(task).filter(|t| t.table == table && (is_running(t) || has_died(t)))
+    }
+
+    fn object(&self, task: &Task, table: &TableTask, standing: &Standing) -> Value {
+        json!({
+            "task": task.id,
+            "schedule": task.schedule,
+            "table": table.name,
+            "source": task.source,
+            "dest": task.dest,
+            "hold": standing.hold,
+            "running": standing.lock,
+            "live": self.seen(task.id, &table.name),
+            "last_run": standing.last,
+        })
+    }
+
+    /// What there is to say of a table, most important first.
+    fn words(&self, task: &Task, table: &TableTask, standing: &Standing) -> Vec<String> {
+        let mut words = Vec::new();
+        let seen = self.seen(task.id, &table.name);
+        match seen {
+            Some(task) if is_running(task) => words.push(self.running_words(task)),
+            Some(_) => words.push("its process died: the next run settles what it left".to_owned()),
+            None => {
+                // The owner may have died: only the next one who takes the lock finds out.
+                let owner = standing.lock.as_ref().map(|l| l.owner_text());
+                words.extend(owner.map(|owner| format!("locked by {owner}")));
+            }
+        }
+        if let Some(hold) = &standing.hold {
+            let word = match hold.kind {
+                HoldKind::Paused => "paused",
+                HoldKind::Suspended => "suspended",
+            };
+            let why = hold.reason.as_ref().map_or(String::new(), |r| format!(" ({r})"));
+            words.push(format!("{word} since {:.0}{why}", hold.since));
+        }
+        if !seen.is_some_and(is_running) {
+            words.push(self.last_words(standing));
+        }
+        words
+    }
+
+    fn running_words(&self, task: &TaskView) -> String {
+        let rows = task.counters.rows_landed;
+        let ms = self.live.at_ms.saturating_sub(task.table_started_ms).max(1);
+        let mut words = format!(
+            "{} for {}, {} rows, {} rows/s, {} writers",
+            phase_words(task),
+            span(ms),
+            grouped(rows),
+            grouped(rows.saturating_mul(1000) / ms),
+            task.writers.len()
+        );
+        let waits = wait_words(&task.wait, self.live.at_ms);
+        if !waits.is_empty() {
+            words += &format!(", waits for {waits}");
+        }
+        words
+    }
+
+    fn last_words(&self, standing: &Standing) -> String {
+        let Some(run) = &standing.last else { return "never ran".to_owned() };
+        let since = |then: jiff::Timestamp| {
+            span(self.live.at_ms.saturating_sub(then.as_millisecond().max(0) as u64))
+        };
+        let state = state_word(run.state);
+        let mut words = match run.end {
+            Some(end) => {
+                let secs = end.duration_since(run.begin).as_secs_f64();
+                let rows = grouped(run.counts.landed);
+                format!("{state} {} ago, {rows} rows in {secs:.1} s", since(end))
+            }
+            None => format!("{state}, begun {} ago", since(run.begin)),
+        };
+        if run.counts.failed > 0 {
+            words += &format!(", {} bad", grouped(run.counts.failed));
+        }
+        if let Some(error) = &run.error {
+            words += &format!(": {}", error.message);
+        }
+        words
+    }
+
+    /// A table's line; where it does not fit, each thing to say begins a line.
+    fn table(&self, name: &str, words: &[String], out: &mut Output) {
+        let line = format!("  {name}  {}", words.join("; "));
+        if self.width.is_none_or(|width| line.chars().count() <= width) {
+            out.line(line.trim_end());
+            return;
+        }
+        for (n, word) in words.iter().enumerate() {
+            let before = if n == 0 { name.to_owned() } else { " ".repeat(name.chars().count()) };
+            out.line(format!("  {before}  {word}").trim_end());
+        }
+    }
 }
 
 fn standing(store: &mut Store, holds: &[Hold], task: &Task, table: &TableTask) -> Result<Standing> {
@@ -64,24 +212,4 @@ fn standing(store: &mut Store, holds: &[Hold], task: &Task, table: &TableTask) -
         lock: store.lock_holder(task.id, &table.name)?,
         last: store.last_run(task.id, &table.name)?,
     })
-}
-
-impl Standing {
-    fn words(&self) -> String {
-        let hold = self.hold.as_ref().map(|hold| match hold.kind {
-            HoldKind::Paused => format!("paused since {:.0}", hold.since),
-            HoldKind::Suspended => format!("suspended since {:.0}", hold.since),
-        });
-        // The owner may have died: only the next one who takes the lock finds out.
-        let lock = self.lock.as_ref().map(|lock| format!("locked by {}", lock.owner_text()));
-        let parts: Vec<_> = lock.into_iter().chain(hold).collect();
-        if parts.is_empty() { "ready".to_owned() } else { parts.join(", ") }
-    }
-
-    fn last_words(&self) -> String {
-        let Some(run) = &self.last else { return "never".to_owned() };
-        let state = records::state(run.state);
-        let (landed, failed) = (run.counts.landed, run.counts.failed);
-        format!("{state}, {landed} landed, {failed} failed, began {:.0}", run.begin)
-    }
 }

@@ -38,6 +38,7 @@ fn main() {
         ["hit", name, ref batches @ ..] => hit(name, batches),
         ["hit-in-child", name] => hit_in_child(name),
         ["log", role, home, lines] => log_lines(role, Path::new(home), lines.parse().unwrap()),
+        ["controller", home] => controller(Path::new(home)),
         ["task", home, id] => task(Path::new(home), id.parse().unwrap()),
         ["child-report"] => child_report(),
         ["child-deaf"] => child_deaf(),
@@ -375,6 +376,18 @@ fn log_lines(role: &str, home: &Path, lines: usize) {
         }
     });
     let _ = std::thread::spawn(|| panic!("a secret value")).join();
+}
+
+/// A controller that does nothing but live, until SIGTERM: then it leaves in good order.
+fn controller(home: &Path) {
+    let signals = process::signals::watch().unwrap();
+    let guard = TaskTable::open_or_create(home).unwrap().become_controller().unwrap();
+    print(json!(std::process::id()));
+    let beat = std::time::Duration::from_millis(50);
+    while signals.recv_timeout(beat).is_err() {
+        guard.beat().unwrap();
+    }
+    guard.leave().unwrap();
 }
 
 fn task(home: &Path, id: u32) {

@@ -602,8 +602,10 @@ fn runs_are_recorded_from_begin_to_end() {
         assert_eq!(ids(RunFilter::default()), [3, 2, 1]);
         assert_eq!(ids(RunFilter { limit: Some(2), ..Default::default() }), [3, 2]);
         let table = Some("orders".to_owned());
-        assert_eq!(ids(RunFilter { task: Some(7), table, limit: None }), [3, 1]);
+        assert_eq!(ids(RunFilter { task: Some(7), table, ..Default::default() }), [3, 1]);
         assert!(ids(RunFilter { task: Some(8), ..Default::default() }).is_empty());
+        assert_eq!(ids(RunFilter { since: Some(at(2)), ..Default::default() }), [3, 2]);
+        assert!(ids(RunFilter { since: Some(at(4)), ..Default::default() }).is_empty());
     });
 }
 

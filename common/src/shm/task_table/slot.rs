@@ -145,6 +145,7 @@ impl TaskSlot {
         slot.counters.clear();
         slot.table_started_ms.store(now_ms(), Ordering::Relaxed);
         self.set_phase(Phase::Starting);
+        self.wait(Waiting::Nothing);
         self.change_head(|head| head.table = shorten(name, NAME_CHARS_MAX));
     }
 
@@ -154,10 +155,13 @@ impl TaskSlot {
         self.beat();
     }
 
-    /// Where the task stands.
+    /// Where the task stands. A new phase waits for nothing yet; saying the same one again leaves
+    /// what it waits for, and since when.
     pub fn set_phase(&self, phase: Phase) {
-        self.slot().phase.store(phase.code(), Ordering::Relaxed);
-        self.wait(Waiting::Nothing);
+        if self.slot().phase.swap(phase.code(), Ordering::Relaxed) != phase.code() {
+            self.wait(Waiting::Nothing);
+        }
+        self.beat();
     }
 
     /// What it waits for from now on.

@@ -1,0 +1,178 @@
+//! `ssync history`: past runs, as a list or as a chart.
+
+use std::collections::BTreeMap;
+
+use jiff::{Timestamp, Zoned, civil};
+use serde_json::json;
+use ssync_common::config::parse_duration;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::store::{RunFilter, RunRecord, RunState, Store};
+
+use crate::cli::HistoryArgs;
+use crate::output::Output;
+use crate::terminal::grouped;
+
+/// Width of a bar of the chart: two of them, with figures, fit into 80 columns.
+const BAR: usize = 18;
+
+/// Lists runs, or draws them.
+pub fn history(store: &mut Store, args: &HistoryArgs, out: &mut Output) -> Result<bool> {
+    let since = args.since.as_deref().map(|text| since(text, &Zoned::now())).transpose()?;
+    let filter = RunFilter {
+        task: args.of.task,
+        table: args.table.clone(),
+        since,
+        // With a beginning all since then is meant.
+        limit: args.limit.or(since.is_none().then_some(LIMIT)),
+    };
+    let runs = store.runs(&filter)?;
+    if out.is_json() {
+        out.object(json!({ "runs": runs }));
+    } else if args.chart {
+        chart(&runs, out);
+    } else {
+        list(&runs, out);
+    }
+    Ok(true)
+}
+
+/// Runs shown when neither a number nor a beginning is said.
+const LIMIT: u64 = 20;
+
+/// The moment that `--since` means, seen from `now`.
+fn since(text: &str, now: &Zoned) -> Result<Timestamp> {
+    if let Ok(ago) = parse_duration(text) {
+        let ago = jiff::SignedDuration::try_from(ago);
+        let then = ago.ok().and_then(|ago| now.timestamp().checked_sub(ago).ok());
+        return Ok(then.unwrap_or(Timestamp::MIN));
+    }
+    let local = |at: civil::DateTime| at.to_zoned(now.time_zone().clone()).ok();
+    let moment = text.parse::<Timestamp>().ok();
+    let moment = moment.or_else(|| {
+        let at = text.parse::<civil::DateTime>().ok();
+        let at = at.or_else(|| text.parse::<civil::Date>().ok().map(|d| d.at(0, 0, 0, 0)));
+        Some(local(at?)?.timestamp())
+    });
+    moment.ok_or_else(|| {
+        Error::new(
+            Kind::Usage,
+            format!("--since {text:?} is neither a moment nor a length of time"),
+        )
+        .hint("Write 2h, 3d, 2026-12-01, 2026-12-01T08:00 or 2026-12-01T00:00:00Z.")
+    })
+}
+
+fn list(runs: &[RunRecord], out: &mut Output) {
+    let row = |run: &RunRecord| {
+        let error = run.error.as_ref().map(|e| e.message.clone());
+        [
+            format!("{:.0}", run.begin),
+            run.task.to_string(),
+            run.table.clone(),
+            state(run.state).to_owned(),
+            run.counts.landed.to_string(),
+            run.counts.failed.to_string(),
+            seconds(run).map(|s| format!("{s:.1}")).unwrap_or_default(),
+            run.message.clone().or(error).unwrap_or_default(),
+        ]
+    };
+    let rows: Vec<_> = runs.iter().map(row).collect();
+    let heading = ["BEGIN", "TASK", "TABLE", "STATE", "LANDED", "FAILED", "SECONDS", "OUTCOME"];
+    out.table(heading, &rows);
+}
+
+fn seconds(run: &RunRecord) -> Option<f64> {
+    run.end.map(|end| end.duration_since(run.begin).as_secs_f64().max(0.0))
+}
+
+/// Duration and rows of each run as bars, oldest first, tables one after the other.
+fn chart(runs: &[RunRecord], out: &mut Output) {
+    let mut tables: BTreeMap<(u32, &str), Vec<&RunRecord>> = BTreeMap::new();
+    for run in runs.iter().rev() {
+        tables.entry((run.task, &run.table)).or_default().push(run);
+    }
+    if tables.is_empty() {
+        out.line("no run is recorded");
+    }
+    for (n, ((task, table), runs)) in tables.iter().enumerate() {
+        if n > 0 {
+            out.line("");
+        }
+        out.line(format!("task {task}, {table}"));
+        out.line(format!("  {:<14}  {:>9} {:BAR$}  {:>11}", "begin", "seconds", "", "rows"));
+        let longest = runs.iter().filter_map(|r| seconds(r)).fold(0.0, f64::max);
+        let most = runs.iter().map(|r| r.counts.landed).max().unwrap_or(0) as f64;
+        for run in runs {
+            let begin = run.begin.to_zoned(jiff::tz::TimeZone::system());
+            let took = seconds(run);
+            let mut line = format!(
+                "  {}  {:>9} {:BAR$}  {:>11} {:BAR$}",
+                begin.strftime("%m-%d %H:%M:%S"),
+                took.map(|s| format!("{s:.1}")).unwrap_or_default(),
+                bar(took.unwrap_or(0.0), longest),
+                grouped(run.counts.landed),
+                bar(run.counts.landed as f64, most),
+            );
+            if run.state != RunState::Done {
+                line = format!("{}  {}", line.trim_end(), state(run.state));
+            }
+            out.line(line.trim_end());
+        }
+    }
+}
+
+/// A bar of eighths; what is more than nothing shows.
+fn bar(value: f64, of: f64) -> String {
+    const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    if value <= 0.0 || of <= 0.0 {
+        return String::new();
+    }
+    let eighths = ((value / of).min(1.0) * (BAR * 8) as f64).round().max(1.0) as usize;
+    "█".repeat(eighths / 8) + PARTS[eighths % 8]
+}
+
+/// A run's state, for people.
+pub fn state(state: RunState) -> &'static str {
+    match state {
+        RunState::Open => "open",
+        RunState::Done => "done",
+        RunState::Failed => "failed",
+        RunState::Interrupted => "interrupted",
+        RunState::Abandoned => "abandoned",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn since_is_a_length_of_time_or_a_moment_of_this_host() {
+        let now: Zoned = "2026-12-03T09:00:00+08:00[Asia/Shanghai]".parse().unwrap();
+        for (text, expected) in [
+            ("2h", "2026-12-02T23:00:00Z"),
+            ("1d 12h", "2026-12-01T13:00:00Z"),
+            ("2026-12-01", "2026-11-30T16:00:00Z"),
+            ("2026-12-01T08:00", "2026-12-01T00:00:00Z"),
+            ("2026-12-01 08:00:30", "2026-12-01T00:00:30Z"),
+            ("2026-12-01T08:00:00Z", "2026-12-01T08:00:00Z"),
+            ("2026-12-01T08:00:00+08:00", "2026-12-01T00:00:00Z"),
+        ] {
+            assert_eq!(since(text, &now).unwrap().to_string(), expected, "{text}");
+        }
+        for text in ["", "yesterday", "2026-13-01", "5", "-2h"] {
+            assert_eq!(since(text, &now).unwrap_err().kind, Kind::Usage, "{text}");
+        }
+        assert!(since("36600d", &now).unwrap() < now.timestamp());
+    }
+
+    #[test]
+    fn bars_are_in_proportion_and_something_is_never_nothing() {
+        assert_eq!(bar(5.0, 5.0), "█".repeat(BAR));
+        assert_eq!(bar(2.5, 5.0), "█".repeat(BAR / 2));
+        assert_eq!((bar(0.0, 5.0).as_str(), bar(0.001, 5.0).as_str()), ("", "▏"));
+        assert_eq!(bar(0.0, 0.0), "");
+    }
+}
