@@ -223,7 +223,7 @@ fn status_shows_a_run_as_it_runs_as_text_and_as_json() {
     let kept = instance.scratch().join("kept.db");
     std::fs::rename(&database, &kept).unwrap();
     std::fs::DirBuilder::new().mode(0o700).create(&database).unwrap();
-    let shown = instance.run(&["status"]).expect(1);
+    let shown = instance.run(&["status"]).expect(2);
     assert!(shown.stdout.contains("task 7 orders") && shown.stdout.contains("transferring for"));
     assert!(shown.stderr.contains("ssync.db"), "{shown}");
     std::fs::remove_dir(&database).unwrap();
