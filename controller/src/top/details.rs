@@ -216,14 +216,14 @@ fn counters(task: &TaskView, theme: Theme) -> Vec<Line<'static>> {
     ];
     let mut lines = Vec::new();
     heading(&mut lines, "rows of this table", theme);
-    for line in pairs.chunks(5) {
+    for line in pairs.chunks(3) {
         let mut spans = vec![Span::raw(" ")];
         for (name, value) in line {
             spans.push(Span::styled(format!(" {name} "), theme.dim()));
             spans.push(Span::raw(value.clone()));
             // Columns under each other, as long as numbers are not huge.
             let used = name.len() + value.chars().count() + 2;
-            spans.push(Span::raw(" ".repeat(16usize.saturating_sub(used))));
+            spans.push(Span::raw(" ".repeat(26usize.saturating_sub(used))));
         }
         lines.push(Line::from(spans));
     }
@@ -259,8 +259,8 @@ fn writers(task: &TaskView, now_ms: u64, theme: Theme) -> Vec<Line<'static>> {
     let mut lines = vec![Line::default()];
     lines.push(Line::styled(
         format!(
-            " {:<7} {:>8}  {:<8} {:>8} {:>13} {:>9}  {:<16} {}",
-            "writer", "process", "state", "batches", "rows", "bytes", "waits for", "restarts"
+            " {:<6} {:>8}  {:<8} {:>8} {:>13} {:>9}  waits for",
+            "writer", "process", "state", "batches", "rows", "bytes"
         ),
         theme.bold(),
     ));
@@ -269,16 +269,19 @@ fn writers(task: &TaskView, now_ms: u64, theme: Theme) -> Vec<Line<'static>> {
             ssync_common::shm::waiting::WriterState::Died => theme.bad(),
             _ => ratatui::style::Style::new(),
         };
-        let restarts = if w.restarts == 0 { String::new() } else { w.restarts.to_string() };
+        let waits = wait_words(&w.wait, now_ms);
+        let restarts = match w.restarts {
+            0 => String::new(),
+            n => format!(" (restarted: {n})"),
+        };
         let text = format!(
-            " {:<7} {:>8}  {:<8} {:>8} {:>13} {:>9}  {:<16} {restarts}",
+            " {:<6} {:>8}  {:<8} {:>8} {:>13} {:>9}  {waits}{restarts}",
             n + 1,
             w.pid,
             w.state.name(),
             grouped(w.batches),
             grouped(w.rows),
             bytes(w.bytes),
-            wait_words(&w.wait, now_ms),
         );
         lines.push(Line::styled(text.trim_end().to_owned(), style));
     }

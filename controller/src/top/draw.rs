@@ -217,7 +217,7 @@ fn columns(width: u16) -> Vec<Column> {
         }),
         ("ROWS/S", Constraint::Length(9), |m, r, _| right(speed(m, r, |(rows, _)| grouped(rows)))),
     ];
-    if width >= 110 {
+    if width >= 120 {
         columns.insert(2, ("LINKS", Constraint::Fill(3), |_, r, _| Text::raw(r.links.clone())));
         columns.insert(
             4,
@@ -232,10 +232,11 @@ fn columns(width: u16) -> Vec<Column> {
     }
     columns.push(match width {
         ..100 => ("TREND", Constraint::Length(8), |m, r, t| spark(m, r, 8, t)),
-        100..130 => ("TREND", Constraint::Length(16), |m, r, t| spark(m, r, 16, t)),
-        _ => ("TREND", Constraint::Length(30), |m, r, t| spark(m, r, 30, t)),
+        100..140 => ("TREND", Constraint::Length(12), |m, r, t| spark(m, r, 12, t)),
+        140..170 => ("TREND", Constraint::Length(20), |m, r, t| spark(m, r, 20, t)),
+        _ => ("TREND", Constraint::Length(40), |m, r, t| spark(m, r, 40, t)),
     });
-    columns.push(("WAITS FOR", Constraint::Length(if width < 100 { 16 } else { 22 }), waits));
+    columns.push(("WAITS FOR", Constraint::Length(if width < 100 { 16 } else { 18 }), waits));
     columns
 }
 

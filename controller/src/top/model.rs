@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 use ssync_common::config::Task;
+use ssync_common::shm::waiting::Outcome;
 use ssync_common::store::{Hold, HoldKind, RunRecord, RunState};
 
 use super::meter::Meter;
@@ -199,6 +200,10 @@ impl Model {
                 HoldKind::Paused => (Standing::Paused, "paused".to_owned()),
             },
             (Some(task), _) if has_died(task) => (Standing::Died, "died".to_owned()),
+            // A run that fails before it has begun is recorded nowhere else.
+            (Some(task), _) if task.outcome == Outcome::Failed => {
+                (Standing::Failed, "failed".to_owned())
+            }
             _ => match last.map(|r| r.state) {
                 Some(RunState::Failed) => (Standing::Failed, "failed".to_owned()),
                 _ => (Standing::Ready, "ready".to_owned()),
@@ -233,6 +238,11 @@ impl Model {
 
     /// How the newest run that is over ended, and how long ago: `done 3 min ago`.
     pub fn last_words(&self, id: u32) -> String {
+        let seen = self.live.as_ref().ok().and_then(|live| live.task(id));
+        if let Some(task) = seen.filter(|t| t.ended_ms > 0) {
+            let ago = crate::live::span(self.now_ms().saturating_sub(task.ended_ms));
+            return format!("{} {ago} ago", phase_words(task));
+        }
         let Some(run) = self.last_run(id) else { return "never ran".to_owned() };
         let end = run.end.unwrap_or(run.begin);
         let word = crate::command::state_word(run.state);

@@ -177,8 +177,17 @@ fn a_task_whose_process_died_is_told_from_one_that_ended() {
     find(&shown, &["its process died", "in table orders"]);
     live.tasks[0].state = TaskState::Finished;
     live.tasks[0].outcome = Outcome::Succeeded;
+    live.tasks[0].ended_ms = live.at_ms - 5_000;
+    model.look(Ok(live.clone()));
+    let shown = picture(&model, 80, 24);
+    find(&shown, &["7 2 tables", "ready", "succeeded 5 s ago"]);
+    assert!(!shown.iter().any(|l| l.contains("died")));
+    live.tasks[0].outcome = Outcome::Failed;
+    live.tasks[0].error = Some("source table no_such does not exist".into());
     model.look(Ok(live));
-    assert!(!picture(&model, 80, 24).iter().any(|l| l.contains("died")));
+    let shown = picture(&model, 80, 24);
+    find(&shown, &["7 2 tables", "failed", "failed 5 s ago"]);
+    find(&shown, &["last error: source table no_such does not exist"]);
 }
 
 #[test]
