@@ -16,6 +16,8 @@ use crate::live::Live;
 
 /// How often holds and runs are read.
 const READ_EVERY: Duration = Duration::from_secs(2);
+/// Between two readings pass so many times as long as one takes.
+const REST: u32 = 20;
 /// How often the configuration is read: it changes when somebody applies another one.
 const CONFIG_EVERY: Duration = Duration::from_secs(15);
 /// Runs read, the newest of all tasks.
@@ -125,6 +127,7 @@ struct Reading {
 impl Reading {
     fn run(mut self, asks: &Receiver<Ask>, tell: &Sender<Told>) {
         loop {
+            let began = Instant::now();
             let books = self.read().map(|()| self.books.clone()).map_err(|e| e.message);
             if books.is_err() {
                 // Opened anew next time.
@@ -133,7 +136,8 @@ impl Reading {
             if tell.send(Told::Books(books)).is_err() {
                 return;
             }
-            match asks.recv_timeout(READ_EVERY) {
+            // A large or slow database is asked less often.
+            match asks.recv_timeout(READ_EVERY.max(began.elapsed() * REST)) {
                 Ok(ask) => {
                     let answer = self.answer(ask).unwrap_or_else(|e| e.message);
                     if tell.send(Told::Answer(answer)).is_err() {
