@@ -215,7 +215,7 @@ fn columns(width: u16) -> Vec<Column> {
         ("ROWS", Constraint::Length(11), |m, r, _| {
             right(running(m, r).map(|t| grouped(t.counters.rows_landed)).unwrap_or_default())
         }),
-        ("ROWS/S", Constraint::Length(9), |m, r, _| right(speed(m, r, |(rows, _)| grouped(rows)))),
+        ("ROWS/S", Constraint::Length(8), |m, r, _| right(speed(m, r, |(rows, _)| grouped(rows)))),
     ];
     if width >= 120 {
         columns.insert(2, ("LINKS", Constraint::Fill(3), |_, r, _| Text::raw(r.links.clone())));
@@ -231,12 +231,12 @@ fn columns(width: u16) -> Vec<Column> {
         }));
     }
     columns.push(match width {
-        ..100 => ("TREND", Constraint::Length(8), |m, r, t| spark(m, r, 8, t)),
+        ..100 => ("TREND", Constraint::Length(6), |m, r, t| spark(m, r, 6, t)),
         100..140 => ("TREND", Constraint::Length(12), |m, r, t| spark(m, r, 12, t)),
         140..170 => ("TREND", Constraint::Length(20), |m, r, t| spark(m, r, 20, t)),
         _ => ("TREND", Constraint::Length(40), |m, r, t| spark(m, r, 40, t)),
     });
-    columns.push(("WAITS FOR", Constraint::Length(if width < 100 { 16 } else { 18 }), waits));
+    columns.push(("WAITS FOR", Constraint::Length(18), waits));
     columns
 }
 

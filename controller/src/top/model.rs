@@ -240,12 +240,20 @@ impl Model {
     pub fn last_words(&self, id: u32) -> String {
         let seen = self.live.as_ref().ok().and_then(|live| live.task(id));
         if let Some(task) = seen.filter(|t| t.ended_ms > 0) {
+            let word = match task.outcome {
+                Outcome::Succeeded => "done",
+                Outcome::Interrupted => "stopped",
+                Outcome::Failed | Outcome::Open => "failed",
+            };
             let ago = crate::live::span(self.now_ms().saturating_sub(task.ended_ms));
-            return format!("{} {ago} ago", phase_words(task));
+            return format!("{word} {ago} ago");
         }
         let Some(run) = self.last_run(id) else { return "never ran".to_owned() };
         let end = run.end.unwrap_or(run.begin);
-        let word = crate::command::state_word(run.state);
+        let word = match run.state {
+            RunState::Interrupted => "stopped",
+            other => crate::command::state_word(other),
+        };
         format!("{word} {} ago", crate::live::span(self.since_ms(end)))
     }
 

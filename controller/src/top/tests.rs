@@ -126,7 +126,7 @@ fn the_list_fits_80_columns_and_says_what_runs_how_fast_and_what_it_waits_for() 
     find(&picture, &["the controller runs: process 4242, heard of 0 s ago"]);
     find(&picture, &["1 running", "1 suspended", "1 ready", "20,000 rows/s  2.0 MB/s"]);
     let line = find(&picture, &["7 orders", "transferring"]);
-    for words in ["200,000", "20,000", "███████", "destination 3 s"] {
+    for words in ["200,000", "20,000", "██████", "destination 3 s"] {
         assert!(line.contains(words), "{words}: {line}");
     }
     find(&picture, &["3 客户资料", "suspended", "for 5 min"]);
@@ -180,7 +180,7 @@ fn a_task_whose_process_died_is_told_from_one_that_ended() {
     live.tasks[0].ended_ms = live.at_ms - 5_000;
     model.look(Ok(live.clone()));
     let shown = picture(&model, 80, 24);
-    find(&shown, &["7 2 tables", "ready", "succeeded 5 s ago"]);
+    find(&shown, &["7 2 tables", "ready", "done 5 s ago"]);
     assert!(!shown.iter().any(|l| l.contains("died")));
     live.tasks[0].outcome = Outcome::Failed;
     live.tasks[0].error = Some("source table no_such does not exist".into());
