@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ssync_common::event::What;
 
+use crate::daemon::command::DaemonCommand;
 use crate::key_command::KeyCommand;
 
 /// Heading of the options that every command has.
@@ -60,6 +61,10 @@ pub enum Command {
     #[allow(missing_docs)]
     #[command(flatten)]
     Store(StoreCommand),
+
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    Daemon(DaemonCommand),
 
     /// Check that tasks can run: configuration, links, tables, columns, widths, privileges
     Check {

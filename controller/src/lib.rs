@@ -6,12 +6,14 @@
 //! - [`top`]: what runs, as it runs; [`live`]: what shared memory says of it.
 //! - [`check_command`], [`key_command`], [`retry_command`]: further commands.
 //! - [`generate`]: man pages and shell completions.
+//! - [`daemon`]: schedules, task processes, and the commands about them.
 //! - [`demo`]: all of it at once, on made-up rows, with proof.
 
 pub mod books;
 pub mod check_command;
 pub mod cli;
 pub mod command;
+pub mod daemon;
 pub mod demo;
 pub mod generate;
 pub mod key_command;
@@ -98,6 +100,9 @@ fn dispatch(cli: Cli) -> Result<u8> {
         (Some(Command::Generate { what, dir }), _) => {
             generate::run(what, &dir)?;
             Ok(0)
+        }
+        (Some(Command::Daemon(command)), _) => {
+            daemon::command::run(command, cli.home.as_deref(), cli.json)
         }
         (Some(Command::Demo(args)), _) => {
             let signals = signals::watch()?;

@@ -18,6 +18,8 @@ mod config_store;
 mod conformance;
 #[path = "all/crash_matrix.rs"]
 mod crash_matrix;
+#[path = "all/daemon.rs"]
+mod daemon;
 #[path = "all/docs.rs"]
 mod docs;
 #[path = "all/events.rs"]

@@ -25,6 +25,8 @@ impl Limit {
 
 /// Numbers of schedules and tasks.
 pub const ID: Limit = Limit::new(1..=u32::MAX as u64, "1 to 4294967295");
+/// [`super::Controller::tasks_max`]; the task table has as many places.
+pub const TASKS_MAX: Limit = Limit::new(1..=64, "1 to 64");
 /// [`super::Link::max_connections`].
 pub const MAX_CONNECTIONS: Limit = Limit::new(1..=10_000, "1 to 10000");
 /// [`super::Link::connect_timeout_secs`].

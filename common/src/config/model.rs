@@ -29,10 +29,16 @@ pub const CONNECT_TIMEOUT_SECS: u64 = 10;
 /// Default of [`Link::io_timeout_secs`].
 pub const IO_TIMEOUT_SECS: u64 = 600;
 
+/// Default of [`Controller::tasks_max`].
+pub const TASKS_MAX: u32 = 8;
+
 /// The whole configuration.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// Settings of the daemon.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub controller: Controller,
     /// Database links.
     #[serde(default, rename = "link", skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
@@ -57,6 +63,24 @@ pub struct Config {
     /// How long records are kept.
     #[serde(default, skip_serializing_if = "is_default")]
     pub retention: Retention,
+}
+
+/// How the daemon works.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Controller {
+    /// Task processes at once, 1 to 64; further ones wait for their turn.
+    #[serde(default = "tasks_max")]
+    pub tasks_max: u32,
+    /// How often the configuration is read again without being asked to (A22).
+    #[serde(default = "reread")]
+    pub reread: Period,
+}
+
+impl Default for Controller {
+    fn default() -> Self {
+        Controller { tasks_max: tasks_max(), reread: reread() }
+    }
 }
 
 /// Where a secret comes from. Exactly one of `env`, `file`, `stored`.
@@ -136,6 +160,20 @@ pub enum ScheduleKind {
     Timed,
 }
 
+/// What becomes of firings that come while the schedule's last run is still under way. Never do
+/// two run at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overrun {
+    /// They are left out.
+    #[default]
+    Skip,
+    /// One run makes up for all of them, as soon as the last one has ended.
+    RunOnce,
+    /// Each is made up for, one after the other.
+    CatchUp,
+}
+
 /// When tasks fire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -147,9 +185,16 @@ pub struct Schedule {
     /// First firing, RFC 3339 with offset; absent: one period after the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Moment>,
+    /// Time zone (`Europe/Berlin`) whose clock firings follow through daylight saving; only with
+    /// `start` and an `every` of whole days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// Real-time or timed.
     #[serde(default)]
     pub kind: ScheduleKind,
+    /// What becomes of firings during a run.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub overrun: Overrun,
 }
 
 /// A task: an ordered list of tables from one link to another.
@@ -370,6 +415,12 @@ pub struct TableTask {
     pub allow_triggers: bool,
 }
 
+fn tasks_max() -> u32 {
+    TASKS_MAX
+}
+fn reread() -> Period {
+    Period::HOUR
+}
 fn max_connections() -> u32 {
     MAX_CONNECTIONS
 }

@@ -53,6 +53,7 @@ impl Config {
     }
 }
 
+const CONTROLLER: &str = "[controller]";
 const LINK: &str = "[[link]]";
 const KEY: &str = "[[key]]";
 const SCHEDULE: &str = "[[schedule]]";
@@ -60,9 +61,10 @@ const TASK: &str = "[[task]]";
 const TABLE: &str = "[[task.table]]";
 
 /// Keys that belong to one section alone, to help who put them into another.
-const HOMES: [(&str, &[&str]); 4] = [
+const HOMES: [(&str, &[&str]); 5] = [
+    (CONTROLLER, &["tasks_max", "reread"]),
     (LINK, &["url", "password", "max_connections", "tls", "tls_ca_file"]),
-    (SCHEDULE, &["every", "start", "kind"]),
+    (SCHEDULE, &["every", "start", "zone", "kind", "overrun"]),
     (TASK, &["schedule", "writers", "batch_rows", "slot_bytes", "error_limit", "stop_on_error"]),
     (
         TABLE,
@@ -150,6 +152,11 @@ pub(super) fn name(section: &Section<'_>) -> String {
 
 fn config(root: Section<'_>) -> Config {
     let config = Config {
+        controller: root
+            .optional("controller")
+            .and_then(|n| n.section())
+            .map(controller)
+            .unwrap_or_default(),
         links: each(&root, "link", "name", link),
         keys: each(&root, "key", "name", key),
         schedules: each(&root, "schedule", "id", schedule),
@@ -226,13 +233,27 @@ fn key(section: Section<'_>) -> Key {
     key
 }
 
+fn controller(section: Section<'_>) -> Controller {
+    let tasks_max = number(&section, "tasks_max", &limits::TASKS_MAX, TASKS_MAX.into());
+    let controller = Controller {
+        tasks_max: u32::try_from(tasks_max).unwrap_or(TASKS_MAX),
+        reread: section.optional("reread").and_then(|n| n.parsed()).unwrap_or(Period::HOUR),
+    };
+    finish(section, CONTROLLER);
+    controller
+}
+
 fn schedule(section: Section<'_>) -> Schedule {
+    let overruns =
+        [("skip", Overrun::Skip), ("run_once", Overrun::RunOnce), ("catch_up", Overrun::CatchUp)];
     let kinds = [("realtime", ScheduleKind::Realtime), ("timed", ScheduleKind::Timed)];
     let schedule = Schedule {
         id: id(&section),
         every: section.required("every").and_then(|n| n.parsed()).unwrap_or(Period::SECOND),
         start: section.optional("start").and_then(|n| n.parsed()),
+        zone: section.optional("zone").and_then(|n| n.string()),
         kind: section.optional("kind").and_then(|n| n.choice(&kinds)).unwrap_or_default(),
+        overrun: section.optional("overrun").and_then(|n| n.choice(&overruns)).unwrap_or_default(),
     };
     finish(section, SCHEDULE);
     schedule

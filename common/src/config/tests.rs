@@ -79,6 +79,28 @@ fn assert_one(found: &[String], wanted: &str) {
 }
 
 #[test]
+fn the_daemons_settings_have_defaults_and_zones_need_days() {
+    let config = Config::from_toml(GOOD).unwrap();
+    assert_eq!(config.controller, Controller { tasks_max: 8, reread: Period::HOUR });
+    assert_eq!(config.schedules[0].overrun, Overrun::Skip);
+    let text = format!("[controller]\ntasks_max = 3\nreread = \"5m\"\n{GOOD}");
+    let set = Config::from_toml(&text).unwrap().controller;
+    assert_eq!((set.tasks_max, set.reread.secs()), (3, 300));
+    let none = mistakes(&format!("[controller]\ntasks_max = 0\n{GOOD}"));
+    assert_one(&none, "controller.tasks_max: 0 is outside 1 to 64");
+    let zoned = |every: &str, rest: &str| {
+        format!("{GOOD}\n[[schedule]]\nid = 9\nevery = \"{every}\"\n{rest}")
+    };
+    let start = "start = \"2026-12-01T02:00:00+01:00\"\n";
+    let berlin = "zone = \"Europe/Berlin\"\n";
+    assert!(Config::from_toml(&zoned("2d", &format!("{start}{berlin}"))).is_ok());
+    assert_one(&mistakes(&zoned("1h", &format!("{start}{berlin}"))), "schedule[9].zone: needs an");
+    assert_one(&mistakes(&zoned("1d", berlin)), "schedule[9].zone: needs a start");
+    let nowhere = "zone = \"Europe/Nowhere\"\n";
+    assert_one(&mistakes(&zoned("1d", &format!("{start}{nowhere}"))), "schedule[9].zone: is no");
+}
+
+#[test]
 fn the_documented_example_is_read() {
     let config = Config::from_toml(GOOD).unwrap();
     assert_eq!(config.links[0].max_connections, 12);
@@ -419,12 +441,22 @@ fn schedule() -> impl Strategy<Value = Schedule> {
         jiff::Timestamp::from_second(s).unwrap().to_string().parse::<Moment>().unwrap()
     }));
     let kind = prop_oneof![Just(ScheduleKind::Realtime), Just(ScheduleKind::Timed)];
-    (1..=u32::MAX, 1..=PERIOD_SECS_MAX, start, kind).prop_map(|(id, every, start, kind)| Schedule {
-        id,
-        every: Period::from_secs(every).unwrap(),
-        start,
-        kind,
-    })
+    let overrun = prop_oneof![Just(Overrun::Skip), Just(Overrun::RunOnce), Just(Overrun::CatchUp)];
+    let zone = any::<bool>();
+    (1..=u32::MAX, 1..=PERIOD_SECS_MAX, start, zone, kind, overrun).prop_map(
+        |(id, every, start, zone, kind, overrun)| {
+            let zoned = zone && start.is_some() && every >= 86_400;
+            Schedule {
+                id,
+                every: Period::from_secs(if zoned { every / 86_400 * 86_400 } else { every })
+                    .unwrap(),
+                start,
+                zone: zoned.then(|| "Europe/Berlin".to_owned()),
+                kind,
+                overrun,
+            }
+        },
+    )
 }
 
 fn side_sql() -> impl Strategy<Value = SideSql> {
@@ -513,8 +545,12 @@ pub(crate) fn configs() -> impl Strategy<Value = Config> {
         let key = |(name, secret, old)| Key { name, secret, old };
         unique_by(keys.into_iter().map(key).collect(), |k: &Key| k.name.clone())
     });
-    let parts = (vec(link(), 1..4), keys, vec(schedule(), 0..4));
-    parts.prop_flat_map(|(links, keys, schedules)| {
+    let controller = (1..=64u32, 1..=PERIOD_SECS_MAX).prop_map(|(tasks_max, reread)| Controller {
+        tasks_max,
+        reread: Period::from_secs(reread).unwrap(),
+    });
+    let parts = (controller, vec(link(), 1..4), keys, vec(schedule(), 0..4));
+    parts.prop_flat_map(|(controller, links, keys, schedules)| {
         let links = unique_by(links, |l| l.name.clone());
         let schedules = unique_by(schedules, |s| s.id);
         let key_names: Vec<_> = keys.iter().map(|k| k.name.clone()).collect();
@@ -556,12 +592,31 @@ pub(crate) fn configs() -> impl Strategy<Value = Config> {
         };
         let tasks = (0..3usize).map(task).collect::<Vec<_>>();
         let told = super::tests_receivers::told();
-        (Just(links), Just(keys), Just(schedules), tasks, 0..4usize, told).prop_map(
-            |(links, keys, schedules, mut tasks, n, (receivers, brief, monitor, retention))| {
-                tasks.truncate(n);
-                Config { links, keys, schedules, tasks, receivers, brief, monitor, retention }
-            },
-        )
+        (Just(controller), Just(links), Just(keys), Just(schedules), tasks, 0..4usize, told)
+            .prop_map(
+                |(
+                    controller,
+                    links,
+                    keys,
+                    schedules,
+                    mut tasks,
+                    n,
+                    (receivers, brief, monitor, retention),
+                )| {
+                    tasks.truncate(n);
+                    Config {
+                        controller,
+                        links,
+                        keys,
+                        schedules,
+                        tasks,
+                        receivers,
+                        brief,
+                        monitor,
+                        retention,
+                    }
+                },
+            )
     })
 }
 

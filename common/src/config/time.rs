@@ -65,6 +65,10 @@ pub struct Period(u64);
 impl Period {
     /// The shortest.
     pub const SECOND: Period = Period(1);
+    /// An hour.
+    pub const HOUR: Period = Period(3600);
+    /// A day of 24 hours.
+    pub const DAY: Period = Period(86_400);
 
     /// A period of this many seconds; `None` for 0 and above [`PERIOD_SECS_MAX`].
     pub fn from_secs(secs: u64) -> Option<Self> {

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::limits::{self, Limit};
 use super::model::*;
-use super::time::Lag;
+use super::time::{Lag, Period};
 use super::validate_receivers::receiver;
 use super::violation::Violation;
 use crate::connector::{TlsMode, WriteMode, dialect_of, split_table_name};
@@ -35,9 +35,8 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     found.unique("task", "id", config.tasks.iter().map(|t| t.id));
     config.links.iter().for_each(|l| link(l, &mut found));
     config.keys.iter().for_each(|k| key(k, &mut found));
-    for schedule in &config.schedules {
-        found.limit(&format!("schedule[{}].id", schedule.id), schedule.id, &limits::ID);
-    }
+    found.limit("controller.tasks_max", config.controller.tasks_max, &limits::TASKS_MAX);
+    config.schedules.iter().for_each(|s| schedule(s, &mut found));
     config.tasks.iter().for_each(|t| task(t, config, &mut found));
     found.unique("receiver", "name", config.receivers.iter().map(|r| &r.name));
     config.receivers.iter().for_each(|r| receiver(r, &mut found));
@@ -95,6 +94,21 @@ impl Findings {
         if chars == 0 || chars > limits::NAME_CHARS || !name.chars().all(good) {
             self.add(path, "must be 1 to 64 letters, digits, '_', '-' or '.'");
         }
+    }
+}
+
+fn schedule(schedule: &Schedule, found: &mut Findings) {
+    let path = |key: &str| format!("schedule[{}].{key}", schedule.id);
+    found.limit(&path("id"), schedule.id, &limits::ID);
+    let Some(zone) = &schedule.zone else { return };
+    if jiff::tz::TimeZone::get(zone).is_err() {
+        found.add(path("zone"), "is no time zone of this host, such as Europe/Berlin");
+    }
+    if schedule.start.is_none() {
+        found.add(path("zone"), "needs a start: its time of day is what the zone keeps");
+    }
+    if !schedule.every.secs().is_multiple_of(Period::DAY.secs()) {
+        found.add(path("zone"), "needs an every of whole days; shorter periods know no zone");
     }
 }
 

@@ -5,6 +5,7 @@ pub mod channel;
 pub mod identity;
 pub mod signals;
 pub mod spawn;
+pub mod watched;
 
 use std::ffi::CString;
 
@@ -15,6 +16,7 @@ use crate::error::{Error, Result};
 pub use channel::Channel;
 pub use identity::{ProcessIdentity, ProcessToken, RunId};
 pub use spawn::{Child, Exit, SpawnOptions, spawn_role};
+pub use watched::Watched;
 
 /// Forbids core dumps, for this process and its children: they would contain secrets.
 ///

@@ -444,9 +444,10 @@ fn read_report(report: OwnedFd) -> Result<Option<Errno>> {
     Ok(<[u8; 4]>::try_from(bytes).ok().map(|b| Errno::from_raw(i32::from_ne_bytes(b))))
 }
 
-fn pidfd_open(pid: Pid) -> Result<Option<OwnedFd>> {
-    // SAFETY: no pointers; the result is checked. The pid is our own child's, not reaped yet, so
-    // it can mean no other process.
+/// A descriptor that becomes readable when process `pid` ends; `None` on kernels before 5.3.
+pub(super) fn pidfd_open(pid: Pid) -> Result<Option<OwnedFd>> {
+    // SAFETY: no pointers; the result is checked. That the pid means the process it should is the
+    // caller's business: a child that is not reaped, or one whose start time is looked at again.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
     match Errno::result(fd) {
         // SAFETY: just made by the kernel (close-on-exec by itself), owned by nobody yet.

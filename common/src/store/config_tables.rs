@@ -32,6 +32,7 @@ pub fn of_table(task: u32, table: &str) -> Filter {
 /// The whole configuration, without tasks that were removed.
 pub fn load(db: &mut Db) -> Result<Config> {
     Ok(Config {
+        controller: setting(db, CONTROLLER)?,
         links: links(db)?,
         keys: keys(db)?,
         schedules: schedules(db)?,
@@ -44,6 +45,7 @@ pub fn load(db: &mut Db) -> Result<Config> {
 }
 
 /// Parameters that hold what concerns the installation as a whole, as JSON.
+const CONTROLLER: &str = "controller";
 const RECEIVERS: &str = "receivers";
 const BRIEF: &str = "brief";
 const MONITOR: &str = "monitor";
@@ -133,7 +135,7 @@ fn keys(db: &mut Db) -> Result<Vec<Key>> {
 }
 
 fn schedules(db: &mut Db) -> Result<Vec<Schedule>> {
-    let columns = ["schedule_id", "every_secs", "start_at", "schedule_kind"];
+    let columns = ["schedule_id", "every_secs", "start_at", "zone", "schedule_kind", "overrun"];
     let rows =
         db.select(Select::new("T_SCHEDULE", &columns).order(&["position", "schedule_id"]))?;
     let schedule = |row: Row| {
@@ -142,7 +144,12 @@ fn schedules(db: &mut Db) -> Result<Vec<Schedule>> {
             id: row.number("schedule_id")?,
             every: every.ok_or_else(|| row.damaged("every_secs"))?,
             start: row.opt_text("start_at").map(|_| row.parsed("start_at")).transpose()?,
+            zone: row.opt_text("zone"),
             kind: row.word("schedule_kind")?,
+            overrun: match row.opt_text("overrun") {
+                Some(_) => row.word("overrun")?,
+                None => Overrun::default(),
+            },
         })
     };
     rows.into_iter().map(schedule).collect()
@@ -325,6 +332,7 @@ fn table_sql(db: &mut Db) -> Result<BTreeMap<(u32, String), BeforeAfter>> {
 /// Makes `new` the configuration, inside the caller's transaction; `old` is what is there.
 /// State beside the configuration (stored secrets, holds, locks) stays where it still belongs.
 pub fn write(db: &mut Db, old: &Config, new: &Config) -> Result<()> {
+    write_setting(db, CONTROLLER, &old.controller, &new.controller)?;
     write_links(db, old, new)?;
     write_keys(db, old, new)?;
     write_schedules(db, old, new)?;
@@ -449,6 +457,8 @@ fn write_schedules(db: &mut Db, old: &Config, new: &Config) -> Result<()> {
             ("every_secs", schedule.every.secs().into_value()),
             ("start_at", schedule.start.as_ref().map(|s| s.as_str().to_owned()).into_value()),
             ("schedule_kind", word(&schedule.kind)),
+            ("overrun", word(&schedule.overrun)),
+            ("zone", schedule.zone.clone().into_value()),
         ];
         put(db, "T_SCHEDULE", &[("schedule_id", schedule.id.into_value())], row)?;
     }

@@ -20,7 +20,7 @@ pub enum HoldKind {
 }
 
 /// A task or a table that is held.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hold {
     /// The task.
     pub task: u32,

@@ -39,7 +39,8 @@ pub use lock::{LockInfo, Owner, TableLock};
 pub use runs::{
     BatchRecord, BatchState, NewRun, RunCounts, RunEnd, RunFilter, RunRecord, RunState, UseTimes,
 };
-pub use secrets::key_secret;
+pub use secret_source::from_env as env_secret;
+pub use secrets::{key_secret, link_params};
 
 /// The parameter with the installation's random id.
 const INSTANCE_ID: &str = "instance_id";

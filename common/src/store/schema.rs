@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 
 /// The schema this build writes.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 /// Text columns that were narrower before a version: version, table, column.
 ///
@@ -54,6 +54,11 @@ const fn col(name: &'static str, kind: OwnType, about: &'static str) -> ColumnDe
 
 const fn opt(name: &'static str, kind: OwnType, about: &'static str) -> ColumnDef {
     ColumnDef { name, kind, nullable: true, since: 1, about }
+}
+
+/// A column that came later.
+const fn since(version: i64, column: ColumnDef) -> ColumnDef {
+    ColumnDef { since: version, ..column }
 }
 
 /// Names of people's making: links, keys, tables of a task.
@@ -145,6 +150,15 @@ pub const TABLES: &[TableDef] = &[
                 "First firing, RFC 3339 with offset, as configured; NULL: one period after the start.",
             ),
             col("schedule_kind", WORD, "`realtime` or `timed`: what a failure does."),
+            since(
+                3,
+                opt(
+                    "overrun",
+                    WORD,
+                    "Firings during a run: `skip`, `run_once`, `catch_up`; NULL: `skip`.",
+                ),
+            ),
+            since(3, opt("zone", NAME, "Time zone that firings follow; NULL: none.")),
         ],
         key: &["schedule_id"],
         unique: &[],
@@ -284,7 +298,7 @@ pub const TABLES: &[TableDef] = &[
     },
     TableDef {
         name: "T_PARAMETER",
-        about: "A setting of the installation: `schema_version`, `instance_id` and others; `receivers`, `brief`, `monitor` and `retention` hold the sections of those names as JSON.",
+        about: "A setting of the installation: `schema_version`, `instance_id` and others; `controller`, `receivers`, `brief`, `monitor` and `retention` hold the sections of those names as JSON.",
         since: 1,
         columns: &[col("param_name", OBJECT, "Name."), col("param_value", LongText, "Value.")],
         key: &["param_name"],

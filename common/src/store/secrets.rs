@@ -21,6 +21,19 @@ pub fn key_secret(name: &str, source: &SecretSource) -> Result<Secret> {
         .ok_or_else(|| Error::new(Kind::Config, format!("{whose}: keys are not stored secrets")))
 }
 
+/// A configured link with its password.
+pub fn link_params(link: &Link, password: Option<Secret>) -> LinkParams {
+    LinkParams {
+        name: link.name.clone(),
+        url: link.url.clone(),
+        password,
+        tls: link.tls.clone(),
+        tls_ca_file: link.tls_ca_file.clone(),
+        connect_timeout: Duration::from_secs(link.connect_timeout_secs),
+        io_timeout: Duration::from_secs(link.io_timeout_secs),
+    }
+}
+
 /// The secret from the environment or a file; `None` for a stored one.
 fn from_outside(whose: &str, source: &SecretSource) -> Result<Option<Secret>> {
     match source {
@@ -125,15 +138,7 @@ impl Store {
     /// # Errors
     /// As [`Store::link_password`].
     pub fn link_params(&mut self, link: &Link) -> Result<LinkParams> {
-        Ok(LinkParams {
-            name: link.name.clone(),
-            url: link.url.clone(),
-            password: self.link_password(link)?,
-            tls: link.tls.clone(),
-            tls_ca_file: link.tls_ca_file.clone(),
-            connect_timeout: Duration::from_secs(link.connect_timeout_secs),
-            io_timeout: Duration::from_secs(link.io_timeout_secs),
-        })
+        Ok(link_params(link, self.link_password(link)?))
     }
 
     /// What is needed to open the link of that name in `config`.

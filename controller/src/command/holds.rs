@@ -6,9 +6,10 @@ use serde::Serialize;
 use serde_json::json;
 use ssync_common::error::Result;
 use ssync_common::shm::TaskTable;
-use ssync_common::store::{HoldKind, Store};
+use ssync_common::store::{Hold, HoldKind, Store};
 
 use crate::cli::{HoldArgs, PauseArgs};
+use crate::daemon;
 use crate::output::Output;
 
 /// How often a pause looks whether it has taken effect.
@@ -25,6 +26,7 @@ fn name(what: &HoldArgs) -> String {
 pub fn hold(store: &mut Store, what: &HoldArgs, reason: Option<&str>) -> Result<bool> {
     let changed = store.hold(what.task, what.table.as_deref(), HoldKind::Paused, reason)?;
     poke(store, what.task)?;
+    daemon::command::poke(store.home());
     Ok(changed)
 }
 
@@ -96,9 +98,16 @@ fn transfers(store: &mut Store, what: &HoldArgs) -> Result<Vec<Transfer>> {
     Ok(under_way)
 }
 
-/// Lets a task or a table run again.
-pub fn resume(store: &mut Store, what: &HoldArgs, out: &mut Output) -> Result<bool> {
+/// Lets a task or a table run again, and tells the daemon; what held it.
+pub fn release(store: &mut Store, what: &HoldArgs) -> Result<Option<Hold>> {
     let held = store.resume(what.task, what.table.as_deref())?;
+    daemon::command::poke(store.home());
+    Ok(held)
+}
+
+/// Lets a task or a table run again, and says so.
+pub fn resume(store: &mut Store, what: &HoldArgs, out: &mut Output) -> Result<bool> {
+    let held = release(store, what)?;
     if out.is_json() {
         out.object(json!({
             "task": what.task, "table": what.table, "held": false, "changed": held.is_some(),

@@ -15,6 +15,7 @@ use ssync_common::store::{Home, Store, StoreLocation, key_secret};
 pub(crate) use history::state as state_word;
 
 use crate::cli::{LinkCommand, StoreCommand};
+use crate::daemon;
 use crate::key_command::{self, Keys};
 use crate::output::Output;
 
@@ -37,7 +38,17 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
             };
             key_command::run(&command, out.is_json(), keys, out)
         }
-        StoreCommand::Status(of) => status::status(Home::locate(home)?.path(), open, of.task, out),
+        StoreCommand::Status(of) => {
+            let home = Home::locate(home)?;
+            let daemon = daemon::command::status(&home)?;
+            // With a daemon at work, a database that is gone is no reason to make an empty one.
+            let instance = daemon.as_ref().and_then(|d| d.instance.clone());
+            let open = || {
+                let location = StoreLocation::from_env(home.clone())?;
+                daemon::order::open_known(&location, instance.as_deref())
+            };
+            status::status(&home.clone(), daemon.as_ref(), open, of.task, out)
+        }
         StoreCommand::History(args) => history::history(&mut open()?, &args, out),
         StoreCommand::Errors(args) => records::errors(&mut open()?, &args, out),
         StoreCommand::Pause(args) => holds::pause(&mut open()?, &args, out),

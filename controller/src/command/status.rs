@@ -1,16 +1,16 @@
 //! `ssync status`: what is configured, how it stands, and what runs at this moment.
 
 use std::io::IsTerminal;
-use std::path::Path;
 
 use serde_json::{Value, json};
 use ssync_common::config::{TableTask, Task};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::shm::TaskView;
 use ssync_common::shm::waiting::Outcome;
-use ssync_common::store::{Hold, HoldKind, LockInfo, RunRecord, Store};
+use ssync_common::store::{Hold, HoldKind, Home, LockInfo, RunRecord, Store};
 
 use super::state_word;
+use crate::daemon::control::DaemonStatus;
 use crate::live::{Live, has_died, is_running, phase_words, span, wait_words};
 use crate::output::Output;
 use crate::terminal::grouped;
@@ -25,15 +25,19 @@ struct Standing {
 /// Shows every task, or one. Shared memory comes first: what runs is shown even when the
 /// configuration database does not answer.
 pub fn status(
-    home: &Path,
+    home: &Home,
+    daemon: Option<&DaemonStatus>,
     open: impl FnOnce() -> Result<Store>,
     only: Option<u32>,
     out: &mut Output,
 ) -> Result<bool> {
-    let live = Live::read(home)?;
-    let shown = Shown { live: &live, width: width(), json: out.is_json() };
+    let live = Live::read(home.path())?;
+    let shown = Shown { live: &live, daemon, width: width(), json: out.is_json() };
     if !shown.json {
         out.line(live.controller_words());
+        if let Some((since, error)) = daemon.and_then(|d| d.configuration_error.as_ref()) {
+            out.line(format!("its configuration could not be read since {since:.0}: {error}"));
+        }
     }
     match open().and_then(|mut store| shown.tasks(&mut store, only, out)) {
         Ok(()) => Ok(true),
@@ -57,6 +61,7 @@ fn width() -> Option<usize> {
 
 struct Shown<'a> {
     live: &'a Live,
+    daemon: Option<&'a DaemonStatus>,
     width: Option<usize>,
     json: bool,
 }
@@ -92,6 +97,7 @@ impl Shown<'_> {
         if self.json {
             out.object(json!({
                 "controller": self.live.controller,
+                "daemon": self.daemon,
                 "running": self.live.running().collect::<Vec<_>>(),
                 "tables": objects,
             }));

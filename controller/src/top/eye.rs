@@ -175,7 +175,7 @@ impl Reading {
                 true => format!("task {task} is paused; r lets it run again"),
                 false => format!("task {task} was held already"),
             },
-            Ask::Resume(task) => match store.resume(task, None)? {
+            Ask::Resume(task) => match holds::release(store, &whole(task))? {
                 Some(_) => format!("task {task} may run again"),
                 None => format!("task {task} was not held"),
             },

@@ -1,0 +1,389 @@
+//! The daemon's commands: `daemon`, `stop`, `reload`, `run`, `explain`.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::json;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::shm::TaskTable;
+use ssync_common::store::{Home, Store, StoreLocation};
+
+use super::asking::timestamp;
+use super::control::{Answer, DaemonStatus, Explained, Reply, Request, connect};
+use super::journal::{Decision, Journal};
+use super::timetable::Timetable;
+use crate::output::Output;
+use crate::render::note;
+
+/// How long a daemon that was just started may take to listen.
+const START_TIME_MAX: Duration = Duration::from_secs(15);
+/// A pause between two looks.
+const LOOK: Duration = Duration::from_millis(10);
+/// A daemon that does not answer by then hangs. Longer than a reading of the configuration may
+/// take.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(90);
+/// Decisions that `explain` shows.
+const SHOWN: usize = 15;
+
+/// Commands about the daemon.
+#[derive(Debug, Subcommand)]
+pub enum DaemonCommand {
+    /// Fire schedules and run their tasks, until told to stop
+    ///
+    /// In the foreground, for a service manager: SIGTERM finishes what runs and leaves, a second
+    /// one rolls it back; SIGHUP reads the configuration again. Task processes outlive a daemon
+    /// that is killed, and the next one takes them up.
+    Daemon(RunDaemon),
+
+    /// Have the daemon finish its batches and leave
+    Stop(StopArgs),
+
+    /// Have the daemon read its configuration again, now
+    Reload,
+
+    /// Have the daemon run a task now
+    Run(RunArgs),
+
+    /// Say when a task ran, or why it did not, and when it fires next
+    Explain {
+        /// The task's number
+        task: u32,
+    },
+
+    /// A task process (started by the daemon)
+    #[command(hide = true)]
+    Worker {
+        /// What `ps` is to show: `task=N`
+        labels: Vec<String>,
+    },
+
+    /// The child that reads the configuration (started by the daemon)
+    #[command(hide = true)]
+    Configuration,
+}
+
+/// `ssync daemon`.
+#[derive(Debug, Args)]
+pub struct RunDaemon {
+    /// Go into the background, for hosts without a service manager
+    #[arg(long)]
+    pub detach: bool,
+
+    /// In the background already
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub detached: bool,
+}
+
+/// `ssync stop`.
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// Roll back what is in flight, instead of finishing it
+    #[arg(long)]
+    pub now: bool,
+
+    /// Wait at most so many seconds for it to have left
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub timeout: u64,
+}
+
+/// `ssync run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The task's number
+    pub task: u32,
+
+    /// Only these tables of it, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub tables: Vec<String>,
+
+    /// Wait for its end, and say how it ended
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// Does what is asked; the exit code.
+pub fn run(command: DaemonCommand, home: Option<&Path>, json: bool) -> Result<u8> {
+    let located = || Home::locate(home);
+    let mut out = Output::new(json);
+    let code = match command {
+        DaemonCommand::Worker { .. } => return super::roles::worker(),
+        DaemonCommand::Configuration => return super::roles::reader(),
+        DaemonCommand::Daemon(args) => return daemon(&args, located()?),
+        DaemonCommand::Stop(args) => stop(&located()?, &args, &mut out)?,
+        DaemonCommand::Reload => {
+            let answer = ask(&located()?, &Request::Reload, ANSWER_TIME_MAX)?;
+            if let Answer::Text(lines) = answer {
+                say(&mut out, &lines);
+            }
+            0
+        }
+        DaemonCommand::Run(args) => run_task(&located()?, args, &mut out)?,
+        DaemonCommand::Explain { task } => {
+            let explained = explain(&located()?, task)?;
+            show(&explained, &mut out);
+            0
+        }
+    };
+    out.print()?;
+    Ok(code)
+}
+
+fn say(out: &mut Output, lines: &[String]) {
+    if out.is_json() {
+        out.object(json!({ "done": lines }));
+    } else {
+        lines.iter().for_each(|line| out.line(line));
+    }
+}
+
+fn daemon(args: &RunDaemon, home: Home) -> Result<u8> {
+    if args.detach {
+        return detach(&home);
+    }
+    if args.detached {
+        nix::unistd::setsid()?;
+    }
+    let location = StoreLocation::from_env(home)?;
+    let ready = || {
+        // Whoever started it has heard all there was to hear.
+        if args.detached
+            && let Ok(null) = std::fs::File::options().write(true).open("/dev/null")
+            && let Err(e) = nix::unistd::dup2_stderr(&null)
+        {
+            log::warn!("standard error stays open: {e}");
+        }
+    };
+    super::run(location, ready)?;
+    Ok(0)
+}
+
+/// Starts the daemon in the background, and answers when it listens.
+fn detach(home: &Home) -> Result<u8> {
+    let mut child = Command::new("/proc/self/exe")
+        .args(["daemon", "--detached", "--home"])
+        .arg(home.path())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(|e| Error::from(e).context("could not start the daemon"))?;
+    let since = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            // It has said why.
+            return Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1));
+        }
+        if status(home)?.is_some_and(|s| s.pid == child.id()) {
+            println!("the daemon runs (process {})", child.id());
+            return Ok(0);
+        }
+        if since.elapsed() > START_TIME_MAX {
+            return Err(Error::new(Kind::System, "the daemon does not listen")
+                .detail(format!("process {}", child.id()))
+                .hint("Its log says what it is doing."));
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn no_daemon(home: &Home) -> Error {
+    Error::new(Kind::Usage, "no daemon runs here")
+        .detail(format!("home directory {}", home.path().display()))
+        .hint("Start one: ssync daemon.")
+}
+
+fn controller_pid(home: &Home) -> Result<Option<u32>> {
+    if !home.path().exists() {
+        return Ok(None);
+    }
+    let Some(table) = TaskTable::open(home.path())? else { return Ok(None) };
+    let controller = table.controller()?;
+    Ok(controller.alive.then_some(controller.pid))
+}
+
+/// How the daemon of this home is; `None` when none runs.
+pub fn status(home: &Home) -> Result<Option<DaemonStatus>> {
+    let Some(stream) = connect(home)? else { return Ok(None) };
+    match converse(stream, &Request::Status, Duration::from_secs(5)) {
+        Ok(Answer::Status(status)) => Ok(Some(*status)),
+        Ok(_) => Err(Error::new(Kind::Internal, "the daemon answered something else")),
+        Err(e) if e.kind == Kind::Lost => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Tells the daemon, if there is one, that the configuration has changed. Does not wait for it.
+pub fn poke(home: &Home) {
+    let told = connect(home).and_then(|stream| match stream {
+        Some(mut stream) => Ok(stream.write_all(b"\"reload\"\n")?),
+        None => Ok(()),
+    });
+    if let Err(e) = told {
+        log::debug!("the daemon was not told: {e}");
+    }
+}
+
+fn ask(home: &Home, request: &Request, patience: Duration) -> Result<Answer> {
+    let stream = connect(home)?.ok_or_else(|| no_daemon(home))?;
+    converse(stream, request, patience)
+}
+
+/// Sends a request and waits for the last answer to it.
+fn converse(mut stream: UnixStream, request: &Request, patience: Duration) -> Result<Answer> {
+    let mut line = serde_json::to_vec(request)
+        .map_err(|e| Error::new(Kind::Internal, format!("request: {e}")))?;
+    line.push(b'\n');
+    let gone = || Error::new(Kind::Lost, "the daemon has ended without an answer");
+    stream.write_all(&line).map_err(|_| gone())?;
+    stream.set_read_timeout(Some(patience))?;
+    for line in BufReader::new(stream).lines() {
+        let line = line.map_err(|e| match e.kind() {
+            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
+                Error::new(Kind::System, "the daemon has not answered in time")
+                    .detail(format!("waited {} seconds", patience.as_secs()))
+            }
+            _ => gone(),
+        })?;
+        let reply = serde_json::from_str(&line).map_err(|e| {
+            Error::new(Kind::Internal, format!("the daemon's answer cannot be read: {e}"))
+                .hint("Use the same version of ssync as the daemon's.")
+        })?;
+        match reply {
+            Reply::Note(text) => note(&text),
+            Reply::Done(answer) => return Ok(answer),
+            Reply::Failed(error) => return Err(error),
+        }
+    }
+    Err(gone())
+}
+
+fn stop(home: &Home, args: &StopArgs, out: &mut Output) -> Result<u8> {
+    let pid = controller_pid(home)?.ok_or_else(|| no_daemon(home))?;
+    // The flag in shared memory (A28), for a daemon whose socket is gone.
+    if let Some(table) = TaskTable::open(home.path())? {
+        table.request_stop()?;
+    }
+    let patience = Duration::from_secs(args.timeout.max(1));
+    let deadline = Instant::now() + patience;
+    if let Some(stream) = connect(home)? {
+        match converse(stream, &Request::Stop { now: args.now }, patience) {
+            Ok(_) => {}
+            // It has ended while it was being asked.
+            Err(e) if e.kind == Kind::Lost => {}
+            Err(e) => return Err(e.context("the daemon is still there")),
+        }
+    }
+    let proc = format!("/proc/{pid}");
+    while controller_pid(home)?.is_some_and(|now| now == pid) || Path::new(&proc).exists() {
+        // Reaped or not, a process without a command line has ended.
+        let line = std::fs::read(format!("{proc}/cmdline")).unwrap_or_default();
+        if line.is_empty() && controller_pid(home)?.is_none() {
+            break;
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::new(Kind::System, "the daemon is still there")
+                .detail(format!("process {pid}"))
+                .hint("It finishes its batches first; ssync stop --now rolls them back."));
+        }
+        std::thread::sleep(LOOK);
+    }
+    say(out, &[format!("the daemon has ended (process {pid})")]);
+    Ok(0)
+}
+
+fn run_task(home: &Home, args: RunArgs, out: &mut Output) -> Result<u8> {
+    let task = args.task;
+    let request = Request::Run { task, tables: args.tables, wait: args.wait };
+    // However long the task takes, or those before it.
+    let patience = Duration::from_secs(365 * 86_400);
+    let Answer::Ran { pid, code, words } = ask(home, &request, patience)? else {
+        return Err(Error::new(Kind::Internal, "the daemon answered something else"));
+    };
+    if out.is_json() {
+        out.object(json!({ "task": task, "pid": pid, "exit_code": code, "outcome": words }));
+    } else {
+        match words {
+            None => out.line(format!("task {task} runs (process {pid})")),
+            Some(words) => out.line(format!("task {task} has ended: {words}")),
+        }
+    }
+    Ok(code.unwrap_or(0))
+}
+
+fn explain(home: &Home, task: u32) -> Result<Explained> {
+    if let Some(stream) = connect(home)? {
+        match converse(stream, &Request::Explain { task }, ANSWER_TIME_MAX) {
+            Ok(Answer::Explained(explained)) => return Ok(*explained),
+            Ok(_) => return Err(Error::new(Kind::Internal, "the daemon answered something else")),
+            Err(e) if e.kind == Kind::Lost => {}
+            Err(e) => return Err(e),
+        }
+    }
+    // Without a daemon: what is configured, and what the last one has left.
+    let mut store = Store::open(&StoreLocation::from_env(home.clone())?)?;
+    let config = store.load()?;
+    let chosen = crate::transfer::choose(&config, task, &[])?;
+    let schedule = config.schedules.iter().find(|s| Some(s.id) == chosen.schedule);
+    let mut next = Vec::new();
+    if let Some(schedule) = schedule {
+        let timetable = Timetable::of(schedule)?;
+        let first = timetable.first(Timestamp::now().as_second());
+        next = timetable.from(first).take(10).filter_map(timestamp).collect();
+    }
+    let held = store.holds(Some(task))?.into_iter().find(|h| h.table.is_none());
+    let state = match held {
+        Some(hold) => super::decide::hold_words(task, &hold),
+        None => "no daemon runs; what follows is when it would fire".to_owned(),
+    };
+    Ok(Explained {
+        task,
+        schedule: chosen.schedule,
+        every: schedule.map(|s| s.every.to_string()),
+        state,
+        next,
+        decisions: Journal::read(home).of(task, chosen.schedule),
+    })
+}
+
+fn show(explained: &Explained, out: &mut Output) {
+    if out.is_json() {
+        return out.object(serde_json::to_value(explained).unwrap_or_default());
+    }
+    let fires = match (explained.schedule, &explained.every) {
+        (Some(id), Some(every)) => format!("schedule {id}, every {every}"),
+        (Some(id), None) => format!("schedule {id}"),
+        (None, _) => "no schedule".to_owned(),
+    };
+    out.line(format!("task {}: {fires}", explained.task));
+    out.line(format!("now: {}", explained.state));
+    let local = |at: Timestamp| at.to_zoned(TimeZone::system()).strftime("%F %T").to_string();
+    if !explained.next.is_empty() {
+        out.line("next firings:");
+        explained.next.iter().for_each(|at| out.line(format!("  {}", local(*at))));
+    }
+    let from = explained.decisions.len().saturating_sub(SHOWN);
+    let row = |d: &Decision| {
+        let reason = match d.count {
+            0 | 1 => d.reason.clone(),
+            n => format!("{} ({n} times, the last at {})", d.reason, local(d.last)),
+        };
+        [
+            local(d.at),
+            d.due.map(local).unwrap_or_else(|| "by hand".to_owned()),
+            d.what.word().to_owned(),
+            reason,
+        ]
+    };
+    let rows: Vec<_> = explained.decisions[from..].iter().map(row).collect();
+    if rows.is_empty() {
+        out.line("nothing was decided about it yet");
+    } else {
+        out.table(["WHEN", "DUE", "WHAT", "WHY"], &rows);
+    }
+}

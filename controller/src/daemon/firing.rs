@@ -1,0 +1,425 @@
+//! What is due, what of it starts, and what becomes of it.
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+
+use jiff::Timestamp;
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use ssync_common::config::Task;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::event::What;
+use ssync_common::process::Watched;
+use ssync_common::shm::TaskView;
+use ssync_common::shm::waiting::TaskState;
+use ssync_common::store::{Hold, HoldKind};
+
+use super::control::{Answer, Reply};
+use super::core::{ByHand, Daemon, Entry, From};
+use super::decide::{Facts, Verdict, decide};
+use super::jobs::{Ended, Job, is_worker};
+use super::journal::{Decision, Happened};
+use super::memory::UnderWay;
+use super::order::Order;
+use super::roles;
+use super::schedule::{Missed, Why};
+use super::timetable::Secs;
+
+/// What a task starts for.
+#[derive(Clone, Copy)]
+struct Cause {
+    schedule: Option<u32>,
+    due: Option<Secs>,
+}
+
+impl Daemon {
+    /// Firings whose moment has come.
+    pub fn fire(&mut self) {
+        let now = self.clock.look();
+        if self.stopping.is_some() {
+            return;
+        }
+        let Some(known) = &self.known else { return };
+        let mut missed = Vec::new();
+        for (id, entry) in &mut self.entries {
+            let next = entry.plan.next();
+            missed.clear();
+            if let Some(due) = entry.plan.look(now, &mut missed) {
+                entry.under_way = Some(under_way(&known.config.tasks, *id, due));
+            }
+            self.is_changed |= entry.plan.next() != next;
+            for missed in &missed {
+                self.journal.note(missed_decision(*id, missed));
+                if matches!(missed.why, Why::Overrun | Why::Late | Why::BacklogFull) {
+                    let text =
+                        format!("firings of schedule {id} are left out: {}", missed.why.words());
+                    self.telling.tell_once(What::FiringsMissed, *id, &text, |event| event);
+                }
+            }
+        }
+    }
+
+    /// Starts what may start: first what people asked for, then firings, the oldest first.
+    pub fn advance(&mut self) {
+        let waiting: VecDeque<_> = std::mem::take(&mut self.by_hand);
+        for asked in waiting {
+            self.start_by_hand(asked);
+        }
+        let mut order: Vec<_> = self
+            .entries
+            .iter()
+            .filter_map(|(id, e)| Some((e.under_way.as_ref()?, id)))
+            .filter(|(under_way, _)| under_way.current.is_none())
+            .map(|(under_way, id)| (under_way.due, *id))
+            .collect();
+        order.sort_unstable();
+        for (_, schedule) in order {
+            self.advance_schedule(schedule);
+        }
+    }
+
+    fn advance_schedule(&mut self, id: u32) {
+        // A bound: a backlog whose tasks are all skipped is gone through in one go.
+        loop {
+            let Some(entry) = self.entries.get_mut(&id) else { return };
+            let Some(under_way) = &mut entry.under_way else { return };
+            if under_way.current.is_some() {
+                return;
+            }
+            self.is_changed = true;
+            let Some(task) = under_way.remaining.front().copied() else {
+                let due = entry.plan.ended();
+                let Some(known) = &self.known else { return };
+                entry.under_way = due.map(|due| self::under_way(&known.config.tasks, id, due));
+                continue;
+            };
+            let cause = Cause { schedule: Some(id), due: Some(under_way.due) };
+            match self.try_start(task, &[], cause) {
+                Verdict::Wait(why) => return self.decided(task, cause, Happened::Waiting, why),
+                Verdict::Skip(why) => {
+                    self.decided(task, cause, Happened::Skipped, why);
+                    self.next_task(id, None);
+                }
+                Verdict::Start => self.next_task(id, Some(task)),
+            }
+        }
+    }
+
+    /// The first of the schedule's remaining tasks is dealt with.
+    fn next_task(&mut self, schedule: u32, started: Option<u32>) {
+        if let Some(Entry { under_way: Some(under_way), .. }) = self.entries.get_mut(&schedule) {
+            under_way.remaining.pop_front();
+            under_way.current = started;
+        }
+    }
+
+    /// Starts a task that somebody asked for, or says why not.
+    pub fn start_by_hand(&mut self, asked: ByHand) {
+        let cause = Cause { schedule: None, due: None };
+        let verdict = self.try_start(asked.task, &asked.tables, cause);
+        match (verdict, asked.caller) {
+            (Verdict::Start, Some(caller)) => {
+                if let Some(job) = self.jobs.get_mut(&asked.task) {
+                    let list =
+                        if asked.wait { &mut job.end_callers } else { &mut job.start_callers };
+                    list.push(caller);
+                }
+            }
+            (Verdict::Wait(why), caller) => {
+                self.decided(asked.task, cause, Happened::Waiting, why.clone());
+                if let Some(caller) = caller {
+                    self.say(caller, &Reply::Note(format!("task {} waits: {why}", asked.task)));
+                    if !self.callers.contains_key(&caller) {
+                        return;
+                    }
+                }
+                self.by_hand.push_back(asked);
+            }
+            (Verdict::Skip(why), Some(caller)) => {
+                self.decided(asked.task, cause, Happened::Skipped, why.clone());
+                let error =
+                    Error::new(Kind::Locked, format!("task {} was not started", asked.task))
+                        .detail(why);
+                self.say(caller, &Reply::Failed(error));
+            }
+            (_, None) => {}
+        }
+    }
+
+    /// Starts a task unless something stands against it.
+    fn try_start(&mut self, task: u32, tables: &[String], cause: Cause) -> Verdict {
+        let known = self.known.as_ref();
+        let hold = known.and_then(|k| task_hold(&k.holds, task)).cloned();
+        let max = known.map_or(0, |k| k.config.controller.tasks_max);
+        let mut facts = Facts {
+            is_stopping: self.stopping.is_some(),
+            is_configured: known
+                .is_some_and(|k| k.task(task).is_some_and(|t| !t.tables.is_empty())),
+            hold: hold.as_ref(),
+            runner: self.jobs.get(&task).map(|job| format!("process {}", job.pid())),
+            missing: None,
+            processes: self.jobs.len(),
+            processes_max: max as usize,
+        };
+        let mut verdict = decide(task, &facts);
+        let mut order = None;
+        let mut is_incomplete = false;
+        if verdict == Verdict::Start {
+            // What costs more to find out.
+            facts.runner =
+                self.stranger(task).map(|pid| format!("process {pid}, in the foreground"));
+            let made = self.order(task, tables);
+            facts.missing = made.as_ref().err();
+            is_incomplete = facts.missing.is_some() && facts.runner.is_none();
+            verdict = decide(task, &facts);
+            order = made.ok();
+        }
+        if hold.is_some() {
+            self.doubt_holds();
+        }
+        if let (Verdict::Skip(why), Some(_)) = (&verdict, cause.schedule)
+            && is_incomplete
+        {
+            let text = format!("task {task}: {why}");
+            self.telling.tell_once(What::TaskFailed, task, &text, |e| e.of_task(task));
+        }
+        match (verdict, order) {
+            (Verdict::Start, Some(order)) => match roles::start_worker(&order, &self.home) {
+                Ok(started) => {
+                    let mut job = Job::started(task, started);
+                    (job.schedule, job.due) = (cause.schedule, cause.due);
+                    let pid = job.pid();
+                    self.keep_job(job);
+                    self.decided(task, cause, Happened::Started, format!("process {pid}"));
+                    Verdict::Start
+                }
+                Err(e) => {
+                    log::error!(task = task; "a task process could not be started: {e:?}");
+                    Verdict::Skip(format!("its process could not be started: {e}"))
+                }
+            },
+            (verdict, _) => verdict,
+        }
+    }
+
+    fn order(&self, id: u32, tables: &[String]) -> Result<Order> {
+        let known = self
+            .known
+            .as_ref()
+            .ok_or_else(|| Error::new(Kind::Connect, "the configuration has not been read yet"))?;
+        let task: Task = crate::transfer::choose(&known.config, id, tables)?;
+        known.order(task, &self.location)
+    }
+
+    fn keep_job(&mut self, mut job: Job) {
+        let task = job.task;
+        if let Some(fd) = job.pidfd() {
+            self.watch(fd, From::JobDeath(task));
+        }
+        if let Some(peer) = job.peer() {
+            // Orders longer than a socket holds go out as the child takes them.
+            self.watch_both(peer.as_fd(), From::JobChannel(task), peer.wants_to_send());
+        }
+        self.jobs.insert(task, job);
+        self.is_changed = true;
+    }
+
+    /// A task process has said something.
+    pub fn on_job_channel(&mut self, task: u32) {
+        let Some(job) = self.jobs.get_mut(&task) else { return };
+        let was_sending = job.peer().is_some_and(|peer| peer.wants_to_send());
+        let runs = job.listen();
+        let pid = job.pid();
+        let callers = if runs { std::mem::take(&mut job.start_callers) } else { Vec::new() };
+        if let Some(peer) = job.peer().filter(|peer| peer.is_closed()) {
+            // It is about to end; a closed channel would be reported for ever.
+            let _ = self.epoll.delete(&*peer);
+        }
+        if was_sending
+            && let Some(peer) = job.peer().filter(|p| !p.wants_to_send() && !p.is_closed())
+        {
+            let mut event = EpollEvent::new(EpollFlags::EPOLLIN, From::JobChannel(task).token());
+            let _ = self.epoll.modify(&*peer, &mut event);
+        }
+        for caller in callers {
+            self.say(caller, &Reply::Done(Answer::Ran { pid, code: None, words: None }));
+        }
+    }
+
+    /// A task process has died, or may have.
+    pub fn on_job_death(&mut self, task: u32) {
+        let slot = self.slot_of(task);
+        let Some(job) = self.jobs.get_mut(&task) else { return };
+        match job.try_end(slot.as_ref()) {
+            Ok(None) => {}
+            Ok(Some(ended)) => self.job_ended(task, ended),
+            Err(e) => {
+                log::error!(task = task; "{e:?}");
+                let words = format!("how it ended could not be found out: {e}");
+                self.job_ended(task, Ended::died(words));
+            }
+        }
+    }
+
+    fn job_ended(&mut self, task: u32, ended: Ended) {
+        let Some(job) = self.jobs.remove(&task) else { return };
+        self.is_changed = true;
+        let cause = Cause { schedule: job.schedule, due: job.due };
+        self.decided(task, cause, ended.what, ended.words.clone());
+        if let Some(what) = ended.to_tell {
+            let text = format!("task {task}: {}", ended.words);
+            self.telling.tell_once(what, task, &text, |e| e.of_task(task));
+        }
+        if ended.suspends() {
+            self.expect_suspension(task, &ended.words);
+        }
+        if let Some(id) = job.schedule
+            && let Some(Entry { under_way: Some(under_way), .. }) = self.entries.get_mut(&id)
+            && under_way.current == Some(task)
+        {
+            under_way.current = None;
+        }
+        let answer =
+            Answer::Ran { pid: job.pid(), code: Some(ended.code), words: Some(ended.words) };
+        for caller in job.start_callers.iter().chain(&job.end_callers) {
+            self.say(*caller, &Reply::Done(answer.clone()));
+        }
+    }
+
+    /// A real-time task that failed has suspended itself (A16). Until the database has confirmed
+    /// that, it is taken for granted.
+    fn expect_suspension(&mut self, task: u32, reason: &str) {
+        let Some(known) = &mut self.known else { return };
+        let is_realtime = known.task(task).is_some_and(|t| known.is_realtime(t));
+        if is_realtime && task_hold(&known.holds, task).is_none() {
+            known.holds.push(Hold {
+                task,
+                table: None,
+                kind: HoldKind::Suspended,
+                since: Timestamp::now(),
+                reason: Some(reason.to_owned()),
+            });
+            self.read_wanted = true;
+        }
+    }
+
+    fn decided(&mut self, task: u32, cause: Cause, what: Happened, reason: String) {
+        if what == Happened::Failed {
+            log::error!(task = task; "task {}: {reason}", what.word());
+        } else {
+            log::debug!(task = task; "task {}: {reason}", what.word());
+        }
+        self.journal.note(Decision {
+            task: Some(task),
+            schedule: cause.schedule,
+            due: cause.due.and_then(|due| Timestamp::from_second(due).ok()),
+            ..Decision::new(what, reason)
+        });
+    }
+
+    /// The task table.
+    pub fn slots(&self) -> Vec<TaskView> {
+        let Some(guard) = &self.guard else { return Vec::new() };
+        guard.table().snapshot().unwrap_or_else(|e| {
+            log::error!("the task table cannot be read: {e:?}");
+            Vec::new()
+        })
+    }
+
+    fn slot_of(&self, task: u32) -> Option<TaskView> {
+        match self.jobs.get(&task) {
+            // A child says itself how it ended.
+            Some(job) if job.is_stranger() => self.slots().into_iter().find(|s| s.task_id == task),
+            _ => None,
+        }
+    }
+
+    /// Another process that runs the task.
+    fn stranger(&self, task: u32) -> Option<u32> {
+        let slot = self.slots().into_iter().find(|s| s.alive && s.task_id == task)?;
+        Some(slot.owner.map_or(0, |o| o.pid))
+    }
+
+    /// Task processes that a daemon before this has left running are looked after again.
+    pub fn take_up_strangers(&mut self) {
+        for slot in self.slots() {
+            let runs = slot.alive && slot.state == TaskState::Running;
+            let Some(owner) = slot.owner.filter(|_| runs && !self.jobs.contains_key(&slot.task_id))
+            else {
+                continue;
+            };
+            if !is_worker(&owner) {
+                continue;
+            }
+            match Watched::open(&owner) {
+                Ok(Some(process)) => {
+                    let pid = owner.pid;
+                    log::info!(task = slot.task_id; "process {pid} taken up");
+                    self.keep_job(Job::taken_up(slot.task_id, process));
+                    let cause = Cause { schedule: None, due: None };
+                    let words = format!("process {pid}, of a daemon before");
+                    self.decided(slot.task_id, cause, Happened::TakenUp, words);
+                    if self.stopping.is_some() {
+                        self.ask_jobs_to_leave();
+                    }
+                }
+                Ok(None) => {}
+                Err(e) => log::error!(task = slot.task_id; "cannot be taken up: {e:?}"),
+            }
+        }
+    }
+
+    /// Once a second: processes whose end no event tells (kernels without pidfds), and children
+    /// that have not yet taken all of their orders.
+    pub fn look_after_strangers(&mut self) {
+        let tasks: Vec<_> = self.jobs.keys().copied().collect();
+        for task in tasks {
+            let Some(job) = self.jobs.get_mut(&task) else { continue };
+            let needs_look = job.pidfd().is_none() || job.peer().is_some_and(|p| p.wants_to_send());
+            if needs_look {
+                self.on_job_channel(task);
+                self.on_job_death(task);
+            }
+        }
+    }
+
+    /// Some child has ended.
+    pub fn reap(&mut self) {
+        let tasks: Vec<_> = self.jobs.keys().copied().collect();
+        for task in tasks {
+            self.on_job_death(task);
+        }
+        self.on_reader();
+        // As process 1 of a container it is also the parent of whatever nobody else reaps.
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        while std::process::id() == 1 {
+            let pid = match waitid(Id::All, flags) {
+                Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) => pid,
+                _ => return,
+            };
+            if self.jobs.values().any(|job| job.pid() == pid.as_raw() as u32) {
+                return;
+            }
+            let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+        }
+    }
+}
+
+/// The firing of schedule `id` for `due`: its tasks, in order.
+fn under_way(tasks: &[Task], id: u32, due: Secs) -> UnderWay {
+    let remaining = tasks.iter().filter(|t| t.schedule == Some(id)).map(|t| t.id).collect();
+    UnderWay { due, current: None, remaining }
+}
+
+fn task_hold(holds: &[Hold], task: u32) -> Option<&Hold> {
+    holds.iter().find(|h| h.task == task && h.table.is_none())
+}
+
+fn missed_decision(schedule: u32, missed: &Missed) -> Decision {
+    Decision {
+        schedule: Some(schedule),
+        due: Timestamp::from_second(missed.first).ok(),
+        count: missed.count,
+        ..Decision::new(Happened::Missed, missed.why.words())
+    }
+}

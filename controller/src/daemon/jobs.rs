@@ -1,0 +1,225 @@
+//! The task processes that the daemon looks after: its own children, and those that a daemon
+//! before it has left running.
+
+use std::os::fd::BorrowedFd;
+
+use jiff::Timestamp;
+use nix::sys::signal::Signal;
+use ssync_common::error::{Kind, Result};
+use ssync_common::event::What;
+use ssync_common::process::{Child, ProcessIdentity, Watched};
+use ssync_common::shm::TaskView;
+use ssync_common::shm::waiting::{Outcome, TaskState};
+
+use super::journal::Happened;
+use super::order::{Ending, Word};
+use super::peer::Peer;
+use super::roles::Started;
+use super::timetable::Secs;
+
+/// A process.
+enum Process {
+    Child {
+        child: Child,
+        peer: Peer,
+    },
+    /// Another daemon's child.
+    Stranger(Watched),
+}
+
+/// A task that runs.
+pub struct Job {
+    /// Its task.
+    pub task: u32,
+    /// The schedule that fired it.
+    pub schedule: Option<u32>,
+    /// For which moment.
+    pub due: Option<Secs>,
+    /// When it was started, or taken up.
+    pub since: Timestamp,
+    /// Who waits for its start.
+    pub start_callers: Vec<u32>,
+    /// Who waits for its end.
+    pub end_callers: Vec<u32>,
+    process: Process,
+    ending: Option<Ending>,
+}
+
+/// How a task process has ended.
+pub struct Ended {
+    /// Its exit code, or what stands for it.
+    pub code: u8,
+    /// In words.
+    pub words: String,
+    /// What became of the firing.
+    pub what: Happened,
+    /// What nobody but the daemon can tell people.
+    pub to_tell: Option<What>,
+}
+
+impl Ended {
+    fn of(what: Happened, code: u8, words: impl Into<String>) -> Ended {
+        Ended { code, words: words.into(), what, to_tell: None }
+    }
+
+    /// Whether a table failed, which suspends a real-time task. (One that died is recovered by
+    /// its next run; one that could not begin has left no scene.)
+    pub fn suspends(&self) -> bool {
+        self.what == Happened::Failed && self.to_tell.is_none()
+    }
+
+    /// Dead before its end.
+    pub fn died(words: impl Into<String>) -> Ended {
+        Ended { to_tell: Some(What::TaskDied), ..Ended::of(Happened::Failed, 1, words) }
+    }
+}
+
+impl Job {
+    /// One that was just started.
+    pub fn started(task: u32, started: Started) -> Job {
+        Job::new(task, Process::Child { child: started.child, peer: started.peer })
+    }
+
+    /// One that was found running.
+    pub fn taken_up(task: u32, process: Watched) -> Job {
+        Job::new(task, Process::Stranger(process))
+    }
+
+    fn new(task: u32, process: Process) -> Job {
+        Job {
+            task,
+            schedule: None,
+            due: None,
+            since: Timestamp::now(),
+            start_callers: Vec::new(),
+            end_callers: Vec::new(),
+            process,
+            ending: None,
+        }
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        match &self.process {
+            Process::Child { child, .. } => child.pid(),
+            Process::Stranger(process) => process.identity().pid,
+        }
+    }
+
+    /// Readable at its end.
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.process {
+            Process::Child { child, .. } => child.pidfd(),
+            Process::Stranger(process) => process.pidfd(),
+        }
+    }
+
+    /// Whether it is not our own child.
+    pub fn is_stranger(&self) -> bool {
+        matches!(self.process, Process::Stranger(_))
+    }
+
+    /// Its channel, where it has one to us.
+    pub fn peer(&mut self) -> Option<&mut Peer> {
+        match &mut self.process {
+            Process::Child { peer, .. } => Some(peer),
+            Process::Stranger(_) => None,
+        }
+    }
+
+    /// Moves messages; whether it said that it runs.
+    pub fn listen(&mut self) -> bool {
+        let mut runs = false;
+        let (task, Some(peer)) = (self.task, self.peer()) else { return false };
+        peer.pump();
+        let mut ending = None;
+        loop {
+            match peer.take::<Word>() {
+                Ok(Some(Word::Running)) => runs = true,
+                Ok(Some(Word::Ended(how))) => ending = Some(*how),
+                Ok(None) => break,
+                Err(e) => {
+                    log::error!(task = task; "the task process said something odd: {e:?}");
+                    break;
+                }
+            }
+        }
+        self.ending = ending.or(self.ending.take());
+        runs
+    }
+
+    /// How it has ended, and reaped; `None` while it runs. `slot` is the task's place in the task
+    /// table, for processes that do not talk to us.
+    pub fn try_end(&mut self, slot: Option<&TaskView>) -> Result<Option<Ended>> {
+        match &mut self.process {
+            Process::Child { child, .. } => {
+                let Some(exit) = child.try_wait()? else { return Ok(None) };
+                self.listen();
+                let Some(ending) = self.ending.take() else {
+                    // Dead without a word: recovery settles what it left.
+                    let words = format!("the task process ended with {exit}, without a word");
+                    return Ok(Some(Ended::died(words)));
+                };
+                let words = ending.words();
+                Ok(Some(match (&ending.error, ending.code) {
+                    (None, 0) => Ended::of(Happened::Done, 0, words),
+                    (None, 130) => Ended::of(Happened::Interrupted, 130, words),
+                    (None, code) => Ended::of(Happened::Failed, code, words),
+                    // Held, or run by somebody else.
+                    (Some(e), code) if matches!(e.kind, Kind::Locked | Kind::Paused) => {
+                        Ended::of(Happened::Skipped, code, words)
+                    }
+                    // Nothing could run; a table's own failure it has told itself.
+                    (Some(_), code) => Ended {
+                        to_tell: Some(What::TaskFailed),
+                        ..Ended::of(Happened::Failed, code, words)
+                    },
+                }))
+            }
+            Process::Stranger(process) => {
+                if !process.has_ended()? {
+                    return Ok(None);
+                }
+                let own = |s: &&TaskView| s.owner.as_ref() == Some(process.identity());
+                let ended = |s: &&TaskView| s.state == TaskState::Finished;
+                Ok(Some(match slot.filter(own).filter(ended) {
+                    Some(slot) => by_table(slot),
+                    None => Ended::died("the task process died"),
+                }))
+            }
+        }
+    }
+
+    /// Asks it to finish its batches and leave; asked again, it rolls them back.
+    pub fn leave(&self) -> Result<()> {
+        self.signal(Signal::SIGTERM)
+    }
+
+    /// Ends it at once. Its writers die with it; the ledger says what has landed.
+    pub fn kill(&self) -> Result<()> {
+        self.signal(Signal::SIGKILL)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        match &self.process {
+            Process::Child { child, .. } => child.signal(signal),
+            Process::Stranger(process) => process.signal(signal),
+        }
+    }
+}
+
+fn by_table(slot: &TaskView) -> Ended {
+    let error = slot.error.clone().unwrap_or_default();
+    match slot.outcome {
+        Outcome::Succeeded => Ended::of(Happened::Done, 0, "all landed"),
+        Outcome::Interrupted => Ended::of(Happened::Interrupted, 130, "interrupted"),
+        Outcome::Open | Outcome::Failed => Ended::of(Happened::Failed, 1, error),
+    }
+}
+
+/// Whether a process is a task process that a daemon has started, not one in the foreground:
+/// those are their terminal's business.
+pub fn is_worker(process: &ProcessIdentity) -> bool {
+    let arguments = std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+    arguments.split(|b| *b == 0).nth(1) == Some(b"worker")
+}

@@ -1,0 +1,369 @@
+//! What the daemon knows of the configuration, and what it hands to a task process. The only
+//! place where secrets pass between them: over private socket pairs, never through arguments,
+//! environment, shared memory or files.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use ssync_common::config::{Config, Key, Link, ScheduleKind, SecretSource, Task};
+use ssync_common::connector::{LinkParams, TlsMode};
+use ssync_common::crypto::KeyRing;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::secret::{Secret, WireSecret};
+use ssync_common::store::{Hold, Home, Store, StoreLocation, env_secret, key_secret, link_params};
+use ssync_worker::params::{Books, TaskParams};
+
+use crate::transfer::{limits, may_lose_commits};
+
+/// A configuration database on the wire.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct WireLocation {
+    home: PathBuf,
+    /// `None`: the file in the home directory.
+    server: Option<WireServer>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct WireServer {
+    url: String,
+    password: Option<WireSecret>,
+    tls: TlsMode,
+    tls_ca_file: Option<PathBuf>,
+}
+
+impl WireLocation {
+    /// Packs it.
+    pub fn new(location: &StoreLocation) -> WireLocation {
+        let link = &location.link;
+        let server = (!location.is_embedded).then(|| WireServer {
+            url: link.url.clone(),
+            password: link.password.clone().map(WireSecret::new),
+            tls: link.tls.clone(),
+            tls_ca_file: link.tls_ca_file.clone(),
+        });
+        WireLocation { home: location.home.path().to_path_buf(), server }
+    }
+
+    /// Unpacks it.
+    pub fn into_location(self) -> Result<StoreLocation> {
+        let home = Home::locate(Some(&self.home))?;
+        Ok(match self.server {
+            None => StoreLocation::embedded(home),
+            Some(server) => {
+                let password = server.password.map(WireSecret::into_secret);
+                StoreLocation::server(home, &server.url, password)?
+                    .with_tls(server.tls, server.tls_ca_file)
+            }
+        })
+    }
+}
+
+/// Opens a database that was open before, and no other in its place.
+///
+/// # Errors
+/// [`Kind::Connect`] when it is gone, [`Kind::Config`] when it is another one.
+pub fn open_known(location: &StoreLocation, instance: Option<&str>) -> Result<Store> {
+    let Some(instance) = instance else { return Store::open(location) };
+    // Opening would make a new one, with nothing in it.
+    if location.is_embedded && !location.home.database().exists() {
+        let path = location.home.database();
+        return Err(Error::new(Kind::Connect, "the configuration database is gone")
+            .detail(path.display().to_string())
+            .hint("Put the file back. What is configured goes on as it was known last."));
+    }
+    let store = Store::open(location)?;
+    if store.instance_id() != instance {
+        return Err(Error::new(Kind::Config, "the configuration database is another one now")
+            .hint("Stop the daemon and start it again if that is meant to be."));
+    }
+    Ok(store)
+}
+
+/// A secret, as far as the child that read the configuration could get at it.
+#[derive(Clone, Serialize, Deserialize)]
+pub enum WireSource {
+    /// There is none.
+    None,
+    /// In an environment variable of the daemon; children have a clean environment.
+    Env(String),
+    /// Here.
+    Secret(WireSecret),
+    /// Not to be had.
+    Failed(Error),
+}
+
+impl WireSource {
+    fn of(found: Result<Option<Secret>>) -> WireSource {
+        match found {
+            Ok(None) => WireSource::None,
+            Ok(Some(secret)) => WireSource::Secret(WireSecret::new(secret)),
+            Err(e) => WireSource::Failed(e),
+        }
+    }
+
+    /// In the daemon: the same without [`WireSource::Env`].
+    fn resolved(&self, whose: &str) -> Result<WireSource> {
+        match self {
+            WireSource::Env(name) => env_secret(name).map(WireSecret::new).map_or_else(
+                || {
+                    Err(Error::new(
+                        Kind::Config,
+                        format!("{whose}: the environment variable {name} is not set"),
+                    )
+                    .hint("Set it for the daemon, or let the configuration name a file."))
+                },
+                |secret| Ok(WireSource::Secret(secret)),
+            ),
+            WireSource::Failed(e) => Err(e.clone()),
+            here => Ok(here.clone()),
+        }
+    }
+
+    fn into_secret(self) -> Option<Secret> {
+        match self {
+            WireSource::Secret(secret) => Some(secret.into_secret()),
+            _ => None,
+        }
+    }
+}
+
+/// A link with its password.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct WireLink {
+    link: Link,
+    password: WireSource,
+}
+
+impl WireLink {
+    fn read(store: &mut Store, link: &Link) -> WireLink {
+        let password = match &link.password {
+            Some(SecretSource::Env { env }) => WireSource::Env(env.clone()),
+            _ => WireSource::of(store.link_password(link)),
+        };
+        WireLink { link: link.clone(), password }
+    }
+
+    fn resolved(&self) -> Result<WireLink> {
+        let password = self.password.resolved(&format!("link {}", self.link.name))?;
+        Ok(WireLink { link: self.link.clone(), password })
+    }
+
+    fn into_params(self) -> LinkParams {
+        link_params(&self.link, self.password.into_secret())
+    }
+}
+
+/// An encryption key with those it replaced.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct WireKey {
+    name: String,
+    secrets: Vec<WireSource>,
+}
+
+impl WireKey {
+    fn read(key: &Key) -> WireKey {
+        let secret = |source: &SecretSource| match source {
+            SecretSource::Env { env } => WireSource::Env(env.clone()),
+            source => WireSource::of(key_secret(&key.name, source).map(Some)),
+        };
+        let sources = std::iter::once(&key.secret).chain(&key.old);
+        WireKey { name: key.name.clone(), secrets: sources.map(secret).collect() }
+    }
+
+    fn resolved(&self) -> Result<WireKey> {
+        let whose = format!("key {}", self.name);
+        let secrets = self.secrets.iter().map(|s| s.resolved(&whose)).collect::<Result<_>>()?;
+        Ok(WireKey { name: self.name.clone(), secrets })
+    }
+
+    fn into_ring(self) -> Result<KeyRing> {
+        let secrets: Vec<_> =
+            self.secrets.into_iter().filter_map(WireSource::into_secret).collect();
+        match secrets.split_first() {
+            Some((current, old)) => KeyRing::new(self.name, current, old),
+            None => Err(Error::new(Kind::Internal, "a key came without its secret")),
+        }
+    }
+}
+
+/// The configuration, as a child has read it.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Known {
+    /// Which database it came from.
+    pub instance: String,
+    /// What is configured.
+    pub config: Config,
+    /// What is held.
+    pub holds: Vec<Hold>,
+    links: BTreeMap<String, WireLink>,
+    keys: BTreeMap<String, WireKey>,
+}
+
+impl Known {
+    /// Reads all of it.
+    pub fn read(store: &mut Store) -> Result<Known> {
+        let config = store.load()?;
+        let links = config.links.iter().map(|l| (l.name.clone(), WireLink::read(store, l)));
+        let links = links.collect();
+        let keys = config.keys.iter().map(|k| (k.name.clone(), WireKey::read(k))).collect();
+        Ok(Known {
+            instance: store.instance_id().to_owned(),
+            holds: store.holds(None)?,
+            links,
+            keys,
+            config,
+        })
+    }
+
+    /// A task that is configured.
+    pub fn task(&self, id: u32) -> Option<&Task> {
+        self.config.tasks.iter().find(|t| t.id == id)
+    }
+
+    /// Whether a failure of the task suspends it (A16).
+    pub fn is_realtime(&self, task: &Task) -> bool {
+        task.schedule.is_some_and(|id| {
+            let realtime = |s: &ssync_common::config::Schedule| s.kind == ScheduleKind::Realtime;
+            self.config.schedules.iter().any(|s| s.id == id && realtime(s))
+        })
+    }
+
+    /// What a task process needs to run `task`.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] when a link, a key or a secret is missing.
+    pub fn order(&self, task: Task, location: &StoreLocation) -> Result<Order> {
+        let missing =
+            |what: &str, name: &str| Error::new(Kind::Config, format!("there is no {what} {name}"));
+        let link =
+            |name: &str| self.links.get(name).ok_or_else(|| missing("link", name))?.resolved();
+        let named = task
+            .tables
+            .iter()
+            .flat_map(|t| t.encrypt.values().chain(t.decrypt.values()))
+            .map(|choice| choice.key());
+        let mut keys = BTreeMap::new();
+        for name in named {
+            let key = self.keys.get(name).ok_or_else(|| missing("key", name))?.resolved()?;
+            keys.insert(name.to_owned(), key);
+        }
+        Ok(Order {
+            realtime: self.is_realtime(&task),
+            source: link(&task.source)?,
+            dest: link(&task.dest)?,
+            source_allows_nondurable: may_lose_commits(&self.config, &task.source),
+            dest_allows_nondurable: may_lose_commits(&self.config, &task.dest),
+            limits: limits(&self.config),
+            keys,
+            location: WireLocation::new(location),
+            instance: self.instance.clone(),
+            task,
+        })
+    }
+}
+
+/// The one message to a task process.
+#[derive(Serialize, Deserialize)]
+pub struct Order {
+    /// The task, with the tables that are to run.
+    pub task: Task,
+    /// Where the configuration database is.
+    pub location: WireLocation,
+    /// Which one it must be.
+    pub instance: String,
+    /// Part of a real-time schedule.
+    pub realtime: bool,
+    source: WireLink,
+    dest: WireLink,
+    source_allows_nondurable: bool,
+    dest_allows_nondurable: bool,
+    limits: BTreeMap<String, u32>,
+    keys: BTreeMap<String, WireKey>,
+}
+
+impl Order {
+    /// In the task process: what its run needs.
+    pub fn into_params(self, books: Arc<dyn Books>) -> Result<TaskParams> {
+        let ring = |(name, key): (String, WireKey)| Ok((name, key.into_ring()?));
+        Ok(TaskParams {
+            task: self.task,
+            source: self.source.into_params(),
+            dest: self.dest.into_params(),
+            source_allows_nondurable: self.source_allows_nondurable,
+            dest_allows_nondurable: self.dest_allows_nondurable,
+            limits: self.limits,
+            keys: self.keys.into_iter().map(ring).collect::<Result<_>>()?,
+            realtime: self.realtime,
+            restart: false,
+            home: self.location.home,
+            books,
+        })
+    }
+
+    /// Address of the destination.
+    pub fn dest_url(&self) -> &str {
+        &self.dest.link.url
+    }
+}
+
+/// What a task process says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Word {
+    /// It has its place in the task table.
+    Running,
+    /// It is about to end.
+    Ended(Box<Ending>),
+}
+
+/// How a task process ended.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Ending {
+    /// Its exit code.
+    pub code: u8,
+    /// Why nothing could run.
+    pub error: Option<Error>,
+    /// Its tables.
+    pub tables: Vec<TableEnding>,
+}
+
+/// How one table ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TableEnding {
+    /// Its name.
+    pub table: String,
+    /// In a word: `done`, `done_with_errors`, `failed`, `locked`, `interrupted`, `paused`,
+    /// `not_started`.
+    pub result: String,
+    /// Rows that landed.
+    pub landed: u64,
+    /// Rows set to 3.
+    pub failed: u64,
+    /// What went wrong.
+    pub error: Option<Error>,
+}
+
+impl Ending {
+    /// The first thing that went wrong.
+    pub fn first_error(&self) -> Option<&Error> {
+        self.error.as_ref().or_else(|| self.tables.iter().find_map(|t| t.error.as_ref()))
+    }
+
+    /// In a line.
+    pub fn words(&self) -> String {
+        if let Some(error) = self.first_error() {
+            let table = self.tables.iter().find(|t| t.error.is_some());
+            return match table.filter(|_| self.error.is_none()) {
+                Some(table) => format!("table {}: {error}", table.table),
+                None => error.to_string(),
+            };
+        }
+        let landed: u64 = self.tables.iter().map(|t| t.landed).sum();
+        let bad: u64 = self.tables.iter().map(|t| t.failed).sum();
+        match bad {
+            0 => format!("{landed} rows landed"),
+            bad => format!("{landed} rows landed, {bad} are bad"),
+        }
+    }
+}

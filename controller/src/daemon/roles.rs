@@ -1,0 +1,224 @@
+//! The daemon's children: the one that reads the configuration, and the task process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use serde::{Deserialize, Serialize};
+use ssync_common::config::duration_text;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::process::channel::Channel;
+use ssync_common::process::signals::SignalEvent;
+use ssync_common::process::spawn::{CHANNEL_FD, Group, Stderr};
+use ssync_common::process::{Child, RunId, SpawnOptions, set_title, signals, spawn_role};
+use ssync_common::shm::waiting::{Outcome, Waiting};
+use ssync_common::shm::{TaskSlot, TaskTable};
+use ssync_common::store::{Home, Store, StoreLocation, TaskChange};
+use ssync_common::{failpoint, logging};
+use ssync_worker::control::interrupted;
+use ssync_worker::params::TaskParams;
+use ssync_worker::progress::Progress;
+use ssync_worker::report::TaskReport;
+
+use super::order::{Ending, Known, Order, TableEnding, WireLocation, Word, open_known};
+use super::peer::Peer;
+use crate::books::StoreBooks;
+use crate::transfer;
+
+/// A task process looks so often whether the configuration database is back.
+const STORE_AGAIN: Duration = Duration::from_secs(1);
+
+/// What the child that reads the configuration is told.
+#[derive(Serialize, Deserialize)]
+pub struct ReadRequest {
+    location: WireLocation,
+    /// The database it must be; `None`: the first read.
+    instance: Option<String>,
+}
+
+/// What it answers.
+pub type ReadAnswer = std::result::Result<Box<Known>, Error>;
+
+/// A child with the daemon's end of its channel.
+pub struct Started {
+    /// The process.
+    pub child: Child,
+    /// The channel.
+    pub peer: Peer,
+}
+
+fn start(args: &[&str], home: &Home, message: &impl Serialize) -> Result<Started> {
+    let (ours, theirs) = Channel::pair()?;
+    let options = SpawnOptions {
+        // A task outlives a daemon that crashes; a reader notices a closed channel.
+        die_with_parent: false,
+        group: Group::NewSession,
+        ignore_terminal_signals: false,
+        // The daemon's may be a pipe that closes before they end. What they have to say goes to
+        // the log and over the channel.
+        stderr: Stderr::Null,
+        environment: vec![("SSYNC_HOME".into(), home.path().into())],
+    };
+    let child = spawn_role(args, theirs, options)?;
+    let mut peer = Peer::new(ours);
+    peer.send(message)?;
+    peer.pump();
+    Ok(Started { child, peer })
+}
+
+/// Starts the child that reads the configuration.
+pub fn start_reader(location: &StoreLocation, instance: Option<&str>) -> Result<Started> {
+    let request = ReadRequest {
+        location: WireLocation::new(location),
+        instance: instance.map(str::to_owned),
+    };
+    start(&["configuration"], &location.home, &request)
+}
+
+/// Starts the process of a task.
+pub fn start_worker(order: &Order, home: &Home) -> Result<Started> {
+    start(&["worker", &format!("task={}", order.task.id)], home, order)
+}
+
+/// The child that reads the configuration; the exit code.
+pub fn reader() -> Result<u8> {
+    set_title("ssync-configuration");
+    let channel = Channel::from_inherited_fd(CHANNEL_FD)?;
+    let Some(request) = channel.recv::<ReadRequest>()? else { return Ok(1) };
+    let home = Home::locate(None)?;
+    logging::init("daemon", home.path())?;
+    let answer: ReadAnswer = read(request).map(Box::new);
+    channel.send(&answer)?;
+    Ok(u8::from(answer.is_err()))
+}
+
+fn read(request: ReadRequest) -> Result<Known> {
+    let location = request.location.into_location()?;
+    let mut store = open_known(&location, request.instance.as_deref())?;
+    // Before loading: see `Store::note_task_change`.
+    for (task, change) in store.task_changes()? {
+        store.note_task_change(task, change)?;
+        let what = match change {
+            TaskChange::Added => "added or changed",
+            TaskChange::Removed => "removed",
+        };
+        log::info!(task = task; "task {what}: noted");
+    }
+    Known::read(&mut store)
+}
+
+/// The task process; the exit code.
+pub fn worker() -> Result<u8> {
+    // Before any thread starts.
+    let signals = signals::watch()?;
+    let channel = Channel::from_inherited_fd(CHANNEL_FD)?;
+    // A daemon that died meanwhile has not started anything.
+    let Some(order) = channel.recv::<Order>()? else { return Ok(1) };
+    let home = Home::locate(None)?;
+    set_title(&format!("ssync-worker-{}", order.task.id));
+    logging::init("worker", home.path())?;
+    failpoint::hit("worker.start", u64::from(order.task.id));
+    let ending = run(order, &home, &channel, &signals).unwrap_or_else(|error| {
+        log::error!("{error:?}");
+        Ending { code: error.kind.exit_code(), error: Some(error), tables: Vec::new() }
+    });
+    let code = ending.code;
+    // The daemon may have died meanwhile; the task table says it too.
+    if let Err(e) = channel.send(&Word::Ended(Box::new(ending))) {
+        log::info!("nobody heard how the task ended: {e}");
+    }
+    Ok(code)
+}
+
+fn run(
+    order: Order,
+    home: &Home,
+    channel: &Channel,
+    signals: &Receiver<SignalEvent>,
+) -> Result<Ending> {
+    let task = order.task.id;
+    let table = TaskTable::open_or_create(home.path())?;
+    let slot = table.acquire(task, RunId::random()?, order.task.tables.len() as u32)?;
+    // Links by name, tables, SQL (A20). No secrets are in there.
+    slot.set_params(&order.task);
+    if let Err(e) = channel.send(&Word::Running) {
+        log::info!("the daemon is gone already: {e}");
+    }
+    let prepared = prepare(order, &slot, signals);
+    let params = prepared.inspect_err(|error| {
+        slot.set_error(error);
+        slot.finish(Outcome::Failed);
+    })?;
+    let mut progress = Progress::new(Some(slot), Box::new(|_| ()));
+    let report = ssync_worker::run_task(&params, signals, &mut progress);
+    progress.finish(&report);
+    log::info!(task = task; "ended after {}", words(&report));
+    Ok(ending(&report))
+}
+
+fn prepare(
+    mut order: Order,
+    slot: &TaskSlot,
+    signals: &Receiver<SignalEvent>,
+) -> Result<TaskParams> {
+    slot.wait(Waiting::Configuration);
+    let location = order.location.clone().into_location()?;
+    let mut store = open_when_there(&location, &order.instance, slot, signals)?;
+    transfer::leave_out_held(&mut store, &mut order.task)?;
+    let books = StoreBooks::new(store, order.dest_url());
+    order.into_params(Arc::new(books))
+}
+
+/// Opens the configuration database, however long it is away: this firing is the one that was
+/// due, and the next may be a day off. That it waits, its slot says, and monitors tell.
+fn open_when_there(
+    location: &StoreLocation,
+    instance: &str,
+    slot: &TaskSlot,
+    signals: &Receiver<SignalEvent>,
+) -> Result<Store> {
+    let mut last = None;
+    loop {
+        match open_known(location, Some(instance)) {
+            Err(e) if is_out_of_reach(&e) => {
+                if last.as_ref() != Some(&e.message) {
+                    log::warn!("waiting for the configuration database: {e:?}");
+                    last = Some(e.message);
+                }
+            }
+            opened => return opened,
+        }
+        slot.beat();
+        if signals.recv_timeout(STORE_AGAIN).is_ok() {
+            return Err(interrupted());
+        }
+    }
+}
+
+fn words(report: &TaskReport) -> String {
+    let seconds = Duration::from_secs_f64(report.seconds.max(0.0));
+    format!("{} with exit code {}", duration_text(seconds), report.exit_code())
+}
+
+fn ending(report: &TaskReport) -> Ending {
+    let table = |t: &ssync_worker::report::TableReport| TableEnding {
+        table: t.table.clone(),
+        result: serde_json::to_value(t.result)
+            .ok()
+            .and_then(|v| v.as_str().map(str::to_owned))
+            .unwrap_or_default(),
+        landed: t.counts.landed,
+        failed: t.counts.failed,
+        error: t.error.clone(),
+    };
+    Ending {
+        code: report.exit_code(),
+        error: None,
+        tables: report.tables.iter().map(table).collect(),
+    }
+}
+
+/// Whether this error says that the database of the configuration cannot be asked now.
+pub fn is_out_of_reach(error: &Error) -> bool {
+    matches!(error.kind, Kind::Connect | Kind::Lost)
+}
