@@ -24,6 +24,8 @@ mod daemon;
 mod docs;
 #[path = "all/events.rs"]
 mod events;
+#[path = "all/memory.rs"]
+mod memory;
 #[path = "all/mysql_describe.rs"]
 mod mysql_describe;
 #[path = "all/mysql_keys.rs"]

@@ -38,9 +38,9 @@ impl ProcessIdentity {
         })
     }
 
-    /// Whether this process is known to be gone: it ran here before this boot, or its pid has no
-    /// process of that start. False when it lives, and when that cannot be told from here (another
-    /// host or pid namespace): then only a lease helps.
+    /// Whether this process is known to be gone: its pid has no process of that start. False when
+    /// it lives, and when that cannot be told from here: of another boot (there may be another host
+    /// of this name), another host or pid namespace. Then only a lease helps.
     pub fn is_known_dead(&self) -> Result<bool> {
         let me = ProcessIdentity::own()?;
         if self.host != me.host {
@@ -215,7 +215,8 @@ mod tests {
         child.wait().unwrap();
         assert!(it.is_known_dead().unwrap());
         let rebooted = ProcessIdentity { boot_id: "another".into(), ..me.clone() };
-        assert!(rebooted.is_known_dead().unwrap());
+        // Of this host before its last start, or of another host of the same name.
+        assert!(!rebooted.is_known_dead().unwrap());
         let elsewhere = ProcessIdentity { host: "elsewhere".into(), ..it.clone() };
         assert!(!elsewhere.is_known_dead().unwrap());
         let container = ProcessIdentity { pid_namespace: 1, ..it };
