@@ -181,6 +181,18 @@ pub fn last_settled_run(store: &mut Store, task: u32, table: &str) -> Result<Opt
     Ok(remembered(store, &last_settled_parameter(task, table))?.map(|r| r.run))
 }
 
+/// Every run whose settlement is remembered, of tables that are no longer configured too: a
+/// restored destination is compared with them.
+pub fn remembered_runs(store: &mut Store) -> Result<Vec<RunId>> {
+    let known = store.parameters("last_settled.")?;
+    let run = |(name, text): (String, String)| {
+        serde_json::from_str::<Remembered>(&text)
+            .map(|r| r.run)
+            .map_err(|_| Error::new(Kind::Config, format!("parameter {name} is damaged")))
+    };
+    known.into_iter().filter(|(_, text)| !text.is_empty()).map(run).collect()
+}
+
 fn remembered(store: &mut Store, parameter: &str) -> Result<Option<Remembered>> {
     let Some(text) = store.parameter(parameter)?.filter(|t| !t.is_empty()) else {
         return Ok(None);

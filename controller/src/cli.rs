@@ -90,6 +90,12 @@ pub enum Command {
         #[arg(long)]
         lost: bool,
     },
+    /// Tell people what goes wrong, and send the daily brief; runs until it is ended
+    ///
+    /// Follows what the other processes record, looks for tasks that are stuck or have died, and
+    /// removes old records. Receivers, brief and limits stand in the configuration.
+    Monitor,
+
     /// Show the main job on made-up orders, and prove that they all arrived
     ///
     /// Makes three SQLite files in a temporary directory, transfers the orders of the first into
@@ -201,6 +207,13 @@ pub enum StoreCommand {
     #[command(subcommand)]
     Key(KeyCommand),
 
+    /// Receivers: list them with what waits for them, try them out
+    #[command(subcommand)]
+    Receiver(ReceiverCommand),
+
+    /// Print what was transferred, what failed and what waits for people: of the last 24 hours
+    Brief(BriefArgs),
+
     /// Show every task: what it does at this moment, what holds it, how it ended last
     Status(OfTask),
 
@@ -253,6 +266,31 @@ pub enum LinkCommand {
         /// Names of the links; none: all
         names: Vec<String>,
     },
+}
+
+/// `ssync receiver`.
+#[derive(Debug, Subcommand)]
+pub enum ReceiverCommand {
+    /// List receivers, what waits for each, and why
+    List,
+
+    /// Send receivers a test message
+    Test {
+        /// Names of the receivers; none: all
+        names: Vec<String>,
+    },
+}
+
+/// `ssync brief`.
+#[derive(Debug, Args)]
+pub struct BriefArgs {
+    /// Of this day instead, by the host's clock: 2026-12-01
+    #[arg(long, value_name = "DATE")]
+    pub date: Option<String>,
+
+    /// Also send it to the receivers, through the monitor
+    #[arg(long)]
+    pub send: bool,
 }
 
 /// Commands about one task or all.

@@ -7,6 +7,7 @@
 //! - [`check_command`], [`key_command`], [`retry_command`]: further commands.
 //! - [`generate`]: man pages and shell completions.
 //! - [`daemon`]: schedules, task processes, and the commands about them.
+//! - [`monitor`]: tells people.
 //! - [`demo`]: all of it at once, on made-up rows, with proof.
 
 pub mod books;
@@ -18,6 +19,7 @@ pub mod demo;
 pub mod generate;
 pub mod key_command;
 pub mod live;
+pub mod monitor;
 pub mod output;
 pub mod render;
 pub mod retry_command;
@@ -80,6 +82,14 @@ fn dispatch(cli: Cli) -> Result<u8> {
                 params.restart = cli.restart;
                 Ok(params)
             })
+        }
+        (Some(Command::Monitor), _) => {
+            let signals = signals::watch()?;
+            let home = Home::locate(cli.home.as_deref())?;
+            home.create()?;
+            logging::init("monitor", home.path())?;
+            monitor::run(StoreLocation::from_env(home)?, &signals)?;
+            Ok(0)
         }
         (Some(Command::Top), _) => {
             let signals = signals::watch()?;
@@ -153,6 +163,9 @@ fn writer(labels: &[String]) -> Result<u8> {
     set_title(&format!("ssync-writer-{n}"));
     let home = Home::locate(None)?;
     logging::init("writer", home.path())?;
+    if let Some(task) = labels.iter().find_map(|l| l.strip_prefix("task=")) {
+        logging::set_context("task", task);
+    }
     let channel = Channel::from_inherited_fd(CHANNEL_FD)?;
     match ssync_writer::run(&channel) {
         Ok(()) => Ok(0),

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod command;
+pub mod listeners;
 pub mod rng;
 pub mod servers;
 pub mod sites;

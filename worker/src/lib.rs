@@ -43,7 +43,6 @@ mod table_run;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use jiff::Timestamp;
 use ssync_common::config::TableTask;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
@@ -78,7 +77,7 @@ pub fn run_task(
             tables.push(TableReport::not_started(table, culprit));
             continue;
         }
-        let began_at = Timestamp::now();
+        let began_at = reminder::table_begins(params, table);
         let mut report = run_table(params, table, signals, progress);
         // The hold first: whatever happens to this process then, the task does not run again.
         let suspension = (params.realtime && report.result == TableResult::Failed)

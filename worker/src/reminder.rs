@@ -4,15 +4,30 @@
 //! Of an error only its primary line is passed on: details may quote a database's own words.
 
 use jiff::Timestamp;
+use ssync_common::config::TableTask;
 use ssync_common::error::Result;
 use ssync_common::event::{Event, TableEnd, TableOutcome, What, record, record_table};
+use ssync_common::logging::set_context;
 
 use crate::params::TaskParams;
 use crate::report::{TableReport, TableResult};
 
+/// A table begins now: from here on every line of the log names it.
+pub fn table_begins(params: &TaskParams, table: &TableTask) -> Timestamp {
+    set_context("task", params.task.id);
+    set_context("table", &table.name);
+    set_context("run", "");
+    log::info!("begins");
+    Timestamp::now()
+}
+
 /// A table has ended, well or not.
 pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) {
     let (task, counts) = (params.task.id, &report.counts);
+    log::info!(
+        rows = counts.landed, bad = counts.failed, seconds = format!("{:.1}", report.seconds);
+        "ended: {:?}", report.result
+    );
     let result = match report.result {
         TableResult::Done => TableOutcome::Done,
         TableResult::DoneWithErrors => TableOutcome::DoneWithErrors,

@@ -21,8 +21,10 @@ use ssync_common::connector::{Connection, LinkParams, LockWait, WriteMode, open}
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Fence, Id, OpenRun};
+use ssync_common::logging::set_context;
 use ssync_common::process::identity::RunId;
 use ssync_common::shm::ring::Ring;
+use ssync_common::value::hex_bytes;
 use ssync_writer::protocol::{Setup, WireLink};
 
 use crate::control::Control;
@@ -253,6 +255,7 @@ impl TableRun<'_> {
         failpoint::hit("run.after_recover", 1);
         let run = self.open_run(ends, fence)?;
         self.run = Some(run.run);
+        set_context("run", hex_bytes::encode(&run.run));
         self.journal.begin_run(&run.run, &run.plan)?;
         self.steps(ends, owner, fence, run.run, |steps, table| {
             steps.run_sql(When::Before, &table.before)

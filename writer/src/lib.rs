@@ -16,10 +16,12 @@ use ssync_common::connector::{Connection, LockWait, open};
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
+use ssync_common::logging::set_context;
 use ssync_common::process::channel::Channel;
 use ssync_common::shm::Waiting;
 use ssync_common::shm::ring::Ring;
 use ssync_common::shm::waiting::WriterState;
+use ssync_common::value::hex_bytes;
 
 use landing::{Batch, Target, land};
 use protocol::{FromWriter, Setup, ToWriter, Verdict, Work};
@@ -83,6 +85,8 @@ struct SetupRest {
 
 impl Writer {
     fn set_up(setup: Setup) -> Result<Writer> {
+        set_context("dest", &setup.plan.table);
+        set_context("run", hex_bytes::encode(&setup.run));
         let ring = Ring::open(&setup.ring)?;
         ring.writer(setup.n)?.start(std::process::id());
         let link = setup.link.into_params();
@@ -108,6 +112,7 @@ impl Writer {
 
     /// Lands a batch and leaves the verdict; whether the connection is gone.
     fn work(&mut self, work: &Work) -> Result<bool> {
+        set_context("batch", work.number);
         self.show(WriterState::Busy, Waiting::Nothing)?;
         failpoint::hit("writer.got_batch", work.number);
         let (verdict, side) = self.verdict(work);

@@ -56,6 +56,11 @@ impl Receiver {
             named => named.contains(&what),
         }
     }
+
+    /// Whether it is told of finished tables.
+    pub fn wants_tables(&self) -> bool {
+        self.events.contains(&What::TableDone)
+    }
 }
 
 /// How somebody is told.

@@ -32,6 +32,19 @@ impl Follower {
         Follower { home: home.to_path_buf(), stems, position }
     }
 
+    /// Leaves out files of days before `before` that have not been begun.
+    ///
+    /// # Errors
+    /// When a file cannot be found out about.
+    pub fn skip_days_before(&mut self, before: Timestamp) -> Result<()> {
+        let oldest = day(before);
+        for file in files(&self.home, &self.stems)?.into_iter().filter(|f| f.day < oldest) {
+            let bytes = std::fs::metadata(dir(&self.home).join(&file.name))?.len();
+            self.position.entry(file.name).or_insert(bytes);
+        }
+        Ok(())
+    }
+
     /// Up to where everything was read.
     pub fn position(&self) -> &Position {
         &self.position
@@ -202,6 +215,9 @@ mod tests {
         follower.advance(behind);
         let mut later = Follower::new(home.path(), follower.position().clone(), false);
         assert_eq!(read(&mut later), events[1..]);
+        let mut fresh = Follower::new(home.path(), Position::new(), false);
+        fresh.skip_days_before(events[2].at).unwrap();
+        assert_eq!(read(&mut fresh), events[2..]);
         // Somebody who was slow at midnight.
         let late = event("late", "2026-12-01T23:59:59.9Z");
         record(home.path(), &late);

@@ -12,18 +12,21 @@
 //! | `lock` | the lock in `task_detail` |
 //! | `holds` | pause, suspension |
 //! | `runs`, `errors` | `T_RUN`, `T_BATCH`, `proc_use_times`, `T_ERROR_ROW` |
+//! | `summary`, `prune` | the same: added up, and taken away when they are old |
 
 mod config_tables;
 mod errors;
 mod holds;
 mod location;
 mod lock;
+mod prune;
 mod runs;
 pub mod schema;
 mod seal;
 mod secret_source;
 mod secrets;
 mod sql;
+mod summary;
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -36,11 +39,13 @@ pub use errors::{ErrorFilter, ErrorRow, RowState};
 pub use holds::{Hold, HoldKind};
 pub use location::{DB_ENV, DB_PASSWORD_ENV, DB_PASSWORD_FILE_ENV, HOME_ENV, Home, StoreLocation};
 pub use lock::{LockInfo, Owner, TableLock};
+pub use prune::Pruned;
 pub use runs::{
     BatchRecord, BatchState, NewRun, RunCounts, RunEnd, RunFilter, RunRecord, RunState, UseTimes,
 };
 pub use secret_source::from_env as env_secret;
-pub use secrets::{key_secret, link_params};
+pub use secrets::{key_secret, link_params, receiver_secret};
+pub use summary::TableSummary;
 
 /// The parameter with the installation's random id.
 const INSTANCE_ID: &str = "instance_id";
@@ -133,6 +138,17 @@ impl Store {
     /// Writes a setting of the installation.
     pub fn set_parameter(&mut self, name: &str, value: &str) -> Result<()> {
         schema::set_parameter(&mut self.db, name, value)
+    }
+
+    /// Settings of the installation whose names begin so, by name.
+    pub fn parameters(&mut self, prefix: &str) -> Result<Vec<(String, String)>> {
+        let all = Select::new("T_PARAMETER", &["param_name", "param_value"]);
+        let rows = self.read(|db| db.select(all.clone().order(&["param_name"])))?;
+        let named = rows.into_iter().filter_map(|row| {
+            let name = row.opt_text("param_name").filter(|name| name.starts_with(prefix))?;
+            Some((name, row.opt_text("param_value").unwrap_or_default()))
+        });
+        Ok(named.collect())
     }
 
     fn is_embedded(&self) -> bool {

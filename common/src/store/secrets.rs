@@ -34,6 +34,17 @@ pub fn link_params(link: &Link, password: Option<Secret>) -> LinkParams {
     }
 }
 
+/// The secret of the receiver `name`, from where the configuration says it is.
+///
+/// # Errors
+/// [`Kind::Config`] when it is not there, or in a file that others can read.
+pub fn receiver_secret(name: &str, source: &SecretSource) -> Result<Secret> {
+    let whose = format!("receiver {name}");
+    from_outside(&whose, source)?.ok_or_else(|| {
+        Error::new(Kind::Config, format!("{whose}: secrets of receivers are not stored"))
+    })
+}
+
 /// The secret from the environment or a file; `None` for a stored one.
 fn from_outside(whose: &str, source: &SecretSource) -> Result<Option<Secret>> {
     match source {

@@ -27,7 +27,7 @@ pub struct Filter {
 enum Condition {
     AnyOf(&'static str, Vec<Value>),
     IsNull(&'static str),
-    AtLeast(&'static str, Value),
+    Compare(&'static str, &'static str, Value),
 }
 
 impl Filter {
@@ -56,8 +56,27 @@ impl Filter {
     }
 
     /// And `column` is `value` or greater.
-    pub fn at_least(mut self, column: &'static str, value: impl IntoValue) -> Self {
-        self.conditions.push(Condition::AtLeast(column, value.into_value()));
+    pub fn at_least(self, column: &'static str, value: impl IntoValue) -> Self {
+        self.compare(column, ">=", value)
+    }
+
+    /// And `column` is less than `value`.
+    pub fn below(self, column: &'static str, value: impl IntoValue) -> Self {
+        self.compare(column, "<", value)
+    }
+
+    /// And `column` is `value` or less.
+    pub fn up_to(self, column: &'static str, value: impl IntoValue) -> Self {
+        self.compare(column, "<=", value)
+    }
+
+    /// And `column` is greater than `value`.
+    pub fn above(self, column: &'static str, value: impl IntoValue) -> Self {
+        self.compare(column, ">", value)
+    }
+
+    fn compare(mut self, column: &'static str, with: &'static str, value: impl IntoValue) -> Self {
+        self.conditions.push(Condition::Compare(column, with, value.into_value()));
         self
     }
 
@@ -249,10 +268,10 @@ impl Db {
             sql.push_str(if i == 0 { " WHERE " } else { " AND " });
             match condition {
                 Condition::IsNull(column) => sql.push_str(&format!("{} IS NULL", d.quote(column))),
-                Condition::AtLeast(column, value) => {
+                Condition::Compare(column, with, value) => {
                     params.push(value.clone());
                     let mark = d.param(params.len(), None);
-                    sql.push_str(&format!("{} >= {mark}", d.quote(column)));
+                    sql.push_str(&format!("{} {with} {mark}", d.quote(column)));
                 }
                 Condition::AnyOf(_, values) if values.is_empty() => sql.push_str("1 = 0"),
                 Condition::AnyOf(column, values) => {

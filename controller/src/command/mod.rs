@@ -4,6 +4,7 @@ mod config;
 mod history;
 pub(crate) mod holds;
 mod link;
+pub mod receivers;
 mod records;
 mod status;
 
@@ -14,7 +15,7 @@ use ssync_common::store::{Home, Store, StoreLocation, key_secret};
 
 pub(crate) use history::state as state_word;
 
-use crate::cli::{LinkCommand, StoreCommand};
+use crate::cli::{LinkCommand, ReceiverCommand, StoreCommand};
 use crate::daemon;
 use crate::key_command::{self, Keys};
 use crate::output::Output;
@@ -38,6 +39,11 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
             };
             key_command::run(&command, out.is_json(), keys, out)
         }
+        StoreCommand::Receiver(ReceiverCommand::List) => receivers::list(&mut open()?, out),
+        StoreCommand::Receiver(ReceiverCommand::Test { names }) => {
+            receivers::test(&mut open()?, &names, out)
+        }
+        StoreCommand::Brief(args) => receivers::brief(&mut open()?, &args, out),
         StoreCommand::Status(of) => {
             let home = Home::locate(home)?;
             let daemon = daemon::command::status(&home)?;

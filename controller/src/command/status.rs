@@ -9,7 +9,7 @@ use ssync_common::shm::TaskView;
 use ssync_common::shm::waiting::Outcome;
 use ssync_common::store::{Hold, HoldKind, Home, LockInfo, RunRecord, Store};
 
-use super::state_word;
+use super::{receivers, state_word};
 use crate::daemon::control::DaemonStatus;
 use crate::live::{Live, has_died, is_running, phase_words, span, wait_words};
 use crate::output::Output;
@@ -94,15 +94,23 @@ impl Shown<'_> {
                 }
             }
         }
+        let troubles = receivers::troubles(store.home().path(), &config);
         if self.json {
             out.object(json!({
                 "controller": self.live.controller,
                 "daemon": self.daemon,
                 "running": self.live.running().collect::<Vec<_>>(),
                 "tables": objects,
+                "troubles": troubles,
             }));
-        } else if config.tasks.is_empty() {
+            return Ok(());
+        }
+        if config.tasks.is_empty() {
             out.line("nothing is configured yet: ssync apply FILE");
+        }
+        if !troubles.is_empty() {
+            out.line("");
+            troubles.into_iter().for_each(|trouble| out.line(trouble));
         }
         Ok(())
     }

@@ -1,0 +1,533 @@
+//! The brief (A12, A27): what was transferred, what failed, what waits for people.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use ssync_common::config::Language;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::event::{What, events_between};
+use ssync_common::process::identity::host_name;
+use ssync_common::shm::TaskTable;
+use ssync_common::shm::waiting::TaskState;
+use ssync_common::store::{Hold, HoldKind, Store, TableSummary};
+
+use super::state::{self, Settings};
+
+/// Lines of a list.
+const LINES_MAX: usize = 20;
+/// Tables that are named as the slowest.
+const SLOWEST: usize = 5;
+/// Characters of a line about a failure.
+const LINE_CHARS_MAX: usize = 200;
+
+/// Everything a brief says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Brief {
+    /// The host.
+    pub host: String,
+    /// From when, included.
+    pub from: Timestamp,
+    /// Until when, not included.
+    pub to: Timestamp,
+    /// Runs that ended.
+    pub runs: u64,
+    /// Rows that landed.
+    pub rows: u64,
+    /// Rows that were bad.
+    pub bad_rows: u64,
+    /// Bytes that travelled.
+    pub bytes: u64,
+    /// Runs that failed.
+    pub failed_runs: u64,
+    /// By task and table.
+    pub tables: Vec<TableSummary>,
+    /// What went wrong, oldest first.
+    pub failures: Vec<Failure>,
+    /// What does not run until an operator resumes it.
+    pub held: Vec<Hold>,
+    /// What runs now.
+    pub running: Vec<Running>,
+    /// Receivers that could not be told.
+    pub silent: Vec<Silent>,
+    /// Why the history is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_error: Option<Error>,
+}
+
+/// Something that went wrong.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Failure {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub what: What,
+    /// What happened.
+    pub text: String,
+}
+
+/// A running task.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Running {
+    /// The task.
+    pub task: u32,
+    /// Its table at this moment.
+    pub table: String,
+    /// For how long, in seconds.
+    pub seconds: i64,
+    /// Rows of that table that have landed so far.
+    pub rows: u64,
+}
+
+/// A receiver that could not be told.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Silent {
+    /// Its name.
+    pub receiver: String,
+    /// Events that wait.
+    pub waiting: u64,
+    /// Events that were given up, ever.
+    pub given_up: u64,
+    /// Why.
+    pub error: Option<String>,
+}
+
+/// Collects what a brief of `from ≤ … < to` says. Without the configuration database it says so,
+/// and the rest all the same.
+pub fn gather(
+    home: &Path,
+    store: Result<&mut Store>,
+    settings: &Settings,
+    from: Timestamp,
+    to: Timestamp,
+) -> Brief {
+    let mut brief = Brief { host: host_name(), from, to, ..Brief::default() };
+    let history = store.and_then(|store| Ok((store.summary(from, to)?, store.holds(None)?)));
+    match history {
+        Ok((tables, held)) => {
+            let sum = |of: fn(&TableSummary) -> u64| tables.iter().map(of).sum::<u64>();
+            brief.runs = sum(|t| t.runs);
+            brief.rows = sum(|t| t.rows);
+            brief.bad_rows = sum(|t| t.bad_rows);
+            brief.bytes = sum(|t| t.bytes);
+            brief.failed_runs = sum(|t| t.failed_runs);
+            (brief.tables, brief.held) = (tables, held);
+        }
+        Err(e) => brief.history_error = Some(e),
+    }
+    match events_between(home, from, to) {
+        Ok(events) => {
+            let wrong = events.into_iter().filter(|e| is_failure(e.what));
+            let failure =
+                |e: ssync_common::event::Event| Failure { at: e.at, what: e.what, text: e.text };
+            brief.failures = wrong.map(failure).collect();
+        }
+        Err(e) => log::error!("could not read the events: {e}"),
+    }
+    brief.running = running(home).unwrap_or_default();
+    for receiver in &settings.receivers {
+        let Ok(standing) = state::standing(home, receiver) else { continue };
+        if standing.state.failing_since.is_some() || standing.state.given_up > 0 {
+            brief.silent.push(Silent {
+                receiver: receiver.name.clone(),
+                waiting: standing.waiting,
+                given_up: standing.state.given_up,
+                error: standing.state.error,
+            });
+        }
+    }
+    brief
+}
+
+/// Whether it belongs among what went wrong. (A suspension stands among what is held.)
+fn is_failure(what: What) -> bool {
+    match what {
+        What::TaskFailed
+        | What::TaskStuck
+        | What::TaskDied
+        | What::TaskKilled
+        | What::FiringsMissed
+        | What::ConfigurationLost
+        | What::WatchdogRestart
+        | What::WatchdogGaveUp => true,
+        What::TaskSuspended
+        | What::TaskMoves
+        | What::RowsBad
+        | What::ConfigurationBack
+        | What::ControllerStarted
+        | What::ControllerStopped
+        | What::DailyBrief
+        | What::TableDone
+        | What::Test => false,
+    }
+}
+
+fn running(home: &Path) -> Result<Vec<Running>> {
+    let Some(table) = TaskTable::open(home)? else { return Ok(Vec::new()) };
+    let now = Timestamp::now().as_millisecond();
+    let running =
+        table.snapshot()?.into_iter().filter(|t| t.alive && t.state == TaskState::Running);
+    let line = |task: ssync_common::shm::TaskView| Running {
+        task: task.task_id,
+        table: task.table,
+        seconds: (now - i64::try_from(task.started_ms).unwrap_or(now)).max(0) / 1000,
+        rows: task.counters.rows_landed,
+    };
+    Ok(running.map(line).collect())
+}
+
+/// The period of a calendar day of the host.
+///
+/// # Errors
+/// [`Kind::Usage`] when `date` is no day (`2026-12-01`).
+pub fn day(date: &str, zone: &TimeZone) -> Result<(Timestamp, Timestamp)> {
+    let wrong = || {
+        Error::new(Kind::Usage, format!("{date:?} is not a day")).hint("Write it as 2026-12-01.")
+    };
+    let day: jiff::civil::Date = date.parse().map_err(|_| wrong())?;
+    let start = |day: jiff::civil::Date| day.to_zoned(zone.clone()).map(|z| z.timestamp());
+    let next = day.tomorrow().map_err(|_| wrong())?;
+    Ok((start(day).map_err(|_| wrong())?, start(next).map_err(|_| wrong())?))
+}
+
+/// The words of one language.
+struct Words {
+    title: &'static str,
+    until: &'static str,
+    no_history: &'static str,
+    nothing: &'static str,
+    totals: fn(&Brief, usize, usize) -> String,
+    failures: &'static str,
+    held: &'static str,
+    paused: &'static str,
+    suspended: &'static str,
+    since: &'static str,
+    running: &'static str,
+    slowest: &'static str,
+    tables: &'static str,
+    silent: &'static str,
+    more: fn(usize) -> String,
+    place: fn(u32, &str) -> String,
+    line: fn(&TableSummary) -> String,
+    run: fn(&Running) -> String,
+    mute: fn(&Silent) -> String,
+}
+
+const EN: Words = Words {
+    title: "ssync brief of",
+    until: "to",
+    no_history: "The history is missing, the configuration database could not be read",
+    nothing: "Nothing was transferred.",
+    totals: |b, tasks, tables| {
+        format!(
+            "{} runs of {tables} tables ({tasks} tasks): {} rows, {}; {} runs failed, {} rows are bad.",
+            grouped(b.runs),
+            grouped(b.rows),
+            bytes(b.bytes),
+            grouped(b.failed_runs),
+            grouped(b.bad_rows)
+        )
+    },
+    failures: "What went wrong:",
+    held: "Waiting for an operator:",
+    paused: "paused",
+    suspended: "suspended",
+    since: "since",
+    running: "Running now:",
+    slowest: "Slowest:",
+    tables: "Tables:",
+    silent: "Receivers that could not be told:",
+    more: |n| format!("and {n} more"),
+    place: |task, table| match table {
+        "" => format!("task {task}"),
+        table => format!("task {task}, {table}"),
+    },
+    line: |t| {
+        let failed = match t.failed_runs {
+            0 => String::new(),
+            n => format!(", {} failed", grouped(n)),
+        };
+        format!("{} runs{failed}, {} rows, {}", grouped(t.runs), grouped(t.rows), bytes(t.bytes))
+    },
+    run: |r| format!("for {}, {} rows so far", duration(r.seconds), grouped(r.rows)),
+    mute: |s| format!("{} waiting, {} given up", grouped(s.waiting), grouped(s.given_up)),
+};
+
+const ZH: Words = Words {
+    title: "ssync 日报，主机",
+    until: "至",
+    no_history: "缺少历史记录：无法读取配置库",
+    nothing: "没有传输任何数据。",
+    totals: |b, tasks, tables| {
+        format!(
+            "{tasks} 个任务、{tables} 张表共运行 {} 次：{} 行，{}；失败 {} 次，错误行 {}。",
+            grouped(b.runs),
+            grouped(b.rows),
+            bytes(b.bytes),
+            grouped(b.failed_runs),
+            grouped(b.bad_rows)
+        )
+    },
+    failures: "异常：",
+    held: "等待人工处理：",
+    paused: "已暂停",
+    suspended: "已挂起",
+    since: "自",
+    running: "正在运行：",
+    slowest: "最慢：",
+    tables: "各表：",
+    silent: "未能通知的接收者：",
+    more: |n| format!("另有 {n} 条"),
+    place: |task, table| match table {
+        "" => format!("任务 {task}"),
+        table => format!("任务 {task}，{table}"),
+    },
+    line: |t| {
+        let failed = match t.failed_runs {
+            0 => String::new(),
+            n => format!("（失败 {} 次）", grouped(n)),
+        };
+        format!("{} 次{failed}，{} 行，{}", grouped(t.runs), grouped(t.rows), bytes(t.bytes))
+    },
+    run: |r| format!("已 {}，{} 行", duration(r.seconds), grouped(r.rows)),
+    mute: |s| format!("待发 {}，放弃 {}", grouped(s.waiting), grouped(s.given_up)),
+};
+
+/// The brief as plain text, for mail, chat and SMS.
+pub fn render(brief: &Brief, language: Language, zone: &TimeZone) -> String {
+    let words = match language {
+        Language::En => &EN,
+        Language::Zh => &ZH,
+    };
+    let time = |at: Timestamp, form: &str| at.to_zoned(zone.clone()).strftime(form).to_string();
+    let (full, short) = ("%Y-%m-%d %H:%M", "%m-%d %H:%M");
+    let mut text = format!(
+        "{} {}\n{} {} {}\n\n",
+        words.title,
+        brief.host,
+        time(brief.from, full),
+        words.until,
+        time(brief.to, full)
+    );
+    let mut tasks: Vec<_> = brief.tables.iter().map(|t| t.task).collect();
+    tasks.dedup();
+    let _ = match &brief.history_error {
+        Some(e) => writeln!(text, "{}: {e}", words.no_history),
+        None if brief.tables.is_empty() => writeln!(text, "{}", words.nothing),
+        None => writeln!(text, "{}", (words.totals)(brief, tasks.len(), brief.tables.len())),
+    };
+    let mut list = |heading: &str, lines: Vec<String>| {
+        if lines.is_empty() {
+            return;
+        }
+        let _ = writeln!(text, "\n{heading}");
+        for line in lines.iter().take(LINES_MAX) {
+            let _ = writeln!(text, "  {line}");
+        }
+        if lines.len() > LINES_MAX {
+            let _ = writeln!(text, "  {}", (words.more)(lines.len() - LINES_MAX));
+        }
+    };
+    let failure = |f: &Failure| {
+        let what: String = f.text.chars().take(LINE_CHARS_MAX).collect();
+        format!("{}  {what}", time(f.at, short))
+    };
+    list(words.failures, brief.failures.iter().map(failure).collect());
+    let hold = |h: &Hold| {
+        let kind = match h.kind {
+            HoldKind::Paused => words.paused,
+            HoldKind::Suspended => words.suspended,
+        };
+        let place = (words.place)(h.task, h.table.as_deref().unwrap_or_default());
+        let why = h.reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
+        format!("{place}: {kind}, {} {}{why}", words.since, time(h.since, short))
+    };
+    list(words.held, brief.held.iter().map(hold).collect());
+    let run = |r: &Running| format!("{}: {}", (words.place)(r.task, &r.table), (words.run)(r));
+    list(words.running, brief.running.iter().map(run).collect());
+    let mute = |s: &Silent| {
+        let why = s.error.as_ref().map(|e| format!(": {e}")).unwrap_or_default();
+        format!("{}: {}{why}", s.receiver, (words.mute)(s))
+    };
+    list(words.silent, brief.silent.iter().map(mute).collect());
+    let mut slowest: Vec<_> = brief.tables.iter().filter(|t| t.seconds_max > 0.0).collect();
+    slowest.sort_by(|a, b| b.seconds_max.total_cmp(&a.seconds_max));
+    let slow =
+        |t: &&TableSummary| format!("{}: {:.1} s", (words.place)(t.task, &t.table), t.seconds_max);
+    list(words.slowest, slowest.iter().take(SLOWEST).map(slow).collect());
+    let line =
+        |t: &TableSummary| format!("{}: {}", (words.place)(t.task, &t.table), (words.line)(t));
+    list(words.tables, brief.tables.iter().map(line).collect());
+    text
+}
+
+/// 1234567 → `1,234,567`.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = n as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{n} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+fn duration(seconds: i64) -> String {
+    let seconds = u64::try_from(seconds).unwrap_or(0);
+    ssync_common::config::duration_text(std::time::Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn table(task: u32, table: &str, seconds_max: f64, failed_runs: u64) -> TableSummary {
+        TableSummary {
+            task,
+            table: table.into(),
+            runs: 1440,
+            failed_runs,
+            rows: 1_234_567,
+            bad_rows: 0,
+            bytes: 98_765_432,
+            seconds_max,
+        }
+    }
+
+    fn brief() -> Brief {
+        Brief {
+            host: "db1".into(),
+            from: at("2026-12-01T00:30:00Z"),
+            to: at("2026-12-02T00:30:00Z"),
+            runs: 2880,
+            rows: 2_469_134,
+            bad_rows: 3,
+            bytes: 197_530_864,
+            failed_runs: 1,
+            tables: vec![table(7, "orders", 1.5, 1), table(8, "items", 61.25, 0)],
+            failures: vec![Failure {
+                at: at("2026-12-01T06:00:00Z"),
+                what: What::TaskFailed,
+                text: "task 7, table orders failed: could not connect to warehouse".into(),
+            }],
+            held: vec![Hold {
+                task: 7,
+                table: None,
+                kind: HoldKind::Suspended,
+                since: at("2026-12-01T06:00:01Z"),
+                reason: Some("table orders: could not connect to warehouse".into()),
+            }],
+            running: vec![Running { task: 8, table: "items".into(), seconds: 3700, rows: 1000 }],
+            silent: vec![Silent {
+                receiver: "mail".into(),
+                waiting: 2,
+                given_up: 0,
+                error: Some("connection refused".into()),
+            }],
+            history_error: None,
+        }
+    }
+
+    #[test]
+    fn the_brief_in_english() {
+        let text = render(&brief(), Language::En, &TimeZone::fixed(jiff::tz::offset(8)));
+        let wanted = "\
+ssync brief of db1
+2026-12-01 08:30 to 2026-12-02 08:30
+
+2,880 runs of 2 tables (2 tasks): 2,469,134 rows, 188.4 MiB; 1 runs failed, 3 rows are bad.
+
+What went wrong:
+  12-01 14:00  task 7, table orders failed: could not connect to warehouse
+
+Waiting for an operator:
+  task 7: suspended, since 12-01 14:00: table orders: could not connect to warehouse
+
+Running now:
+  task 8, items: for 1h 1m 40s, 1,000 rows so far
+
+Receivers that could not be told:
+  mail: 2 waiting, 0 given up: connection refused
+
+Slowest:
+  task 8, items: 61.2 s
+  task 7, orders: 1.5 s
+
+Tables:
+  task 7, orders: 1,440 runs, 1 failed, 1,234,567 rows, 94.2 MiB
+  task 8, items: 1,440 runs, 1,234,567 rows, 94.2 MiB
+";
+        assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn the_brief_in_chinese() {
+        let text = render(&brief(), Language::Zh, &TimeZone::fixed(jiff::tz::offset(8)));
+        let wanted = "\
+ssync 日报，主机 db1
+2026-12-01 08:30 至 2026-12-02 08:30
+
+2 个任务、2 张表共运行 2,880 次：2,469,134 行，188.4 MiB；失败 1 次，错误行 3。
+
+异常：
+  12-01 14:00  task 7, table orders failed: could not connect to warehouse
+
+等待人工处理：
+  任务 7: 已挂起, 自 12-01 14:00: table orders: could not connect to warehouse
+
+正在运行：
+  任务 8，items: 已 1h 1m 40s，1,000 行
+
+未能通知的接收者：
+  mail: 待发 2，放弃 0: connection refused
+
+最慢：
+  任务 8，items: 61.2 s
+  任务 7，orders: 1.5 s
+
+各表：
+  任务 7，orders: 1,440 次（失败 1 次），1,234,567 行，94.2 MiB
+  任务 8，items: 1,440 次，1,234,567 行，94.2 MiB
+";
+        assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn an_empty_brief_and_one_without_history_say_so() {
+        let empty = Brief { host: "db1".into(), ..Brief::default() };
+        assert!(render(&empty, Language::En, &TimeZone::UTC).contains("Nothing was transferred."));
+        let error = Some(Error::new(Kind::Connect, "connection refused"));
+        let broken = Brief { history_error: error, ..empty };
+        let text = render(&broken, Language::En, &TimeZone::UTC);
+        assert!(text.contains("could not be read: connection refused"), "{text}");
+    }
+
+    #[test]
+    fn a_day_is_the_hosts() {
+        let zone = TimeZone::fixed(jiff::tz::offset(8));
+        let wanted = (at("2026-11-30T16:00:00Z"), at("2026-12-01T16:00:00Z"));
+        assert_eq!(day("2026-12-01", &zone).unwrap(), wanted);
+        assert_eq!(day("yesterday", &zone).unwrap_err().kind, Kind::Usage);
+    }
+}

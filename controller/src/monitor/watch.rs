@@ -1,0 +1,203 @@
+//! Tasks that are stuck or dead, seen in the task table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use ssync_common::event::{Event, What};
+use ssync_common::shm::TaskView;
+use ssync_common::shm::waiting::{TaskState, Waiting};
+
+/// What has been seen of the running tasks.
+#[derive(Default)]
+pub struct Watch {
+    /// By run: what moves, and when it was first seen so.
+    seen: BTreeMap<String, (Moving, Instant)>,
+    /// Runs that were told to be stuck, and do not move yet.
+    pub stuck: BTreeSet<String>,
+    /// Runs whose death was told.
+    pub dead: BTreeSet<String>,
+}
+
+/// Everything of a task that changes when it gets on.
+#[derive(Debug, Clone, PartialEq)]
+struct Moving {
+    table: String,
+    phase: u32,
+    tables_done: u32,
+    rows: Vec<u64>,
+}
+
+impl Moving {
+    fn of(task: &TaskView) -> Moving {
+        let c = &task.counters;
+        let own = [
+            c.rows_claimed,
+            c.rows_read,
+            c.rows_landed,
+            c.rows_settled,
+            c.rows_failed,
+            c.rows_withdrawn,
+            c.rows_skipped,
+            c.rows_changed,
+            c.batches_landed,
+            c.bytes_read,
+            c.bytes_landed,
+        ];
+        Moving {
+            table: task.table.clone(),
+            phase: task.phase.code(),
+            tables_done: task.tables_done,
+            rows: own.into_iter().chain(task.writers.iter().map(|w| w.rows)).collect(),
+        }
+    }
+}
+
+impl Watch {
+    /// Goes on where a monitor before this one ended.
+    pub fn new(stuck: BTreeSet<String>, dead: BTreeSet<String>) -> Watch {
+        Watch { seen: BTreeMap::new(), stuck, dead }
+    }
+
+    /// Looks at all tasks of the table as they are `now`; what is to be told.
+    pub fn look(&mut self, tasks: &[TaskView], now: Instant, deadline: Duration) -> Vec<Event> {
+        let mut news = Vec::new();
+        let mut running = BTreeSet::new();
+        for task in tasks.iter().filter(|t| t.state == TaskState::Running) {
+            let Some(run) = task.run_id.map(|run| run.to_string()) else { continue };
+            running.insert(run.clone());
+            if !task.alive {
+                if self.dead.insert(run.clone()) {
+                    news.push(died(task).of_run(Some(run)));
+                }
+                continue;
+            }
+            news.extend(self.movement(task, &run, now, deadline).map(|e| e.of_run(Some(run))));
+        }
+        // What is not in the table any more cannot be told again either.
+        self.seen.retain(|run, _| running.contains(run));
+        self.stuck.retain(|run| running.contains(run));
+        self.dead.retain(|run| running.contains(run));
+        news
+    }
+
+    fn movement(
+        &mut self,
+        task: &TaskView,
+        run: &str,
+        now: Instant,
+        deadline: Duration,
+    ) -> Option<Event> {
+        let moving = Moving::of(task);
+        let waits_for_people = matches!(task.wait.waiting_for, Waiting::Paused | Waiting::Window);
+        let known = self.seen.get(run);
+        // The first look after a start says nothing about what was before.
+        let is_new = known.is_none();
+        let moved = known.is_none_or(|(before, _)| *before != moving) || waits_for_people;
+        if moved {
+            self.seen.insert(run.to_owned(), (moving, now));
+            let told = !is_new && self.stuck.remove(run);
+            return told.then(|| moves(task));
+        }
+        let since = known.map_or(now, |(_, since)| *since);
+        if now.duration_since(since) < deadline || !self.stuck.insert(run.to_owned()) {
+            return None;
+        }
+        Some(stuck(task, now.duration_since(since)))
+    }
+}
+
+fn about(task: &TaskView) -> String {
+    match task.table.as_str() {
+        "" => format!("task {}", task.task_id),
+        table => format!("task {}, table {table}", task.task_id),
+    }
+}
+
+fn event(what: What, task: &TaskView, text: String) -> Event {
+    match task.table.as_str() {
+        "" => Event::new(what, text).of_task(task.task_id),
+        table => Event::new(what, text).of_table(task.task_id, table),
+    }
+}
+
+fn stuck(task: &TaskView, how_long: Duration) -> Event {
+    let waiting = match task.wait.waiting_for {
+        Waiting::Nothing => String::new(),
+        what => format!(", waiting for: {what}"),
+    };
+    let text = format!(
+        "{} has made no progress for {} s (phase: {}{waiting}); {} rows landed so far",
+        about(task),
+        how_long.as_secs(),
+        task.phase,
+        task.counters.rows_landed,
+    );
+    event(What::TaskStuck, task, text)
+}
+
+fn moves(task: &TaskView) -> Event {
+    event(What::TaskMoves, task, format!("{} gets on again", about(task)))
+}
+
+fn died(task: &TaskView) -> Event {
+    let pid = task.owner.as_ref().map(|o| format!(" (process {})", o.pid)).unwrap_or_default();
+    let text = format!(
+        "the task process{pid} of {} has died without ending its run; the next run settles what \
+         has landed and sends the rest",
+        about(task)
+    );
+    event(What::TaskDied, task, text)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use ssync_common::process::RunId;
+    use ssync_common::shm::TaskTable;
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(600);
+
+    fn whats(news: Vec<Event>) -> Vec<What> {
+        news.iter().map(|e| e.what).collect()
+    }
+
+    #[test]
+    fn a_task_is_stuck_when_nothing_moves_and_is_told_once() {
+        let home = tempfile::tempdir().unwrap();
+        let table = TaskTable::open_or_create(home.path()).unwrap();
+        let slot = table.acquire(7, RunId::random().unwrap(), 1).unwrap();
+        slot.begin_table("orders");
+        let (mut watch, start) = (Watch::default(), Instant::now());
+        let look = |watch: &mut Watch, secs: u64| {
+            let now = start + Duration::from_secs(secs);
+            whats(watch.look(&table.snapshot().unwrap(), now, DEADLINE))
+        };
+        assert_eq!(look(&mut watch, 0), []);
+        assert_eq!(look(&mut watch, 599), []);
+        // A sign of life is no progress.
+        slot.beat();
+        assert_eq!(look(&mut watch, 600), [What::TaskStuck]);
+        assert_eq!(look(&mut watch, 5000), []);
+        // Another monitor takes over.
+        let mut watch = Watch::new(watch.stuck, watch.dead);
+        assert_eq!(look(&mut watch, 5001), []);
+        assert_eq!(look(&mut watch, 6001), []);
+        slot.counters().rows_read.store(1, Ordering::Relaxed);
+        assert_eq!(look(&mut watch, 6002), [What::TaskMoves]);
+        // A pause is no standstill.
+        slot.wait(Waiting::Paused);
+        assert_eq!(look(&mut watch, 9000), []);
+        slot.wait(Waiting::Nothing);
+        assert_eq!(look(&mut watch, 9599), []);
+        assert_eq!(look(&mut watch, 9600), [What::TaskStuck]);
+        drop(slot);
+        assert_eq!(look(&mut watch, 20_000), []);
+        assert!(watch.stuck.is_empty());
+        drop(table);
+        TaskTable::remove(home.path()).unwrap();
+    }
+}
