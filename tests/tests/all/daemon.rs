@@ -408,7 +408,9 @@ fn passwords_reach_a_daemons_tasks_and_nobody_else() {
     house.instance.release("run.after_lock");
     house.wait("the rows", || house.arrived(1) == 2);
     for file in ["firings.jsonl", "daemon.json"] {
-        assert!(!has_it(house.instance.home().join("run").join(file).display().to_string()));
+        let path = house.instance.home().join("run").join(file);
+        house.wait("what the daemon writes down", || path.exists());
+        assert!(!has_it(path.display().to_string()));
     }
     house.stop(daemon);
 }
