@@ -1,5 +1,6 @@
 //! `ssync check`: prints what the worker's check finds.
 
+use crate::output::outln;
 use serde::Serialize;
 use ssync_common::config::Config;
 use ssync_common::error::{Error, Kind, Result};
@@ -46,7 +47,7 @@ pub fn run(
         }
     }
     if !json {
-        println!("{}", if passed { "everything can run" } else { "not everything can run" });
+        outln!("{}", if passed { "everything can run" } else { "not everything can run" });
     }
     Ok(passed)
 }
@@ -78,15 +79,15 @@ fn print(check: &TableCheck, json: bool) -> Result<()> {
         let line = Line { schema: JSON_SCHEMA, kind: "check", passed: check.passed(), check };
         let text = serde_json::to_string(&line)
             .map_err(|e| Error::new(Kind::Internal, format!("check: {e}")))?;
-        println!("{text}");
+        outln!("{text}");
         return Ok(());
     }
     let verdict = if check.passed() { "ok" } else { "CANNOT RUN" };
-    println!("task {}, table {}: {verdict}", check.task, check.table);
+    outln!("task {}, table {}: {verdict}", check.task, check.table);
     let width = check.columns.iter().map(|c| c.source.chars().count()).max().unwrap_or(0);
     for column in &check.columns {
         let crypto = column.crypto.as_deref().map_or(String::new(), |c| format!(", {c}ed"));
-        println!("  {:<width$} -> {}: {}{crypto}", column.source, column.dest, column.fidelity);
+        outln!("  {:<width$} -> {}: {}{crypto}", column.source, column.dest, column.fidelity);
     }
     for finding in &check.findings {
         let word = match finding.level {
@@ -95,13 +96,13 @@ fn print(check: &TableCheck, json: bool) -> Result<()> {
             Level::Info => "note",
         };
         let column = finding.column.as_ref().map_or(String::new(), |c| format!("{c}: "));
-        println!("  {word}: {column}{}", finding.text);
+        outln!("  {word}: {column}{}", finding.text);
         if let Some(hint) = finding.hint.as_ref().filter(|_| finding.level != Level::Info) {
-            println!("    hint: {hint}");
+            outln!("    hint: {hint}");
         }
     }
     if let Some(rows) = check.trial_rows {
-        println!("  trial: {rows} rows landed and were taken back");
+        outln!("  trial: {rows} rows landed and were taken back");
     }
     Ok(())
 }

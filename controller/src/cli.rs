@@ -217,6 +217,13 @@ pub enum StoreCommand {
     /// Show every task: what it does at this moment, what holds it, how it ended last
     Status(OfTask),
 
+    /// Show the scene of a task: what holds it, its last run, error, batch and bad rows, and the
+    /// states of the source's rows now
+    Show {
+        /// The task's number
+        task: u32,
+    },
+
     /// List past runs, newest first
     History(HistoryArgs),
 

@@ -23,10 +23,12 @@ pub mod monitor;
 pub mod output;
 pub mod render;
 pub mod retry_command;
+pub mod standstill;
 pub mod terminal;
 pub mod top;
 pub mod transfer;
 
+use crate::output::{err, out, outln};
 use std::path::Path;
 
 use ssync_common::config::Config;
@@ -99,7 +101,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
         (Some(Command::Heartbeat(args)), _) => {
             let home = Home::locate(cli.home.as_deref())?;
             let pulse = Pulse::feel(home.path(), args.older_than_secs.saturating_mul(1000))?;
-            println!("{}", pulse.line());
+            outln!("{}", pulse.line());
             Ok(if pulse.is_well() { 0 } else { 1 })
         }
         (Some(Command::Event { what, text }), _) => {
@@ -149,10 +151,10 @@ fn foreground(
     } else {
         terminal::summary(&report)
     };
-    print!("{text}");
+    out!("{text}");
     for table in &report.tables {
         if let Some(error) = &table.error {
-            eprint!("{}", render::text_of_table(report.task, &table.table, error));
+            err!("{}", render::text_of_table(report.task, &table.table, error));
         }
     }
     Ok(report.exit_code())

@@ -7,6 +7,30 @@ use ssync_common::error::Result;
 
 use crate::render::JSON_SCHEMA;
 
+/// As `print!`, `println!`, `eprint!` and `eprintln!`, but a terminal or a pipe that is gone is no
+/// reason to panic: what is to be done is done all the same, and its outcome is in the exit code,
+/// the log and the configuration database.
+macro_rules! out {
+    ($($text:tt)*) => { $crate::output::to(&mut std::io::stdout(), &format!($($text)*)) };
+}
+macro_rules! outln {
+    ($($text:tt)*) => { $crate::output::to(&mut std::io::stdout(), &(format!($($text)*) + "\n")) };
+}
+macro_rules! err {
+    ($($text:tt)*) => { $crate::output::to(&mut std::io::stderr(), &format!($($text)*)) };
+}
+macro_rules! errln {
+    ($($text:tt)*) => { $crate::output::to(&mut std::io::stderr(), &(format!($($text)*) + "\n")) };
+}
+pub(crate) use {err, errln, out, outln};
+
+/// What the macros do.
+pub(crate) fn to(stream: &mut dyn Write, text: &str) {
+    if let Err(e) = stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
+        log::debug!("nobody reads what is printed: {e}");
+    }
+}
+
 /// Collects what a command prints.
 pub struct Output {
     json: bool,

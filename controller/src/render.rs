@@ -1,5 +1,6 @@
 //! Errors for people and programs, and their exit codes: the one place that does it.
 
+use crate::output::{err, errln, outln};
 use serde::Serialize;
 use ssync_common::error::{Error, Kind};
 
@@ -41,17 +42,17 @@ pub fn fail(error: &Error, json: bool) -> u8 {
     if json {
         let line = Line { schema: JSON_SCHEMA, kind: "error", error };
         match serde_json::to_string(&line) {
-            Ok(line) => println!("{line}"),
-            Err(e) => eprintln!("ssync: {e}"),
+            Ok(line) => outln!("{line}"),
+            Err(e) => errln!("ssync: {e}"),
         }
     }
-    eprint!("{}", text(error));
+    err!("{}", text(error));
     error.kind.exit_code()
 }
 
 /// Prints something worth knowing on standard error, for people.
 pub fn note(text: &str) {
-    eprintln!("ssync: {text}");
+    errln!("ssync: {text}");
 }
 
 /// Wrong usage as an error like others, for programs.

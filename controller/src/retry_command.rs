@@ -1,5 +1,6 @@
 //! `ssync retry`: sends bad rows, or rows that the destination has lost, again.
 
+use crate::output::errln;
 use ssync_common::config::Config;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::ledger::Id;
@@ -55,7 +56,7 @@ pub fn prepare(
             rows
         };
         lock.release()?;
-        eprintln!("{}: {} rows set back to be sent", table.name, grouped(rows));
+        errln!("{}: {} rows set back to be sent", table.name, grouped(rows));
         total += rows;
     }
     log::info!("retry of task {task}: {total} rows");

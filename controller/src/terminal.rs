@@ -1,6 +1,7 @@
 //! What a foreground run shows: bars on a terminal, a line every few seconds elsewhere, a closing
 //! summary, or JSON. Progress goes to standard error, results to standard output.
 
+use crate::output::errln;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex};
@@ -88,7 +89,7 @@ impl Lines {
         if moment.phase == Phase::Transferring && due {
             self.last = Some(Instant::now());
             if dealt_with(moment) > 0 {
-                eprintln!(
+                errln!(
                     "{}: {} rows, {}",
                     moment.table,
                     grouped(dealt_with(moment)),

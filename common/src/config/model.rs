@@ -75,11 +75,15 @@ pub struct Controller {
     /// How often the configuration is read again without being asked to (A22).
     #[serde(default = "reread")]
     pub reread: Period,
+    /// How long a task may make no progress at all before its process is ended; what has landed
+    /// stays, and the next run sends the rest.
+    #[serde(default = "kill_after")]
+    pub kill_after: Period,
 }
 
 impl Default for Controller {
     fn default() -> Self {
-        Controller { tasks_max: tasks_max(), reread: reread() }
+        Controller { tasks_max: tasks_max(), reread: reread(), kill_after: kill_after() }
     }
 }
 
@@ -415,6 +419,9 @@ pub struct TableTask {
     pub allow_triggers: bool,
 }
 
+fn kill_after() -> Period {
+    Period::HOUR
+}
 fn tasks_max() -> u32 {
     TASKS_MAX
 }

@@ -62,7 +62,7 @@ const TABLE: &str = "[[task.table]]";
 
 /// Keys that belong to one section alone, to help who put them into another.
 const HOMES: [(&str, &[&str]); 5] = [
-    (CONTROLLER, &["tasks_max", "reread"]),
+    (CONTROLLER, &["tasks_max", "reread", "kill_after"]),
     (LINK, &["url", "password", "max_connections", "tls", "tls_ca_file"]),
     (SCHEDULE, &["every", "start", "zone", "kind", "overrun"]),
     (TASK, &["schedule", "writers", "batch_rows", "slot_bytes", "error_limit", "stop_on_error"]),
@@ -238,6 +238,7 @@ fn controller(section: Section<'_>) -> Controller {
     let controller = Controller {
         tasks_max: u32::try_from(tasks_max).unwrap_or(TASKS_MAX),
         reread: section.optional("reread").and_then(|n| n.parsed()).unwrap_or(Period::HOUR),
+        kill_after: section.optional("kill_after").and_then(|n| n.parsed()).unwrap_or(Period::HOUR),
     };
     finish(section, CONTROLLER);
     controller

@@ -81,11 +81,12 @@ fn assert_one(found: &[String], wanted: &str) {
 #[test]
 fn the_daemons_settings_have_defaults_and_zones_need_days() {
     let config = Config::from_toml(GOOD).unwrap();
-    assert_eq!(config.controller, Controller { tasks_max: 8, reread: Period::HOUR });
+    assert_eq!(config.controller, Controller::default());
     assert_eq!(config.schedules[0].overrun, Overrun::Skip);
-    let text = format!("[controller]\ntasks_max = 3\nreread = \"5m\"\n{GOOD}");
+    let text =
+        format!("[controller]\ntasks_max = 3\nreread = \"5m\"\nkill_after = \"20m\"\n{GOOD}");
     let set = Config::from_toml(&text).unwrap().controller;
-    assert_eq!((set.tasks_max, set.reread.secs()), (3, 300));
+    assert_eq!((set.tasks_max, set.reread.secs(), set.kill_after.secs()), (3, 300, 1200));
     let none = mistakes(&format!("[controller]\ntasks_max = 0\n{GOOD}"));
     assert_one(&none, "controller.tasks_max: 0 is outside 1 to 64");
     let zoned = |every: &str, rest: &str| {
@@ -545,9 +546,11 @@ pub(crate) fn configs() -> impl Strategy<Value = Config> {
         let key = |(name, secret, old)| Key { name, secret, old };
         unique_by(keys.into_iter().map(key).collect(), |k: &Key| k.name.clone())
     });
-    let controller = (1..=64u32, 1..=PERIOD_SECS_MAX).prop_map(|(tasks_max, reread)| Controller {
+    let periods = (1..=PERIOD_SECS_MAX, 1..=PERIOD_SECS_MAX);
+    let controller = (1..=64u32, periods).prop_map(|(tasks_max, (reread, kill))| Controller {
         tasks_max,
         reread: Period::from_secs(reread).unwrap(),
+        kill_after: Period::from_secs(kill).unwrap(),
     });
     let parts = (controller, vec(link(), 1..4), keys, vec(schedule(), 0..4));
     parts.prop_flat_map(|(controller, links, keys, schedules)| {

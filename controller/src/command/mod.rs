@@ -6,6 +6,7 @@ pub(crate) mod holds;
 mod link;
 pub mod receivers;
 mod records;
+mod show;
 mod status;
 
 use std::path::Path;
@@ -55,6 +56,7 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
             };
             status::status(&home.clone(), daemon.as_ref(), open, of.task, out)
         }
+        StoreCommand::Show { task } => show::show(&mut open()?, task, out),
         StoreCommand::History(args) => history::history(&mut open()?, &args, out),
         StoreCommand::Errors(args) => records::errors(&mut open()?, &args, out),
         StoreCommand::Pause(args) => holds::pause(&mut open()?, &args, out),

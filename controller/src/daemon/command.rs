@@ -1,5 +1,6 @@
 //! The daemon's commands: `daemon`, `stop`, `reload`, `run`, `explain`.
 
+use crate::output::outln;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -180,7 +181,7 @@ fn detach(home: &Home) -> Result<u8> {
             return Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1));
         }
         if status(home)?.is_some_and(|s| s.pid == child.id()) {
-            println!("the daemon runs (process {})", child.id());
+            outln!("the daemon runs (process {})", child.id());
             return Ok(0);
         }
         if since.elapsed() > START_TIME_MAX {

@@ -30,6 +30,7 @@ use super::notify::Notify;
 use super::order::Known;
 use super::schedule::Plan;
 use super::telling::Telling;
+use crate::standstill::Standstill;
 
 /// The loop comes round at least this often: for the heartbeat, and so that a clock set back is
 /// noticed.
@@ -132,6 +133,8 @@ pub(super) struct Daemon {
     pub entries: BTreeMap<u32, Entry>,
     pub by_hand: VecDeque<ByHand>,
     pub jobs: BTreeMap<u32, Job>,
+    /// How long each of them has made no progress.
+    pub standstill: Standstill,
     pub journal: Journal,
     pub telling: Telling,
     pub stopping: Option<Stopping>,
@@ -213,6 +216,7 @@ impl Daemon {
             entries: BTreeMap::new(),
             by_hand: VecDeque::new(),
             jobs: BTreeMap::new(),
+            standstill: Standstill::default(),
             stopping: None,
             is_changed: false,
             saved: now,
@@ -317,6 +321,7 @@ impl Daemon {
         self.hear_flags()?;
         self.take_up_strangers();
         self.look_after_strangers();
+        self.end_what_stands_still();
         self.look_after_reading();
         self.look_after_stopping();
         self.drop_late_callers();

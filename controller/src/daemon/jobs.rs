@@ -43,6 +43,8 @@ pub struct Job {
     pub end_callers: Vec<u32>,
     process: Process,
     ending: Option<Ending>,
+    /// Why it was killed.
+    killed: Option<String>,
 }
 
 /// How a task process has ended.
@@ -66,6 +68,11 @@ impl Ended {
     /// its next run; one that could not begin has left no scene.)
     pub fn suspends(&self) -> bool {
         self.what == Happened::Failed && self.to_tell.is_none()
+    }
+
+    /// Ended by the daemon.
+    fn killed(words: impl Into<String>) -> Ended {
+        Ended { to_tell: Some(What::TaskKilled), ..Ended::of(Happened::Failed, 1, words) }
     }
 
     /// Dead before its end.
@@ -95,6 +102,7 @@ impl Job {
             end_callers: Vec::new(),
             process,
             ending: None,
+            killed: None,
         }
     }
 
@@ -156,6 +164,9 @@ impl Job {
                 let Some(exit) = child.try_wait()? else { return Ok(None) };
                 self.listen();
                 let Some(ending) = self.ending.take() else {
+                    if let Some(words) = self.killed.take() {
+                        return Ok(Some(Ended::killed(words)));
+                    }
                     // Dead without a word: recovery settles what it left.
                     let words = format!("the task process ended with {exit}, without a word");
                     return Ok(Some(Ended::died(words)));
@@ -184,7 +195,10 @@ impl Job {
                 let ended = |s: &&TaskView| s.state == TaskState::Finished;
                 Ok(Some(match slot.filter(own).filter(ended) {
                     Some(slot) => by_table(slot),
-                    None => Ended::died("the task process died"),
+                    None => match self.killed.take() {
+                        Some(words) => Ended::killed(words),
+                        None => Ended::died("the task process died"),
+                    },
                 }))
             }
         }
@@ -198,6 +212,17 @@ impl Job {
     /// Ends it at once. Its writers die with it; the ledger says what has landed.
     pub fn kill(&self) -> Result<()> {
         self.signal(Signal::SIGKILL)
+    }
+
+    /// Ends it at once, for the reason that people are told.
+    pub fn end_for(&mut self, words: String) -> Result<()> {
+        self.killed = Some(words);
+        self.kill()
+    }
+
+    /// Whether it was ended for a reason, and is not gone yet.
+    pub fn was_killed(&self) -> bool {
+        self.killed.is_some()
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {

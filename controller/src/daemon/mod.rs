@@ -10,7 +10,7 @@
 //! - [`control`], [`command`]: how commands talk to it. [`notify`]: how it talks to systemd.
 //! - [`memory`]: what it leaves for the next one if it is killed.
 //! - [`telling`]: what it has people told.
-//! - [`core`]: the loop; [`firing`], [`knowing`], [`asking`]: what it does on each event.
+//! - [`core`]: the loop; [`firing`], [`knowing`], [`asking`], [`stuck`]: what it does on each event.
 
 mod asking;
 pub mod clock;
@@ -28,6 +28,7 @@ pub mod order;
 pub mod peer;
 pub mod roles;
 pub mod schedule;
+mod stuck;
 mod telling;
 pub mod timetable;
 

@@ -1,61 +1,28 @@
 //! Tasks that are stuck or dead, seen in the task table.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use ssync_common::event::{Event, What};
 use ssync_common::shm::TaskView;
 use ssync_common::shm::waiting::{TaskState, Waiting};
 
+use crate::standstill::Standstill;
+
 /// What has been seen of the running tasks.
 #[derive(Default)]
 pub struct Watch {
-    /// By run: what moves, and when it was first seen so.
-    seen: BTreeMap<String, (Moving, Instant)>,
+    standstill: Standstill,
     /// Runs that were told to be stuck, and do not move yet.
     pub stuck: BTreeSet<String>,
     /// Runs whose death was told.
     pub dead: BTreeSet<String>,
 }
 
-/// Everything of a task that changes when it gets on.
-#[derive(Debug, Clone, PartialEq)]
-struct Moving {
-    table: String,
-    phase: u32,
-    tables_done: u32,
-    rows: Vec<u64>,
-}
-
-impl Moving {
-    fn of(task: &TaskView) -> Moving {
-        let c = &task.counters;
-        let own = [
-            c.rows_claimed,
-            c.rows_read,
-            c.rows_landed,
-            c.rows_settled,
-            c.rows_failed,
-            c.rows_withdrawn,
-            c.rows_skipped,
-            c.rows_changed,
-            c.batches_landed,
-            c.bytes_read,
-            c.bytes_landed,
-        ];
-        Moving {
-            table: task.table.clone(),
-            phase: task.phase.code(),
-            tables_done: task.tables_done,
-            rows: own.into_iter().chain(task.writers.iter().map(|w| w.rows)).collect(),
-        }
-    }
-}
-
 impl Watch {
     /// Goes on where a monitor before this one ended.
     pub fn new(stuck: BTreeSet<String>, dead: BTreeSet<String>) -> Watch {
-        Watch { seen: BTreeMap::new(), stuck, dead }
+        Watch { standstill: Standstill::default(), stuck, dead }
     }
 
     /// Looks at all tasks of the table as they are `now`; what is to be told.
@@ -74,7 +41,7 @@ impl Watch {
             news.extend(self.movement(task, &run, now, deadline).map(|e| e.of_run(Some(run))));
         }
         // What is not in the table any more cannot be told again either.
-        self.seen.retain(|run, _| running.contains(run));
+        self.standstill.keep(|run| running.contains(run));
         self.stuck.retain(|run| running.contains(run));
         self.dead.retain(|run| running.contains(run));
         news
@@ -87,22 +54,17 @@ impl Watch {
         now: Instant,
         deadline: Duration,
     ) -> Option<Event> {
-        let moving = Moving::of(task);
-        let waits_for_people = matches!(task.wait.waiting_for, Waiting::Paused | Waiting::Window);
-        let known = self.seen.get(run);
-        // The first look after a start says nothing about what was before.
-        let is_new = known.is_none();
-        let moved = known.is_none_or(|(before, _)| *before != moving) || waits_for_people;
-        if moved {
-            self.seen.insert(run.to_owned(), (moving, now));
-            let told = !is_new && self.stuck.remove(run);
+        let known = self.standstill.knows(run);
+        let stood = self.standstill.look(task, run, now);
+        if stood.is_zero() {
+            // The first look after a start says nothing about what was before.
+            let told = known && self.stuck.remove(run);
             return told.then(|| moves(task));
         }
-        let since = known.map_or(now, |(_, since)| *since);
-        if now.duration_since(since) < deadline || !self.stuck.insert(run.to_owned()) {
+        if stood < deadline || !self.stuck.insert(run.to_owned()) {
             return None;
         }
-        Some(stuck(task, now.duration_since(since)))
+        Some(stuck(task, stood))
     }
 }
 

@@ -18,9 +18,11 @@ mod testing;
 mod tests;
 
 use std::io::{IsTerminal, stdout};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::execute;
@@ -56,6 +58,21 @@ pub fn run(location: StoreLocation, signals: &Receiver<SignalEvent>) -> Result<(
     let shown = Screen { terminal, model, theme, books, eye: Eye::new(home) }.show(signals);
     let restored = ratatui::try_restore().map_err(terminal_error);
     shown.and(restored)
+}
+
+/// Waits for a key, for at most so long; false when the terminal has gone away. Without a
+/// controlling terminal no signal says so, and crossterm would read its end for ever: it is asked
+/// only for what is known to be there.
+fn wait_for_key(patience: Duration) -> bool {
+    let stdin = std::io::stdin();
+    let mut asked = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    let patience = u16::try_from(patience.as_millis()).unwrap_or(u16::MAX);
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+    match poll(&mut asked, PollTimeout::from(patience)) {
+        Ok(_) => !asked[0].revents().is_none_or(|found| found.intersects(gone)),
+        // A signal: another size, perhaps.
+        Err(_) => true,
+    }
 }
 
 fn terminal_error(e: std::io::Error) -> Error {
@@ -94,7 +111,10 @@ impl Screen {
                 return Ok(());
             }
             let patience = next_look.saturating_duration_since(Instant::now()).min(NOTICE);
-            if event::poll(patience).map_err(terminal_error)? {
+            if !wait_for_key(patience) {
+                return Ok(());
+            }
+            if event::poll(Duration::ZERO).map_err(terminal_error)? {
                 if let Event::Key(key) = event::read().map_err(terminal_error)?
                     && key.kind != KeyEventKind::Release
                     && self.key(key)

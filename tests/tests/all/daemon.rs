@@ -427,3 +427,22 @@ fn a_daemon_in_the_background_answers_when_it_listens() {
     house.instance.run(&["stop"]).expect(0);
     house.is_clean();
 }
+
+#[test]
+fn a_task_without_any_progress_is_ended_and_its_rows_go_with_the_next_run() {
+    let house = House::new(1);
+    house.apply(&("[controller]\nkill_after = \"2s\"\n".to_owned() + &task(1, "")));
+    house.insert(1, 0..10);
+    // In the middle of a batch, for ever.
+    let mut daemon = house.start("writer.before_commit@1=pause");
+    house.instance.run(&["run", "1"]).expect(0);
+    daemon.reached("writer.before_commit").unwrap();
+    house.wait("its end", || !house.decisions(1, Happened::Failed).is_empty());
+    let ended = house.decisions(1, Happened::Failed).remove(0);
+    assert!(ended.reason.contains("without progress (phase: transferring"), "{ended:?}");
+    house.wait("its processes to be gone", || house.instance.processes() == [daemon.pid()]);
+    assert_eq!(house.arrived(1), 0);
+    let said = house.instance.run(&["run", "1", "--wait"]).expect(0);
+    assert_eq!(house.arrived(1), 10, "{said}");
+    house.stop(daemon);
+}

@@ -438,6 +438,8 @@ fn the_brief_is_sent_once_a_day_in_its_language() {
     let brief = wait_until("the brief", || briefs().pop());
     assert!(brief.contains(" 至 "), "{brief}");
     assert!(brief.contains("任务 7: 已挂起"), "{brief}");
+    // Killed before it has noted that somebody was told, it would tell him again.
+    wait_until("its note", || (shop.receiver("chat")["waiting"] == 0).then_some(()));
     monitor.signal(Signal::SIGKILL);
     monitor.wait();
     // Nobody remembers that it was sent, but that it was recorded.

@@ -206,6 +206,11 @@ fn a_failed_real_time_task_keeps_its_scene_and_waits_for_an_operator() {
         assert!(status.stdout.contains("suspended"), "{status}");
         let errors = instance.run(&["errors", "--task", "1"]).expect(0);
         assert!(errors.stdout.contains("id=1"), "{errors}");
+        let shown = instance.run(&["show", "1"]).expect(0);
+        let under_way = format!("{} under way", scene.in_state("b", 1));
+        for part in ["suspended since", "1 bad row, 0 allowed", &under_way, "bad row id=1"] {
+            assert!(shown.stdout.contains(part), "{part:?} is not in {shown}");
+        }
 
         scene.mend();
         instance.run(&["resume", "1"]).expect(0);

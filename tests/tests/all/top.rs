@@ -208,9 +208,16 @@ fn status_shows_a_run_as_it_runs_as_text_and_as_json() {
     let instance = instance(1000);
     let mut run = instance.start(&["--task", "7"], "writer.before_commit@4=pause");
     run.reached("writer.before_commit").expect("the run ended before it paused");
-    let text = instance.run(&["status"]).expect(0).stdout;
-    let line = text.lines().find(|l| l.starts_with("  orders")).unwrap();
-    assert!(line.contains("transferring for ") && line.contains("2 writers"), "{text}");
+    // The task process shows what it does a few times a second.
+    let since = Instant::now();
+    loop {
+        let text = instance.run(&["status"]).expect(0).stdout;
+        let line = text.lines().find(|l| l.starts_with("  orders")).unwrap();
+        if line.contains("transferring for ") && line.contains("2 writers") {
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "{text}");
+    }
     let told = instance.run(&["status", "--json"]).expect(0).stdout;
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!((&told["schema"], &told["controller"]["alive"]), (&1.into(), &false.into()));
@@ -242,4 +249,32 @@ fn status_shows_a_run_as_it_runs_as_text_and_as_json() {
     let none: serde_json::Value = serde_json::from_str(&none).unwrap();
     assert_eq!(none, serde_json::json!({ "schema": 1, "runs": [] }));
     instance.run(&["history", "--since", "yesterday"]).expect(2);
+}
+
+/// A terminal that goes away without a signal, as that of a container does.
+#[test]
+fn a_terminal_that_is_gone_ends_the_display() {
+    let instance = Instance::new("");
+    let size = nix::pty::Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = nix::pty::openpty(&size, None).unwrap();
+    // The program must not have our end too.
+    let own = nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC);
+    nix::fcntl::fcntl(&pty.master, own).unwrap();
+    let terminal = || std::process::Stdio::from(pty.slave.try_clone().unwrap());
+    let mut command = Command::new(program());
+    command.arg("top").stdin(terminal()).stdout(terminal()).stderr(terminal());
+    let mut child = instance.in_environment(command).spawn().unwrap();
+    drop(pty.slave);
+    let mut master = std::fs::File::from(pty.master);
+    let mut some = [0; 64];
+    assert!(std::io::Read::read(&mut master, &mut some).unwrap() > 0, "it has begun to draw");
+    drop(master);
+    let since = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if since.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("it goes on without a terminal");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

@@ -1,7 +1,7 @@
 //! Ctrl-C, once and twice.
 
 use nix::sys::signal::Signal;
-use ssync_tests::ssync::Instance;
+use ssync_tests::ssync::{Instance, program};
 
 use super::{RUN, Tables};
 
@@ -47,5 +47,23 @@ fn ctrl_c_twice_rolls_batches_in_flight_back() {
     );
     assert_eq!(instance.leftovers(), Vec::<String>::new());
     instance.run(&RUN).expect(0);
+    tables.assert_same();
+}
+
+#[test]
+fn a_run_goes_on_when_nobody_reads_what_it_prints() {
+    let tables = Tables::on_mariadb(50);
+    let instance = tables.instance();
+    for args in [&["check"][..], &["--task", "1"], &["--task", "2"]] {
+        let gone = || {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            std::process::Stdio::from(writer)
+        };
+        let mut command = std::process::Command::new(program());
+        command.args(args).stdout(gone()).stderr(gone());
+        let status = instance.in_environment(command).status().unwrap();
+        assert_eq!(status.code(), Some(if args.contains(&"2") { 2 } else { 0 }), "{args:?}");
+    }
     tables.assert_same();
 }

@@ -1,0 +1,208 @@
+//! `ssync show`: the scene of a task as its last run left it (A16): what holds it, what the run
+//! did, its error, the batch it settled last, its bad rows, and the states of the source's rows
+//! now. It changes nothing.
+
+use serde::Serialize;
+use serde_json::json;
+use ssync_common::config::{Config, TableMode, TableTask, Task};
+use ssync_common::connector::open;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::store::{BatchRecord, ErrorFilter, ErrorRow, Hold, RowState, RunRecord, Store};
+use ssync_common::value::{Key, key_text};
+use ssync_worker::source::STATUS_COLUMN;
+
+use crate::output::Output;
+use crate::terminal::grouped;
+
+/// Bad rows that are shown.
+const BAD_ROWS_MAX: u64 = 10;
+
+/// One table's part of the scene.
+#[derive(Serialize)]
+struct Scene {
+    table: String,
+    #[serde(skip)]
+    key: Vec<String>,
+    hold: Option<Hold>,
+    last_run: Option<RunRecord>,
+    last_settled_batch: Option<BatchRecord>,
+    bad_rows: Vec<ErrorRow>,
+    /// Rows of the source by state, now; or why that could not be found out.
+    source_rows: Result<Option<States>, Error>,
+}
+
+/// Rows of a source by state.
+#[derive(Serialize, Default)]
+struct States {
+    to_send: u64,
+    under_way: u64,
+    done: u64,
+    failed: u64,
+    other: u64,
+}
+
+/// Shows the scene of a task.
+pub fn show(store: &mut Store, task: u32, out: &mut Output) -> Result<bool> {
+    let config = store.load()?;
+    let task = config.tasks.iter().find(|t| t.id == task).ok_or_else(|| {
+        Error::new(Kind::Config, format!("there is no task {task}"))
+            .hint("See what is configured: ssync export.")
+    })?;
+    let holds = store.holds(Some(task.id))?;
+    let whole = holds.iter().find(|h| h.table.is_none());
+    let mut scenes = Vec::new();
+    for table in &task.tables {
+        scenes.push(scene(store, &config, task, table, &holds)?);
+    }
+    if out.is_json() {
+        out.object(json!({ "task": task.id, "hold": whole, "tables": scenes }));
+        return Ok(true);
+    }
+    out.line(format!("task {}: {} → {}", task.id, task.source, task.dest));
+    if let Some(hold) = whole {
+        out.line(format!("  {}", hold.describe()));
+        out.line(format!("  ssync resume {} lets it run again", task.id));
+    }
+    scenes.iter().for_each(|scene| print(scene, task.id, out));
+    Ok(true)
+}
+
+fn scene(
+    store: &mut Store,
+    config: &Config,
+    task: &Task,
+    table: &TableTask,
+    holds: &[Hold],
+) -> Result<Scene> {
+    let last_run = store.last_run(task.id, &table.name)?;
+    let batches = match &last_run {
+        Some(run) => store.batches(run.id)?,
+        None => Vec::new(),
+    };
+    let bad_rows = store.errors(&ErrorFilter {
+        task: Some(task.id),
+        table: Some(table.name.clone()),
+        states: vec![RowState::Bad, RowState::Retried],
+        limit: Some(BAD_ROWS_MAX),
+        ..ErrorFilter::default()
+    })?;
+    Ok(Scene {
+        table: table.name.clone(),
+        key: table.key.clone(),
+        hold: holds.iter().find(|h| h.table.as_ref() == Some(&table.name)).cloned(),
+        last_run,
+        last_settled_batch: batches.into_iter().max_by_key(|b| b.settled),
+        bad_rows,
+        source_rows: states(store, config, task, table),
+    })
+}
+
+/// Counts the source's rows by state, for a table that has states.
+fn states(
+    store: &mut Store,
+    config: &Config,
+    task: &Task,
+    table: &TableTask,
+) -> Result<Option<States>> {
+    if table.mode != TableMode::Status {
+        return Ok(None);
+    }
+    let mut source = open(&store.resolve_link(config, &task.source)?)?;
+    let d = source.dialect();
+    let column = d.quote(STATUS_COLUMN);
+    let from = d.table(&table.source);
+    let sql = format!("SELECT {column}, COUNT(*) FROM {from} GROUP BY {column}");
+    let mut states = States::default();
+    for row in source.query(&sql, &[])? {
+        let number = |i: usize| row.get(i).and_then(|v| v.as_i64());
+        let rows = number(1).unwrap_or(0) as u64;
+        match number(0) {
+            Some(0) => states.to_send += rows,
+            Some(1) => states.under_way += rows,
+            Some(2) => states.done += rows,
+            Some(3) => states.failed += rows,
+            _ => states.other += rows,
+        }
+    }
+    Ok(Some(states))
+}
+
+fn print(scene: &Scene, task: u32, out: &mut Output) {
+    out.line("");
+    out.line(format!("table {}", scene.table));
+    if let Some(hold) = &scene.hold {
+        out.line(format!("  {}", hold.describe()));
+    }
+    match &scene.last_run {
+        None => out.line("  has never run"),
+        Some(run) => print_run(run, out),
+    }
+    if let Some(batch) = &scene.last_settled_batch {
+        out.line(format!(
+            "  settled last: batch {} of {} rows, keys {} to {}",
+            batch.number,
+            grouped(batch.rows),
+            scene.key_text(&batch.low),
+            scene.key_text(&batch.high)
+        ));
+    }
+    match &scene.source_rows {
+        Ok(None) => {}
+        Ok(Some(states)) => {
+            let mut line = format!(
+                "  the source now: {} to send, {} under way, {} done, {} failed",
+                grouped(states.to_send),
+                grouped(states.under_way),
+                grouped(states.done),
+                grouped(states.failed)
+            );
+            if states.other > 0 {
+                line += &format!(", {} in no state that ssync knows", grouped(states.other));
+            }
+            out.line(line);
+        }
+        Err(e) => out.line(format!("  the source could not be asked: {e}")),
+    }
+    for row in &scene.bad_rows {
+        let column = row.column.as_ref().map_or(String::new(), |c| format!(", column {c}"));
+        out.line(format!("  bad row {}{column}: {}", row.key_text(), row.text));
+    }
+    if scene.bad_rows.len() as u64 == BAD_ROWS_MAX {
+        out.line(format!("  perhaps more: ssync errors --task {task} --table {}", scene.table));
+    }
+}
+
+fn print_run(run: &RunRecord, out: &mut Output) {
+    let c = &run.counts;
+    out.line(format!(
+        "  last run: {}, began {:.0}{}",
+        super::state_word(run.state),
+        run.begin,
+        run.end.map_or(String::new(), |end| format!(", ended {end:.0}"))
+    ));
+    out.line(format!(
+        "  its rows: {} claimed, {} read, {} landed, {} settled, {} failed",
+        grouped(c.claimed),
+        grouped(c.read),
+        grouped(c.landed),
+        grouped(c.settled),
+        grouped(c.failed)
+    ));
+    let Some(error) = &run.error else { return };
+    out.line(format!("  error: {}", error.message));
+    error.details.iter().for_each(|detail| out.line(format!("    {detail}")));
+    if let Some(hint) = &error.hint {
+        out.line(format!("    hint: {hint}"));
+    }
+}
+
+impl Scene {
+    fn key_text(&self, key: &Key) -> String {
+        // Where the primary key is taken, the configuration does not name its columns.
+        let numbered = (1..=key.len()).map(|n| format!("key {n}"));
+        match self.key.len() == key.len() {
+            true => key_text(&self.key, key),
+            false => key_text(&numbered.collect::<Vec<_>>(), key),
+        }
+    }
+}
