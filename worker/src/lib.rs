@@ -10,11 +10,12 @@
 //! - [`table_run`]: the order of things in one table's run.
 //! - [`precedents`]: what earlier runs left that this one must not contradict.
 //! - [`stream`]: the coordinator of reading thread, [`pool`] of writers and settling thread.
-//! - [`reading`], [`settling`], [`recovery`], [`steps`]: what they do.
+//! - [`claiming`], [`reading`], [`settling`], [`recovery`], [`steps`]: what they do.
 //! - [`source`], [`owner`]: the source table in SQL, and its one owner.
 //! - [`counts`], [`report`], [`reminder`]: the books, and what people are told.
 
 pub mod check;
+mod claiming;
 pub mod control;
 pub mod counts;
 mod events;

@@ -11,10 +11,10 @@ use crate::control::Control;
 use crate::params::TaskParams;
 use crate::progress::{Progress, Waiting};
 
-/// Connections to the source: the run's own, the reader's; in `status` mode also that of the
-/// settlements and that of the owner's lease.
+/// Connections to the source: the run's own, the reader's, that of the owner's lease; in `status`
+/// mode also that of the claims and that of the settlements.
 const SOURCE_READING: u32 = 3;
-const SOURCE_STATUS: u32 = 4;
+const SOURCE_STATUS: u32 = 5;
 /// Connections to the destination beside one for each writer: the run's own, that of the
 /// settlements, one to find out a lost writer's fate.
 const DEST_BESIDE_WRITERS: u32 = 3;

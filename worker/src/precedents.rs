@@ -8,7 +8,7 @@ use ssync_common::value::hex_bytes;
 
 use crate::owner::Ownership;
 use crate::plan;
-use crate::source::{Bound, RowState};
+use crate::source::{Range, RowState};
 use crate::table_run::{Ends, TableRun};
 
 impl TableRun<'_> {
@@ -81,7 +81,7 @@ impl TableRun<'_> {
         );
         let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
         owner.claim_for(ends.source.as_mut(), &pair, |conn| {
-            Ok(!table.next_keys(conn, RowState::UnderWay, &Bound::Open, 1)?.is_empty())
+            Ok(!table.keys(conn, RowState::UnderWay, &Range::all(), 1)?.is_empty())
         })
     }
 

@@ -1,11 +1,13 @@
-//! The reading thread: claims and reads source rows, and fills slots of the batch ring with them.
+//! The reading thread: reads source rows, and fills slots of the batch ring with them. In `status`
+//! mode it reads what [`crate::claiming`] has claimed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use ssync_common::batch::{BadValue, BatchBuilder, ReadBatch, encode, encoded_bytes_max, value_at};
-use ssync_common::connector::{Connection, LockWait};
+use ssync_common::connector::Connection;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::Pos;
@@ -13,9 +15,9 @@ use ssync_common::schema::Column;
 use ssync_common::shm::ring::Ring;
 use ssync_common::value::Key;
 
+use crate::claiming::{Claim, Claimer};
 use crate::events::Event;
-use crate::owner::Ownership;
-use crate::source::{Bound, Range, RowState, SourceTable};
+use crate::source::{Bound, Range, SourceTable};
 
 /// What the reading thread counts, for progress and for the balance.
 #[derive(Debug, Default)]
@@ -91,66 +93,42 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Claims and reads the rows in state 0, one chunk at a time, in key order. `pos` gives the
-    /// batches their positions.
-    pub fn read_status(&mut self, owner: &Ownership, mut pos: Pos) -> Result<()> {
-        let mut after = Bound::Open;
-        while !self.stopped() {
-            let conn = self.conn.as_mut();
-            let keys = self.table.next_keys(conn, RowState::ToSend, &after, self.batch_rows)?;
-            let (Some(first), Some(last)) = (keys.first(), keys.last()) else { break };
-            failpoint::hit("reader.before_claim", self.number + 1);
-            let claimed = self.claim(owner, &keys)?;
-            failpoint::hit("reader.after_claim", self.number + 1);
-            after = Bound::Excluding(last.clone());
-            if claimed > 0 {
-                let range = Range::closed(first, last);
-                let (sql, params) = self.table.select_claimed(&self.columns, &range);
-                let read = self.read(&sql, &params, &mut pos)?.rows;
-                if read > claimed {
-                    return Err(Error::new(
-                        Kind::Balance,
-                        format!("{claimed} rows of {} were claimed, {read} read", self.table.name),
-                    )
-                    .hint("Somebody besides ssync sets sync_status to 1; only 0 may be set."));
-                }
-                self.counters.withdrawn.fetch_add(claimed - read, Ordering::Relaxed);
-            }
-        }
-        Ok(())
+    /// Reads the rows in state 0 as they are claimed, in key order. `pos` gives the batches their
+    /// positions. While a stretch is read, the next one is claimed on another connection.
+    pub fn read_status(&mut self, claimer: Claimer, pos: Pos) -> Result<()> {
+        // Without room: just one stretch is claimed ahead.
+        let (claims_in, claims) = bounded(0);
+        thread::scope(|scope| {
+            let claiming = thread::Builder::new()
+                .name("claimer".into())
+                .spawn_scoped(scope, move || claimer.run(&claims_in))?;
+            let read = self.read_claims(claims, pos);
+            let claimed = claiming
+                .join()
+                .map_err(|_| Error::new(Kind::Internal, "the thread that claims rows panicked"))?;
+            claimed.and(read)
+        })
     }
 
-    /// Claims the rows of `keys` (a contiguous chunk in key order); the rows claimed. A row that
-    /// somebody holds locked is left out, by halving the chunk until it stands alone.
-    fn claim(&mut self, owner: &Ownership, keys: &[Key]) -> Result<u64> {
-        let locks_rows = self.table.dialect.lock("x", true) != "x";
-        let mut todo = vec![keys];
-        let mut total = 0;
-        self.conn.set_lock_wait(if locks_rows { LockWait::Short } else { LockWait::Patient })?;
-        while let Some(keys) = todo.pop() {
-            let (Some(first), Some(last)) = (keys.first(), keys.last()) else { continue };
-            let range = Range::closed(first, last);
-            let table = &self.table;
-            let moved = owner.guarded(self.conn.as_mut(), |conn| {
-                table.move_state(conn, &range, RowState::ToSend, RowState::UnderWay)
-            });
-            match moved {
-                Ok(rows) => {
-                    total += rows;
-                    self.counters.claimed.fetch_add(rows, Ordering::Relaxed);
-                }
-                Err(e) if e.kind == Kind::Contention && locks_rows => {
-                    if keys.len() == 1 {
-                        self.counters.left_locked.fetch_add(1, Ordering::Relaxed);
-                    } else {
-                        let (low, high) = keys.split_at(keys.len() / 2);
-                        todo.extend([high, low]);
-                    }
-                }
-                Err(e) => return Err(e),
+    /// Reads until nothing more is claimed. However it ends, the claiming thread then finds nobody
+    /// to take its claims.
+    fn read_claims(&mut self, claims: Receiver<Claim>, mut pos: Pos) -> Result<()> {
+        for Claim { range, rows: claimed } in claims {
+            if self.stopped() {
+                break;
             }
+            let (sql, params) = self.table.select_claimed(&self.columns, &range);
+            let read = self.read(&sql, &params, &mut pos)?.rows;
+            if read > claimed {
+                return Err(Error::new(
+                    Kind::Balance,
+                    format!("{claimed} rows of {} were claimed, {read} read", self.table.name),
+                )
+                .hint("Somebody besides ssync sets sync_status to 1; only 0 may be set."));
+            }
+            self.counters.withdrawn.fetch_add(claimed - read, Ordering::Relaxed);
         }
-        Ok(total)
+        Ok(())
     }
 
     /// Reads stretches of rows that carry no state, in order.

@@ -66,7 +66,7 @@ pub fn recover(
     }
     let mut after = Bound::Open;
     loop {
-        let keys = table.next_keys(source, RowState::UnderWay, &after, CHUNK_ROWS)?;
+        let keys = table.keys(source, RowState::UnderWay, &Range::above(after), CHUNK_ROWS)?;
         let (Some(first), Some(last)) = (keys.first(), keys.last()) else { break };
         let range = Range::closed(first, last);
         found.released += owner.guarded(source, |conn| {

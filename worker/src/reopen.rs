@@ -59,7 +59,8 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: Which<'_>) -> Resul
             let mut moved = 0;
             let mut after = Bound::Open;
             loop {
-                let keys = rows.next_keys(source.as_mut(), RowState::Failed, &after, CHUNK_ROWS)?;
+                let keys =
+                    rows.keys(source.as_mut(), RowState::Failed, &Range::above(after), CHUNK_ROWS)?;
                 let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
                     break Ok(moved);
                 };

@@ -35,6 +35,11 @@ impl Range {
         Range { lower: Bound::Open, upper: Bound::Open }
     }
 
+    /// Everything above a lower end.
+    pub fn above(lower: Bound) -> Self {
+        Range { lower, upper: Bound::Open }
+    }
+
     /// From `lo` to `hi`, both included.
     pub fn closed(lo: &Key, hi: &Key) -> Self {
         Range { lower: Bound::Including(lo.clone()), upper: Bound::Including(hi.clone()) }
@@ -218,27 +223,48 @@ impl SourceTable {
         (sql, c.params)
     }
 
-    /// The keys of the next `n` rows in `state`, in order, by a non-locking read.
-    pub fn next_keys(
+    /// The keys of the first `n` rows of a range in `state`, in order, by a non-locking read.
+    pub fn keys(
         &self,
         conn: &mut dyn Connection,
         state: RowState,
-        after: &Bound,
+        range: &Range,
         n: u64,
     ) -> Result<Vec<Key>> {
+        let (sql, params) = self.select_keys(state, range);
+        let rows = conn.query(&self.dialect.limit(&sql, n), &params)?;
+        for row in &rows {
+            self.check_key(row)?;
+        }
+        Ok(rows)
+    }
+
+    /// The key of the `n`th row (from 1) of a range in `state`; `None` where there are fewer.
+    pub fn nth_key(
+        &self,
+        conn: &mut dyn Connection,
+        state: RowState,
+        range: &Range,
+        n: u64,
+    ) -> Result<Option<Key>> {
+        let (sql, params) = self.select_keys(state, range);
+        let row = conn.query(&self.dialect.nth(&sql, n), &params)?.into_iter().next();
+        if let Some(row) = &row {
+            self.check_key(row)?;
+        }
+        Ok(row)
+    }
+
+    fn select_keys(&self, state: RowState, range: &Range) -> (String, Vec<Value>) {
         let mut c = Condition::default();
-        self.range(&mut c, &Range { lower: after.clone(), upper: Bound::Open });
+        self.range(&mut c, range);
         self.state(&mut c, state);
         if state == RowState::ToSend {
             self.filter(&mut c);
         }
         let sql =
             format!("SELECT {}{}{}", self.select_list(&self.order), self.tail(&c), self.order_by());
-        let rows = conn.query(&self.dialect.limit(&sql, n), &c.params)?;
-        for row in &rows {
-            self.check_key(row)?;
-        }
-        Ok(rows)
+        (sql, c.params)
     }
 
     fn check_key(&self, key: &Key) -> Result<()> {
@@ -389,7 +415,10 @@ mod tests {
             let mut after = Bound::Open;
             let mut seen = Vec::new();
             loop {
-                let chunk = t.next_keys(conn.as_mut(), RowState::ToSend, &after, step).unwrap();
+                let rest = Range::above(after.clone());
+                let chunk = t.keys(conn.as_mut(), RowState::ToSend, &rest, step).unwrap();
+                let nth = t.nth_key(conn.as_mut(), RowState::ToSend, &rest, step).unwrap();
+                prop_assert_eq!(nth.as_ref(), chunk.get(step as usize - 1));
                 let Some(last) = chunk.last() else { break };
                 let range = Range::closed(&chunk[0], last);
                 let moved = t

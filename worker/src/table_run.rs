@@ -27,6 +27,7 @@ use ssync_common::shm::ring::Ring;
 use ssync_common::value::hex_bytes;
 use ssync_writer::protocol::{Setup, WireLink};
 
+use crate::claiming::Claimer;
 use crate::control::Control;
 use crate::counts::Counts;
 use crate::events::{Alarm, Event};
@@ -558,7 +559,7 @@ impl TableRun<'_> {
 
         let source = open(&self.params.source)?;
         let table = self.source_table(&ends.plan, source.as_ref(), window);
-        let reader = Reader {
+        let mut reader = Reader {
             conn: source,
             table,
             columns: ends.plan.read.clone(),
@@ -582,13 +583,25 @@ impl TableRun<'_> {
         // Bounded: where settling is slower than landing, landing waits.
         let (jobs_in, jobs) = bounded(JOBS_MAX);
         let epoch = Arc::new(AtomicI64::new(fence.epoch));
-        let settle_source = match &reading {
-            Reading::Status { owner, .. } => {
+        let mut settle_source = None;
+        let read_rows: ReadRows = match reading {
+            Reading::Status { owner, first } => {
                 let conn = open(&self.params.source)?;
                 let table = self.source_table(&ends.plan, conn.as_ref(), None);
-                Some((conn, table, owner.clone()))
+                settle_source = Some((conn, table, owner.clone()));
+                let conn = open(&self.params.source)?;
+                let claimer = Claimer {
+                    table: self.source_table(&ends.plan, conn.as_ref(), None),
+                    conn,
+                    owner,
+                    rows: u64::from(task.batch_rows),
+                    stop: stop.clone(),
+                    counters: read.clone(),
+                    number: self.counts.batches,
+                };
+                Box::new(move |reader| reader.read_status(claimer, ledger::Pos::top(first)))
             }
-            Reading::Scan(_) => None,
+            Reading::Scan(stretches) => Box::new(|reader| reader.read_stretches(stretches)),
         };
         let settler = Settler {
             source: settle_source,
@@ -603,7 +616,7 @@ impl TableRun<'_> {
         let (reader_events, settler_events) = (events_in.clone(), events_in.clone());
         let reader_thread = thread::Builder::new().name("reader".into()).spawn(move || {
             let _alarm = Alarm::new(&reader_events, Event::ReaderDone);
-            let result = reading.run(reader);
+            let result = read_rows(&mut reader);
             let _ = reader_events.send(Event::ReaderDone(result));
         })?;
         let settler_thread = thread::Builder::new().name("settler".into()).spawn(move || {
@@ -718,21 +731,15 @@ impl TableRun<'_> {
     }
 }
 
+/// What the reading thread runs.
+type ReadRows = Box<dyn FnOnce(&mut Reader) -> Result<()> + Send>;
+
 /// What the reading thread does.
 enum Reading {
     /// Claims and reads; batches are numbered in the ledger from `first` on.
     Status { owner: Ownership, first: u64 },
     /// Reads stretches.
     Scan(Vec<Stretch>),
-}
-
-impl Reading {
-    fn run(self, mut reader: Reader) -> Result<()> {
-        match self {
-            Reading::Status { owner, first } => reader.read_status(&owner, ledger::Pos::top(first)),
-            Reading::Scan(stretches) => reader.read_stretches(stretches),
-        }
-    }
 }
 
 fn durable(conn: &mut dyn Connection, link: &LinkParams) -> Result<()> {

@@ -143,6 +143,9 @@ pub trait Dialect: Send + Sync {
     /// The query, limited to its first `n` rows.
     fn limit(&self, sql: &str, n: u64) -> String;
 
+    /// The query, only its `n`th row (from 1).
+    fn nth(&self, sql: &str, n: u64) -> String;
+
     /// The query, its rows locked shared (`exclusive` false) or exclusively until the transaction
     /// ends. A database that locks whole files returns the query unchanged.
     fn lock(&self, sql: &str, exclusive: bool) -> String;

@@ -77,14 +77,14 @@ impl Tasks {
 #[test]
 fn a_run_gets_by_with_what_its_links_allow() {
     // The server refuses one more; five at the destination are two writers.
-    let tasks = Tasks::new(4, 5, true);
+    let tasks = Tasks::new(5, 5, true);
     tasks.instance.run(&["--task", "1", "--json"]).expect(0);
     tasks.assert_landed(1);
 }
 
 #[test]
 fn a_link_that_can_never_be_enough_is_found_before_a_run_and_by_it() {
-    let tasks = Tasks::new(4, 3, false);
+    let tasks = Tasks::new(5, 3, false);
     for args in [&["check", "--task", "1"][..], &["--task", "1"][..]] {
         let outcome = tasks.instance.run(args).expect(2);
         let said = format!("{}{}", outcome.stdout, outcome.stderr);

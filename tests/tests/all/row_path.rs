@@ -368,7 +368,8 @@ fn a_bad_row_that_is_met_again_is_recorded_once() {
 
 #[test]
 fn a_thread_that_panics_ends_the_run_and_not_the_rows() {
-    for point in ["reader.after_claim@2=panic", "settler.before_settle@1=panic"] {
+    let points = ["reader.after_claim@2", "reader.after_read@2", "settler.before_settle@1"];
+    for point in points.map(|point| format!("{point}=panic")) {
         let [make, fill] = rows(50);
         let road = Road::new(
             &[&make, &fill],
@@ -376,8 +377,8 @@ fn a_thread_that_panics_ends_the_run_and_not_the_rows() {
             "batch_rows = 10",
             "",
         );
-        let outcome = road.instance.run_with(&RUN, point).expect(1);
-        assert!(error_text(&outcome).contains("a thread of the run panicked"), "{outcome}");
+        let outcome = road.instance.run_with(&RUN, &point).expect(1);
+        assert!(error_text(&outcome).contains("panicked"), "{outcome}");
         assert_eq!(road.instance.leftovers(), Vec::<String>::new());
         road.run().expect(0);
         assert_eq!((road.landed(), road.in_state(2)), (50, 50), "{point}");

@@ -63,6 +63,10 @@ impl Dialect for MySqlDialect {
         format!("{sql} LIMIT {n}")
     }
 
+    fn nth(&self, sql: &str, n: u64) -> String {
+        format!("{sql} LIMIT 1 OFFSET {}", n.saturating_sub(1))
+    }
+
     fn lock(&self, sql: &str, exclusive: bool) -> String {
         // LOCK IN SHARE MODE is understood by every version, FOR SHARE only by MySQL 8.
         if exclusive { format!("{sql} FOR UPDATE") } else { format!("{sql} LOCK IN SHARE MODE") }

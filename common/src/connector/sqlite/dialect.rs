@@ -31,6 +31,10 @@ impl Dialect for SqliteDialect {
         format!("{sql} LIMIT {n}")
     }
 
+    fn nth(&self, sql: &str, n: u64) -> String {
+        format!("{sql} LIMIT 1 OFFSET {}", n.saturating_sub(1))
+    }
+
     // `BEGIN IMMEDIATE` has locked the file for writing already.
     fn lock(&self, sql: &str, _exclusive: bool) -> String {
         sql.to_owned()

@@ -129,6 +129,11 @@ fn a_query_takes_parameters_and_a_limit(place: &Place) {
     let batches = read(&mut *c, &d.limit(&sql, 7), &params, &columns, LIMITS);
     let ids: Vec<i64> = values(&batches, &columns).iter().map(|r| r[0].as_i64().unwrap()).collect();
     assert_eq!(ids, [11, 12, 13, 14, 15, 16, 17]);
+    for (n, id) in [(1, Some(11)), (7, Some(17)), (29, Some(39)), (30, None)] {
+        let found = c.query(&d.nth(&sql, n), &params).unwrap();
+        assert_eq!(found.first().and_then(|row| row[0].as_i64()), id, "row {n}");
+        assert!(found.len() <= 1);
+    }
     let found = c.query(&d.limit("SELECT v FROM t WHERE id = ?", 5), &[Value::Int(3)]).unwrap();
     assert_eq!(found, [[text("row 3")]]);
 }
