@@ -4,6 +4,8 @@
 
 #[path = "all/application.rs"]
 mod application;
+#[path = "all/chaos.rs"]
+mod chaos;
 #[path = "all/check_findings.rs"]
 mod check_findings;
 #[path = "all/config_command.rs"]
