@@ -1,6 +1,7 @@
 //! The task processes that the daemon looks after: its own children, and those that a daemon
 //! before it has left running.
 
+use std::cell::Cell;
 use std::os::fd::BorrowedFd;
 
 use jiff::Timestamp;
@@ -45,6 +46,8 @@ pub struct Job {
     ending: Option<Ending>,
     /// Why it was killed.
     killed: Option<String>,
+    /// Whether it was asked to leave.
+    is_leaving: Cell<bool>,
 }
 
 /// How a task process has ended.
@@ -103,6 +106,7 @@ impl Job {
             process,
             ending: None,
             killed: None,
+            is_leaving: Cell::new(false),
         }
     }
 
@@ -167,6 +171,11 @@ impl Job {
                     if let Some(words) = self.killed.take() {
                         return Ok(Some(Ended::killed(words)));
                     }
+                    // So early that it did not listen to signals yet.
+                    if self.is_leaving.get() && exit.signal() == Some(Signal::SIGTERM as i32) {
+                        let words = "was asked to leave before it had begun";
+                        return Ok(Some(Ended::of(Happened::Interrupted, 130, words)));
+                    }
                     // Dead without a word: recovery settles what it left.
                     let words = format!("the task process ended with {exit}, without a word");
                     return Ok(Some(Ended::died(words)));
@@ -206,6 +215,7 @@ impl Job {
 
     /// Asks it to finish its batches and leave; asked again, it rolls them back.
     pub fn leave(&self) -> Result<()> {
+        self.is_leaving.set(true);
         self.signal(Signal::SIGTERM)
     }
 

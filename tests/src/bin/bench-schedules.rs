@@ -73,6 +73,12 @@ fn main() {
         "kept_done": count(Happened::Done),
         "kept_failed": count(Happened::Failed),
         "kept_missed": count(Happened::Missed),
+        "failures": all
+            .iter()
+            .filter(|d| d.what == Happened::Failed)
+            .map(|d| &d.reason)
+            .take(5)
+            .collect::<Vec<_>>(),
         "start_late_ms": late(&[Happened::Started]),
         "decided_late_ms": late(&[Happened::Waiting]),
     });

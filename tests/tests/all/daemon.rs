@@ -446,3 +446,25 @@ fn a_task_without_any_progress_is_ended_and_its_rows_go_with_the_next_run() {
     assert_eq!(house.arrived(1), 10, "{said}");
     house.stop(daemon);
 }
+
+/// A task process that is asked to leave before it listens dies of that; nobody is alarmed.
+#[test]
+fn stopping_at_any_moment_is_no_failure() {
+    let house = House::new(2);
+    let tasks = [1, 2].map(|n| every_second(n, "") + &task(n, &format!("schedule = {n}")));
+    house.apply(&tasks.concat());
+    for _ in 0..8 {
+        let daemon = house.start("");
+        let started = || house.decisions(1, Happened::Started).len();
+        let before = started();
+        house.wait("a firing", || started() > before);
+        house.stop(daemon);
+    }
+    for n in [1, 2] {
+        assert!(
+            house.decisions(n, Happened::Failed).is_empty(),
+            "{:?}",
+            house.decisions(n, Happened::Failed)
+        );
+    }
+}
