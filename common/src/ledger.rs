@@ -475,24 +475,22 @@ fn over(epoch: i64, found: i64) -> Error {
     Error::new(Kind::Fenced, format!("epoch {epoch} is over, the fence stands at {found}"))
 }
 
-/// Other pairs of tables of these names whose `increment` has come some way; their marks.
-pub fn namesakes(dest: &mut dyn Connection, id: &Id, tables: &str) -> Result<Vec<Mark>> {
+/// Whether the `increment` of another pair of tables of these names has come some way.
+pub fn has_namesake(dest: &mut dyn Connection, id: &Id, tables: &str) -> Result<bool> {
     let d = dest.dialect();
     let sql = format!(
-        "SELECT {}, {}, {} FROM {} WHERE {} IS NOT NULL",
+        "SELECT {}, {} FROM {} WHERE {} IS NOT NULL",
         d.quote("id"),
         d.quote("tables"),
-        d.quote("mark"),
         d.table(FENCE_TABLE),
         d.quote("mark")
     );
-    let mut marks = Vec::new();
     for row in dest.query(&sql, &[])? {
         if value_id(field(&row, 0)?)? != *id && field(&row, 1)?.as_str() == Some(tables) {
-            marks.extend(json_mark(field(&row, 2)?)?);
+            return Ok(true);
         }
     }
-    Ok(marks)
+    Ok(false)
 }
 
 /// Adds a ledger row; part of the batch's own transaction.

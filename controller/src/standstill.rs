@@ -49,11 +49,16 @@ impl Moving {
 
 impl Standstill {
     /// Looks at a task as it is `now`: how long nothing of it has moved; zero when it gets on, is
-    /// seen for the first time, or waits for people or for its turn.
-    pub fn look(&mut self, task: &TaskView, run: &str, now: Instant) -> Duration {
+    /// seen for the first time, or waits for what is no standstill to who asks.
+    pub fn look(
+        &mut self,
+        task: &TaskView,
+        run: &str,
+        now: Instant,
+        excused: &[Waiting],
+    ) -> Duration {
         let moving = Moving::of(task);
-        let waits =
-            matches!(task.wait.waiting_for, Waiting::Paused | Waiting::Window | Waiting::Permit);
+        let waits = excused.contains(&task.wait.waiting_for);
         match self.seen.get(run) {
             Some((before, since)) if *before == moving && !waits => now.duration_since(*since),
             _ => {
@@ -71,5 +76,35 @@ impl Standstill {
     /// Forgets every other run.
     pub fn keep(&mut self, is_kept: impl Fn(&str) -> bool) {
         self.seen.retain(|run, _| is_kept(run));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ssync_common::process::RunId;
+    use ssync_common::shm::TaskTable;
+
+    use super::*;
+
+    #[test]
+    fn what_is_excused_is_no_standstill_and_the_time_begins_anew_after_it() {
+        let home = tempfile::tempdir().unwrap();
+        let table = TaskTable::open_or_create(home.path()).unwrap();
+        let slot = table.acquire(7, RunId::random().unwrap(), 1).unwrap();
+        let (mut standstill, start) = (Standstill::default(), Instant::now());
+        let mut look = |secs: u64, excused: &[Waiting]| {
+            let task = &table.snapshot().unwrap()[0];
+            standstill.look(task, "run", start + Duration::from_secs(secs), excused).as_secs()
+        };
+        slot.wait(Waiting::Permit);
+        assert_eq!(look(0, &[]), 0);
+        assert_eq!(look(10, &[]), 10);
+        assert_eq!(look(20, &[Waiting::Configuration]), 20);
+        assert_eq!(look(30, &[Waiting::Permit]), 0);
+        slot.wait(Waiting::Nothing);
+        assert_eq!(look(40, &[Waiting::Permit]), 10);
+        drop(slot);
+        drop(table);
+        TaskTable::remove(home.path()).unwrap();
     }
 }

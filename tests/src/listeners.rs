@@ -136,8 +136,10 @@ pub fn plain() -> Wrap {
 pub struct Certificates {
     /// The authority's certificate (PEM).
     pub ca: PathBuf,
-    certificate: PathBuf,
-    key: PathBuf,
+    /// The certificate (PEM).
+    pub certificate: PathBuf,
+    /// Its private key (PEM).
+    pub key: PathBuf,
 }
 
 /// Makes certificates with openssl in `dir`.

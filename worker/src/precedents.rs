@@ -88,10 +88,10 @@ impl TableRun<'_> {
     /// The mark of an increment is found by the link's name. Where there is none, but one of
     /// another link for the same tables, everything would be sent again.
     pub(crate) fn refuse_namesakes(&self, ends: &mut Ends, id: &Id, tables: &str) -> Result<()> {
-        if self.restart || ledger::epoch(ends.dest.as_mut(), id)? > 0 {
-            return Ok(());
-        }
-        if ledger::namesakes(ends.dest.as_mut(), id, tables)?.is_empty() {
+        if self.restart
+            || ledger::epoch(ends.dest.as_mut(), id)? > 0
+            || !ledger::has_namesake(ends.dest.as_mut(), id, tables)?
+        {
             return Ok(());
         }
         Err(Error::new(

@@ -286,7 +286,6 @@ impl TableRun<'_> {
             steps.run_sql(When::After, &table.after)
         })?;
         let keep = self.journal.last_settled()?.map(|last| last.run);
-        // A status run's mark does not move, and is kept as it is.
         let mark = self.next_mark(fence, &run);
         failpoint::hit("run.before_finish", 1);
         ledger::finish_run(ends.dest.as_mut(), fence, &run.run, mark.as_ref(), keep.as_ref())?;

@@ -117,24 +117,18 @@ impl Store {
 
     /// Notes that the rows are to be sent again; the number of rows.
     pub fn mark_retried(&mut self, filter: &ErrorFilter) -> Result<u64> {
-        self.mark(filter, RowState::Retried)
-    }
-
-    /// Notes that the rows have landed since; the number of rows.
-    pub fn mark_resolved(&mut self, filter: &ErrorFilter) -> Result<u64> {
-        self.mark(filter, RowState::Resolved)
-    }
-
-    /// Notes that one row of a sub-task has landed since, whichever runs met it.
-    pub fn mark_row_resolved(&mut self, task: u32, table: &str, key: &Key) -> Result<u64> {
-        let key = json(key)?;
+        let state = RowState::Retried;
+        // Of those in other states only: the count is then the same on every database.
+        let others: Vec<_> = [RowState::Bad, RowState::Retried, RowState::Resolved]
+            .into_iter()
+            .filter(|s| *s != state && (filter.states.is_empty() || filter.states.contains(s)))
+            .collect();
+        if others.is_empty() {
+            return Ok(0);
+        }
+        let rows = ErrorFilter { states: others, ..filter.clone() }.rows();
         self.transaction(|db| {
-            let row = Filter::new()
-                .eq("task_id", task)
-                .eq("table_name", table)
-                .eq("key_values", key.clone())
-                .any_of("row_state", vec![word(&RowState::Bad), word(&RowState::Retried)]);
-            db.update("T_ERROR_ROW", &[("row_state", word(&RowState::Resolved))], row)
+            db.update("T_ERROR_ROW", &[("row_state", word(&state))], rows.clone())
         })
     }
 
@@ -147,21 +141,6 @@ impl Store {
                 db.update("T_ERROR_ROW", &state, row)?;
             }
             Ok(())
-        })
-    }
-
-    fn mark(&mut self, filter: &ErrorFilter, state: RowState) -> Result<u64> {
-        // Of those in other states only: the count is then the same on every database.
-        let others: Vec<_> = [RowState::Bad, RowState::Retried, RowState::Resolved]
-            .into_iter()
-            .filter(|s| *s != state && (filter.states.is_empty() || filter.states.contains(s)))
-            .collect();
-        if others.is_empty() {
-            return Ok(0);
-        }
-        let rows = ErrorFilter { states: others, ..filter.clone() }.rows();
-        self.transaction(|db| {
-            db.update("T_ERROR_ROW", &[("row_state", word(&state))], rows.clone())
         })
     }
 }

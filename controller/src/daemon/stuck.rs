@@ -3,7 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use ssync_common::shm::waiting::Waiting;
+
 use super::core::Daemon;
+
+/// Who waits for these has not begun, and would wait again: nothing is won by ending it.
+const PATIENT: [Waiting; 4] =
+    [Waiting::Paused, Waiting::Window, Waiting::Permit, Waiting::Configuration];
 
 impl Daemon {
     /// Once a second: ends what has stood still for longer than the configuration allows. Its
@@ -18,7 +24,7 @@ impl Daemon {
             let Some(run) = slot.run_id.filter(|_| is_its).map(|run| run.to_string()) else {
                 continue;
             };
-            let stood = self.standstill.look(&slot, &run, now);
+            let stood = self.standstill.look(&slot, &run, now, &PATIENT);
             runs.insert(run);
             if stood < limit || job.was_killed() {
                 continue;

@@ -9,6 +9,10 @@ use ssync_common::shm::waiting::{TaskState, Waiting};
 
 use crate::standstill::Standstill;
 
+/// A task that waits for people is not stuck. One that waits for connections, or for the
+/// configuration database, somebody should know of.
+const FOR_PEOPLE: [Waiting; 2] = [Waiting::Paused, Waiting::Window];
+
 /// What has been seen of the running tasks.
 #[derive(Default)]
 pub struct Watch {
@@ -55,7 +59,7 @@ impl Watch {
         deadline: Duration,
     ) -> Option<Event> {
         let known = self.standstill.knows(run);
-        let stood = self.standstill.look(task, run, now);
+        let stood = self.standstill.look(task, run, now, &FOR_PEOPLE);
         if stood.is_zero() {
             // The first look after a start says nothing about what was before.
             let told = known && self.stuck.remove(run);

@@ -488,12 +488,18 @@ fn bad_rows_are_numbered_found_and_marked() {
         assert_eq!(store.mark_retried(&run).unwrap(), 0);
         assert_eq!(store.errors(&in_state(RowState::Bad)).unwrap().len(), 1);
         assert_eq!(store.errors(&in_state(RowState::Retried)).unwrap().len(), 3);
-        // One row, whichever run met it.
-        assert_eq!(store.mark_row_resolved(7, "orders", &vec![Value::Int(1)]).unwrap(), 2);
-        assert_eq!(store.mark_row_resolved(7, "orders", &vec![Value::Int(1)]).unwrap(), 0);
-        assert_eq!(store.mark_resolved(&in_state(RowState::Retried)).unwrap(), 2);
+        // One row, whichever run met it; then the others.
+        let named =
+            |rows: Vec<ErrorRow>| rows.iter().map(|r| (r.run, r.number)).collect::<Vec<_>>();
+        let mut ones = store.errors(&orders).unwrap();
+        ones.retain(|row| row.key == [Value::Int(1)]);
+        assert_eq!(ones.len(), 2);
+        store.mark_rows_resolved(&named(ones)).unwrap();
+        assert_eq!(store.errors(&in_state(RowState::Resolved)).unwrap().len(), 2);
+        let others = store.errors(&in_state(RowState::Retried)).unwrap();
+        assert_eq!(others.len(), 2);
+        store.mark_rows_resolved(&named(others)).unwrap();
         assert_eq!(store.errors(&in_state(RowState::Resolved)).unwrap().len(), 4);
-        assert_eq!(store.mark_resolved(&in_state(RowState::Resolved)).unwrap(), 0);
         // Another table's are not touched.
         let log = ErrorFilter { table: Some("log".into()), ..Default::default() };
         assert_eq!(store.errors(&log).unwrap()[0].state, RowState::Bad);

@@ -1,12 +1,12 @@
 //! Opening, losing and sharing connections.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ssync_common::connector::{LinkParams, LockWait, TlsMode, open};
 use ssync_common::error::Kind;
 use ssync_common::secret::Secret;
 use ssync_common::value::Value;
+use ssync_tests::listeners::certificates;
 use ssync_tests::servers::{Server, Software, USER, free_port, mariadb};
 
 use crate::mysql_support::*;
@@ -255,37 +255,16 @@ fn an_error_in_a_later_statement_of_several_is_seen() {
     });
 }
 
-/// A certificate authority and a certificate for 127.0.0.1, made by openssl in `dir`.
-fn certificates(dir: &std::path::Path, name: &str) -> (std::path::PathBuf, [String; 3]) {
-    let sh = |script: &str| {
-        let done = Command::new("sh").args(["-ec", script]).current_dir(dir).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    };
-    sh(&format!(
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj '/CN={name} CA' \
-           -keyout {name}-ca.key -out {name}-ca.pem
-         openssl req -newkey rsa:2048 -nodes -subj '/CN=server' \
-           -keyout {name}.key -out {name}.csr
-         printf 'subjectAltName=IP:127.0.0.1\\nbasicConstraints=CA:FALSE\\n' > {name}.ext
-         openssl x509 -req -in {name}.csr -CA {name}-ca.pem -CAkey {name}-ca.key -CAcreateserial \
-           -days 2 -extfile {name}.ext -out {name}.pem"
-    ));
-    let path = |file: String| dir.join(file).display().to_string();
-    (
-        dir.join(format!("{name}-ca.pem")),
-        [
-            format!("--ssl-ca={}", path(format!("{name}-ca.pem"))),
-            format!("--ssl-cert={}", path(format!("{name}.pem"))),
-            format!("--ssl-key={}", path(format!("{name}.key"))),
-        ],
-    )
-}
-
 #[test]
 fn tls_is_spoken_when_wanted_and_verified_when_asked() {
     let dir = tempfile::tempdir().unwrap();
-    let (ca, options) = certificates(dir.path(), "right");
-    let (wrong_ca, _) = certificates(dir.path(), "wrong");
+    let right = certificates(dir.path(), "right");
+    let options = [
+        format!("--ssl-ca={}", right.ca.display()),
+        format!("--ssl-cert={}", right.certificate.display()),
+        format!("--ssl-key={}", right.key.display()),
+    ];
+    let (ca, wrong_ca) = (right.ca, certificates(dir.path(), "wrong").ca);
     let server = Server::start(Software::MariaDb, &options.each_ref().map(String::as_str));
     let db = server.database("tls");
     let cipher = |link: &LinkParams| {

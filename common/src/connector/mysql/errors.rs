@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn any_warning_becomes_a_row_fault() {
+    fn only_a_warning_that_is_known_is_blamed_on_a_row() {
         let e = from_warning(1265, "Data truncated for column 'd' at row 3");
         assert_eq!((e.kind, e.column.as_deref()), (Kind::Data, Some("d")));
         assert_eq!(from_warning(9999, "something new").kind, Kind::Database);
