@@ -20,9 +20,10 @@ setup() {
 }
 
 teardown() {
+    # The loop first: it would start another controller.
+    if [ -n "${loop:-}" ]; then kill -KILL "$loop" || true; fi
     controller=$(pid)
     if [ -n "$controller" ]; then kill -KILL "$controller" || true; fi
-    if [ -n "${loop:-}" ]; then kill -KILL "$loop" || true; fi
     # The memory of a home that is gone goes with the next start of anything.
     rm -rf "$SSYNC_HOME"
     "$PROBE" ring >/dev/null 3>&- || true
@@ -165,7 +166,8 @@ events() { cat "$SSYNC_HOME"/events/events-*.jsonl 2>/dev/null || true; }
 
 @test "with --loop it keeps the controller alive, and two loops do not share a home" {
     start_controller
-    watchdog --loop --every-secs 1 2>/dev/null &
+    # The script itself is what the test's end kills, not a shell around it.
+    (exec "$WATCHDOG" --ssync "$SSYNC" --start "$start" --loop --every-secs 1 2>/dev/null 3>&-) &
     loop=$!
     kill -KILL "$(pid)"
     await alive

@@ -1,5 +1,8 @@
 //! The daemon, as a real process with real task processes.
 
+#[path = "daemon/minute.rs"]
+mod minute;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

@@ -135,7 +135,13 @@ impl Places<'_> {
             let prefix = ssync_common::shm::prefix(&home).unwrap();
             PathBuf::from(format!("/dev/shm{prefix}planted"))
         };
-        fs::write(&segment, text).unwrap();
+        // Locked before it has its name, as a segment with an owner is: any other ssync of this
+        // user removes those without.
+        let nameless = segment.with_file_name(format!("planting-{}", std::process::id()));
+        fs::write(&nameless, text).unwrap();
+        let owner = fs::File::open(&nameless).unwrap();
+        owner.lock().unwrap();
+        fs::rename(&nameless, &segment).unwrap();
         let store = rusqlite::Connection::open(home.join("ssync.db")).unwrap();
         store.execute("CREATE TABLE planted (text BLOB)", []).unwrap();
         store.execute("INSERT INTO planted VALUES (?1)", [text]).unwrap();
@@ -155,6 +161,7 @@ impl Places<'_> {
             )
             .unwrap();
         fs::remove_file(segment).unwrap();
+        drop(owner);
         fs::remove_file(log).unwrap();
         found
     }
