@@ -3,7 +3,8 @@
 //! - [`cli`]: what can be said; [`run`] does it; [`render`] shows what went wrong.
 //! - [`transfer`]: a task process in the foreground; [`books`]: its side of the configuration
 //!   database; [`terminal`]: what it shows.
-//! - [`top`]: what runs, as it runs; [`live`]: what shared memory says of it.
+//! - [`top`]: what runs, as it runs; [`live`]: what shared memory says of it; [`parameters`]: by
+//!   what it runs.
 //! - [`check_command`], [`key_command`], [`retry_command`]: further commands.
 //! - [`generate`]: man pages and shell completions.
 //! - [`daemon`]: schedules, task processes, and the commands about them.
@@ -21,6 +22,7 @@ pub mod key_command;
 pub mod live;
 pub mod monitor;
 pub mod output;
+pub mod parameters;
 pub mod render;
 pub mod retry_command;
 pub mod standstill;

@@ -46,6 +46,8 @@ mod mysql_support;
 mod mysql_types;
 #[path = "all/order_and_failure.rs"]
 mod order_and_failure;
+#[path = "all/parameters.rs"]
+mod parameters;
 #[path = "all/pausing.rs"]
 mod pausing;
 #[path = "all/permits.rs"]

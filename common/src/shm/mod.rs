@@ -1,6 +1,7 @@
-//! Shared memory: the batch ring between a task process and its writers, and the task table that
-//! monitors read. `README.md` beside this file says who writes each field and why it is sound.
+//! Shared memory: the batch ring between a task process and its writers, the task table that
+//! monitors read, and the arena with the parameters of every task. `README.md` beside this file says who writes each field and why it is sound.
 
+pub mod arena;
 pub mod lock;
 pub mod ring;
 pub mod segment;
@@ -12,6 +13,7 @@ pub mod writer_entry;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+pub use arena::Arena;
 pub use ring::Ring;
 pub use segment::Segment;
 pub use task_table::{TaskSlot, TaskTable, TaskView, is_controller_wanted};
@@ -51,7 +53,7 @@ pub fn ring_name(home: &Path, run: &RunId) -> Result<String> {
 }
 
 /// Removes what nobody can use any more of this user's shared memory: rings whose task process is
-/// dead, and task tables whose home directory is gone. The names. [`TaskTable::open_or_create`]
+/// dead, arenas whose controller is, and task tables whose home directory is gone. The names. [`TaskTable::open_or_create`]
 /// does it, so that whatever was killed, the next start takes its remains away.
 pub fn clean_up() -> Result<Vec<String>> {
     let mut removed = Vec::new();

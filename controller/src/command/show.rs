@@ -1,10 +1,10 @@
 //! `ssync show`: the scene of a task as its last run left it (A16): what holds it, what the run
 //! did, its error, the batch it settled last, its bad rows, and the states of the source's rows
-//! now. It changes nothing.
+//! now; and by which parameters the controller would start it. It changes nothing.
 
 use serde::Serialize;
 use serde_json::json;
-use ssync_common::config::{Config, TableMode, TableTask, Task};
+use ssync_common::config::{Config, ScheduleKind, SideSql, TableMode, TableTask, Task};
 use ssync_common::connector::open;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::store::{BatchRecord, ErrorFilter, ErrorRow, Hold, RowState, RunRecord, Store};
@@ -12,6 +12,7 @@ use ssync_common::value::{Key, key_text};
 use ssync_worker::source::STATUS_COLUMN;
 
 use crate::output::Output;
+use crate::parameters::{InForce, Parameters};
 use crate::terminal::grouped;
 
 /// Bad rows that are shown.
@@ -54,8 +55,19 @@ pub fn show(store: &mut Store, task: u32, out: &mut Output) -> Result<bool> {
     for table in &task.tables {
         scenes.push(scene(store, &config, task, table, &holds)?);
     }
+    let in_force = InForce::read(store.home().path()).unwrap_or_else(|e| {
+        log::warn!("{e:?}");
+        None
+    });
     if out.is_json() {
-        out.object(json!({ "task": task.id, "hold": whole, "tables": scenes }));
+        let parameters = in_force.as_ref().and_then(|f| f.task(task.id));
+        out.object(json!({
+            "task": task.id,
+            "hold": whole,
+            "in_force": parameters,
+            "generation": in_force.as_ref().map(|f| f.generation),
+            "tables": scenes,
+        }));
         return Ok(true);
     }
     out.line(format!("task {}: {} → {}", task.id, task.source, task.dest));
@@ -63,8 +75,44 @@ pub fn show(store: &mut Store, task: u32, out: &mut Output) -> Result<bool> {
         out.line(format!("  {}", hold.describe()));
         out.line(format!("  ssync resume {} lets it run again", task.id));
     }
+    if let Some(in_force) = &in_force {
+        print_in_force(in_force.task(task.id), &Parameters::of(&config, task)?, out);
+    }
     scenes.iter().for_each(|scene| print(scene, task.id, out));
     Ok(true)
+}
+
+/// By what the controller would start the task now, from shared memory.
+fn print_in_force(in_force: Option<&Parameters>, configured: &Parameters, out: &mut Output) {
+    let Some(parameters) = in_force else {
+        out.line("  the controller does not know it yet: ssync reload");
+        return;
+    };
+    for (word, link) in [("source", &parameters.source), ("destination", &parameters.dest)] {
+        let limit = link.max_connections;
+        out.line(format!("  {word} {}: {}, at most {limit} connections", link.name, link.url));
+    }
+    if let Some(schedule) = &parameters.schedule {
+        let kind = match schedule.kind {
+            ScheduleKind::Realtime => "real-time",
+            ScheduleKind::Timed => "timed",
+        };
+        out.line(format!("  schedule {}: every {}, {kind}", schedule.id, schedule.every));
+    }
+    for table in &parameters.task.tables {
+        let statements = |sql: &SideSql| sql.source.len() + sql.dest.len();
+        out.line(format!(
+            "  {}: {} → {}, {} SQL statements before, {} after",
+            table.name,
+            table.source,
+            table.dest,
+            statements(&table.before),
+            statements(&table.after)
+        ));
+    }
+    if parameters != configured {
+        out.line("  this is in force; it is configured otherwise meanwhile: ssync reload");
+    }
 }
 
 fn scene(

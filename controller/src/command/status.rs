@@ -13,7 +13,10 @@ use super::{receivers, state_word};
 use crate::daemon::control::DaemonStatus;
 use crate::live::{Live, has_died, is_running, phase_words, span, wait_words};
 use crate::output::Output;
+use crate::parameters::{InForce, Parameters};
 use crate::terminal::grouped;
+
+const DIED: &str = "its process died: the next run settles what it left";
 
 /// How one sub-task stands.
 struct Standing {
@@ -43,10 +46,12 @@ pub fn status(
         Ok(()) => Ok(true),
         Err(e) => {
             if !shown.json {
-                for task in live.running().filter(|t| only.is_none_or(|id| t.task_id == id)) {
-                    out.line(format!("task {} {}", task.task_id, task.table));
-                    shown.table("", &[shown.running_words(task)], out);
-                }
+                // What the controller has in force stands in shared memory.
+                let in_force = InForce::read(home.path()).unwrap_or_else(|e| {
+                    log::warn!("{e:?}");
+                    None
+                });
+                shown.without_database(in_force.as_ref(), only, out);
             }
             Err(e)
         }
@@ -115,6 +120,29 @@ impl Shown<'_> {
         Ok(())
     }
 
+    fn without_database(&self, in_force: Option<&InForce>, only: Option<u32>, out: &mut Output) {
+        let is_meant = |id: u32| only.is_none_or(|only| only == id);
+        let known = in_force.map(|f| f.tasks.as_slice()).unwrap_or_default();
+        for Parameters { task, .. } in known.iter().filter(|p| is_meant(p.task.id)) {
+            out.line("");
+            out.line(self.heading(task));
+            for table in &task.tables {
+                let words = match self.seen(task.id, &table.name) {
+                    Some(task) if is_running(task) => self.running_words(task),
+                    Some(_) => DIED.to_owned(),
+                    None => format!("{} → {}", table.source, table.dest),
+                };
+                self.table(&table.name, &[words], out);
+            }
+        }
+        // Those in the foreground may be of another configuration.
+        let others = self.live.running().filter(|t| is_meant(t.task_id));
+        for task in others.filter(|t| !known.iter().any(|p| p.task.id == t.task_id)) {
+            out.line(format!("task {} {}", task.task_id, task.table));
+            self.table("", &[self.running_words(task)], out);
+        }
+    }
+
     fn heading(&self, task: &Task) -> String {
         let schedule = task.schedule.map_or(String::new(), |id| format!(", schedule {id}"));
         format!("task {}, {} → {}{schedule}", task.id, task.source, task.dest)
@@ -144,7 +172,7 @@ impl Shown<'_> {
         let seen = self.seen(task.id, &table.name);
         match seen {
             Some(task) if is_running(task) => words.push(self.running_words(task)),
-            Some(_) => words.push("its process died: the next run settles what it left".to_owned()),
+            Some(_) => words.push(DIED.to_owned()),
             None => {
                 // The owner may have died: only the next one who takes the lock finds out.
                 let owner = standing.lock.as_ref().map(|l| l.owner_text());

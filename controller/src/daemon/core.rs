@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -16,8 +17,8 @@ use ssync_common::error::{Error, Result};
 use ssync_common::event::{Event, What};
 use ssync_common::logging;
 use ssync_common::process::set_title;
-use ssync_common::shm::TaskTable;
 use ssync_common::shm::task_table::{ControllerGuard, Requests};
+use ssync_common::shm::{Arena, TaskTable};
 use ssync_common::store::{Home, StoreLocation};
 
 use super::clock::Clock;
@@ -122,6 +123,8 @@ pub(super) struct Daemon {
     pub clock: Clock,
     notify: Notify,
     pub known: Option<Known>,
+    /// Its parameters in shared memory, for task processes and readers.
+    pub arena: Option<Arc<Arena>>,
     pub reading: Option<Reading>,
     /// Callers for whom a further read has to begin, and whether one has to.
     pub read_wanted: bool,
@@ -207,6 +210,7 @@ impl Daemon {
             clock: Clock::default(),
             notify: Notify::from_env(),
             known: None,
+            arena: None,
             reading: None,
             read_wanted: true,
             read_callers: Vec::new(),
@@ -400,6 +404,7 @@ impl Daemon {
             self.telling.tell(&Event::new(What::ControllerStopped, text));
         }
         self.listener = None;
+        self.arena = None;
         if let Some(guard) = self.guard.take()
             && self.stopping.is_some()
             && let Err(e) = guard.leave()

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
@@ -10,8 +11,8 @@ use ssync_common::config::Task;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::event::What;
 use ssync_common::process::Watched;
-use ssync_common::shm::TaskView;
 use ssync_common::shm::waiting::TaskState;
+use ssync_common::shm::{Arena, TaskView};
 use ssync_common::store::{Hold, HoldKind};
 
 use super::control::{Answer, Reply};
@@ -24,6 +25,7 @@ use super::order::Order;
 use super::roles;
 use super::schedule::{Missed, Why};
 use super::timetable::Secs;
+use crate::parameters::{self, Reference};
 
 /// What a task starts for.
 #[derive(Clone, Copy)]
@@ -184,9 +186,10 @@ impl Daemon {
             self.telling.tell_once(What::TaskFailed, task, &text, |e| e.of_task(task));
         }
         match (verdict, order) {
-            (Verdict::Start, Some(order)) => match roles::start_worker(&order, &self.home) {
+            (Verdict::Start, Some((order, arena))) => match roles::start_worker(&order, &self.home)
+            {
                 Ok(started) => {
-                    let mut job = Job::started(task, started);
+                    let mut job = Job::started(task, started, arena);
                     (job.schedule, job.due) = (cause.schedule, cause.due);
                     let pid = job.pid();
                     self.keep_job(job);
@@ -202,13 +205,22 @@ impl Daemon {
         }
     }
 
-    fn order(&self, id: u32, tables: &[String]) -> Result<Order> {
-        let known = self
-            .known
-            .as_ref()
-            .ok_or_else(|| Error::new(Kind::Connect, "the configuration has not been read yet"))?;
+    fn order(&mut self, id: u32, tables: &[String]) -> Result<(Order, Arc<Arena>)> {
+        let unread = || Error::new(Kind::Connect, "the configuration has not been read yet");
+        let known = self.known.as_ref().ok_or_else(unread)?;
         let task: Task = crate::transfer::choose(&known.config, id, tables)?;
-        known.order(task, &self.location)
+        let arena = self.arena.clone().ok_or_else(unread)?;
+        let arena = match Reference::to(self.home.path(), &arena, id) {
+            Ok(_) => arena,
+            // Removed, or written to, by somebody else; what is known is known here, too.
+            Err(e) => {
+                log::warn!("the parameters are put into shared memory again: {e}");
+                let arena = Arc::new(parameters::publish(self.home.path(), &known.config)?);
+                self.arena.insert(arena).clone()
+            }
+        };
+        let order = known.order(&task, &self.location, &arena)?;
+        Ok((order, arena))
     }
 
     fn keep_job(&mut self, mut job: Job) {

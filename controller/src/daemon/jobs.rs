@@ -3,14 +3,15 @@
 
 use std::cell::Cell;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use ssync_common::error::{Kind, Result};
 use ssync_common::event::What;
 use ssync_common::process::{Child, ProcessIdentity, Watched};
-use ssync_common::shm::TaskView;
 use ssync_common::shm::waiting::{Outcome, TaskState};
+use ssync_common::shm::{Arena, TaskView};
 
 use super::journal::Happened;
 use super::order::{Ending, Word};
@@ -42,6 +43,8 @@ pub struct Job {
     pub start_callers: Vec<u32>,
     /// Who waits for its end.
     pub end_callers: Vec<u32>,
+    /// Keeps the parameters in shared memory until the process has read them.
+    parameters: Option<Arc<Arena>>,
     process: Process,
     ending: Option<Ending>,
     /// Why it was killed.
@@ -86,8 +89,9 @@ impl Ended {
 
 impl Job {
     /// One that was just started.
-    pub fn started(task: u32, started: Started) -> Job {
-        Job::new(task, Process::Child { child: started.child, peer: started.peer })
+    pub fn started(task: u32, started: Started, parameters: Arc<Arena>) -> Job {
+        let process = Process::Child { child: started.child, peer: started.peer };
+        Job { parameters: Some(parameters), ..Job::new(task, process) }
     }
 
     /// One that was found running.
@@ -103,6 +107,7 @@ impl Job {
             since: Timestamp::now(),
             start_callers: Vec::new(),
             end_callers: Vec::new(),
+            parameters: None,
             process,
             ending: None,
             killed: None,
@@ -157,6 +162,9 @@ impl Job {
             }
         }
         self.ending = ending.or(self.ending.take());
+        if runs {
+            self.parameters = None;
+        }
         runs
     }
 

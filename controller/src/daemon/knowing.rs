@@ -1,5 +1,6 @@
 //! What the daemon knows: reading the configuration through a child, and putting it in force.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -18,6 +19,7 @@ use super::peer::Peer;
 use super::roles::{self, ReadAnswer, is_out_of_reach};
 use super::schedule::Plan;
 use super::timetable::Timetable;
+use crate::parameters;
 
 /// A child that has not read the configuration by then hangs.
 const READ_TIME_MAX: Duration = Duration::from_secs(60);
@@ -79,7 +81,7 @@ impl Daemon {
                         .detail(exit.to_string()))
                 });
                 match answer {
-                    Ok(known) => self.put_in_force(*known, reading.callers),
+                    Ok(known) => self.publish(*known, reading.callers),
                     Err(e) => self.reading_failed(e, reading.callers),
                 }
             }
@@ -95,7 +97,9 @@ impl Daemon {
         for caller in callers {
             self.say(caller, &Reply::Failed(error.clone()));
         }
-        if self.known.is_none() && !is_out_of_reach(&error) && self.stopping.is_none() {
+        // Room in shared memory may come, as a database does.
+        let may_pass = is_out_of_reach(&error) || error.kind == Kind::Full;
+        if self.known.is_none() && !may_pass && self.stopping.is_none() {
             self.fatal = Some(error);
             return;
         }
@@ -144,6 +148,26 @@ impl Daemon {
         if self.reading.is_none() && self.read_error.is_none() && !self.read_at.is_some_and(fresh) {
             self.read_wanted = true;
         }
+    }
+
+    /// Puts the parameters of what was read into shared memory, and then in force. Where there is
+    /// no room, what was in force before goes on, in shared memory as well.
+    fn publish(&mut self, known: Known, callers: Vec<u32>) {
+        let is_same = self.known.as_ref().is_some_and(|k| k.config == known.config);
+        if !is_same || !self.arena.as_ref().is_some_and(|a| a.is_linked()) {
+            match parameters::publish(self.home.path(), &known.config) {
+                // A process that is just beginning keeps the generation it was started with.
+                Ok(arena) => self.arena = Some(Arc::new(arena)),
+                Err(e) => {
+                    // What is held takes no room.
+                    if let Some(old) = &mut self.known {
+                        old.holds = known.holds;
+                    }
+                    return self.reading_failed(e, callers);
+                }
+            }
+        }
+        self.put_in_force(known, callers);
     }
 
     fn put_in_force(&mut self, known: Known, callers: Vec<u32>) {

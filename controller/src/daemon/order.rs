@@ -1,6 +1,7 @@
 //! What the daemon knows of the configuration, and what it hands to a task process. The only
 //! place where secrets pass between them: over private socket pairs, never through arguments,
-//! environment, shared memory or files.
+//! environment, shared memory or files. Everything else a task process finds in shared memory
+//! ([`crate::parameters`]); with the secrets goes only where that is, and what it must be.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,14 +9,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use ssync_common::config::{Config, Key, Link, ScheduleKind, SecretSource, Task};
-use ssync_common::connector::{LinkParams, TlsMode};
+use ssync_common::connector::TlsMode;
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::secret::{Secret, WireSecret};
+use ssync_common::shm::Arena;
 use ssync_common::store::{Hold, Home, Store, StoreLocation, env_secret, key_secret, link_params};
 use ssync_worker::params::{Books, TaskParams};
 
-use crate::transfer::{limits, may_lose_commits};
+use crate::parameters::{Parameters, Reference};
 
 /// A configuration database on the wire.
 #[derive(Clone, Serialize, Deserialize)]
@@ -129,32 +131,6 @@ impl WireSource {
     }
 }
 
-/// A link with its password.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct WireLink {
-    link: Link,
-    password: WireSource,
-}
-
-impl WireLink {
-    fn read(store: &mut Store, link: &Link) -> WireLink {
-        let password = match &link.password {
-            Some(SecretSource::Env { env }) => WireSource::Env(env.clone()),
-            _ => WireSource::of(store.link_password(link)),
-        };
-        WireLink { link: link.clone(), password }
-    }
-
-    fn resolved(&self) -> Result<WireLink> {
-        let password = self.password.resolved(&format!("link {}", self.link.name))?;
-        Ok(WireLink { link: self.link.clone(), password })
-    }
-
-    fn into_params(self) -> LinkParams {
-        link_params(&self.link, self.password.into_secret())
-    }
-}
-
 /// An encryption key with those it replaced.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct WireKey {
@@ -197,7 +173,8 @@ pub struct Known {
     pub config: Config,
     /// What is held.
     pub holds: Vec<Hold>,
-    links: BTreeMap<String, WireLink>,
+    /// Passwords, by link.
+    passwords: BTreeMap<String, WireSource>,
     keys: BTreeMap<String, WireKey>,
 }
 
@@ -205,13 +182,12 @@ impl Known {
     /// Reads all of it.
     pub fn read(store: &mut Store) -> Result<Known> {
         let config = store.load()?;
-        let links = config.links.iter().map(|l| (l.name.clone(), WireLink::read(store, l)));
-        let links = links.collect();
+        let passwords = config.links.iter().map(|l| (l.name.clone(), password(store, l))).collect();
         let keys = config.keys.iter().map(|k| (k.name.clone(), WireKey::read(k))).collect();
         Ok(Known {
             instance: store.instance_id().to_owned(),
             holds: store.holds(None)?,
-            links,
+            passwords,
             keys,
             config,
         })
@@ -230,15 +206,18 @@ impl Known {
         })
     }
 
-    /// What a task process needs to run `task`.
+    /// What a task process needs to run the tables of `task`, whose parameters are in `arena`.
     ///
     /// # Errors
-    /// [`Kind::Config`] when a link, a key or a secret is missing.
-    pub fn order(&self, task: Task, location: &StoreLocation) -> Result<Order> {
+    /// [`Kind::Config`] when a link, a key or a secret is missing; [`Kind::System`] when the
+    /// parameters are not in the arena as they should be.
+    pub fn order(&self, task: &Task, location: &StoreLocation, arena: &Arena) -> Result<Order> {
         let missing =
             |what: &str, name: &str| Error::new(Kind::Config, format!("there is no {what} {name}"));
-        let link =
-            |name: &str| self.links.get(name).ok_or_else(|| missing("link", name))?.resolved();
+        let password = |name: &str| {
+            let found = self.passwords.get(name).ok_or_else(|| missing("link", name))?;
+            found.resolved(&format!("link {name}"))
+        };
         let named = task
             .tables
             .iter()
@@ -250,50 +229,93 @@ impl Known {
             keys.insert(name.to_owned(), key);
         }
         Ok(Order {
-            realtime: self.is_realtime(&task),
-            source: link(&task.source)?,
-            dest: link(&task.dest)?,
-            source_allows_nondurable: may_lose_commits(&self.config, &task.source),
-            dest_allows_nondurable: may_lose_commits(&self.config, &task.dest),
-            limits: limits(&self.config),
+            source: password(&task.source)?,
+            dest: password(&task.dest)?,
+            parameters: Reference::to(location.home.path(), arena, task.id)?,
+            tables: task.tables.iter().map(|t| t.name.clone()).collect(),
             keys,
             location: WireLocation::new(location),
             instance: self.instance.clone(),
-            task,
         })
     }
 }
 
-/// The one message to a task process.
+fn password(store: &mut Store, link: &Link) -> WireSource {
+    match &link.password {
+        Some(SecretSource::Env { env }) => WireSource::Env(env.clone()),
+        _ => WireSource::of(store.link_password(link)),
+    }
+}
+
+/// The one message to a task process: secrets, and where in shared memory it finds everything
+/// else.
 #[derive(Serialize, Deserialize)]
 pub struct Order {
+    /// Where its parameters are.
+    pub parameters: Reference,
+    /// The tables that are to run.
+    tables: Vec<String>,
+    location: WireLocation,
+    /// Which configuration database it must be.
+    instance: String,
+    source: WireSource,
+    dest: WireSource,
+    keys: BTreeMap<String, WireKey>,
+}
+
+impl Order {
+    /// In the task process: the order with the parameters it is about.
+    ///
+    /// # Errors
+    /// [`Kind::System`] when they are not in shared memory as they were when the order was given.
+    pub fn complete(self) -> Result<Assignment> {
+        let parameters = self.parameters.read(&self.location.home)?;
+        let realtime = parameters.is_realtime();
+        let Parameters { mut task, source, dest, .. } = parameters;
+        task.tables.retain(|t| self.tables.contains(&t.name));
+        if task.tables.len() != self.tables.len() {
+            return Err(Error::new(Kind::Internal, "the order names tables that the task has not"));
+        }
+        Ok(Assignment {
+            task,
+            location: self.location,
+            instance: self.instance,
+            realtime,
+            source: (source, self.source),
+            dest: (dest, self.dest),
+            keys: self.keys,
+        })
+    }
+}
+
+/// What a task process is to do.
+pub struct Assignment {
     /// The task, with the tables that are to run.
     pub task: Task,
     /// Where the configuration database is.
     pub location: WireLocation,
     /// Which one it must be.
     pub instance: String,
-    /// Part of a real-time schedule.
-    pub realtime: bool,
-    source: WireLink,
-    dest: WireLink,
-    source_allows_nondurable: bool,
-    dest_allows_nondurable: bool,
-    limits: BTreeMap<String, u32>,
+    realtime: bool,
+    source: (Link, WireSource),
+    dest: (Link, WireSource),
     keys: BTreeMap<String, WireKey>,
 }
 
-impl Order {
-    /// In the task process: what its run needs.
+impl Assignment {
+    /// What its run needs.
     pub fn into_params(self, books: Arc<dyn Books>) -> Result<TaskParams> {
         let ring = |(name, key): (String, WireKey)| Ok((name, key.into_ring()?));
+        let limit = |(link, _): &(Link, WireSource)| (link.name.clone(), link.max_connections);
+        let open =
+            |(link, password): (Link, WireSource)| link_params(&link, password.into_secret());
         Ok(TaskParams {
+            source_allows_nondurable: self.source.0.allow_nondurable,
+            dest_allows_nondurable: self.dest.0.allow_nondurable,
+            limits: [limit(&self.source), limit(&self.dest)].into(),
             task: self.task,
-            source: self.source.into_params(),
-            dest: self.dest.into_params(),
-            source_allows_nondurable: self.source_allows_nondurable,
-            dest_allows_nondurable: self.dest_allows_nondurable,
-            limits: self.limits,
+            source: open(self.source),
+            dest: open(self.dest),
             keys: self.keys.into_iter().map(ring).collect::<Result<_>>()?,
             realtime: self.realtime,
             restart: false,
@@ -304,7 +326,7 @@ impl Order {
 
     /// Address of the destination.
     pub fn dest_url(&self) -> &str {
-        &self.dest.link.url
+        &self.dest.0.url
     }
 }
 

@@ -20,7 +20,7 @@ use ssync_worker::params::TaskParams;
 use ssync_worker::progress::Progress;
 use ssync_worker::report::TaskReport;
 
-use super::order::{Ending, Known, Order, TableEnding, WireLocation, Word, open_known};
+use super::order::{Assignment, Ending, Known, Order, TableEnding, WireLocation, Word, open_known};
 use super::peer::Peer;
 use crate::books::StoreBooks;
 use crate::transfer;
@@ -77,7 +77,7 @@ pub fn start_reader(location: &StoreLocation, instance: Option<&str>) -> Result<
 
 /// Starts the process of a task.
 pub fn start_worker(order: &Order, home: &Home) -> Result<Started> {
-    start(&["worker", &format!("task={}", order.task.id)], home, order)
+    start(&["worker", &format!("task={}", order.parameters.task)], home, order)
 }
 
 /// The child that reads the configuration; the exit code.
@@ -115,10 +115,15 @@ pub fn worker() -> Result<u8> {
     // A daemon that died meanwhile has not started anything.
     let Some(order) = channel.recv::<Order>()? else { return Ok(1) };
     let home = Home::locate(None)?;
-    set_title(&format!("ssync-worker-{}", order.task.id));
+    let task = order.parameters.task;
+    set_title(&format!("ssync-worker-{task}"));
     logging::init("worker", home.path())?;
-    failpoint::hit("worker.start", u64::from(order.task.id));
-    let ending = run(order, &home, &channel, &signals).unwrap_or_else(|error| {
+    failpoint::hit("worker.start", u64::from(task));
+    // Before anything else: a dead daemon's parameters go with the next start of anything. And
+    // before there is a slot: a run that could not begin has not been one, and a next daemon,
+    // which would find no slot, starts it again.
+    let ending = order.complete().and_then(|order| run(order, &home, &channel, &signals));
+    let ending = ending.unwrap_or_else(|error| {
         log::error!("{error:?}");
         Ending { code: error.kind.exit_code(), error: Some(error), tables: Vec::new() }
     });
@@ -131,7 +136,7 @@ pub fn worker() -> Result<u8> {
 }
 
 fn run(
-    order: Order,
+    order: Assignment,
     home: &Home,
     channel: &Channel,
     signals: &Receiver<SignalEvent>,
@@ -139,7 +144,8 @@ fn run(
     let task = order.task.id;
     let table = TaskTable::open_or_create(home.path())?;
     let slot = table.acquire(task, RunId::random()?, order.task.tables.len() as u32)?;
-    // Links by name, tables, SQL (A20). No secrets are in there.
+    // What this run goes by (A20), while a next generation may be in force already. No secrets are
+    // in there.
     slot.set_params(&order.task);
     if let Err(e) = channel.send(&Word::Running) {
         log::info!("the daemon is gone already: {e}");
@@ -157,7 +163,7 @@ fn run(
 }
 
 fn prepare(
-    mut order: Order,
+    mut order: Assignment,
     slot: &TaskSlot,
     signals: &Receiver<SignalEvent>,
 ) -> Result<TaskParams> {

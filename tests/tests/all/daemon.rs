@@ -19,13 +19,13 @@ use ssync_tests::ssync::{Instance, Running, cmdline};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A home with pairs of SQLite files, and a daemon in it.
-struct House {
-    instance: Instance,
-    sites: Vec<(Site, Site)>,
+pub struct House {
+    pub instance: Instance,
+    pub sites: Vec<(Site, Site)>,
 }
 
 /// A task with one table, `t<n>`, on its own pair of files.
-fn task(n: usize, rest: &str) -> String {
+pub fn task(n: usize, rest: &str) -> String {
     format!(
         "[[task]]\nid = {n}\nsource = \"s{n}\"\ndest = \"d{n}\"\nwriters = 1\n{rest}\n\
          [[task.table]]\nname = \"t\"\nsource = \"t\"\ndest = \"t\"\nwrite = \"upsert\"\n\
@@ -35,7 +35,7 @@ fn task(n: usize, rest: &str) -> String {
 
 impl House {
     /// Files for so many tasks, nothing configured yet.
-    fn new(tasks: usize) -> House {
+    pub fn new(tasks: usize) -> House {
         let instance = Instance::new("");
         let site = |name: String| Site::in_file(instance.scratch(), &name);
         let sites: Vec<_> =
@@ -52,7 +52,7 @@ impl House {
         House { instance, sites }
     }
 
-    fn apply(&self, toml: &str) {
+    pub fn apply(&self, toml: &str) {
         self.instance.apply(&self.with_links(toml));
     }
 
@@ -65,13 +65,13 @@ impl House {
         text + toml
     }
 
-    fn insert(&self, n: usize, ids: std::ops::Range<i64>) {
+    pub fn insert(&self, n: usize, ids: std::ops::Range<i64>) {
         for id in ids {
             self.sites[n - 1].0.run(&[format!("INSERT INTO t (id, v) VALUES ({id}, 'v{id}')")]);
         }
     }
 
-    fn arrived(&self, n: usize) -> i64 {
+    pub fn arrived(&self, n: usize) -> i64 {
         self.sites[n - 1].1.number("SELECT COUNT(*) FROM t")
     }
 
@@ -79,7 +79,7 @@ impl House {
         Home::locate(Some(&self.instance.home())).unwrap()
     }
 
-    fn start(&self, failpoints: &str) -> Running {
+    pub fn start(&self, failpoints: &str) -> Running {
         let mut daemon = self.instance.start(&["daemon"], failpoints);
         self.wait("the daemon to have read its configuration", || {
             assert!(!daemon.has_ended(), "{}", self.instance.logs());
@@ -88,17 +88,17 @@ impl House {
         daemon
     }
 
-    fn status(&self) -> Option<DaemonStatus> {
+    pub fn status(&self) -> Option<DaemonStatus> {
         status(&self.home()).unwrap()
     }
 
-    fn decisions(&self, task: u32, what: Happened) -> Vec<Decision> {
+    pub fn decisions(&self, task: u32, what: Happened) -> Vec<Decision> {
         let all = Journal::read(&self.home()).of(task, Some(task));
         all.into_iter().filter(|d| d.what == what).collect()
     }
 
     #[track_caller]
-    fn wait(&self, what: &str, mut done: impl FnMut() -> bool) {
+    pub fn wait(&self, what: &str, mut done: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !done() {
             assert!(Instant::now() < deadline, "in vain for {what}\n{}", self.instance.logs());
@@ -108,7 +108,7 @@ impl House {
 
     /// Stops the daemon by command, and looks that nothing stays.
     #[track_caller]
-    fn stop(&self, daemon: Running) {
+    pub fn stop(&self, daemon: Running) {
         self.instance.run(&["stop"]).expect(0);
         daemon.wait().expect(0);
         self.is_clean();
@@ -123,7 +123,7 @@ impl House {
     }
 }
 
-fn every_second(id: usize, rest: &str) -> String {
+pub fn every_second(id: usize, rest: &str) -> String {
     format!("[[schedule]]\nid = {id}\nevery = \"1s\"\n{rest}\n")
 }
 

@@ -12,6 +12,8 @@ use std::process::{Command, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mysql::prelude::Queryable;
+use ssync_common::store::Home;
+use ssync_controller::daemon::command::status;
 use ssync_tests::servers::mariadb;
 use ssync_tests::sites::{Cell, Site};
 use ssync_tests::ssync::{Instance, Outcome, cmdline, program};
@@ -281,6 +283,34 @@ fn nothing_secret_is_seen_in_the_middle_of_a_batch() {
     assert_eq!(scene.opened.number(same), ROWS);
     let sealed = "SELECT COUNT(*) FROM mid WHERE CONCAT(card, mobile, memo) LIKE '%Klartext%'";
     assert_eq!(scene.sealed.number(sealed), 0);
+}
+
+#[test]
+fn nothing_secret_is_in_the_parameters_of_a_daemons_tasks() {
+    let scene = Scene::new();
+    let mut daemon = scene.instance.start(&["daemon"], "worker.start@1=pause");
+    let home = Home::locate(Some(&scene.instance.home())).unwrap();
+    let has_read = || status(&home).unwrap().is_some_and(|s| s.configuration_read.is_some());
+    while !has_read() {
+        assert!(!daemon.has_ended(), "{}", scene.instance.logs());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let running = scene.instance.start(&["run", "1", "--wait"], "");
+    daemon.reached("worker.start").unwrap();
+    let arena = scene.instance.segments().into_iter().find(|s| s.contains("-arena-")).unwrap();
+    // It was looked at in earnest: addresses, tables and names of keys are there.
+    let text = std::fs::read(&arena).unwrap();
+    for known in ["mysql://ua_", "\"src\"", "\"three\"", "deterministic"] {
+        assert!(Needle::new(known, known.as_bytes()).is_in(&text), "{known}");
+    }
+    scene.nothing_leaks("a task of a daemon is beginning");
+    scene.instance.release("worker.start");
+    says_nothing("run", &running.wait().expect(0));
+    assert_eq!(scene.sealed.number("SELECT COUNT(*) FROM mid"), ROWS);
+    says_nothing("show", &scene.instance.run(&["show", "1", "--json"]).expect(0));
+    scene.nothing_leaks("a task of a daemon has run");
+    scene.instance.run(&["stop"]).expect(0);
+    daemon.wait().expect(0);
 }
 
 #[test]
