@@ -58,6 +58,8 @@ mod process_roles;
 mod process_shm;
 #[path = "all/refusals.rs"]
 mod refusals;
+#[path = "all/reuse.rs"]
+mod reuse;
 #[path = "all/row_path.rs"]
 mod row_path;
 #[path = "all/secrets.rs"]

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Sender;
-use ssync_common::connector::{Connection, LockWait};
+use ssync_common::connector::LockWait;
 use ssync_common::error::{Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::value::Key;
 
+use crate::idle::Borrowed;
 use crate::owner::Ownership;
 use crate::reading::ReadCounters;
 use crate::source::{Bound, Range, RowState, SourceTable};
@@ -29,7 +30,7 @@ pub struct Claim {
 /// Everything the thread works with.
 pub struct Claimer {
     /// Its own connection to the source.
-    pub conn: Box<dyn Connection>,
+    pub conn: Borrowed,
     /// The table.
     pub table: SourceTable,
     /// Checked in the transaction of every claim.

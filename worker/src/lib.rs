@@ -5,7 +5,7 @@
 //! outside in:
 //!
 //! - [`params`], [`journal`], [`lock`]: what a task process is given; [`control`]: what operators
-//!   want of it; [`permits`]: how many connections it may have.
+//!   want of it; [`permits`]: how many connections it may have; [`idle`]: those that are used again.
 //! - [`plan`]: from configuration and table descriptions to a plan, and everything against it.
 //! - [`table_run`]: the order of things in one table's run.
 //! - [`precedents`]: what earlier runs left that this one must not contradict.
@@ -19,6 +19,7 @@ mod claiming;
 pub mod control;
 pub mod counts;
 mod events;
+mod idle;
 pub mod journal;
 pub mod lock;
 mod mark;
@@ -51,7 +52,9 @@ use ssync_common::process::signals::SignalEvent;
 
 use control::{Control, HoldWatch};
 use counts::Counts;
+use idle::Connections;
 use params::TaskParams;
+use permits::Permits;
 use progress::Progress;
 use report::{TableReport, TableResult, TaskReport};
 use table_run::TableRun;
@@ -73,13 +76,15 @@ pub fn run_task(
     let began = Instant::now();
     let mut tables = Vec::new();
     let mut stopped_by: Option<String> = None;
+    let connections = Connections::default();
+    let mut permits = None;
     for table in &params.task.tables {
         if let Some(culprit) = &stopped_by {
             tables.push(TableReport::not_started(table, culprit));
             continue;
         }
         let began_at = reminder::table_begins(params, table);
-        let mut report = run_table(params, table, signals, progress);
+        let mut report = run_table(params, table, signals, progress, &connections, &mut permits);
         // The hold first: whatever happens to this process then, the task does not run again.
         let suspension = (params.realtime && report.result == TableResult::Failed)
             .then(|| suspend(params, &mut report));
@@ -126,6 +131,8 @@ fn run_table(
     table: &TableTask,
     signals: &Receiver<SignalEvent>,
     progress: &mut Progress,
+    connections: &Connections,
+    kept: &mut Option<Permits>,
 ) -> TableReport {
     let began = Instant::now();
     progress.begin(&table.name);
@@ -144,7 +151,8 @@ fn run_table(
         let journal = params.books.journal(&params.task, table)?;
         let holds = HoldWatch::start(params.books.clone(), &params.task, table, progress.pokes())?;
         let control = Control { signals, holds };
-        let permits = permits::acquire(params, table, progress, &control)?;
+        let permits =
+            permits::acquire(params, table, progress, &control, connections, kept.take())?;
         let mut attempt = 0;
         let mut connected = false;
         let mut restart = params.restart;
@@ -155,6 +163,7 @@ fn run_table(
                 table,
                 journal: journal.clone(),
                 control: &control,
+                connections,
                 writers: permits.writers,
                 progress,
                 counts: Counts::default(),
@@ -183,6 +192,8 @@ fn run_table(
                         table.name
                     );
                     notes.push(format!("tried again after: {e}"));
+                    // A name may stand for another server after a failure.
+                    connections.close();
                     if let Err(wanted) = control.pause(params.task.id, &table.name, pause) {
                         break Err(wanted);
                     }
@@ -195,6 +206,10 @@ fn run_table(
         }
         failpoint::hit("run.before_unlock", 1);
         lock.release()?;
+        // For the next table, with the connections that are idle now.
+        if result.is_ok() {
+            *kept = Some(permits);
+        }
         result
     })();
     progress.end(result.as_ref().err());

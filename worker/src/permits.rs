@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use ssync_common::config::{TableMode, TableTask, Task};
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::shm::task_table::{Claim, Request};
+use ssync_common::shm::TaskTable;
+use ssync_common::shm::task_table::{Claim, Request, link_hash};
 
 use crate::control::Control;
+use crate::idle::Connections;
 use crate::params::TaskParams;
 use crate::progress::{Progress, Waiting};
 
@@ -47,15 +49,47 @@ pub fn needs<'a>(task: &'a Task, table: &TableTask) -> BTreeMap<&'a str, Need> {
     needs
 }
 
-/// Permits for one table's run; given back when dropped.
+/// Permits for one table's run; given back when dropped, after the idle connections were closed
+/// that they stand for.
 pub struct Permits {
-    _claims: Vec<Claim>,
+    claims: Vec<Claim>,
+    needs: BTreeMap<String, Need>,
+    /// Whether every link gave all that can be used.
+    is_full: bool,
+    connections: Connections,
     /// Writers that may run: as many as are configured, or fewer where the destination's link has
     /// no more to give.
     pub writers: u8,
 }
 
-/// Waits for the permits that a run of the table needs, and takes as many as it can use.
+impl Permits {
+    /// Whether they are just what the table needs, and nobody waits for any of them.
+    fn suit(&self, task: &Task, table: &TableTask, task_table: &TaskTable) -> Result<bool> {
+        let needs = needs(task, table);
+        let same =
+            self.is_full && self.needs.iter().map(|(link, need)| (link.as_str(), *need)).eq(needs);
+        if !same {
+            return Ok(false);
+        }
+        let claims = task_table.permit_claims()?;
+        let waits = |link: &String| {
+            let hash = link_hash(link);
+            claims.iter().any(|c| c.link == hash && !c.held)
+        };
+        Ok(!self.needs.keys().any(waits))
+    }
+}
+
+impl Drop for Permits {
+    fn drop(&mut self) {
+        self.connections.close();
+        self.claims.clear();
+    }
+}
+
+/// Waits for the permits that a run of the table needs, and takes as many as it can use. `kept`
+/// are those of the table before, with the idle connections that they stand for: they stay, if
+/// they suit and nobody else waits, and are given back otherwise.
 ///
 /// # Errors
 /// [`Kind::Config`] when a link never allows enough; what an operator wants meanwhile.
@@ -64,10 +98,25 @@ pub fn acquire(
     table: &TableTask,
     progress: &mut Progress,
     control: &Control<'_>,
+    connections: &Connections,
+    kept: Option<Permits>,
 ) -> Result<Permits> {
     let task = &params.task;
-    let mut permits = Permits { _claims: Vec::new(), writers: task.writers };
-    let Some(task_table) = progress.task_table() else { return Ok(permits) };
+    let task_table = progress.task_table();
+    if let (Some(kept), Some(task_table)) = (kept, &task_table)
+        && kept.suit(task, table, task_table)?
+    {
+        return Ok(kept);
+    }
+    // Only now: dropped, it closes what is idle.
+    let mut permits = Permits {
+        claims: Vec::new(),
+        needs: BTreeMap::new(),
+        is_full: true,
+        connections: connections.clone(),
+        writers: task.writers,
+    };
+    let Some(task_table) = task_table else { return Ok(permits) };
     // In the order of the names, as everybody takes them: nobody waits in a circle.
     for (link, need) in needs(task, table) {
         let limit = params.limit(link);
@@ -89,6 +138,8 @@ pub fn acquire(
             }
         };
         progress.wait(Waiting::Nothing);
+        permits.needs.insert(link.to_owned(), need);
+        permits.is_full &= granted >= need.most;
         if link == task.dest {
             let missing = need.most - granted;
             permits.writers = u32::from(task.writers).saturating_sub(missing).max(1) as u8;
@@ -100,7 +151,7 @@ pub fn acquire(
                 );
             }
         }
-        permits._claims.push(claim);
+        permits.claims.push(claim);
     }
     Ok(permits)
 }

@@ -7,7 +7,6 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use ssync_common::batch::{BadValue, BatchBuilder, ReadBatch, encode, encoded_bytes_max, value_at};
-use ssync_common::connector::Connection;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::Pos;
@@ -17,6 +16,7 @@ use ssync_common::value::Key;
 
 use crate::claiming::{Claim, Claimer};
 use crate::events::Event;
+use crate::idle::Borrowed;
 use crate::source::{Bound, Range, SourceTable};
 
 /// What the reading thread counts, for progress and for the balance.
@@ -67,7 +67,7 @@ pub struct Stretch {
 /// Everything the thread works with.
 pub struct Reader {
     /// Its own connection to the source.
-    pub conn: Box<dyn Connection>,
+    pub conn: Borrowed,
     /// The table.
     pub table: SourceTable,
     /// Columns to read, key columns included.

@@ -12,6 +12,7 @@ use ssync_common::ledger::{self, Id};
 use ssync_common::value::{Key, key_text};
 
 use crate::events::Event;
+use crate::idle::Borrowed;
 use crate::journal::{BatchRecord, Journal};
 use crate::owner::Ownership;
 use crate::source::{Range, RowState, SourceTable};
@@ -63,9 +64,9 @@ pub struct Settlement {
 /// Everything the thread works with.
 pub struct Settler {
     /// Its own connection to the source; `None` where the source carries no state.
-    pub source: Option<(Box<dyn Connection>, SourceTable, Ownership)>,
+    pub source: Option<(Borrowed, SourceTable, Ownership)>,
     /// Its own connection to the destination, for the ledger.
-    pub dest: Box<dyn Connection>,
+    pub dest: Borrowed,
     /// Where settlements are written down.
     pub journal: Arc<dyn Journal>,
     /// The pair of tables.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select, tick};
-use ssync_common::connector::{Connection, LinkParams, open};
+use ssync_common::connector::{Connection, LinkParams};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Fence, Id};
@@ -20,6 +20,7 @@ use ssync_writer::protocol::{FromWriter, Outcome, Part, Verdict, Work};
 use crate::control::{Control, interrupted};
 use crate::counts::Counts;
 use crate::events::Event;
+use crate::idle::Connections;
 use crate::journal::BadRow;
 use crate::pool::Pool;
 use crate::reading::{Filled, ReadCounters};
@@ -46,6 +47,8 @@ pub struct Stream<'a> {
     pub table: &'a str,
     /// Destination link, to open a connection for resolving unknown outcomes.
     pub dest_link: &'a LinkParams,
+    /// Connections that are idle.
+    pub connections: &'a Connections,
     /// The pair's name for people.
     pub tables: &'a str,
     /// The fence; its epoch moves when a writer's fate has to be found out.
@@ -119,7 +122,7 @@ impl Stream<'_> {
                     Ok(hold) => Err(hold.error(self.task, self.table)),
                     Err(_) => Ok(()),
                 },
-                recv(ticks) -> _ => Ok(()),
+                recv(ticks) -> _ => { self.connections.close_old(); Ok(()) }
             };
             if let Err(e) = handled {
                 self.fail(&mut s, e);
@@ -421,7 +424,7 @@ impl Stream<'_> {
         let Some(pending) = s.pending.get(&slot) else { return Ok(()) };
         let pos = pending.work.pos.clone();
         failpoint::hit("stream.before_resolve", pending.work.number);
-        let mut dest = open(self.dest_link)?;
+        let mut dest = self.connections.take(self.dest_link)?;
         *self.fence =
             ledger::raise(dest.as_mut(), &self.fence.id, self.tables, Some(self.fence.epoch))?;
         self.epoch.store(self.fence.epoch, Ordering::Relaxed);

@@ -31,6 +31,7 @@ use crate::claiming::Claimer;
 use crate::control::Control;
 use crate::counts::Counts;
 use crate::events::{Alarm, Event};
+use crate::idle::{Borrowed, Connections};
 use crate::journal::{BadRow, Journal};
 use crate::owner::{self, Ownership};
 use crate::params::TaskParams;
@@ -62,6 +63,8 @@ pub struct TableRun<'a> {
     pub journal: Arc<dyn Journal>,
     /// What the operator wants.
     pub control: &'a Control<'a>,
+    /// Connections that are idle.
+    pub connections: &'a Connections,
     /// Writer processes that may run.
     pub writers: u8,
     /// Where progress is shown.
@@ -80,8 +83,8 @@ pub struct TableRun<'a> {
 
 /// Both ends, open and described.
 pub(crate) struct Ends {
-    pub(crate) source: Box<dyn Connection>,
-    pub(crate) dest: Box<dyn Connection>,
+    pub(crate) source: Borrowed,
+    pub(crate) dest: Borrowed,
     pub(crate) plan: TablePlan,
 }
 
@@ -104,7 +107,7 @@ impl TableRun<'_> {
             // itself, and on this host our death is seen at once.
             let released = owner
                 .release(ends.source.as_mut())
-                .or_else(|_| owner.release(open(&self.params.source)?.as_mut()));
+                .or_else(|_| owner.release(self.connections.take(&self.params.source)?.as_mut()));
             if let Err(e) = released {
                 log::warn!("{}: could not give the source table back: {e}", self.table.name);
             }
@@ -114,8 +117,15 @@ impl TableRun<'_> {
 
     fn connect(&mut self) -> Result<Ends> {
         let (source_link, dest_link) = (&self.params.source, &self.params.dest);
-        let mut source = open(source_link)?;
-        let mut dest = open(dest_link)?;
+        let mut source = self.connections.take(source_link)?;
+        let mut dest = self.connections.take(dest_link)?;
+        // These run the operators' SQL.
+        if !(self.table.before.source.is_empty() && self.table.after.source.is_empty()) {
+            source.keep_from_reuse();
+        }
+        if !(self.table.before.dest.is_empty() && self.table.after.dest.is_empty()) {
+            dest.keep_from_reuse();
+        }
         let described = describe_sides(
             source.as_mut(),
             dest.as_mut(),
@@ -222,8 +232,8 @@ impl TableRun<'_> {
     }
 
     fn tidy(&mut self, ends: &Ends, owner: &Ownership, fence: &Fence, tables: &str) -> Result<()> {
-        let mut source = open(&self.params.source)?;
-        let mut dest = open(&self.params.dest)?;
+        let mut source = self.connections.take(&self.params.source)?;
+        let mut dest = self.connections.take(&self.params.dest)?;
         let fence = ledger::raise(dest.as_mut(), &fence.id, tables, Some(fence.epoch))?;
         let table = self.source_table(&ends.plan, source.as_ref(), None);
         let journal = self.journal.as_ref();
@@ -556,7 +566,7 @@ impl TableRun<'_> {
         let read_before = self.counts;
         let status = matches!(reading, Reading::Status { .. });
 
-        let source = open(&self.params.source)?;
+        let source = self.connections.take(&self.params.source)?;
         let table = self.source_table(&ends.plan, source.as_ref(), window);
         let mut reader = Reader {
             conn: source,
@@ -585,10 +595,10 @@ impl TableRun<'_> {
         let mut settle_source = None;
         let read_rows: ReadRows = match reading {
             Reading::Status { owner, first } => {
-                let conn = open(&self.params.source)?;
+                let conn = self.connections.take(&self.params.source)?;
                 let table = self.source_table(&ends.plan, conn.as_ref(), None);
                 settle_source = Some((conn, table, owner.clone()));
-                let conn = open(&self.params.source)?;
+                let conn = self.connections.take(&self.params.source)?;
                 let claimer = Claimer {
                     table: self.source_table(&ends.plan, conn.as_ref(), None),
                     conn,
@@ -604,7 +614,7 @@ impl TableRun<'_> {
         };
         let settler = Settler {
             source: settle_source,
-            dest: open(&self.params.dest)?,
+            dest: self.connections.take(&self.params.dest)?,
             journal: self.journal.clone(),
             fence: fence.id,
             epoch: epoch.clone(),
@@ -651,6 +661,7 @@ impl TableRun<'_> {
         let result = Stream {
             table: &self.table.name,
             dest_link: &self.params.dest,
+            connections: self.connections,
             tables,
             fence,
             epoch,

@@ -221,6 +221,19 @@ pub trait Connection: Send {
     /// How long statements wait for locks from now on.
     fn set_lock_wait(&mut self, wait: LockWait) -> Result<()>;
 
+    /// Whether [`Connection::refresh`] can make the connection as good as new: it is not known to
+    /// be broken, no transaction is open, and all that may have changed in its session can be
+    /// taken back.
+    fn may_be_reused(&self) -> bool;
+
+    /// Makes the connection as good as a new one, for other work: whatever its session has
+    /// gathered is gone, and it is pinned as when it was opened. Takes no longer than opening
+    /// may.
+    ///
+    /// # Errors
+    /// When it is not as good as new; then it must be dropped.
+    fn refresh(&mut self) -> Result<()>;
+
     /// The table of that name, or `None`.
     fn describe(&mut self, table: &str) -> Result<Option<Table>>;
 

@@ -48,6 +48,9 @@ pub(super) struct Server {
     pub(super) case_matters: bool,
     /// Whether the server lets clients send files.
     pub(super) local_infile: bool,
+    /// Whether the server runs statements of its own in every new session, which a reset does not
+    /// repeat.
+    init_connect: bool,
 }
 
 impl Server {
@@ -55,6 +58,13 @@ impl Server {
     pub(super) fn shown(&self) -> String {
         let number = self.version_text.split('-').next().unwrap_or_default();
         format!("{} {number}", if self.mariadb { "MariaDB" } else { "MySQL" })
+    }
+
+    /// Whether a reset session is like a new one. Older servers know only a change of user, which
+    /// the driver does not do reliably (MySQL bug 92954).
+    pub(super) fn can_reset(&self) -> bool {
+        let since = if self.mariadb { (10, 2, 7) } else { (5, 7, 4) };
+        self.version >= since && !self.init_connect
     }
 
     /// Whether an insert names its new row with `AS new` (MySQL 8.0.19 and later, where
@@ -76,19 +86,36 @@ pub(super) fn connect(link: &LinkParams) -> Result<(Conn, Server)> {
     Ok((conn, server))
 }
 
+/// Has the server take back all that the session has gathered (transaction, locks, temporary
+/// tables, variables, prepared statements), and pins it as a new one. Roles stay as they are: only
+/// SQL that is not ours changes those, and what has run such SQL does not come here.
+pub(super) fn refresh(link: &LinkParams, mut conn: Conn) -> Result<(Conn, Server)> {
+    let opts = options(link)?;
+    let action = move || {
+        conn.reset()?;
+        // The database stays selected, but MariaDB forgets its character set.
+        if let Some(database) = opts.get_db_name() {
+            conn.select_db(database)?;
+        }
+        let server = pin(&mut conn)?;
+        Ok((conn, server))
+    };
+    within(link.connect_timeout, action).map_err(|e| e.context(format_args!("link {}", link.name)))
+}
+
 /// The driver limits each step (name lookup not even that), so a thread of its own takes the
 /// steps and is left behind when together they take too long.
-fn within(
+fn within<T: Send + 'static>(
     limit: Duration,
-    open: impl FnOnce() -> mysql::Result<Conn> + Send + 'static,
-) -> Result<Conn> {
+    open: impl FnOnce() -> mysql::Result<T> + Send + 'static,
+) -> Result<T> {
     let (send, receive) = mpsc::channel();
     std::thread::Builder::new().name("mysql-connect".to_owned()).spawn(move || {
         // Nobody listens any more when it took too long; the connection then just closes.
         let _ = send.send(open());
     })?;
     match receive.recv_timeout(limit) {
-        Ok(Ok(conn)) => Ok(conn),
+        Ok(Ok(opened)) => Ok(opened),
         Ok(Err(e)) => Err(errors::from_open(&e)),
         Err(_) => Err(Error::new(
             Kind::Connect,
@@ -174,11 +201,13 @@ fn pin(conn: &mut Conn) -> mysql::Result<Server> {
     conn.query_drop("SET NAMES utf8mb4")?;
     conn.query_drop(PINNED)?;
     conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
-    type Facts = (String, usize, u8, u8);
+    type Facts = (String, usize, u8, u8, u8);
     let facts: Option<Facts> = conn.query_first(
-        "SELECT VERSION(), @@max_allowed_packet, @@lower_case_table_names, @@local_infile",
+        "SELECT VERSION(), @@max_allowed_packet, @@lower_case_table_names, @@local_infile, \
+         @@init_connect <> ''",
     )?;
-    let (version_text, packet_bytes_max, lower_case, local_infile) = facts.unwrap_or_default();
+    let (version_text, packet_bytes_max, lower_case, local_infile, init_connect) =
+        facts.unwrap_or_default();
     let server = Server {
         mariadb: version_text.contains("MariaDB"),
         version: version_of(&version_text),
@@ -186,6 +215,7 @@ fn pin(conn: &mut Conn) -> mysql::Result<Server> {
         packet_bytes_max,
         case_matters: lower_case == 0,
         local_infile: local_infile != 0,
+        init_connect: init_connect != 0,
     };
     // A limit on statement time would cut long reads off.
     match server.mariadb {

@@ -38,14 +38,7 @@ use read::Cut;
 /// Opens a connection.
 pub fn open(link: &LinkParams) -> Result<Box<dyn Connection>> {
     let (conn, server) = connect::connect(link)?;
-    Ok(Box::new(MySqlConnection {
-        link: link.clone(),
-        conn: Some(conn),
-        server,
-        roads: Roads::default(),
-        lock_wait: LockWait::Patient,
-        in_transaction: false,
-    }))
+    Ok(Box::new(MySqlConnection::new(link, conn, server)))
 }
 
 struct MySqlConnection {
@@ -59,6 +52,17 @@ struct MySqlConnection {
 }
 
 impl MySqlConnection {
+    fn new(link: &LinkParams, conn: Conn, server: Server) -> Self {
+        MySqlConnection {
+            link: link.clone(),
+            conn: Some(conn),
+            server,
+            roads: Roads::default(),
+            lock_wait: LockWait::Patient,
+            in_transaction: false,
+        }
+    }
+
     /// Does something with the connection. When that breaks it, it is gone for good: every later
     /// call says so.
     fn with<T>(&mut self, action: impl FnOnce(&mut Self, &mut Conn) -> Result<T>) -> Result<T> {
@@ -176,6 +180,22 @@ impl Connection for MySqlConnection {
     fn set_lock_wait(&mut self, wait: LockWait) -> Result<()> {
         self.driven(|conn| connect::set_lock_wait(conn, wait))?;
         self.lock_wait = wait;
+        Ok(())
+    }
+
+    fn may_be_reused(&self) -> bool {
+        self.conn.is_some() && !self.in_transaction && self.server.can_reset()
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        if !self.may_be_reused() {
+            crate::bail!(ErrorKind::Internal, "the connection cannot be made as good as new");
+        }
+        let Some(conn) = self.conn.take() else {
+            crate::bail!(ErrorKind::Lost, "link {}: the connection is lost", self.link.name);
+        };
+        let (conn, server) = connect::refresh(&self.link, conn)?;
+        *self = MySqlConnection::new(&self.link, conn, server);
         Ok(())
     }
 

@@ -156,6 +156,16 @@ impl Connection for SqliteConnection {
         self.db.busy_timeout(connect::wait_of(wait)).map_err(|e| self.failed(e))
     }
 
+    /// Never: the file may meanwhile have been replaced by another one of its name (restored,
+    /// swapped), and opening one costs next to nothing.
+    fn may_be_reused(&self) -> bool {
+        false
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        bail!(ErrorKind::Internal, "a connection to a SQLite file is not used again")
+    }
+
     fn describe(&mut self, table: &str) -> Result<Option<Table>> {
         describe::describe(&self.db, &self.file, table)
     }
