@@ -1,12 +1,14 @@
 //! Rows that could not be transferred: `T_ERROR_ROW`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Kind, Result};
 use crate::process::RunId;
 use crate::store::Store;
-use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, word};
+use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, json_text, word};
 use crate::value::{Key, key_text};
 
 /// Where a bad row stands.
@@ -22,7 +24,7 @@ pub enum RowState {
 }
 
 /// A row that could not be transferred. Never its values, beside the key.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ErrorRow {
     /// The run that met it.
     pub run: RunId,
@@ -134,18 +136,46 @@ impl Store {
 
     /// Notes that these rows, by run and number, need nobody's attention any more.
     pub fn mark_rows_resolved(&mut self, rows: &[(RunId, u64)]) -> Result<()> {
-        let state = [("row_state", word(&RowState::Resolved))];
-        self.transaction(|db| {
-            for (run, number) in rows {
-                let row = Filter::new().eq("run_id", run.to_string()).eq("error_no", *number);
-                db.update("T_ERROR_ROW", &state, row)?;
-            }
-            Ok(())
-        })
+        self.transaction(|db| resolve(db, rows))
     }
 }
 
-fn add(db: &mut Db, row: &ErrorRow) -> Result<()> {
+/// Notes that these rows, by run and number, need nobody's attention any more.
+pub(super) fn resolve(db: &mut Db, rows: &[(RunId, u64)]) -> Result<()> {
+    let state = [("row_state", word(&RowState::Resolved))];
+    for (run, number) in rows {
+        let row = Filter::new().eq("run_id", run.to_string()).eq("error_no", *number);
+        db.update("T_ERROR_ROW", &state, row)?;
+    }
+    Ok(())
+}
+
+/// Adds the rows of a run that are not recorded as bad yet. Rows without a key are all new.
+pub(super) fn add_new(db: &mut Db, rows: &[ErrorRow]) -> Result<()> {
+    let mut known: BTreeMap<RunId, BTreeSet<String>> = BTreeMap::new();
+    for row in rows {
+        if !known.contains_key(&row.run) {
+            let bad = ErrorFilter {
+                run: Some(row.run),
+                states: vec![RowState::Bad],
+                ..ErrorFilter::default()
+            };
+            let select = Select::new("T_ERROR_ROW", &["key_values"]).filter(bad.rows());
+            let keys =
+                db.select(select)?.iter().map(|r| r.text("key_values")).collect::<Result<_>>();
+            known.insert(row.run, keys?);
+        }
+        let key = json_text(&row.key)?;
+        let is_new = known.get_mut(&row.run).is_none_or(|keys| keys.insert(key));
+        if is_new || row.key.is_empty() {
+            add(db, row)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds a row; its number goes on from the run's last.
+pub(super) fn add(db: &mut Db, row: &ErrorRow) -> Result<()> {
     let run = row.run.to_string();
     let of_run = Filter::new().eq("run_id", &run);
     let last = Select::new("T_ERROR_ROW", &["error_no"]).filter(of_run);

@@ -59,19 +59,7 @@ impl Store {
         kind: HoldKind,
         reason: Option<&str>,
     ) -> Result<bool> {
-        self.transaction(|db| {
-            let (place, filter) = place(db, task, table)?;
-            if hold_of(db, place, task, table, filter.clone())?.is_some() {
-                return Ok(false);
-            }
-            let set = [
-                ("hold", word(&kind)),
-                ("hold_at", Timestamp::now().into_value()),
-                ("hold_reason", reason.map(str::to_owned).into_value()),
-            ];
-            db.update(place, &set, filter)?;
-            Ok(true)
-        })
+        self.transaction(|db| put(db, task, table, kind, reason, Timestamp::now()))
     }
 
     /// Lets a task, or one table of it, run again; what held it, if anything did. Resuming a task
@@ -109,6 +97,28 @@ impl Store {
             Ok(holds)
         })
     }
+}
+
+/// Holds a task or a table since then; whether this did.
+pub(super) fn put(
+    db: &mut Db,
+    task: u32,
+    table: Option<&str>,
+    kind: HoldKind,
+    reason: Option<&str>,
+    since: Timestamp,
+) -> Result<bool> {
+    let (place, filter) = place(db, task, table)?;
+    if hold_of(db, place, task, table, filter.clone())?.is_some() {
+        return Ok(false);
+    }
+    let set = [
+        ("hold", word(&kind)),
+        ("hold_at", since.into_value()),
+        ("hold_reason", reason.map(str::to_owned).into_value()),
+    ];
+    db.update(place, &set, filter)?;
+    Ok(true)
 }
 
 const HOLD_COLUMNS: [&str; 3] = ["hold", "hold_at", "hold_reason"];

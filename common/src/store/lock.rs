@@ -27,9 +27,9 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Kind, Result};
 use crate::process::{ProcessIdentity, RunId};
-use crate::store::Store;
 use crate::store::config_tables::of_table;
 use crate::store::sql::{Db, IntoValue, Row, Select, json};
+use crate::store::{Entry, Store};
 use crate::value::{Value, hex_bytes};
 
 /// Who takes a lock.
@@ -94,6 +94,12 @@ impl TableLock {
     /// The sub-task's name.
     pub fn table(&self) -> &str {
         &self.table
+    }
+
+    /// What gives it back, when it is written down: [`Entry::Unlock`](super::Entry::Unlock). The `flock` goes with
+    /// this value.
+    pub fn giving_back(&self) -> Entry {
+        Entry::Unlock { task: self.task, table: self.table.clone(), token: self.token.clone() }
     }
 }
 
@@ -173,13 +179,7 @@ impl Store {
 
     /// Gives the lock back; one that somebody else has taken over stays theirs.
     pub fn unlock_table(&mut self, lock: TableLock) -> Result<()> {
-        self.transaction(|db| {
-            let mine = || of_table(lock.task, &lock.table).eq("lock_token", &lock.token);
-            // A sub-task that was removed while it ran has waited for this.
-            db.delete("task_detail", mine().eq("is_removed", true))?;
-            let free = LOCK_COLUMNS.map(|column| (column, Value::Null));
-            db.update("task_detail", &free, mine()).map(drop)
-        })
+        self.transaction(|db| unlock(db, lock.task, &lock.table, &lock.token))
     }
 
     /// Who holds the lock of a sub-task, as far as its row says; whether it lives is another
@@ -197,6 +197,15 @@ impl Store {
         let hash = hex_bytes::encode(&hash.finalize()[..8]);
         self.home().run_dir().join(format!("{task}.{hash}.lock"))
     }
+}
+
+/// Gives a lock back by its token; one that somebody else has taken over stays theirs.
+pub(super) fn unlock(db: &mut Db, task: u32, table: &str, token: &str) -> Result<()> {
+    let mine = || of_table(task, table).eq("lock_token", token);
+    // A sub-task that was removed while it ran has waited for this.
+    db.delete("task_detail", mine().eq("is_removed", true))?;
+    let free = LOCK_COLUMNS.map(|column| (column, Value::Null));
+    db.update("task_detail", &free, mine()).map(drop)
 }
 
 fn holder(db: &mut Db, task: u32, table: &str, for_update: bool) -> Result<Option<LockInfo>> {

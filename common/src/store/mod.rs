@@ -12,9 +12,12 @@
 //! | `lock` | the lock in `task_detail` |
 //! | `holds` | pause, suspension |
 //! | `runs`, `errors` | `T_RUN`, `T_BATCH`, `proc_use_times`, `T_ERROR_ROW` |
-//! | `summary`, `prune` | the same: added up, and taken away when they are old |
+//! | `entries` | `T_ORIGIN`: the same and locks, holds, each once, whatever happened on the way |
+//! | `settled` | what was settled last (`T_PARAMETER`) |
+//! | `summary`, `prune` | runs: added up, and taken away when they are old |
 
 mod config_tables;
+mod entries;
 mod errors;
 mod holds;
 mod location;
@@ -25,6 +28,7 @@ pub mod schema;
 mod seal;
 mod secret_source;
 mod secrets;
+mod settled;
 mod sql;
 mod summary;
 
@@ -35,6 +39,7 @@ use crate::error::{Error, Result};
 use sql::{Db, Filter, Select};
 
 pub use config_tables::TaskChange;
+pub use entries::Entry;
 pub use errors::{ErrorFilter, ErrorRow, RowState};
 pub use holds::{Hold, HoldKind};
 pub use location::{DB_ENV, DB_PASSWORD_ENV, DB_PASSWORD_FILE_ENV, HOME_ENV, Home, StoreLocation};
@@ -45,6 +50,7 @@ pub use runs::{
 };
 pub use secret_source::from_env as env_secret;
 pub use secrets::{key_secret, link_params, receiver_secret};
+pub use settled::Settled;
 pub use summary::TableSummary;
 
 /// The parameter with the installation's random id.

@@ -63,6 +63,10 @@ impl Store {
                 }
             }
         }
+        // Far older than anything that may still be written twice.
+        self.transaction(|db| {
+            db.delete("T_ORIGIN", Filter::new().below("written_at", before)).map(drop)
+        })?;
         pruned.errors = self.transaction(|db| {
             let resolved = Filter::new().eq("row_state", word(&RowState::Resolved));
             db.delete("T_ERROR_ROW", resolved.below("error_at", before))

@@ -49,7 +49,7 @@ pub struct RunCounts {
 }
 
 /// A run that begins.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewRun {
     /// Its id.
     pub id: RunId,
@@ -66,7 +66,7 @@ pub struct NewRun {
 }
 
 /// How a run ends.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunEnd {
     /// Its state from now on.
     pub state: RunState,
@@ -137,7 +137,7 @@ pub enum BatchState {
 }
 
 /// A batch, or a part of one that was split.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BatchRecord {
     /// Its run.
     pub run: RunId,
@@ -164,7 +164,7 @@ pub struct BatchRecord {
 }
 
 /// A row of `proc_use_times`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UseTimes {
     /// The task.
     pub task: u32,
@@ -205,23 +205,7 @@ impl Store {
     /// Records that a run begins. Recording it again changes nothing but its state, which is
     /// open again: a resumed run keeps its beginning.
     pub fn begin_run(&mut self, run: &NewRun) -> Result<()> {
-        self.transaction(|db| {
-            if !db.select(Select::new("T_RUN", &["run_id"]).filter(of_run(run.id)))?.is_empty() {
-                let open = [("run_state", word(&RunState::Open)), ("end_at", Value::Null)];
-                return db.update("T_RUN", &open, of_run(run.id)).map(drop);
-            }
-            let mut row = vec![
-                ("run_id", run.id.to_string().into_value()),
-                ("task_id", run.task.into_value()),
-                ("table_name", (&run.table).into_value()),
-                ("row_mode", word(&run.mode)),
-                ("run_state", word(&RunState::Open)),
-                ("plan_hash", (&run.plan_hash).into_value()),
-                ("begin_at", run.begin.into_value()),
-            ];
-            row.extend(count_values(RunCounts::default()));
-            db.insert("T_RUN", &row)
-        })
+        self.transaction(|db| begin(db, run, false))
     }
 
     /// Records how far a run has come.
@@ -231,16 +215,7 @@ impl Store {
 
     /// Records how a run ended. (One that will be resumed stays [`RunState::Open`].)
     pub fn finish_run(&mut self, run: RunId, end: &RunEnd) -> Result<()> {
-        self.transaction(|db| {
-            let mut row = vec![
-                ("run_state", word(&end.state)),
-                ("end_at", end.end.into_value()),
-                ("message", end.message.clone().into_value()),
-                ("error", end.error.as_ref().map(json).transpose()?.into_value()),
-            ];
-            row.extend(count_values(end.counts));
-            db.update("T_RUN", &row, of_run(run)).map(drop)
-        })
+        self.transaction(|db| finish(db, run, end, false))
     }
 
     /// One run.
@@ -313,26 +288,88 @@ impl Store {
 
     /// Adds a row to `proc_use_times` (A11); the same row twice is one.
     pub fn record_use_times(&mut self, times: &UseTimes) -> Result<()> {
-        let id = [
-            ("task_id", times.task.into_value()),
-            ("table_name", (&times.table).into_value()),
-            ("begin_at", times.begin.into_value()),
-            ("run_id", times.run.to_string().into_value()),
-        ];
-        let took = times.end.duration_since(times.begin).as_micros().max(0);
-        let rest = [
-            ("end_at", times.end.into_value()),
-            ("use_micros", i64::try_from(took).unwrap_or(i64::MAX).into_value()),
-            ("row_count", times.rows.into_value()),
-            ("byte_count", times.bytes.into_value()),
-            ("result", word(&times.result)),
-        ];
-        self.transaction(|db| {
-            let filter = id.iter().fold(Filter::new(), |f, (c, v)| f.eq(c, v.clone()));
-            db.delete("proc_use_times", filter)?;
-            db.insert("proc_use_times", &[&id[..], &rest].concat())
-        })
+        self.transaction(|db| put_use_times(db, times))
     }
+}
+
+/// When a run is recorded to have begun and ended.
+pub(super) struct Times {
+    begin: Timestamp,
+    end: Option<Timestamp>,
+}
+
+/// The times of a run that is recorded.
+pub(super) fn times(db: &mut Db, run: RunId) -> Result<Option<Times>> {
+    let rows = db.select(Select::new("T_RUN", &["begin_at", "end_at"]).filter(of_run(run)))?;
+    let times =
+        |row: &Row| Ok(Times { begin: row.time("begin_at")?, end: row.opt_time("end_at")? });
+    rows.first().map(times).transpose()
+}
+
+/// A run begins, or is resumed. When this comes late, what happened after it may be recorded
+/// already: then that stands.
+pub(super) fn begin(db: &mut Db, run: &NewRun, is_late: bool) -> Result<()> {
+    if let Some(known) = times(db, run.id)? {
+        let mut row = Vec::new();
+        if is_late && run.begin < known.begin {
+            row.push(("plan_hash", (&run.plan_hash).into_value()));
+            row.push(("begin_at", run.begin.into_value()));
+        }
+        if !is_late || known.end.is_none_or(|end| end < run.begin) {
+            row.push(("run_state", word(&RunState::Open)));
+            row.push(("end_at", Value::Null));
+        }
+        if !row.is_empty() {
+            db.update("T_RUN", &row, of_run(run.id))?;
+        }
+        return Ok(());
+    }
+    let mut row = vec![
+        ("run_id", run.id.to_string().into_value()),
+        ("task_id", run.task.into_value()),
+        ("table_name", (&run.table).into_value()),
+        ("row_mode", word(&run.mode)),
+        ("run_state", word(&RunState::Open)),
+        ("plan_hash", (&run.plan_hash).into_value()),
+        ("begin_at", run.begin.into_value()),
+    ];
+    row.extend(count_values(RunCounts::default()));
+    db.insert("T_RUN", &row)
+}
+
+/// A run ends. When this comes late and a later end is recorded already, that stands.
+pub(super) fn finish(db: &mut Db, run: RunId, end: &RunEnd, is_late: bool) -> Result<()> {
+    if is_late && times(db, run)?.and_then(|t| t.end).is_some_and(|known| known > end.end) {
+        return Ok(());
+    }
+    let mut row = vec![
+        ("run_state", word(&end.state)),
+        ("end_at", end.end.into_value()),
+        ("message", end.message.clone().into_value()),
+        ("error", end.error.as_ref().map(json).transpose()?.into_value()),
+    ];
+    row.extend(count_values(end.counts));
+    db.update("T_RUN", &row, of_run(run)).map(drop)
+}
+
+pub(super) fn put_use_times(db: &mut Db, times: &UseTimes) -> Result<()> {
+    let id = [
+        ("task_id", times.task.into_value()),
+        ("table_name", (&times.table).into_value()),
+        ("begin_at", times.begin.into_value()),
+        ("run_id", times.run.to_string().into_value()),
+    ];
+    let took = times.end.duration_since(times.begin).as_micros().max(0);
+    let rest = [
+        ("end_at", times.end.into_value()),
+        ("use_micros", i64::try_from(took).unwrap_or(i64::MAX).into_value()),
+        ("row_count", times.rows.into_value()),
+        ("byte_count", times.bytes.into_value()),
+        ("result", word(&times.result)),
+    ];
+    let filter = id.iter().fold(Filter::new(), |f, (c, v)| f.eq(c, v.clone()));
+    db.delete("proc_use_times", filter)?;
+    db.insert("proc_use_times", &[&id[..], &rest].concat())
 }
 
 fn of_run(run: RunId) -> Filter {
@@ -391,7 +428,7 @@ fn select_runs(db: &mut Db, filter: Filter, limit: Option<u64>) -> Result<Vec<Ru
     db.select(select)?.into_iter().map(run).collect()
 }
 
-fn put_batch(db: &mut Db, batch: &BatchRecord) -> Result<()> {
+pub(super) fn put_batch(db: &mut Db, batch: &BatchRecord) -> Result<()> {
     let part = batch.part.as_deref().unwrap_or(WHOLE);
     db.delete("T_BATCH", of_run(batch.run).eq("batch_no", batch.number).eq("part", part))?;
     let row = [

@@ -3,7 +3,7 @@
 //! [`TABLES`] is the whole truth: creation, migration and the reference in
 //! `docs/CONFIGURATION.md` come from it. To change the schema, raise [`VERSION`] and add tables
 //! or nullable columns with `since` that version, or widen a text column and name it in
-//! [`WIDENED`]; nothing is ever renamed or removed, so that an older ssync is the only thing that
+//! [`WIDENED`], or add an index to [`INDEXED`]; nothing is ever renamed or removed, so that an older ssync is the only thing that
 //! can stand in the way (it refuses a newer schema).
 
 use crate::connector::OwnType::{self, BigInt, LongText};
@@ -11,12 +11,19 @@ use crate::error::{Error, Kind, Result};
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 
 /// The schema this build writes.
-pub const VERSION: i64 = 3;
+pub const VERSION: i64 = 4;
 
 /// Text columns that were narrower before a version: version, table, column.
 ///
 /// - 2: the fingerprint of a plan has 65 characters.
 const WIDENED: &[(i64, &str, &str)] = &[(2, "T_RUN", "plan_hash")];
+
+/// Indexes that came later: version, table, name, columns. They end in a key of the table, so
+/// that they are unique by nature and [`Connection::describe`](crate::connector::Connection::describe) names them wherever they are there.
+///
+/// - 4: runs are listed by when they began, of all tables.
+const INDEXED: &[(i64, &str, &str, &[&str])] =
+    &[(4, "T_RUN", "T_RUN_BEGIN", &["begin_at", "run_id"])];
 
 /// A table.
 pub struct TableDef {
@@ -305,6 +312,18 @@ pub const TABLES: &[TableDef] = &[
         unique: &[],
     },
     TableDef {
+        name: "T_ORIGIN",
+        about: "A process that writes down its runs, and how far that is in: what it writes twice, since an answer never came, counts once.",
+        since: 4,
+        columns: &[
+            since(4, col("origin", HEX, "The process: 32 hexadecimal digits.")),
+            since(4, col("entry_no", BigInt, "Number of its last entry that is in, from 1.")),
+            since(4, col("written_at", TIME, "When that was, UTC.")),
+        ],
+        key: &["origin"],
+        unique: &[],
+    },
+    TableDef {
         name: "proc_use_times",
         about: "A finished table of a run, for whoever goes on from there (A11). An attempt that failed before its run began (a server that is down, a table that is refused) has no row.",
         since: 1,
@@ -473,10 +492,25 @@ fn bring_to(db: &mut Db, table: &TableDef, version: i64) -> Result<()> {
         }
     }
     let added: Vec<_> = table.columns.iter().filter(|c| c.since == version).collect();
-    if added.is_empty() {
+    let indexed = |i: &&(i64, &str, &str, &[&str])| (i.0, i.1) == (version, table.name);
+    let indexes: Vec<_> = INDEXED.iter().filter(indexed).collect();
+    if added.is_empty() && indexes.is_empty() {
         return Ok(());
     }
     let there = db.conn().describe(table.name)?;
+    for (_, _, name, columns) in indexes {
+        let names: Vec<_> = columns.iter().map(ToString::to_string).collect();
+        if there.as_ref().is_some_and(|t| t.unique_index_on(&names).is_some()) {
+            continue;
+        }
+        let sql = format!(
+            "CREATE UNIQUE INDEX {} ON {} ({})",
+            d.quote(name),
+            d.quote(table.name),
+            list(columns)
+        );
+        db.conn().execute(&sql, &[])?;
+    }
     for column in added {
         if there.as_ref().is_some_and(|t| t.column(column.name).is_some()) {
             continue;
@@ -574,6 +608,28 @@ mod tests {
     }
 
     #[test]
+    fn runs_of_an_older_schema_get_their_index_and_stay() {
+        let (_dir, mut db) = database();
+        migrate(&mut db, TABLES, 3).unwrap();
+        let indexed = |db: &mut Db| {
+            let table = db.conn().describe("T_RUN").unwrap().unwrap();
+            let names = ["begin_at", "run_id"].map(str::to_owned);
+            table.unique_index_on(&names).is_some()
+        };
+        assert!(!indexed(&mut db));
+        assert!(db.conn().describe("T_ORIGIN").unwrap().is_none());
+        assert_eq!(migrate(&mut db, TABLES, VERSION).unwrap(), Some(3));
+        assert!(indexed(&mut db));
+        // Cut off before the version was set, it is done once more.
+        db.transaction(|db| set_parameter(db, SCHEMA_VERSION, "3")).unwrap();
+        assert_eq!(migrate(&mut db, TABLES, VERSION).unwrap(), Some(3));
+        assert!(indexed(&mut db) && db.conn().describe("T_ORIGIN").unwrap().is_some());
+        let plan = "EXPLAIN QUERY PLAN SELECT * FROM T_RUN WHERE begin_at >= 'x' ORDER BY begin_at";
+        let plan = format!("{:?}", db.conn().query(plan, &[]).unwrap());
+        assert!(plan.contains("T_RUN_BEGIN"), "{plan}");
+    }
+
+    #[test]
     fn a_newer_schema_is_refused() {
         let (dir, mut db) = database();
         migrate(&mut db, TABLES, VERSION).unwrap();
@@ -630,6 +686,12 @@ mod tests {
             let table = TABLES.iter().find(|t| t.name == *table).unwrap();
             let column = table.columns.iter().find(|c| c.name == *column).unwrap();
             assert!(column.since < *version && *version <= VERSION, "{}", column.name);
+        }
+        for (version, table, _, columns) in INDEXED {
+            let table = TABLES.iter().find(|t| t.name == *table).unwrap();
+            assert!(table.since < *version && *version <= VERSION, "{}", table.name);
+            assert!(columns.iter().all(|c| table.columns.iter().any(|k| k.name == *c)));
+            assert!(table.key.iter().all(|k| columns.contains(k)), "{}", table.name);
         }
         for table in TABLES {
             let mut names: Vec<_> = table.columns.iter().map(|c| c.name).collect();

@@ -1,0 +1,189 @@
+//! What a task process writes down, each entry once and in order, whatever happened on the way.
+//!
+//! A process numbers its entries. An entry takes effect in one transaction with the number, in
+//! `T_ORIGIN`: whoever does not know whether it has, since the answer never came, or since the
+//! process that wrote it is dead, writes it again.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::runs::{begin, finish, put_batch, put_use_times, times};
+use super::settled::remember;
+use super::{errors, holds, lock};
+use crate::error::{Error, Kind, Result};
+use crate::process::RunId;
+use crate::store::sql::{Db, Filter, IntoValue, Select};
+use crate::store::{
+    BatchRecord, ErrorRow, HoldKind, NewRun, RunCounts, RunEnd, RunState, Settled, Store, UseTimes,
+};
+
+/// Something to be written down. No secrets, and no row values but keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// A run begins, or is resumed.
+    Begin(NewRun),
+    /// Batches are settled.
+    Settled {
+        /// The batches.
+        batches: Vec<BatchRecord>,
+        /// Their task.
+        task: u32,
+        /// Their sub-task.
+        table: String,
+        /// The last of them.
+        last: Settled,
+        /// Their run, where it may be one that another installation has begun: it is recorded as
+        /// abandoned if it is not known.
+        adopt: Option<NewRun>,
+    },
+    /// Rows are bad.
+    Bad {
+        /// The rows.
+        rows: Vec<ErrorRow>,
+        /// Whether none of them is recorded yet, as far as the writer knows.
+        are_new: bool,
+    },
+    /// Bad rows, by run and number, need nobody's attention any more.
+    Resolved(Vec<(RunId, u64)>),
+    /// A run ends.
+    End {
+        /// The run.
+        run: RunId,
+        /// How.
+        end: RunEnd,
+        /// Its row of `proc_use_times`, if it is to have one.
+        use_times: Option<UseTimes>,
+    },
+    /// The lock of a sub-task is given back.
+    Unlock {
+        /// The task.
+        task: u32,
+        /// The sub-task.
+        table: String,
+        /// What proves that it is still the same lock.
+        token: String,
+    },
+    /// A task does not run until an operator resumes it (A16).
+    Suspend {
+        /// The task.
+        task: u32,
+        /// Why.
+        reason: String,
+        /// Since when.
+        at: Timestamp,
+    },
+}
+
+impl Store {
+    /// Writes down entries of a process, by number, in ascending order; those that are in already
+    /// are stepped over. With `is_late` they come from a file, and what happened after them may be
+    /// in already: that stands.
+    pub fn write_down(
+        &mut self,
+        origin: RunId,
+        entries: &[(u64, Entry)],
+        is_late: bool,
+    ) -> Result<()> {
+        self.transaction(|db| {
+            let (known, applied) = locked(db, origin)?;
+            let mut last = applied;
+            for (number, entry) in entries.iter().filter(|(number, _)| *number > applied) {
+                apply(db, entry, is_late)?;
+                last = *number;
+            }
+            if last == applied { Ok(()) } else { note(db, origin, known, last) }
+        })
+    }
+
+    /// Notes that an entry, and all before it, need not be written down any more.
+    pub fn step_over(&mut self, origin: RunId, number: u64) -> Result<()> {
+        self.transaction(|db| {
+            let (known, applied) = locked(db, origin)?;
+            if applied >= number { Ok(()) } else { note(db, origin, known, number) }
+        })
+    }
+
+    /// The number of a process's last entry that is in; 0: none.
+    pub fn last_entry(&mut self, origin: RunId) -> Result<u64> {
+        self.read(|db| {
+            let select = Select::new("T_ORIGIN", &["entry_no"]).filter(of(origin));
+            db.select(select)?.first().map_or(Ok(0), |row| row.number("entry_no"))
+        })
+    }
+}
+
+fn of(origin: RunId) -> Filter {
+    Filter::new().eq("origin", origin.to_string())
+}
+
+/// Whether the process has a row, and its last number. The row stays locked: of two that write the
+/// same entries, one of them perhaps over a connection that hung for an hour, the second sees what
+/// the first did.
+fn locked(db: &mut Db, origin: RunId) -> Result<(bool, u64)> {
+    let select = Select::new("T_ORIGIN", &["entry_no"]).filter(of(origin)).for_update();
+    match db.select(select)?.first() {
+        Some(row) => Ok((true, row.number("entry_no")?)),
+        None => Ok((false, 0)),
+    }
+}
+
+fn note(db: &mut Db, origin: RunId, known: bool, number: u64) -> Result<()> {
+    let set = [("entry_no", number.into_value()), ("written_at", Timestamp::now().into_value())];
+    if known {
+        return db.update("T_ORIGIN", &set, of(origin)).map(drop);
+    }
+    let row = [&[("origin", origin.to_string().into_value())][..], &set].concat();
+    db.insert("T_ORIGIN", &row).map_err(|e| match e.kind {
+        // Somebody else was first, and what was done here is undone: it is done again, if need be.
+        Kind::Data => Error::new(Kind::Contention, "another process writes down the same entries"),
+        _ => e,
+    })
+}
+
+fn apply(db: &mut Db, entry: &Entry, is_late: bool) -> Result<()> {
+    match entry {
+        Entry::Begin(run) => begin(db, run, is_late),
+        Entry::Settled { batches, task, table, last, adopt } => {
+            if let Some(run) = adopt {
+                self::adopt(db, run)?;
+            }
+            batches.iter().try_for_each(|batch| put_batch(db, batch))?;
+            remember(db, *task, table, last, is_late)
+        }
+        Entry::Bad { rows, are_new } if *are_new && !is_late => {
+            rows.iter().try_for_each(|row| errors::add(db, row))
+        }
+        Entry::Bad { rows, .. } => errors::add_new(db, rows),
+        Entry::Resolved(rows) => errors::resolve(db, rows),
+        Entry::End { run, end, use_times } => {
+            finish(db, *run, end, is_late)?;
+            use_times.as_ref().map_or(Ok(()), |times| put_use_times(db, times))
+        }
+        Entry::Unlock { task, table, token } => lock::unlock(db, *task, table, token),
+        Entry::Suspend { task, reason, at } => {
+            match holds::put(db, *task, None, HoldKind::Suspended, Some(reason), *at) {
+                // What is no longer configured does not run.
+                Err(e) if is_late && e.kind == Kind::Config => Ok(()),
+                done => done.map(drop),
+            }
+        }
+    }
+}
+
+/// A run that another installation began, and that died there, is settled here: what is recorded
+/// of it must be found by whoever looks for what was settled.
+fn adopt(db: &mut Db, run: &NewRun) -> Result<()> {
+    if times(db, run.id)?.is_some() {
+        return Ok(());
+    }
+    begin(db, run, false)?;
+    let end = RunEnd {
+        state: RunState::Abandoned,
+        counts: RunCounts::default(),
+        message: Some("begun by another installation; what it left was settled".into()),
+        error: None,
+        end: Timestamp::now(),
+    };
+    finish(db, run.id, &end, false)
+}
