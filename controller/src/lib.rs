@@ -30,7 +30,9 @@ pub mod terminal;
 pub mod top;
 pub mod transfer;
 
-use crate::output::{err, out, outln};
+use crate::books::drain::drain_left;
+use crate::books::spool;
+use crate::output::{err, errln, out, outln};
 use std::path::Path;
 
 use ssync_common::config::Config;
@@ -81,7 +83,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
         (None, Some(task)) => {
             foreground(cli.home.as_deref(), cli.json, cli.quiet, |store, config| {
                 let mut chosen = transfer::choose(config, task, &cli.tables)?;
-                transfer::leave_out_held(store, &mut chosen)?;
+                transfer::leave_out_held(&store.holds(Some(task))?, &mut chosen)?;
                 let mut params = transfer::params(store, config, chosen)?;
                 params.restart = cli.restart;
                 Ok(params)
@@ -144,10 +146,15 @@ fn foreground(
     let signals = signals::watch()?;
     let mut store = Store::open(&StoreLocation::from_env(Home::locate(home)?)?)?;
     logging::init("worker", store.home().path())?;
+    let instance_home = store.home().path().to_path_buf();
+    drain_left(&mut store)?;
     let config = store.load()?;
     let params = prepare(&mut store, &config)?;
     drop(store);
     let report = transfer::run(&params, &signals, quiet || json)?;
+    for waiting in spool::waiting(&instance_home, Some(report.task)) {
+        errln!("{}", waiting.words());
+    }
     let text = if json {
         terminal::json(&report).map_err(|e| Error::new(Kind::Internal, format!("report: {e}")))?
     } else {

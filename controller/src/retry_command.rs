@@ -10,7 +10,7 @@ use ssync_worker::journal::BatchRecord;
 use ssync_worker::params::TaskParams;
 use ssync_worker::reopen::{Which, reopen};
 
-use crate::books;
+use crate::books::mirror::Mirror;
 use crate::terminal::grouped;
 use crate::transfer;
 
@@ -23,13 +23,13 @@ pub fn prepare(
     lost: bool,
 ) -> Result<TaskParams> {
     let mut chosen = transfer::choose(config, task, tables)?;
-    transfer::leave_out_held(store, &mut chosen)?;
+    transfer::leave_out_held(&store.holds(Some(task))?, &mut chosen)?;
     let params = transfer::params(store, config, chosen.clone())?;
     let mut total = 0;
     for table in &chosen.tables {
         let lock = params.books.lock(&chosen, table)?;
         let rows = if lost {
-            if books::last_settled_run(store, chosen.id, &table.name)?.is_none() {
+            if store.last_settled(chosen.id, &table.name)?.is_none() {
                 return Err(Error::new(
                     Kind::Usage,
                     format!("nothing is remembered of earlier runs of table {}", table.name),
@@ -43,7 +43,8 @@ pub fn prepare(
             let mut runs = store.runs(&filter)?.into_iter().map(|run| settled_parts(store, run.id));
             let rows = reopen(&params, table, Which::Lost(&mut runs))?;
             drop(runs);
-            store.set_parameter(&books::last_settled_parameter(chosen.id, &table.name), "")?;
+            store.forget_settled(chosen.id, &table.name)?;
+            Mirror::of(&params.home, store.instance_id(), chosen.id, &table.name).write(None);
             rows
         } else {
             let rows = reopen(&params, table, Which::Failed)?;

@@ -13,13 +13,13 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::process::RunId;
 use ssync_common::process::signals::SignalEvent;
 use ssync_common::shm::TaskTable;
-use ssync_common::store::{Store, StoreLocation, key_secret};
+use ssync_common::store::{Hold, Store, StoreLocation, key_secret};
 use ssync_worker::params::TaskParams;
 use ssync_worker::progress::Progress;
 use ssync_worker::report::TaskReport;
 use ssync_worker::source::STATUS_COLUMN;
 
-use crate::books::StoreBooks;
+use crate::books::TaskBooks;
 use crate::terminal::{Totals, shower};
 
 /// The task of that number, with only the tables asked for, in their configured order.
@@ -46,8 +46,8 @@ pub fn choose(config: &Config, task: u32, tables: &[String]) -> Result<Task> {
 }
 
 /// Leaves out what an operator, or a failure, holds. Fails when nothing is left to run.
-pub fn leave_out_held(store: &mut Store, task: &mut Task) -> Result<()> {
-    for hold in store.holds(Some(task.id))? {
+pub fn leave_out_held(holds: &[Hold], task: &mut Task) -> Result<()> {
+    for hold in holds {
         let since = hold.describe();
         match &hold.table {
             None => {
@@ -80,7 +80,7 @@ pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskPara
     let keys = keys(config, &task)?;
     let location: StoreLocation = store.location().clone();
     let home = store.home().path().to_path_buf();
-    let books = StoreBooks::new(Store::open(&location)?, &dest.url);
+    let books = TaskBooks::online(Store::open(&location)?, task.id, &dest.url)?;
     Ok(TaskParams {
         task,
         source,

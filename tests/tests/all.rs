@@ -4,6 +4,8 @@
 
 #[path = "all/application.rs"]
 mod application;
+#[path = "all/books.rs"]
+mod books;
 #[path = "all/chaos.rs"]
 mod chaos;
 #[path = "all/check_findings.rs"]

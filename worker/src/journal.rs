@@ -1,6 +1,6 @@
 //! What a run writes down outside source and destination: its beginning and end, what was
-//! settled, bad rows. Kept in the configuration database by the implementation for
-//! [`ssync_common::store`]; shared by the threads of a run.
+//! settled, bad rows. Kept in the configuration database, or for it while that is out of reach;
+//! shared by the threads of a run.
 
 use ssync_common::error::{Error, Result};
 use ssync_common::ledger::Id;
@@ -71,6 +71,9 @@ pub trait Journal: Send + Sync {
 
     /// What was settled last, in this run or an earlier one.
     fn last_settled(&self) -> Result<Option<LastSettled>>;
+
+    /// What people should know of how it was written down.
+    fn notes(&self) -> Result<Vec<String>>;
 
     /// A run has ended, for now or for good.
     fn end_run(&self, run: &Id, counts: &Counts, error: Option<&Error>) -> Result<()>;

@@ -205,7 +205,13 @@ fn run_table(
             journal.end_run(run, &counts, result.as_ref().err())?;
         }
         failpoint::hit("run.before_unlock", 1);
-        lock.release()?;
+        let released = lock.release();
+        for note in journal.notes()? {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+        released?;
         // For the next table, with the connections that are idle now.
         if result.is_ok() {
             *kept = Some(permits);

@@ -107,6 +107,8 @@ whats! {
     ConfigurationLost = "configuration_lost", Warning;
     /// It is back.
     ConfigurationBack = "configuration_back", Info;
+    /// The configuration database did not take a record of a run; the record is kept in a file.
+    RecordsRefused = "records_refused", Error;
     /// The controller has started.
     ControllerStarted = "controller_started", Info;
     /// The controller has stopped in good order.

@@ -17,6 +17,9 @@ use crate::store::{
     BatchRecord, ErrorRow, HoldKind, NewRun, RunCounts, RunEnd, RunState, Settled, Store, UseTimes,
 };
 
+/// Number of a batch that recovery settles.
+const RECOVERED: u64 = 0;
+
 /// Something to be written down. No secrets, and no row values but keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,21 +89,21 @@ impl Store {
         is_late: bool,
     ) -> Result<()> {
         self.transaction(|db| {
-            let (known, applied) = locked(db, origin)?;
+            let applied = locked(db, origin)?;
             let mut last = applied;
             for (number, entry) in entries.iter().filter(|(number, _)| *number > applied) {
                 apply(db, entry, is_late)?;
                 last = *number;
             }
-            if last == applied { Ok(()) } else { note(db, origin, known, last) }
+            if last == applied { Ok(()) } else { note(db, origin, last) }
         })
     }
 
     /// Notes that an entry, and all before it, need not be written down any more.
     pub fn step_over(&mut self, origin: RunId, number: u64) -> Result<()> {
         self.transaction(|db| {
-            let (known, applied) = locked(db, origin)?;
-            if applied >= number { Ok(()) } else { note(db, origin, known, number) }
+            let applied = locked(db, origin)?;
+            if applied >= number { Ok(()) } else { note(db, origin, number) }
         })
     }
 
@@ -117,28 +120,31 @@ fn of(origin: RunId) -> Filter {
     Filter::new().eq("origin", origin.to_string())
 }
 
-/// Whether the process has a row, and its last number. The row stays locked: of two that write the
+/// The number of the process's last entry that is in. The row stays locked: of two that write the
 /// same entries, one of them perhaps over a connection that hung for an hour, the second sees what
 /// the first did.
-fn locked(db: &mut Db, origin: RunId) -> Result<(bool, u64)> {
+fn locked(db: &mut Db, origin: RunId) -> Result<u64> {
     let select = Select::new("T_ORIGIN", &["entry_no"]).filter(of(origin)).for_update();
-    match db.select(select)?.first() {
-        Some(row) => Ok((true, row.number("entry_no")?)),
-        None => Ok((false, 0)),
+    if let Some(row) = db.select(select)?.first() {
+        return row.number("entry_no");
     }
-}
-
-fn note(db: &mut Db, origin: RunId, known: bool, number: u64) -> Result<()> {
-    let set = [("entry_no", number.into_value()), ("written_at", Timestamp::now().into_value())];
-    if known {
-        return db.update("T_ORIGIN", &set, of(origin)).map(drop);
-    }
-    let row = [&[("origin", origin.to_string().into_value())][..], &set].concat();
+    // Before anything else, so that a second writer has to wait here.
+    let row = [
+        ("origin", origin.to_string().into_value()),
+        ("entry_no", 0u64.into_value()),
+        ("written_at", Timestamp::now().into_value()),
+    ];
     db.insert("T_ORIGIN", &row).map_err(|e| match e.kind {
-        // Somebody else was first, and what was done here is undone: it is done again, if need be.
+        // Somebody else was first; tried again, his row is found.
         Kind::Data => Error::new(Kind::Contention, "another process writes down the same entries"),
         _ => e,
-    })
+    })?;
+    Ok(0)
+}
+
+fn note(db: &mut Db, origin: RunId, number: u64) -> Result<()> {
+    let set = [("entry_no", number.into_value()), ("written_at", Timestamp::now().into_value())];
+    db.update("T_ORIGIN", &set, of(origin)).map(drop)
 }
 
 fn apply(db: &mut Db, entry: &Entry, is_late: bool) -> Result<()> {
@@ -148,7 +154,7 @@ fn apply(db: &mut Db, entry: &Entry, is_late: bool) -> Result<()> {
             if let Some(run) = adopt {
                 self::adopt(db, run)?;
             }
-            batches.iter().try_for_each(|batch| put_batch(db, batch))?;
+            batches.iter().try_for_each(|batch| put_settled(db, batch, is_late))?;
             remember(db, *task, table, last, is_late)
         }
         Entry::Bad { rows, are_new } if *are_new && !is_late => {
@@ -169,6 +175,21 @@ fn apply(db: &mut Db, entry: &Entry, is_late: bool) -> Result<()> {
             }
         }
     }
+}
+
+/// A settled batch. Recovery numbers what it settles 0: the process that had sent it may have
+/// written it down with its number, before it died or, when that comes late, afterwards.
+fn put_settled(db: &mut Db, batch: &BatchRecord, is_late: bool) -> Result<()> {
+    let (run, part) = (batch.run.to_string(), batch.part.clone().unwrap_or_default());
+    let same = Filter::new().eq("run_id", run).eq("part", part);
+    if batch.number == RECOVERED {
+        if !db.select(Select::new("T_BATCH", &["batch_no"]).filter(same))?.is_empty() {
+            return Ok(());
+        }
+    } else if is_late {
+        db.delete("T_BATCH", same.eq("batch_no", RECOVERED))?;
+    }
+    put_batch(db, batch)
 }
 
 /// A run that another installation began, and that died there, is settled here: what is recorded

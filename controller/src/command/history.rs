@@ -8,6 +8,7 @@ use ssync_common::config::parse_duration;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::store::{RunFilter, RunRecord, RunState, Store};
 
+use crate::books::spool::Waiting;
 use crate::cli::HistoryArgs;
 use crate::output::Output;
 use crate::terminal::grouped;
@@ -15,8 +16,13 @@ use crate::terminal::grouped;
 /// Width of a bar of the chart: two of them, with figures, fit into 80 columns.
 const BAR: usize = 18;
 
-/// Lists runs, or draws them.
-pub fn history(store: &mut Store, args: &HistoryArgs, out: &mut Output) -> Result<bool> {
+/// Lists runs, or draws them. `waiting` is what of them is still kept in files.
+pub fn history(
+    store: &mut Store,
+    args: &HistoryArgs,
+    waiting: &[Waiting],
+    out: &mut Output,
+) -> Result<bool> {
     let since = args.since.as_deref().map(|text| since(text, &Zoned::now())).transpose()?;
     let filter = RunFilter {
         task: args.of.task,
@@ -27,8 +33,10 @@ pub fn history(store: &mut Store, args: &HistoryArgs, out: &mut Output) -> Resul
     };
     let runs = store.runs(&filter)?;
     if out.is_json() {
-        out.object(json!({ "runs": runs }));
-    } else if args.chart {
+        out.object(json!({ "runs": runs, "waiting": waiting }));
+        return Ok(true);
+    }
+    if args.chart {
         chart(&runs, out);
     } else {
         list(&runs, out);

@@ -16,6 +16,8 @@ use ssync_common::store::{Home, Store, StoreLocation, key_secret};
 
 pub(crate) use history::state as state_word;
 
+use crate::books::drain::drain_left;
+use crate::books::spool;
 use crate::cli::{LinkCommand, ReceiverCommand, StoreCommand};
 use crate::daemon;
 use crate::key_command::{self, Keys};
@@ -23,7 +25,14 @@ use crate::output::Output;
 
 /// Runs a command; false when it did its work and found that something is not well.
 pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Result<bool> {
-    let open = || Store::open(&StoreLocation::from_env(Home::locate(home)?)?);
+    let open = || {
+        let mut store = Store::open(&StoreLocation::from_env(Home::locate(home)?)?)?;
+        // What task processes have left while it was out of reach: a suspension, say.
+        if let Err(e) = drain_left(&mut store) {
+            log::warn!("records of runs still wait: {e:?}");
+        }
+        Ok(store)
+    };
     match command {
         StoreCommand::Apply(args) => config::apply(&args, open, out),
         StoreCommand::Export => config::export(&mut open()?, out),
@@ -57,7 +66,15 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
             status::status(&home.clone(), daemon.as_ref(), open, of.task, out)
         }
         StoreCommand::Show { task } => show::show(&mut open()?, task, out),
-        StoreCommand::History(args) => history::history(&mut open()?, &args, out),
+        StoreCommand::History(args) => {
+            let home = Home::locate(home)?;
+            let opened = open();
+            let waiting = spool::waiting(home.path(), args.of.task);
+            if !out.is_json() {
+                waiting.iter().for_each(|waiting| out.line(waiting.words()));
+            }
+            history::history(&mut opened?, &args, &waiting, out)
+        }
         StoreCommand::Errors(args) => records::errors(&mut open()?, &args, out),
         StoreCommand::Pause(args) => holds::pause(&mut open()?, &args, out),
         StoreCommand::Resume(args) => holds::resume(&mut open()?, &args, out),

@@ -10,6 +10,7 @@ use ssync_common::shm::waiting::Outcome;
 use ssync_common::store::{Hold, HoldKind, Home, LockInfo, RunRecord, Store};
 
 use super::{receivers, state_word};
+use crate::books::spool;
 use crate::daemon::control::DaemonStatus;
 use crate::live::{Live, has_died, is_running, phase_words, span, wait_words};
 use crate::output::Output;
@@ -41,6 +42,9 @@ pub fn status(
         if let Some((since, error)) = daemon.and_then(|d| d.configuration_error.as_ref()) {
             out.line(format!("its configuration could not be read since {since:.0}: {error}"));
         }
+    }
+    if !shown.json {
+        spool::waiting(home.path(), only).iter().for_each(|waiting| out.line(waiting.words()));
     }
     match open().and_then(|mut store| shown.tasks(&mut store, only, out)) {
         Ok(()) => Ok(true),
@@ -106,6 +110,7 @@ impl Shown<'_> {
                 "daemon": self.daemon,
                 "running": self.live.running().collect::<Vec<_>>(),
                 "tables": objects,
+                "waiting": spool::waiting(store.home().path(), only),
                 "troubles": troubles,
             }));
             return Ok(());

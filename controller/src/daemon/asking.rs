@@ -207,6 +207,7 @@ impl Daemon {
             state: self.state(id, entry),
             next: entry.map(foretell).unwrap_or_default(),
             decisions: self.journal.of(id, task.schedule),
+            waiting: Vec::new(),
         })
     }
 

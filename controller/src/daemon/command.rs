@@ -19,6 +19,7 @@ use super::asking::timestamp;
 use super::control::{Answer, DaemonStatus, Explained, Reply, Request, connect};
 use super::journal::{Decision, Journal};
 use super::timetable::Timetable;
+use crate::books::spool;
 use crate::output::Output;
 use crate::render::note;
 
@@ -320,7 +321,10 @@ fn run_task(home: &Home, args: RunArgs, out: &mut Output) -> Result<u8> {
 fn explain(home: &Home, task: u32) -> Result<Explained> {
     if let Some(stream) = connect(home)? {
         match converse(stream, &Request::Explain { task }, ANSWER_TIME_MAX) {
-            Ok(Answer::Explained(explained)) => return Ok(*explained),
+            Ok(Answer::Explained(explained)) => {
+                let waiting = spool::waiting(home.path(), Some(task));
+                return Ok(Explained { waiting, ..*explained });
+            }
             Ok(_) => return Err(Error::new(Kind::Internal, "the daemon answered something else")),
             Err(e) if e.kind == Kind::Lost => {}
             Err(e) => return Err(e),
@@ -349,6 +353,7 @@ fn explain(home: &Home, task: u32) -> Result<Explained> {
         state,
         next,
         decisions: Journal::read(home).of(task, chosen.schedule),
+        waiting: spool::waiting(home.path(), Some(task)),
     })
 }
 
@@ -363,6 +368,7 @@ fn show(explained: &Explained, out: &mut Output) {
     };
     out.line(format!("task {}: {fires}", explained.task));
     out.line(format!("now: {}", explained.state));
+    explained.waiting.iter().for_each(|waiting| out.line(waiting.words()));
     let local = |at: Timestamp| at.to_zoned(TimeZone::system()).strftime("%F %T").to_string();
     if !explained.next.is_empty() {
         out.line("next firings:");

@@ -15,6 +15,7 @@ use ssync_common::error::{Error, Result};
 use ssync_common::store::Home;
 
 use super::journal::Decision;
+use crate::books::spool::Waiting;
 
 const SOCKET: &str = "daemon.sock";
 /// Longest request, in bytes.
@@ -150,6 +151,9 @@ pub struct Explained {
     pub next: Vec<Timestamp>,
     /// What was decided, oldest first.
     pub decisions: Vec<Decision>,
+    /// Records of its runs that wait for the configuration database.
+    #[serde(default)]
+    pub waiting: Vec<Waiting>,
 }
 
 /// The socket's path, however long the home directory's is: a socket's may have 107 bytes.

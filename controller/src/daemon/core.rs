@@ -19,7 +19,7 @@ use ssync_common::logging;
 use ssync_common::process::set_title;
 use ssync_common::shm::task_table::{ControllerGuard, Requests};
 use ssync_common::shm::{Arena, TaskTable};
-use ssync_common::store::{Home, StoreLocation};
+use ssync_common::store::{Hold, Home, StoreLocation};
 
 use super::clock::Clock;
 use super::control::{Caller, Listener, Reply};
@@ -132,6 +132,8 @@ pub(super) struct Daemon {
     pub read_next: Instant,
     pub read_at: Option<Timestamp>,
     pub read_error: Option<(Timestamp, Error)>,
+    /// Suspensions that a reading that began before them does not know.
+    pub suspended: Vec<(Instant, Hold)>,
     pub memory: Memory,
     pub entries: BTreeMap<u32, Entry>,
     pub by_hand: VecDeque<ByHand>,
@@ -217,6 +219,7 @@ impl Daemon {
             read_next: now + Duration::from_secs(Period::HOUR.secs()),
             read_at: None,
             read_error: None,
+            suspended: Vec::new(),
             entries: BTreeMap::new(),
             by_hand: VecDeque::new(),
             jobs: BTreeMap::new(),

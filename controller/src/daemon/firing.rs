@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
@@ -25,6 +26,7 @@ use super::order::Order;
 use super::roles;
 use super::schedule::{Missed, Why};
 use super::timetable::Secs;
+use crate::books::spool;
 use crate::parameters::{self, Reference};
 
 /// What a task starts for.
@@ -219,7 +221,8 @@ impl Daemon {
                 self.arena.insert(arena).clone()
             }
         };
-        let order = known.order(&task, &self.location, &arena)?;
+        let is_away = self.read_error.as_ref().is_some_and(|(_, e)| roles::is_out_of_reach(e));
+        let order = known.order(&task, &self.location, &arena, is_away)?;
         Ok((order, arena))
     }
 
@@ -285,6 +288,11 @@ impl Daemon {
         if ended.suspends() {
             self.expect_suspension(task, &ended.words);
         }
+        // It has left records behind: who reads the configuration writes them down first.
+        if self.read_error.is_none() && spool::files(self.home.path()).is_ok_and(|f| !f.is_empty())
+        {
+            self.read_wanted = true;
+        }
         if let Some(id) = job.schedule
             && let Some(Entry { under_way: Some(under_way), .. }) = self.entries.get_mut(&id)
             && under_way.current == Some(task)
@@ -304,13 +312,15 @@ impl Daemon {
         let Some(known) = &mut self.known else { return };
         let is_realtime = known.task(task).is_some_and(|t| known.is_realtime(t));
         if is_realtime && task_hold(&known.holds, task).is_none() {
-            known.holds.push(Hold {
+            let hold = Hold {
                 task,
                 table: None,
                 kind: HoldKind::Suspended,
                 since: Timestamp::now(),
                 reason: Some(reason.to_owned()),
-            });
+            };
+            known.holds.push(hold.clone());
+            self.suspended.push((Instant::now(), hold));
             self.read_wanted = true;
         }
     }
@@ -423,7 +433,7 @@ fn under_way(tasks: &[Task], id: u32, due: Secs) -> UnderWay {
     UnderWay { due, current: None, remaining }
 }
 
-fn task_hold(holds: &[Hold], task: u32) -> Option<&Hold> {
+pub(super) fn task_hold(holds: &[Hold], task: u32) -> Option<&Hold> {
     holds.iter().find(|h| h.task == task && h.table.is_none())
 }
 

@@ -12,6 +12,7 @@ use ssync_common::shm::waiting::TaskState;
 
 use super::control::{Answer, Reply};
 use super::core::{Daemon, Entry, From};
+use super::firing::task_hold;
 use super::journal::{Decision, Happened};
 use super::memory::{Memory, Remembered};
 use super::order::Known;
@@ -81,7 +82,7 @@ impl Daemon {
                         .detail(exit.to_string()))
                 });
                 match answer {
-                    Ok(known) => self.publish(*known, reading.callers),
+                    Ok(known) => self.publish(*known, reading.since, reading.callers),
                     Err(e) => self.reading_failed(e, reading.callers),
                 }
             }
@@ -152,7 +153,8 @@ impl Daemon {
 
     /// Puts the parameters of what was read into shared memory, and then in force. Where there is
     /// no room, what was in force before goes on, in shared memory as well.
-    fn publish(&mut self, known: Known, callers: Vec<u32>) {
+    fn publish(&mut self, mut known: Known, since: Instant, callers: Vec<u32>) {
+        self.keep_suspended(&mut known, since);
         let is_same = self.known.as_ref().is_some_and(|k| k.config == known.config);
         if !is_same || !self.arena.as_ref().is_some_and(|a| a.is_linked()) {
             match parameters::publish(self.home.path(), &known.config) {
@@ -168,6 +170,16 @@ impl Daemon {
             }
         }
         self.put_in_force(known, callers);
+    }
+
+    /// What has suspended itself since this reading began is held, whatever was read.
+    fn keep_suspended(&mut self, known: &mut Known, since: Instant) {
+        self.suspended.retain(|(at, _)| *at >= since);
+        for (_, hold) in &self.suspended {
+            if task_hold(&known.holds, hold.task).is_none() {
+                known.holds.push(hold.clone());
+            }
+        }
     }
 
     fn put_in_force(&mut self, known: Known, callers: Vec<u32>) {

@@ -206,12 +206,19 @@ impl Known {
         })
     }
 
-    /// What a task process needs to run the tables of `task`, whose parameters are in `arena`.
+    /// What a task process needs to run the tables of `task`, whose parameters are in `arena`;
+    /// `is_away`: the configuration database is known to be out of reach.
     ///
     /// # Errors
     /// [`Kind::Config`] when a link, a key or a secret is missing; [`Kind::System`] when the
     /// parameters are not in the arena as they should be.
-    pub fn order(&self, task: &Task, location: &StoreLocation, arena: &Arena) -> Result<Order> {
+    pub fn order(
+        &self,
+        task: &Task,
+        location: &StoreLocation,
+        arena: &Arena,
+        is_away: bool,
+    ) -> Result<Order> {
         let missing =
             |what: &str, name: &str| Error::new(Kind::Config, format!("there is no {what} {name}"));
         let password = |name: &str| {
@@ -236,6 +243,8 @@ impl Known {
             keys,
             location: WireLocation::new(location),
             instance: self.instance.clone(),
+            holds: self.holds.iter().filter(|h| h.task == task.id).cloned().collect(),
+            is_away,
         })
     }
 }
@@ -258,6 +267,10 @@ pub struct Order {
     location: WireLocation,
     /// Which configuration database it must be.
     instance: String,
+    /// What of the task is held.
+    holds: Vec<Hold>,
+    /// Whether the configuration database is known to be out of reach.
+    is_away: bool,
     source: WireSource,
     dest: WireSource,
     keys: BTreeMap<String, WireKey>,
@@ -280,6 +293,8 @@ impl Order {
             task,
             location: self.location,
             instance: self.instance,
+            holds: self.holds,
+            is_away: self.is_away,
             realtime,
             source: (source, self.source),
             dest: (dest, self.dest),
@@ -296,6 +311,10 @@ pub struct Assignment {
     pub location: WireLocation,
     /// Which one it must be.
     pub instance: String,
+    /// What of the task is held, as far as the daemon knows.
+    pub holds: Vec<Hold>,
+    /// Whether that database is known to be out of reach.
+    pub is_away: bool,
     realtime: bool,
     source: (Link, WireSource),
     dest: (Link, WireSource),

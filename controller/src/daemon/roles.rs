@@ -6,27 +6,26 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use serde::{Deserialize, Serialize};
 use ssync_common::config::duration_text;
-use ssync_common::error::{Error, Kind, Result};
+use ssync_common::error::{Error, Result};
 use ssync_common::process::channel::Channel;
 use ssync_common::process::signals::SignalEvent;
 use ssync_common::process::spawn::{CHANNEL_FD, Group, Stderr};
 use ssync_common::process::{Child, RunId, SpawnOptions, set_title, signals, spawn_role};
 use ssync_common::shm::waiting::{Outcome, Waiting};
 use ssync_common::shm::{TaskSlot, TaskTable};
-use ssync_common::store::{Home, Store, StoreLocation, TaskChange};
+use ssync_common::store::{Home, StoreLocation, TaskChange};
 use ssync_common::{failpoint, logging};
-use ssync_worker::control::interrupted;
 use ssync_worker::params::TaskParams;
 use ssync_worker::progress::Progress;
 use ssync_worker::report::TaskReport;
 
+pub use crate::books::desk::is_out_of_reach;
+
 use super::order::{Assignment, Ending, Known, Order, TableEnding, WireLocation, Word, open_known};
 use super::peer::Peer;
-use crate::books::StoreBooks;
+use crate::books::TaskBooks;
+use crate::books::drain::drain_left;
 use crate::transfer;
-
-/// A task process looks so often whether the configuration database is back.
-const STORE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the child that reads the configuration is told.
 #[derive(Serialize, Deserialize)]
@@ -95,6 +94,8 @@ pub fn reader() -> Result<u8> {
 fn read(request: ReadRequest) -> Result<Known> {
     let location = request.location.into_location()?;
     let mut store = open_known(&location, request.instance.as_deref())?;
+    // A task that was suspended while the database was out of reach is held from now on.
+    drain_left(&mut store)?;
     // Before loading: see `Store::note_task_change`.
     for (task, change) in store.task_changes()? {
         store.note_task_change(task, change)?;
@@ -150,7 +151,7 @@ fn run(
     if let Err(e) = channel.send(&Word::Running) {
         log::info!("the daemon is gone already: {e}");
     }
-    let prepared = prepare(order, &slot, signals);
+    let prepared = prepare(order, &slot);
     let params = prepared.inspect_err(|error| {
         slot.set_error(error);
         slot.finish(Outcome::Failed);
@@ -162,43 +163,19 @@ fn run(
     Ok(ending(&report))
 }
 
-fn prepare(
-    mut order: Assignment,
-    slot: &TaskSlot,
-    signals: &Receiver<SignalEvent>,
-) -> Result<TaskParams> {
+fn prepare(mut order: Assignment, slot: &TaskSlot) -> Result<TaskParams> {
     slot.wait(Waiting::Configuration);
     let location = order.location.clone().into_location()?;
-    let mut store = open_when_there(&location, &order.instance, slot, signals)?;
-    transfer::leave_out_held(&mut store, &mut order.task)?;
-    let books = StoreBooks::new(store, order.dest_url());
+    let books = TaskBooks::open(
+        &location,
+        &order.instance,
+        order.task.id,
+        order.dest_url(),
+        &order.holds,
+        order.is_away,
+    )?;
+    transfer::leave_out_held(&books.holds(order.task.id)?, &mut order.task)?;
     order.into_params(Arc::new(books))
-}
-
-/// Opens the configuration database, however long it is away: this firing is the one that was
-/// due, and the next may be a day off. That it waits, its slot says, and monitors tell.
-fn open_when_there(
-    location: &StoreLocation,
-    instance: &str,
-    slot: &TaskSlot,
-    signals: &Receiver<SignalEvent>,
-) -> Result<Store> {
-    let mut last = None;
-    loop {
-        match open_known(location, Some(instance)) {
-            Err(e) if is_out_of_reach(&e) => {
-                if last.as_ref() != Some(&e.message) {
-                    log::warn!("waiting for the configuration database: {e:?}");
-                    last = Some(e.message);
-                }
-            }
-            opened => return opened,
-        }
-        slot.beat();
-        if signals.recv_timeout(STORE_AGAIN).is_ok() {
-            return Err(interrupted());
-        }
-    }
 }
 
 fn words(report: &TaskReport) -> String {
@@ -222,9 +199,4 @@ fn ending(report: &TaskReport) -> Ending {
         error: None,
         tables: report.tables.iter().map(table).collect(),
     }
-}
-
-/// Whether this error says that the database of the configuration cannot be asked now.
-pub fn is_out_of_reach(error: &Error) -> bool {
-    matches!(error.kind, Kind::Connect | Kind::Lost)
 }

@@ -150,6 +150,7 @@ fn is_failure(what: What) -> bool {
         | What::TaskKilled
         | What::FiringsMissed
         | What::ConfigurationLost
+        | What::RecordsRefused
         | What::WatchdogRestart
         | What::WatchdogGaveUp => true,
         What::TaskSuspended

@@ -201,6 +201,7 @@ fn recurs(what: What) -> bool {
         | What::FiringsMissed
         | What::ConfigurationLost
         | What::ConfigurationBack
+        | What::RecordsRefused
         | What::WatchdogRestart => true,
         What::TaskSuspended
         | What::ControllerStarted

@@ -9,13 +9,14 @@ use crossbeam_channel::{Receiver as Channel, Sender, bounded, unbounded};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, Zoned};
 use ssync_common::config::Clock;
-use ssync_common::error::Result;
+use ssync_common::error::{Error, Kind, Result};
 use ssync_common::event::{self, Event, What, events_between, record};
 use ssync_common::store::{Store, StoreLocation};
 
 use super::state::{MonitorState, Settings};
 use super::{brief, wait};
-use crate::books::remembered_runs;
+use crate::books::drain::drain_left;
+use crate::daemon::order::open_known;
 
 /// How often the configuration is read.
 const READ_EVERY: Duration = Duration::from_secs(15);
@@ -43,7 +44,7 @@ impl Upkeep {
     ) -> Result<(Upkeep, Channel<MonitorState>)> {
         let (hurry, hurried) = bounded(1);
         let (news, changed) = unbounded();
-        let mut books = Books { location, store: None, state, news };
+        let mut books = Books { location, store: None, instance: None, state, news };
         std::thread::Builder::new().name("books".into()).spawn(move || {
             while books.round() {
                 wait(&hurried, READ_EVERY.min(books.until_brief()));
@@ -62,6 +63,8 @@ impl Upkeep {
 struct Books {
     location: StoreLocation,
     store: Option<Store>,
+    /// Which database it is.
+    instance: Option<String>,
     state: MonitorState,
     news: Sender<MonitorState>,
 }
@@ -98,13 +101,27 @@ impl Books {
     fn store(&mut self) -> Result<&mut Store> {
         let store = match self.store.take() {
             Some(store) => store,
-            None => Store::open(&self.location)?,
+            None => self.open()?,
         };
+        self.instance = Some(store.instance_id().to_owned());
         Ok(self.store.insert(store))
     }
 
+    /// Opens the database; one that was there before is not made anew where it is gone.
+    fn open(&self) -> Result<Store> {
+        let was_there = self.instance.is_some() || self.state.settings.is_some();
+        if was_there && self.location.is_embedded && !self.location.home.database().exists() {
+            return Err(Error::new(Kind::Connect, "the configuration database is gone")
+                .detail(self.location.home.database().display().to_string()));
+        }
+        open_known(&self.location, self.instance.as_deref())
+    }
+
     fn settings(&mut self) -> Result<Settings> {
-        let config = self.store()?.load()?;
+        let store = self.store()?;
+        // What task processes have left while it was out of reach.
+        drain_left(store)?;
+        let config = store.load()?;
         Ok(Settings {
             receivers: config.receivers,
             brief: config.brief,
@@ -151,7 +168,7 @@ impl Books {
         let before = Timestamp::now().checked_sub((24 * i64::from(days)).hours());
         let before = before.unwrap_or(Timestamp::MIN);
         let store = self.store()?;
-        let keep: BTreeSet<_> = remembered_runs(store)?.into_iter().collect();
+        let keep: BTreeSet<_> = store.all_settled()?.into_iter().map(|s| s.run).collect();
         let pruned = store.prune(before, &keep)?;
         let files = event::prune(self.location.home.path(), before, EVENT_BYTES_MAX)?;
         log::info!(

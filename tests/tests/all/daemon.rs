@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use ssync_common::store::Home;
+use ssync_common::store::{Home, RunFilter};
 use ssync_controller::daemon::command::status;
 use ssync_controller::daemon::control::DaemonStatus;
 use ssync_controller::daemon::journal::{Decision, Happened, Journal};
@@ -364,20 +364,25 @@ fn a_configuration_database_that_is_gone_delays_nothing_and_is_said() {
     let gone = house.status().unwrap();
     assert!(gone.configuration_error.is_some());
     assert_eq!(gone.schedules.len(), 1);
-    // A known task starts when it is due; what it lacks, it says, and waits for.
-    house.wait("a firing to wait for the database", || {
-        let explained = house.instance.run(&["explain", "1"]).expect(0);
-        explained.stdout.contains("waits for configuration")
+    // A known task starts when it is due, and runs; its records wait, and it says so.
+    house.insert(1, 0..3);
+    house.wait("the rows", || house.arrived(1) == 3);
+    let kept = "are kept in run/books and wait to be written";
+    house.wait("its records to be kept", || {
+        house.instance.run(&["explain", "1"]).expect(0).stdout.contains(kept)
     });
     let last = house.decisions(1, Happened::Started).pop().unwrap();
     assert!(last.at.duration_since(last.due.unwrap()).as_secs() < 5, "{last:?}");
     let said = house.instance.run(&["status"]).expect(1);
     assert!(said.stdout.contains("its configuration could not be read since"), "{said}");
+    assert!(said.stdout.contains(kept), "{said}");
     assert!(!database.exists(), "no empty one took its place");
-    house.insert(1, 0..3);
     std::fs::rename(&away, &database).unwrap();
-    house.wait("the rows", || house.arrived(1) == 3);
     house.instance.run(&["reload"]).expect(0);
+    house.wait("the records to be written down", || {
+        let runs = house.instance.store().runs(&RunFilter::default()).unwrap();
+        runs.iter().map(|run| run.counts.landed).sum::<u64>() == 3
+    });
     assert!(house.status().unwrap().configuration_error.is_none());
     house.stop(daemon);
 }

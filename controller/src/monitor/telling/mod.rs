@@ -132,6 +132,7 @@ fn title(event: &Event, language: Language) -> String {
             What::FiringsMissed => "错过调度",
             What::ConfigurationLost => "配置库无法访问",
             What::ConfigurationBack => "配置库已恢复",
+            What::RecordsRefused => "运行记录未能写入配置库",
             What::ControllerStarted => "主控已启动",
             What::ControllerStopped => "主控已停止",
             What::WatchdogRestart => "看门狗重启主控",

@@ -1,0 +1,367 @@
+//! A run as it is written down.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use ssync_common::config::{TableMode, TableTask, Task};
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::ledger::Id;
+use ssync_common::process::RunId;
+use ssync_common::store::{
+    BatchState, Entry, ErrorFilter, ErrorRow, NewRun, RowState, RunCounts, RunEnd, RunState,
+    Settled, UseTimes,
+};
+use ssync_common::value::{Key, hex_bytes};
+use ssync_worker::counts::Counts;
+use ssync_worker::journal::{BadRow, BatchRecord, Journal, LastSettled};
+
+use super::desk::{Desk, PATIENCE};
+use super::mirror::Mirror;
+
+/// How long a list of rows that somebody had sent again may take to be read.
+const LIST_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// The journal of one sub-task's run.
+pub struct RunJournal {
+    desk: Desk,
+    dest_url: String,
+    task: u32,
+    table: String,
+    mode: TableMode,
+    record_use_times: bool,
+    begin: Timestamp,
+    mirror: Mirror,
+    bad: Mutex<BadRows>,
+    /// The run that is known to be recorded.
+    known_run: Mutex<Option<Id>>,
+    /// What this process has settled last.
+    settled: Mutex<Option<LastSettled>>,
+    notes: Mutex<Vec<String>>,
+}
+
+/// Bad rows of the run.
+#[derive(Default)]
+struct BadRows {
+    /// The run, once there was one.
+    run: Option<Id>,
+    /// Keys of those that are recorded, as JSON.
+    recorded: BTreeSet<String>,
+    /// Whether that is all of them: the database could be asked.
+    are_known: bool,
+    /// Keys of those that this process has met.
+    met: BTreeSet<String>,
+    /// Those without a key that this process has met.
+    keyless: u64,
+}
+
+impl BadRows {
+    fn count(&self) -> u64 {
+        self.met.len() as u64 + self.keyless
+    }
+}
+
+fn key_json(key: &Key) -> Result<String> {
+    serde_json::to_string(key).map_err(|e| Error::new(Kind::Internal, format!("key: {e}")))
+}
+
+impl RunJournal {
+    /// A journal for a run that begins now.
+    pub fn new(desk: Desk, dest_url: &str, task: &Task, table: &TableTask) -> RunJournal {
+        RunJournal {
+            mirror: Mirror::of(&desk.home(), desk.instance(), task.id, &table.name),
+            desk,
+            dest_url: dest_url.to_owned(),
+            task: task.id,
+            table: table.name.clone(),
+            mode: table.mode,
+            record_use_times: task.record_use_times,
+            begin: Timestamp::now(),
+            bad: Mutex::default(),
+            known_run: Mutex::default(),
+            settled: Mutex::default(),
+            notes: Mutex::default(),
+        }
+    }
+
+    /// What has to be recorded of a run before its batches: nothing, unless another installation
+    /// may have begun it.
+    fn adoption(&self, run: &Id) -> Result<Option<NewRun>> {
+        if *locked(&self.known_run)? == Some(*run) {
+            return Ok(None);
+        }
+        Ok(Some(NewRun {
+            id: RunId(*run),
+            task: self.task,
+            table: self.table.clone(),
+            mode: self.mode,
+            plan_hash: String::new(),
+            // When is not known here; before the run that found it.
+            begin: self.begin.checked_sub(SignedDuration::from_secs(1)).unwrap_or(self.begin),
+        }))
+    }
+
+    fn note(&self, text: &str) -> Result<()> {
+        let mut notes = locked(&self.notes)?;
+        if !notes.iter().any(|note| note == text) {
+            notes.push(text.to_owned());
+        }
+        Ok(())
+    }
+
+    /// What was settled before this process: by the database, else by what this host remembers.
+    fn settled_before(&self) -> Result<Option<Settled>> {
+        let (task, table) = (self.task, self.table.clone());
+        if let Some(known) = self.desk.ask(PATIENCE, move |s| s.last_settled(task, &table))? {
+            self.mirror.write(known.as_ref());
+            return Ok(known);
+        }
+        match self.mirror.read() {
+            Some(known) => Ok(known),
+            None => {
+                self.note(
+                    "what was settled last is in the configuration database, which is out of \
+                     reach: whether the destination went back in time was not looked at",
+                )?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
+    mutex.lock().map_err(|_| Error::new(Kind::Internal, "a thread of the run panicked"))
+}
+
+impl Journal for RunJournal {
+    fn begin_run(&self, run: &Id, fingerprint: &str) -> Result<()> {
+        self.desk.write(Entry::Begin(NewRun {
+            id: RunId(*run),
+            task: self.task,
+            table: self.table.clone(),
+            mode: self.mode,
+            plan_hash: fingerprint.to_owned(),
+            begin: self.begin,
+        }))?;
+        *locked(&self.known_run)? = Some(*run);
+        Ok(())
+    }
+
+    fn record_settled(
+        &self,
+        fence: &Id,
+        epoch: i64,
+        run: &Id,
+        parts: &[BatchRecord],
+    ) -> Result<()> {
+        let now = Timestamp::now();
+        let Some(last) = parts.last() else { return Ok(()) };
+        let batches = parts
+            .iter()
+            .map(|part| ssync_common::store::BatchRecord {
+                run: RunId(*run),
+                number: part.number,
+                part: Some(part.pos.clone()),
+                rows: part.rows,
+                low: part.lo.clone(),
+                high: part.hi.clone(),
+                state: BatchState::Settled,
+                sent: None,
+                landed: Some(now),
+                settled: Some(now),
+                writer: None,
+            })
+            .collect();
+        let settled = Settled {
+            dest_url: self.dest_url.clone(),
+            fence: hex_bytes::encode(fence),
+            epoch,
+            run: RunId(*run),
+            pos: last.pos.clone(),
+            at: Some(now),
+        };
+        self.desk.write(Entry::Settled {
+            batches,
+            task: self.task,
+            table: self.table.clone(),
+            last: settled.clone(),
+            adopt: self.adoption(run)?,
+        })?;
+        self.mirror.write(Some(&settled));
+        *locked(&self.known_run)? = Some(*run);
+        let pos = last.pos.clone();
+        *locked(&self.settled)? = Some(LastSettled { fence: *fence, epoch, run: *run, pos });
+        Ok(())
+    }
+
+    fn record_bad(&self, run: &Id, columns: &[String], rows: &[BadRow]) -> Result<u64> {
+        let mut bad = locked(&self.bad)?;
+        if bad.run != Some(*run) {
+            let filter = ErrorFilter {
+                run: Some(RunId(*run)),
+                states: vec![RowState::Bad],
+                ..ErrorFilter::default()
+            };
+            let recorded = self.desk.ask(PATIENCE, move |store| store.errors(&filter))?;
+            bad.are_known = recorded.is_some();
+            bad.recorded = recorded
+                .unwrap_or_default()
+                .iter()
+                .map(|r| key_json(&r.key))
+                .collect::<Result<_>>()?;
+            bad.run = Some(*run);
+        }
+        let mut new = Vec::new();
+        for row in rows {
+            if row.key.is_empty() {
+                bad.keyless += 1;
+                new.push(row);
+                continue;
+            }
+            let key = key_json(&row.key)?;
+            if bad.recorded.insert(key.clone()) {
+                new.push(row);
+            }
+            bad.met.insert(key);
+        }
+        let rows: Vec<_> = new
+            .into_iter()
+            .map(|row| ErrorRow {
+                run: RunId(*run),
+                number: 0,
+                task: self.task,
+                table: self.table.clone(),
+                key_columns: columns.to_vec(),
+                key: row.key.clone(),
+                column: row.error.column.clone(),
+                kind: row.error.kind,
+                text: row.error.message.clone(),
+                at: Timestamp::now(),
+                state: RowState::Bad,
+            })
+            .collect();
+        if rows.is_empty() {
+            return Ok(bad.count());
+        }
+        if let Err(e) = self.desk.write(Entry::Bad { rows, are_new: bad.are_known }) {
+            // What is recorded must be looked up again.
+            bad.run = None;
+            return Err(e);
+        }
+        Ok(bad.count())
+    }
+
+    fn bad_rows(&self) -> Result<u64> {
+        Ok(locked(&self.bad)?.count())
+    }
+
+    fn resolve_retried(
+        &self,
+        landed: &mut dyn FnMut(&[String], &Key) -> Result<bool>,
+    ) -> Result<()> {
+        let filter = ErrorFilter {
+            task: Some(self.task),
+            table: Some(self.table.clone()),
+            states: vec![RowState::Retried],
+            ..ErrorFilter::default()
+        };
+        // A database that hangs is found out by the small question.
+        let first = ErrorFilter { limit: Some(1), ..filter.clone() };
+        let retried = match self.desk.ask(PATIENCE, move |store| store.errors(&first))? {
+            Some(first) if first.is_empty() => return Ok(()),
+            Some(_) => self.desk.ask(LIST_TIME_MAX, move |store| store.errors(&filter))?,
+            None => None,
+        };
+        let Some(retried) = retried else {
+            return self.note(
+                "whether rows that were sent again have landed is written down by the next run: \
+                 the configuration database is out of reach",
+            );
+        };
+        let mut resolved = Vec::new();
+        for row in retried {
+            let bad_again = locked(&self.bad)?.met.contains(&key_json(&row.key)?);
+            if bad_again || landed(&row.key_columns, &row.key)? {
+                resolved.push((row.run, row.number));
+            }
+        }
+        if resolved.is_empty() {
+            return Ok(());
+        }
+        self.desk.write(Entry::Resolved(resolved))
+    }
+
+    fn last_settled(&self) -> Result<Option<LastSettled>> {
+        if let Some(own) = locked(&self.settled)?.clone() {
+            return Ok(Some(own));
+        }
+        let Some(settled) = self.settled_before()? else { return Ok(None) };
+        if settled.dest_url != self.dest_url {
+            return Ok(None);
+        }
+        let fence = hex_bytes::decode(&settled.fence).and_then(|b| Id::try_from(b).ok());
+        Ok(Some(LastSettled {
+            fence: fence.ok_or_else(|| {
+                Error::new(Kind::Config, "what was settled last is remembered in a damaged form")
+            })?,
+            epoch: settled.epoch,
+            run: settled.run.0,
+            pos: settled.pos,
+        }))
+    }
+
+    fn end_run(&self, run: &Id, counts: &Counts, error: Option<&Error>) -> Result<()> {
+        let state = match error {
+            None => RunState::Done,
+            Some(e) if e.kind.is_wanted() => RunState::Interrupted,
+            Some(_) => RunState::Failed,
+        };
+        let end = Timestamp::now();
+        let use_times = self.record_use_times.then(|| UseTimes {
+            task: self.task,
+            table: self.table.clone(),
+            run: RunId(*run),
+            begin: self.begin,
+            end,
+            rows: counts.landed,
+            bytes: counts.bytes,
+            result: state,
+        });
+        let end = RunEnd {
+            state,
+            counts: RunCounts {
+                claimed: counts.claimed,
+                read: counts.read,
+                landed: counts.landed,
+                failed: counts.failed,
+                withdrawn: counts.withdrawn,
+                settled: counts.settled,
+                changed: counts.changed,
+                skipped: counts.skipped,
+            },
+            message: None,
+            error: error.cloned(),
+            end,
+        };
+        self.desk.write(Entry::End { run: RunId(*run), end, use_times })
+    }
+
+    fn notes(&self) -> Result<Vec<String>> {
+        let mut notes = locked(&self.notes)?.clone();
+        if let Some(outage) = self.desk.outage()? {
+            notes.push(match outage.kept {
+                0 => format!(
+                    "the configuration database was out of reach at {:.0}; it has everything now",
+                    outage.since
+                ),
+                kept => format!(
+                    "the configuration database has been out of reach since {:.0}: {kept} records \
+                     of this process are kept in run/books until it is back",
+                    outage.since
+                ),
+            });
+        }
+        Ok(notes)
+    }
+}

@@ -1,0 +1,201 @@
+//! A task process's side of the configuration database: locks in `task_detail`, holds, runs,
+//! batches, bad rows, `proc_use_times`.
+//!
+//! A run begins, runs and ends without the database where that is out of reach: [`desk`] says how.
+//! What then stands in for the lock in `task_detail`: on this host the task has one slot in the
+//! task table; everybody else is kept out by the owner row at the source and by the fence, which
+//! make a run exact with or without the lock. For a pause or a suspension, what the daemon knew
+//! when it started the task; a pause that comes later is noticed when the database is back.
+//!
+//! - [`desk`]: the way to the database, online or not.
+//! - [`spool`], [`drain`]: what waits for it, in files, and how it gets there.
+//! - [`journal`]: one run, written down.
+//! - [`mirror`]: what was settled last, once more on this host.
+
+pub mod desk;
+pub mod drain;
+pub mod journal;
+pub mod mirror;
+pub mod spool;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use jiff::Timestamp;
+use ssync_common::config::{TableTask, Task};
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::process::RunId;
+use ssync_common::store::{Entry, Hold, Owner, Store, StoreLocation};
+use ssync_worker::control;
+use ssync_worker::journal::Journal;
+use ssync_worker::lock::TableLock;
+use ssync_worker::params::Books;
+
+use desk::{Desk, PATIENCE};
+use journal::RunJournal;
+
+/// Seconds that a lock is believed without a sign of life.
+const LEASE_SECS: u32 = 60;
+/// How often a lock is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(15);
+
+/// One configuration database, shared by the threads of a task process.
+#[derive(Clone)]
+pub struct TaskBooks {
+    desk: Desk,
+    dest_url: String,
+    /// What was held as far as anybody knew when the task was started.
+    holds: Arc<[Hold]>,
+}
+
+impl TaskBooks {
+    /// Takes an open database over. `dest_url` is the destination link's address: what was settled
+    /// there is not looked for elsewhere.
+    pub fn online(store: Store, task: u32, dest_url: &str) -> Result<TaskBooks> {
+        let desk = Desk::online(store, task)?;
+        Ok(TaskBooks { desk, dest_url: dest_url.to_owned(), holds: Arc::new([]) })
+    }
+
+    /// Opens the database `instance`, or goes on without it. `holds` is what is held as far as the
+    /// daemon knows, and `is_away` whether it knows the database to be out of reach.
+    ///
+    /// # Errors
+    /// When the database is there, and is another one or does not let us in.
+    pub fn open(
+        location: &StoreLocation,
+        instance: &str,
+        task: u32,
+        dest_url: &str,
+        holds: &[Hold],
+        is_away: bool,
+    ) -> Result<TaskBooks> {
+        let desk = Desk::open(location, instance, task, is_away)?;
+        Ok(TaskBooks { desk, dest_url: dest_url.to_owned(), holds: holds.into() })
+    }
+
+    /// What of a task is held.
+    pub fn holds(&self, task: u32) -> Result<Vec<Hold>> {
+        let asked = self.desk.ask(PATIENCE, move |store| store.holds(Some(task)))?;
+        let known = || self.holds.iter().filter(|h| h.task == task).cloned().collect();
+        Ok(asked.unwrap_or_else(known))
+    }
+}
+
+impl Books for TaskBooks {
+    fn lock(&self, task: &Task, table: &TableTask) -> Result<Box<dyn TableLock>> {
+        let owner = Owner::own(RunId::random()?)?;
+        let (id, name) = (task.id, table.name.clone());
+        let is_late = Arc::new(AtomicBool::new(false));
+        let theirs = is_late.clone();
+        let lock = self.desk.ask(PATIENCE, move |store| {
+            let lock = store.lock_table(id, &name, &owner, LEASE_SECS)?;
+            if theirs.load(Ordering::Relaxed) {
+                // The run has begun without it.
+                return store.unlock_table(lock).map(|()| None);
+            }
+            Ok(Some(lock))
+        })?;
+        let Some(lock) = lock.flatten() else {
+            is_late.store(true, Ordering::Relaxed);
+            return Ok(Box::new(NoLock));
+        };
+        Ok(Box::new(HeldLock::new(self.desk.clone(), lock)?))
+    }
+
+    fn held(&self, task: u32, table: &str) -> Result<Option<control::Hold>> {
+        let holds = self.holds(task)?;
+        let applies = holds.iter().find(|h| h.table.as_deref().is_none_or(|t| t == table));
+        Ok(applies
+            .map(|hold| control::Hold { whole_task: hold.table.is_none(), why: hold.describe() }))
+    }
+
+    fn suspend(&self, task: &Task, reason: &str) -> Result<()> {
+        let (reason, at) = (reason.to_owned(), Timestamp::now());
+        self.desk.write(Entry::Suspend { task: task.id, reason, at })
+    }
+
+    fn journal(&self, task: &Task, table: &TableTask) -> Result<Arc<dyn Journal>> {
+        Ok(Arc::new(RunJournal::new(self.desk.clone(), &self.dest_url, task, table)))
+    }
+}
+
+/// In place of a lock that could not be asked for.
+struct NoLock;
+
+impl TableLock for NoLock {
+    fn taken_over_from(&self) -> Option<&str> {
+        None
+    }
+
+    fn release(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+type StoreLock = ssync_common::store::TableLock;
+
+/// A held lock, renewed by a thread of its own until it is given back.
+struct HeldLock {
+    desk: Desk,
+    lock: Arc<Mutex<Option<StoreLock>>>,
+    /// What gives it back.
+    giving_back: Entry,
+    previous: Option<String>,
+    /// Dropped, it ends the thread.
+    _renewing: Sender<()>,
+}
+
+impl HeldLock {
+    fn new(desk: Desk, lock: StoreLock) -> Result<Self> {
+        let previous = lock.taken_over.as_ref().map(|l| l.owner_text());
+        let giving_back = lock.giving_back();
+        let lock = Arc::new(Mutex::new(Some(lock)));
+        let (renewing, ended) = bounded::<()>(0);
+        let (shared, theirs) = (lock.clone(), desk.clone());
+        std::thread::Builder::new().name("lock".into()).spawn(move || {
+            while ended.recv_timeout(RENEW_EVERY) == Err(RecvTimeoutError::Timeout) {
+                let shared = shared.clone();
+                let renewed = theirs.ask(PATIENCE, move |store| {
+                    let held = shared.lock().map_err(|_| panicked())?;
+                    held.as_ref().map_or(Ok(()), |lock| store.renew_lock(lock, LEASE_SECS))
+                });
+                // Whoever takes the lock over raises the fence: nothing of ours lands after that.
+                if let Err(e) = renewed {
+                    log::warn!("could not renew the lock in task_detail: {e}");
+                }
+            }
+        })?;
+        Ok(HeldLock { desk, lock, giving_back, previous, _renewing: renewing })
+    }
+}
+
+impl TableLock for HeldLock {
+    fn taken_over_from(&self) -> Option<&str> {
+        self.previous.as_deref()
+    }
+
+    fn release(self: Box<Self>) -> Result<()> {
+        // The renewing thread lives a little longer; what it holds open would keep the next one
+        // from locking. A renewal that hangs keeps it until this process ends.
+        let begin = Instant::now();
+        let mut lock = None;
+        while lock.is_none() && begin.elapsed() < PATIENCE {
+            match self.lock.try_lock() {
+                Ok(mut held) => match held.take() {
+                    Some(held) => lock = Some(held),
+                    None => break,
+                },
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+        let written = self.desk.write(self.giving_back.clone());
+        drop(lock);
+        written
+    }
+}
+
+fn panicked() -> Error {
+    Error::new(Kind::Internal, "a thread of the run panicked")
+}
