@@ -321,6 +321,28 @@ fn a_task_process_that_dies_without_the_configuration_database_is_carried_on_fro
 }
 
 #[test]
+fn where_nothing_can_be_kept_the_run_ends_in_good_order_and_the_next_one_goes_on() {
+    let scene = Scene::new(TASK);
+    let mut run = scene.run("writer.before_commit@2=pause");
+    run.reached("writer.before_commit").unwrap();
+    scene.hang();
+    // In place of the directory: as on a full disk, no file can be made.
+    let dir = spool::dir(&scene.instance.home());
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::write(&dir, "").unwrap();
+    scene.instance.release("writer.before_commit");
+    let failed = run.wait().expect(1);
+    assert!(failed.stderr.contains("could not"), "{failed}");
+    scene.instance.wait_until_dead();
+    assert!(scene.dest.number("SELECT COUNT(*) FROM t") < 999);
+    std::fs::remove_file(&dir).unwrap();
+    scene.wake();
+    scene.run("").wait().expect(1);
+    scene.all_landed(1000);
+    scene.all_recorded();
+}
+
+#[test]
 fn whoever_dies_while_writing_down_what_waits_does_no_harm() {
     let scene = Scene::new(TASK);
     let mut run = scene.run("writer.before_commit@2=pause");
@@ -386,6 +408,7 @@ fn a_real_time_task_that_failed_without_the_configuration_database_stays_suspend
     scene
         .dest
         .run(&["ALTER TABLE t RENAME TO old", "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)"]);
+    scene.source.run(&[format!("UPDATE t SET sync_status = 0 WHERE id = {BAD}")]);
     scene.instance.run(&["resume", "1"]).expect(0);
     scene.wait("the row", || scene.dest.number("SELECT COUNT(*) FROM t") == 1);
     scene.instance.run(&["stop"]).expect(0);

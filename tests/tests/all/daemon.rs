@@ -173,6 +173,10 @@ fn a_killed_daemons_task_ends_well_and_the_next_daemon_takes_it_up() {
     assert_eq!(cmdline(worker), ["ssync", "worker", "task=1", ""]);
     let next = || house.status().unwrap().schedules[0].next;
     let before = next();
+    house.wait("the daemon to have noted what it began", || {
+        let noted = std::fs::read_to_string(house.instance.home().join("run/daemon.json"));
+        noted.is_ok_and(|text| text.contains("\"current\":1"))
+    });
     daemon.signal(Signal::SIGKILL);
     daemon.wait();
 
