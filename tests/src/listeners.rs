@@ -164,6 +164,14 @@ pub fn certificates(dir: &Path, name: &str) -> Certificates {
 
 /// With TLS from the first byte.
 pub fn tls(certificates: &Certificates) -> Wrap {
+    let secure = securing(certificates);
+    Arc::new(move |stream| secure(Box::new(stream)))
+}
+
+/// Puts TLS around a stream.
+type Secure = Arc<dyn Fn(Box<dyn Wire>) -> Box<dyn Wire> + Send + Sync>;
+
+fn securing(certificates: &Certificates) -> Secure {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     let chain = vec![CertificateDer::from_pem_file(&certificates.certificate).unwrap()];
@@ -244,7 +252,17 @@ fn read_line(wire: &mut impl BufRead) -> Option<String> {
 
 /// An SMTP server (RFC 5321, AUTH PLAIN) on this port; 0: on any.
 pub fn smtp(port: u16, wrap: Wrap) -> Listener<Mail> {
-    Listener::start(port, wrap, |wire, mood, keep| {
+    smtp_with(port, wrap, None)
+}
+
+/// One that begins in the clear and takes mail only after STARTTLS (RFC 3207).
+pub fn smtp_starttls(port: u16, certificates: &Certificates) -> Listener<Mail> {
+    smtp_with(port, plain(), Some(securing(certificates)))
+}
+
+fn smtp_with(port: u16, wrap: Wrap, secure: Option<Secure>) -> Listener<Mail> {
+    Listener::start(port, wrap, move |wire, mood, keep| {
+        let mut secure = secure.clone();
         if mood == Mood::Silent {
             hold(wire);
             return None;
@@ -255,6 +273,13 @@ pub fn smtp(port: u16, wrap: Wrap) -> Listener<Mail> {
             let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
             let bracketed = || rest.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
             match verb.to_uppercase().as_str() {
+                "EHLO" if secure.is_some() => say(wire, "250-test\r\n250 STARTTLS")?,
+                "STARTTLS" if secure.is_some() => {
+                    say(wire, "220 go ahead")?;
+                    let clear = std::mem::replace(wire.get_mut(), Box::new(std::io::empty()));
+                    *wire.get_mut() = secure.take()?(clear);
+                }
+                "AUTH" | "MAIL" if secure.is_some() => say(wire, "530 not in the clear")?,
                 "EHLO" => say(wire, "250-test\r\n250-8BITMIME\r\n250 AUTH PLAIN")?,
                 "HELO" => say(wire, "250 test")?,
                 "AUTH" => {

@@ -120,6 +120,11 @@ impl Instance {
     pub fn start(&self, args: &[&str], failpoints: &str) -> Running {
         let mut command = Command::new(program());
         command.args(args);
+        self.start_by(command, failpoints)
+    }
+
+    /// As [`Instance::start`], by way of another program.
+    pub fn start_by(&self, command: Command, failpoints: &str) -> Running {
         let mut child = self
             .in_environment(command)
             .env("SSYNC_FAILPOINTS", failpoints)

@@ -24,6 +24,10 @@ mod conformance;
 mod crash_matrix;
 #[path = "all/daemon.rs"]
 mod daemon;
+#[path = "all/daemon_hosts.rs"]
+mod daemon_hosts;
+#[path = "all/deaths.rs"]
+mod deaths;
 #[path = "all/docs.rs"]
 mod docs;
 #[path = "all/events.rs"]
@@ -58,6 +62,8 @@ mod permits;
 mod process_roles;
 #[path = "all/process_shm.rs"]
 mod process_shm;
+#[path = "all/prompt.rs"]
+mod prompt;
 #[path = "all/refusals.rs"]
 mod refusals;
 #[path = "all/reuse.rs"]

@@ -142,6 +142,18 @@ pub fn events_between(home: &Path, from: Timestamp, to: Timestamp) -> Result<Vec
     between(home, EVENTS, from, to, |event: &Event| event.at)
 }
 
+/// Whether the death of this run, which lived at `seen`, has been recorded by somebody: whoever
+/// else notices it has nothing to add.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn death_is_recorded(home: &Path, run: &str, seen: Timestamp) -> Result<bool> {
+    let is_it = |event: &Event| {
+        matches!(event.what, What::TaskDied | What::TaskKilled) && event.run.as_deref() == Some(run)
+    };
+    Ok(events_between(home, seen, Timestamp::MAX)?.iter().any(is_it))
+}
+
 /// Tables that finished at `from ≤ end < to`, in the order in which they were recorded.
 ///
 /// # Errors

@@ -2,7 +2,13 @@
 //!
 //! Whoever meets something worth telling calls [`record`]; whoever finishes a table calls
 //! [`record_table`]. Both append one line of JSON to a file of the day in `SSYNC_HOME/events`, and
-//! neither ever fails or delays its caller: a line that cannot be written is said in the log.
+//! neither ever fails: a line that cannot be written is said in the log.
+//!
+//! **Power failures.** [`record`] returns when the event is on the disk. Events are few: a run in
+//! which all goes well records none. Lines of the reminder log come with every run of every table,
+//! once a second and more, so they are left to the kernel, which writes them within half a minute;
+//! what they say stands in the configuration database as well.
+//!
 //! `ssync monitor` follows the files and tells people; it need not run for anything to be recorded.
 //!
 //! ```text
@@ -23,7 +29,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Kind, Result};
 use crate::process::RunId;
 
-pub use follow::{Follower, Position, events_between, tables_between};
+pub use follow::{Follower, Position, death_is_recorded, events_between, tables_between};
+pub use spool::Written;
 
 /// Directory of the files, in `SSYNC_HOME`.
 pub const DIR: &str = "events";
@@ -103,6 +110,8 @@ whats! {
     /// Firings of a schedule were left out because a run outlasted its frequency, or because the
     /// controller was not there.
     FiringsMissed = "firings_missed", Warning;
+    /// A task that is due waits, because as many tasks run on this host as there can be.
+    TasksFull = "tasks_full", Warning;
     /// The configuration database is out of reach.
     ConfigurationLost = "configuration_lost", Warning;
     /// It is back.
@@ -232,15 +241,24 @@ pub struct TableEnd {
     pub error: Option<Kind>,
 }
 
-/// Records an event. Never fails and never waits for more than a write to a local file: what
-/// cannot be recorded is logged.
+/// Records an event, and returns when it is on the disk. Never fails: what cannot be recorded is
+/// logged.
 pub fn record(home: &Path, event: &Event) {
-    spool::append(home, spool::EVENTS, event.at, event);
+    if let Some(written) = record_for_now(home, event) {
+        written.reach_disk();
+    }
 }
 
-/// Records that a table has finished, as [`record`] does.
+/// Records an event for all to see, for a caller that may not wait for a disk; another thread is to
+/// see to it that it gets there.
+#[must_use]
+pub fn record_for_now(home: &Path, event: &Event) -> Option<Written> {
+    spool::append(home, spool::EVENTS, event.at, event)
+}
+
+/// Records that a table has finished, without waiting for the disk. Never fails.
 pub fn record_table(home: &Path, end: &TableEnd) {
-    spool::append(home, spool::REMINDER, end.end, end);
+    drop(spool::append(home, spool::REMINDER, end.end, end));
 }
 
 /// Directory of the files of this home.

@@ -1,6 +1,6 @@
 //! Files of the day, to which many processes append whole lines.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -23,11 +23,33 @@ const SUFFIX: &str = ".jsonl";
 /// a hundred times a second must not fill the disk of those that do not.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
-/// Appends a line; a failure is logged.
-pub fn append(home: &Path, stem: &str, at: Timestamp, line: &impl Serialize) {
-    if let Err(e) = try_append(home, stem, at, line, FILE_BYTES_MAX) {
-        log::error!("could not record in {}: {e}", dir(home).display());
+/// A line that was written, and that a power failure may still take.
+#[derive(Debug)]
+#[must_use]
+pub struct Written {
+    file: File,
+    /// Directories whose list of names has changed.
+    dirs: Vec<PathBuf>,
+}
+
+impl Written {
+    /// Waits until it is on the disk; a failure is logged.
+    pub fn reach_disk(self) {
+        let reached = self
+            .file
+            .sync_data()
+            .and_then(|()| self.dirs.iter().try_for_each(|dir| File::open(dir)?.sync_all()));
+        if let Err(e) = reached {
+            log::error!("an event may not outlive a power failure: {e}");
+        }
     }
+}
+
+/// Appends a line; `None` when that failed, which is logged.
+pub fn append(home: &Path, stem: &str, at: Timestamp, line: &impl Serialize) -> Option<Written> {
+    try_append(home, stem, at, line, FILE_BYTES_MAX)
+        .inspect_err(|e| log::error!("could not record in {}: {e}", dir(home).display()))
+        .ok()
 }
 
 fn try_append(
@@ -36,15 +58,20 @@ fn try_append(
     at: Timestamp,
     line: &impl Serialize,
     bytes_max: u64,
-) -> Result<()> {
+) -> Result<Written> {
     let mut bytes = serde_json::to_vec(line)
         .map_err(|e| Error::new(Kind::Internal, format!("an event is no JSON: {e}")))?;
     bytes.push(b'\n');
     let path = path(home, stem, day(at));
     let open = || OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+    let mut dirs = Vec::new();
+    if !path.exists() {
+        dirs.push(dir(home));
+    }
     let mut file = match open() {
         Err(e) if e.kind() == ErrorKind::NotFound => {
             DirBuilder::new().recursive(true).mode(0o700).create(dir(home))?;
+            dirs.push(home.to_path_buf());
             open()?
         }
         other => other?,
@@ -56,7 +83,7 @@ fn try_append(
     // It falls in two only when the disk is full; readers step over a line of which the end is
     // missing.
     match file.write(&bytes)? {
-        n if n == bytes.len() => Ok(()),
+        n if n == bytes.len() => Ok(Written { file, dirs }),
         n => Err(Error::new(Kind::Full, format!("only {n} of {} bytes were written", bytes.len()))),
     }
 }
@@ -157,7 +184,7 @@ mod tests {
         let days = ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"];
         for day in days {
             let at = at(&format!("{day}T12:00:00Z"));
-            try_append(home.path(), EVENTS, at, &event, u64::MAX).unwrap();
+            try_append(home.path(), EVENTS, at, &event, u64::MAX).unwrap().reach_disk();
         }
         let left = || files(home.path(), &[EVENTS]).unwrap().len();
         assert_eq!(prune(home.path(), at("2026-01-02T00:00:00Z"), u64::MAX).unwrap(), 1);
@@ -165,7 +192,7 @@ mod tests {
         assert_eq!(prune(home.path(), at("2026-01-02T00:00:00Z"), 1500).unwrap(), 1);
         assert_eq!(left(), 2);
         // Today's file is being written to, whatever its size.
-        try_append(home.path(), EVENTS, Timestamp::now(), &event, u64::MAX).unwrap();
+        try_append(home.path(), EVENTS, Timestamp::now(), &event, u64::MAX).unwrap().reach_disk();
         assert_eq!(prune(home.path(), at("2026-01-02T00:00:00Z"), 0).unwrap(), 2);
         assert_eq!(left(), 1);
     }

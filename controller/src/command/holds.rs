@@ -11,9 +11,12 @@ use ssync_common::store::{Hold, HoldKind, Store};
 use crate::cli::{HoldArgs, PauseArgs};
 use crate::daemon;
 use crate::output::Output;
+use crate::render::note;
 
 /// How often a pause looks whether it has taken effect.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Whoever waits longer is told what for.
+const SILENT_MAX: Duration = Duration::from_secs(1);
 
 fn name(what: &HoldArgs) -> String {
     match &what.table {
@@ -73,12 +76,22 @@ struct Transfer {
 /// Tells the task's process to look, and waits for it; what is still under way after `patience`.
 fn await_effect(store: &mut Store, what: &HoldArgs, patience: Duration) -> Result<Vec<Transfer>> {
     let began = Instant::now();
+    let mut is_told = false;
     loop {
         // Each time: a task process may have begun since.
         poke(store, what.task)?;
         let under_way = transfers(store, what)?;
         if under_way.is_empty() || began.elapsed() >= patience {
             return Ok(under_way);
+        }
+        if !is_told && began.elapsed() >= SILENT_MAX {
+            is_told = true;
+            for Transfer { table, owner } in &under_way {
+                note(&format!(
+                    "table {table}: no further batch begins; waiting for {owner}, which settles \
+                     what is under way"
+                ));
+            }
         }
         std::thread::sleep(LOOK_EVERY);
     }

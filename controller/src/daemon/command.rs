@@ -30,6 +30,8 @@ const LOOK: Duration = Duration::from_millis(10);
 /// A daemon that does not answer by then hangs. Longer than a reading of the configuration may
 /// take.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(90);
+/// The daemon's name in `ps`.
+pub const DAEMON: &str = "ssync-daemon";
 /// Decisions that `explain` shows.
 const SHOWN: usize = 15;
 
@@ -283,9 +285,12 @@ fn stop(home: &Home, args: &StopArgs, out: &mut Output) -> Result<u8> {
     }
     let proc = format!("/proc/{pid}");
     while controller_pid(home)?.is_some_and(|now| now == pid) || Path::new(&proc).exists() {
-        // Reaped or not, a process without a command line has ended.
+        // Reaped or not, a process without a command line has ended; and one of another name is
+        // not the daemon, whose pid may be that of another namespace.
         let line = std::fs::read(format!("{proc}/cmdline")).unwrap_or_default();
-        if line.is_empty() && controller_pid(home)?.is_none() {
+        let name = std::fs::read_to_string(format!("{proc}/comm")).unwrap_or_default();
+        let is_it = !line.is_empty() && name.trim_end() == DAEMON;
+        if !is_it && controller_pid(home)?.is_none() {
             break;
         }
         if Instant::now() >= deadline {

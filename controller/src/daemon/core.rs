@@ -174,7 +174,7 @@ pub fn run(location: StoreLocation, ready: impl FnOnce()) -> Result<()> {
 
 impl Daemon {
     fn begin(location: StoreLocation) -> Result<Daemon> {
-        set_title("ssync-daemon");
+        set_title(super::command::DAEMON);
         let home = location.home.clone();
         home.create()?;
         // Before any thread starts: a signal goes to whichever thread does not block it.
@@ -199,7 +199,7 @@ impl Daemon {
         Ok(Daemon {
             memory: Memory::load(&home),
             journal: Journal::open(&home),
-            telling: Telling::new(&home),
+            telling: Telling::new(&home)?,
             requests_seen: guard.table().requests()?,
             guard: Some(guard),
             since: Timestamp::now(),
@@ -406,6 +406,7 @@ impl Daemon {
             let text = "the controller has stopped, as it was asked to";
             self.telling.tell(&Event::new(What::ControllerStopped, text));
         }
+        self.telling.close();
         self.listener = None;
         self.arena = None;
         if let Some(guard) = self.guard.take()

@@ -3,6 +3,7 @@
 //! What is still to come (windows, gates, dependencies) becomes a further line of [`decide`].
 
 use ssync_common::error::Error;
+use ssync_common::shm::task_table::SLOTS;
 use ssync_common::store::{Hold, HoldKind};
 
 /// What a decision hangs on.
@@ -21,6 +22,8 @@ pub struct Facts<'a> {
     pub processes: usize,
     /// Task processes there may be.
     pub processes_max: usize,
+    /// Places of the task table that are free: runs in the foreground take them too.
+    pub places: usize,
 }
 
 /// What to do.
@@ -57,6 +60,12 @@ pub fn decide(task: u32, facts: &Facts<'_>) -> Verdict {
             facts.processes_max
         ));
     }
+    if facts.places == 0 {
+        return Verdict::Wait(format!(
+            "{SLOTS} runs are under way on this host, as many as there can be; it starts when one \
+             of them has ended (ssync status lists them)"
+        ));
+    }
     Verdict::Start
 }
 
@@ -67,7 +76,14 @@ pub fn hold_words(task: u32, hold: &Hold) -> String {
         HoldKind::Suspended => "suspended after a failure",
     };
     let why = hold.reason.as_ref().map_or(String::new(), |r| format!(" ({r})"));
-    format!("{what} since {:.0}{why}; ssync resume {task} lets it run again", hold.since)
+    let (whose, which) = match &hold.table {
+        None => (String::new(), String::new()),
+        Some(table) => (format!("every table of it is held: {table} is "), format!(" {table}")),
+    };
+    format!(
+        "{whose}{what} since {:.0}{why}; ssync resume {task}{which} lets it run again",
+        hold.since
+    )
 }
 
 #[cfg(test)]
@@ -93,6 +109,7 @@ mod tests {
             missing: None,
             processes: 8,
             processes_max: 8,
+            places: 56,
         };
         assert!(matches!(decide(7, &facts), Verdict::Wait(why) if why.starts_with("8 task")));
         facts.runner = Some("process 12".to_owned());
@@ -104,9 +121,17 @@ mod tests {
             "suspended after a failure since 2026-01-01T00:00:00Z (table orders: disk full); \
              ssync resume 7 lets it run again"
         );
+        let of_table = Hold { table: Some("orders".to_owned()), reason: None, ..hold.clone() };
+        assert_eq!(
+            hold_words(7, &of_table),
+            "every table of it is held: orders is suspended after a failure since \
+             2026-01-01T00:00:00Z; ssync resume 7 orders lets it run again"
+        );
         facts.is_configured = false;
         assert!(matches!(decide(7, &facts), Verdict::Skip(_)));
         facts = Facts { is_configured: true, hold: None, runner: None, processes: 7, ..facts };
         assert_eq!(decide(7, &facts), Verdict::Start);
+        facts.places = 0;
+        assert!(matches!(decide(7, &facts), Verdict::Wait(why) if why.starts_with("64 runs")));
     }
 }

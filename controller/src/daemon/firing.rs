@@ -10,8 +10,9 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use ssync_common::config::Task;
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::event::What;
-use ssync_common::process::Watched;
+use ssync_common::event::{Event, What};
+use ssync_common::process::{RunId, Watched};
+use ssync_common::shm::task_table::SLOTS;
 use ssync_common::shm::waiting::TaskState;
 use ssync_common::shm::{Arena, TaskView};
 use ssync_common::store::{Hold, HoldKind};
@@ -22,7 +23,7 @@ use super::decide::{Facts, Verdict, decide};
 use super::jobs::{Ended, Job, is_worker};
 use super::journal::{Decision, Happened};
 use super::memory::UnderWay;
-use super::order::Order;
+use super::order::{Known, Order};
 use super::roles;
 use super::schedule::{Missed, Why};
 use super::timetable::Secs;
@@ -153,7 +154,7 @@ impl Daemon {
     /// Starts a task unless something stands against it.
     fn try_start(&mut self, task: u32, tables: &[String], cause: Cause) -> Verdict {
         let known = self.known.as_ref();
-        let hold = known.and_then(|k| task_hold(&k.holds, task)).cloned();
+        let hold = known.and_then(|k| whole_hold(k, task)).cloned();
         let max = known.map_or(0, |k| k.config.controller.tasks_max);
         let mut facts = Facts {
             is_stopping: self.stopping.is_some(),
@@ -164,14 +165,18 @@ impl Daemon {
             missing: None,
             processes: self.jobs.len(),
             processes_max: max as usize,
+            places: SLOTS,
         };
         let mut verdict = decide(task, &facts);
         let mut order = None;
-        let mut is_incomplete = false;
+        let (mut is_incomplete, mut is_full) = (false, false);
         if verdict == Verdict::Start {
             // What costs more to find out.
+            let slots = self.slots();
             facts.runner =
-                self.stranger(task).map(|pid| format!("process {pid}, in the foreground"));
+                stranger(&slots, task).map(|pid| format!("process {pid}, in the foreground"));
+            facts.places = self.places(&slots);
+            is_full = facts.places == 0;
             let made = self.order(task, tables);
             facts.missing = made.as_ref().err();
             is_incomplete = facts.missing.is_some() && facts.runner.is_none();
@@ -187,11 +192,16 @@ impl Daemon {
             let text = format!("task {task}: {why}");
             self.telling.tell_once(What::TaskFailed, task, &text, |e| e.of_task(task));
         }
+        if is_full && let Verdict::Wait(why) = &verdict {
+            let text = format!("task {task} is due and waits: {why}");
+            self.telling.tell_once(What::TasksFull, task, &text, |e| e.of_task(task));
+        }
         match (verdict, order) {
             (Verdict::Start, Some((order, arena))) => match roles::start_worker(&order, &self.home)
             {
                 Ok(started) => {
-                    let mut job = Job::started(task, started, arena);
+                    let tables = order.tables().to_vec();
+                    let mut job = Job::started(task, tables, started, arena);
                     (job.schedule, job.due) = (cause.schedule, cause.due);
                     let pid = job.pid();
                     self.keep_job(job);
@@ -283,7 +293,15 @@ impl Daemon {
         self.decided(task, cause, ended.what, ended.words.clone());
         if let Some(what) = ended.to_tell {
             let text = format!("task {task}: {}", ended.words);
-            self.telling.tell_once(what, task, &text, |e| e.of_task(task));
+            match what {
+                // Each, with its run: the monitor looks for the dead too, and keeps quiet about
+                // those it finds recorded. What recurs, it does not repeat to people either.
+                What::TaskDied | What::TaskKilled => {
+                    let run = self.run_of(task, job.pid());
+                    self.telling.tell(&Event::new(what, text).of_task(task).of_run(run));
+                }
+                _ => self.telling.tell_once(what, task, &text, |e| e.of_task(task)),
+            }
         }
         if ended.suspends() {
             self.expect_suspension(task, &ended.words);
@@ -293,16 +311,52 @@ impl Daemon {
         {
             self.read_wanted = true;
         }
+        let tables = self.tables_left(&job);
         if let Some(id) = job.schedule
             && let Some(Entry { under_way: Some(under_way), .. }) = self.entries.get_mut(&id)
             && under_way.current == Some(task)
         {
             under_way.current = None;
+            if !tables.is_empty() {
+                under_way.remaining.push_front(task);
+            }
+        } else if !tables.is_empty() {
+            self.by_hand.push_back(ByHand { task, tables, caller: None, wait: false });
         }
         let answer =
             Answer::Ran { pid: job.pid(), code: Some(ended.code), words: Some(ended.words) };
         for caller in job.start_callers.iter().chain(&job.end_callers) {
             self.say(*caller, &Reply::Done(answer.clone()));
+        }
+    }
+
+    /// What a run that was asked to leave for its removed tables would still have run.
+    fn tables_left(&self, job: &Job) -> Vec<String> {
+        if !job.is_outdated || self.stopping.is_some() {
+            return Vec::new();
+        }
+        let Some(task) = self.known.as_ref().and_then(|k| k.task(job.task)) else {
+            return Vec::new();
+        };
+        let is_left = |name: &&String| task.tables.iter().any(|t| t.name == **name);
+        job.tables.iter().filter(is_left).cloned().collect()
+    }
+
+    /// After a change of the configuration: what is removed does not run on.
+    pub fn end_what_is_removed(&mut self) {
+        let Some(known) = &self.known else { return };
+        for job in self.jobs.values_mut().filter(|job| !job.is_outdated) {
+            let has = |name: &String| {
+                known.task(job.task).is_some_and(|t| t.tables.iter().any(|t| t.name == *name))
+            };
+            if known.task(job.task).is_some() && job.tables.iter().all(has) {
+                continue;
+            }
+            log::info!(task = job.task; "asked to leave: it is removed, or a table of it");
+            job.is_outdated = true;
+            if let Err(e) = job.leave() {
+                log::error!(task = job.task; "could not be asked to leave: {e:?}");
+            }
         }
     }
 
@@ -348,6 +402,13 @@ impl Daemon {
         })
     }
 
+    /// The run of a task process that has come so far as to have one.
+    fn run_of(&self, task: u32, pid: u32) -> Option<RunId> {
+        let is_it =
+            |s: &TaskView| s.task_id == task && s.owner.as_ref().is_some_and(|o| o.pid == pid);
+        self.slots().into_iter().find(is_it)?.run_id
+    }
+
     fn slot_of(&self, task: u32) -> Option<TaskView> {
         match self.jobs.get(&task) {
             // A child says itself how it ended.
@@ -356,10 +417,13 @@ impl Daemon {
         }
     }
 
-    /// Another process that runs the task.
-    fn stranger(&self, task: u32) -> Option<u32> {
-        let slot = self.slots().into_iter().find(|s| s.alive && s.task_id == task)?;
-        Some(slot.owner.map_or(0, |o| o.pid))
+    /// Places of the task table that a further task process can take. One that was just started
+    /// has not taken its own yet.
+    fn places(&self, slots: &[TaskView]) -> usize {
+        let taken = slots.iter().filter(|s| s.alive);
+        let is_there = |task: &u32| slots.iter().any(|s| s.alive && s.task_id == *task);
+        let arriving = self.jobs.keys().filter(|task| !is_there(task));
+        SLOTS.saturating_sub(taken.count() + arriving.count())
     }
 
     /// Task processes that a daemon before this has left running are looked after again.
@@ -433,8 +497,25 @@ fn under_way(tasks: &[Task], id: u32, due: Secs) -> UnderWay {
     UnderWay { due, current: None, remaining }
 }
 
+/// Another process that runs the task.
+fn stranger(slots: &[TaskView], task: u32) -> Option<u32> {
+    let slot = slots.iter().find(|s| s.alive && s.task_id == task)?;
+    Some(slot.owner.as_ref().map_or(0, |o| o.pid))
+}
+
 pub(super) fn task_hold(holds: &[Hold], task: u32) -> Option<&Hold> {
     holds.iter().find(|h| h.task == task && h.table.is_none())
+}
+
+/// What keeps all of a task from running: a hold of it, or one of every table.
+fn whole_hold(known: &Known, task: u32) -> Option<&Hold> {
+    task_hold(&known.holds, task).or_else(|| {
+        let of_table = |name: &str| {
+            known.holds.iter().find(|h| h.task == task && h.table.as_deref() == Some(name))
+        };
+        let tables = &known.task(task)?.tables;
+        tables.iter().map(|t| of_table(&t.name)).collect::<Option<Vec<_>>>()?.first().copied()
+    })
 }
 
 fn missed_decision(schedule: u32, missed: &Missed) -> Decision {

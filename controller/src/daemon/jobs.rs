@@ -39,6 +39,10 @@ pub struct Job {
     pub due: Option<Secs>,
     /// When it was started, or taken up.
     pub since: Timestamp,
+    /// The tables it was told to run; none: what it runs is not known.
+    pub tables: Vec<String>,
+    /// Whether it was asked to leave because a table of it is not configured any more.
+    pub is_outdated: bool,
     /// Who waits for its start.
     pub start_callers: Vec<u32>,
     /// Who waits for its end.
@@ -89,9 +93,14 @@ impl Ended {
 
 impl Job {
     /// One that was just started.
-    pub fn started(task: u32, started: Started, parameters: Arc<Arena>) -> Job {
+    pub fn started(
+        task: u32,
+        tables: Vec<String>,
+        started: Started,
+        parameters: Arc<Arena>,
+    ) -> Job {
         let process = Process::Child { child: started.child, peer: started.peer };
-        Job { parameters: Some(parameters), ..Job::new(task, process) }
+        Job { tables, parameters: Some(parameters), ..Job::new(task, process) }
     }
 
     /// One that was found running.
@@ -105,6 +114,8 @@ impl Job {
             schedule: None,
             due: None,
             since: Timestamp::now(),
+            tables: Vec::new(),
+            is_outdated: false,
             start_callers: Vec::new(),
             end_callers: Vec::new(),
             parameters: None,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use ssync_common::config::{Schedule, diff};
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::event::{Event, What};
+use ssync_common::event::{Event, What, death_is_recorded};
 use ssync_common::process::Child;
 use ssync_common::shm::waiting::TaskState;
 
@@ -37,6 +37,13 @@ pub(super) struct Reading {
     since: Instant,
     callers: Vec<u32>,
     answer: Option<ReadAnswer>,
+}
+
+/// A task that died while no daemon was there.
+struct Death {
+    run: String,
+    task: u32,
+    seen_ms: u64,
 }
 
 impl Daemon {
@@ -221,6 +228,7 @@ impl Daemon {
         if is_first {
             self.pick_up_threads();
         }
+        self.end_what_is_removed();
         if let Some(known) = &self.known {
             let config = &known.config;
             self.journal.retain(
@@ -240,6 +248,7 @@ impl Daemon {
     /// After a daemon that was killed: what it had begun goes on.
     fn pick_up_threads(&mut self) {
         let slots = self.slots();
+        let mut deaths = Vec::new();
         for entry in self.entries.values_mut() {
             let Some(under_way) = &mut entry.under_way else { continue };
             let Some(task) = under_way.current else { continue };
@@ -250,6 +259,16 @@ impl Daemon {
                 }
                 None => {
                     under_way.current = None;
+                    let dead = slots
+                        .iter()
+                        .find(|s| s.task_id == task && s.state == TaskState::Running && !s.alive);
+                    if let Some((run, death)) = dead.and_then(|s| Some((s.run_id?, s))) {
+                        deaths.push(Death {
+                            run: run.to_string(),
+                            task,
+                            seen_ms: death.updated_ms,
+                        });
+                    }
                     let ended_ms = u64::try_from(under_way.due).unwrap_or(0) * 1000;
                     let has_ended = slots.iter().any(|s| {
                         s.task_id == task
@@ -272,6 +291,24 @@ impl Daemon {
                 }
             }
         }
+        deaths.into_iter().for_each(|death| self.tell_of(&death));
+    }
+
+    /// Its next run takes its place in the task table, perhaps before a monitor has looked.
+    fn tell_of(&self, death: &Death) {
+        let seen = i64::try_from(death.seen_ms).unwrap_or(0);
+        let seen = Timestamp::from_millisecond(seen).unwrap_or(Timestamp::UNIX_EPOCH);
+        match death_is_recorded(self.home.path(), &death.run, seen) {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(e) => log::warn!("the events cannot be read: {e}"),
+        }
+        let text = format!(
+            "task {}: it died with the controller; what had landed is settled, and the rest is sent",
+            death.task
+        );
+        let event = Event::new(What::TaskDied, text).of_task(death.task).of_run(Some(&death.run));
+        self.telling.tell(&event);
     }
 
     /// What a next daemon has to know.

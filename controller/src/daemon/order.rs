@@ -277,6 +277,11 @@ pub struct Order {
 }
 
 impl Order {
+    /// The tables that are to run.
+    pub fn tables(&self) -> &[String] {
+        &self.tables
+    }
+
     /// In the task process: the order with the parameters it is about.
     ///
     /// # Errors

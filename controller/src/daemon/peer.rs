@@ -52,8 +52,8 @@ impl Peer {
         Ok(())
     }
 
-    /// Moves what can be moved now, in both directions. A broken channel counts as closed.
-    pub fn pump(&mut self) {
+    /// Sends what can be sent now, and reads nothing: what is read here no event tells of any more.
+    pub fn push(&mut self) {
         while self.sent < self.outbox.len() {
             let rest = &self.outbox[self.sent..];
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
@@ -69,6 +69,11 @@ impl Peer {
             self.outbox = Zeroizing::new(Vec::new());
             self.sent = 0;
         }
+    }
+
+    /// Moves what can be moved now, in both directions. A broken channel counts as closed.
+    pub fn pump(&mut self) {
+        self.push();
         let mut chunk = Zeroizing::new([0u8; 16 << 10]);
         while !self.closed {
             match recv(self.channel.as_fd().as_raw_fd(), &mut *chunk, MsgFlags::MSG_DONTWAIT) {
@@ -128,6 +133,12 @@ mod tests {
         let mut peer = Peer::new(ours);
         peer.pump();
         assert_eq!(peer.take::<String>().unwrap(), None);
+        // Pushing leaves what has come where an event tells of it.
+        theirs.send("early").unwrap();
+        peer.push();
+        assert_eq!(peer.take::<String>().unwrap(), None);
+        peer.pump();
+        assert_eq!(peer.take::<String>().unwrap().as_deref(), Some("early"));
         // More than a socket holds: nobody reads, and nothing waits.
         let long = "x".repeat(3 << 20);
         peer.send(&long).unwrap();

@@ -61,7 +61,8 @@ fn start(args: &[&str], home: &Home, message: &impl Serialize) -> Result<Started
     let child = spawn_role(args, theirs, options)?;
     let mut peer = Peer::new(ours);
     peer.send(message)?;
-    peer.pump();
+    // Not `pump`: nobody watches the channel yet, and a child on a busy host may have answered.
+    peer.push();
     Ok(Started { child, peer })
 }
 

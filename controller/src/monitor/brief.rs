@@ -149,6 +149,7 @@ fn is_failure(what: What) -> bool {
         | What::TaskDied
         | What::TaskKilled
         | What::FiringsMissed
+        | What::TasksFull
         | What::ConfigurationLost
         | What::RecordsRefused
         | What::WatchdogRestart

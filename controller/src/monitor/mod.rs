@@ -3,7 +3,7 @@
 //!
 //! | thread | does | may wait for |
 //! | --- | --- | --- |
-//! | main | looks at the task table every second | nothing |
+//! | main | looks at the task table every second | the local disk |
 //! | one for each receiver ([`delivery`]) | tells it | that receiver |
 //! | books ([`upkeep`]) | configuration, brief, old records | the configuration database |
 //!
@@ -22,9 +22,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver as Channel, RecvTimeoutError};
+use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::event::record;
+use ssync_common::event::{death_is_recorded, record};
 use ssync_common::process::set_title;
 use ssync_common::process::signals::{Signal, SignalEvent};
 use ssync_common::shm::TaskTable;
@@ -168,7 +169,16 @@ impl Main {
             }
         };
         let deadline = Duration::from_secs(self.settings.monitor.progress_deadline.secs());
-        let news = self.watch.look(&tasks, Instant::now(), deadline);
+        let home = &self.home;
+        let is_told = |run: &str, seen_ms: u64| {
+            let seen = i64::try_from(seen_ms).unwrap_or(0);
+            let seen = Timestamp::from_millisecond(seen).unwrap_or(Timestamp::UNIX_EPOCH);
+            death_is_recorded(home, run, seen).unwrap_or_else(|e| {
+                log::warn!("could not read the events: {e}");
+                false
+            })
+        };
+        let news = self.watch.look(&tasks, Instant::now(), deadline, is_told);
         for event in &news {
             log::warn!(task = event.task.unwrap_or(0); "{}", event.text);
             record(&self.home, event);

@@ -199,6 +199,7 @@ fn recurs(what: What) -> bool {
         | What::TaskKilled
         | What::RowsBad
         | What::FiringsMissed
+        | What::TasksFull
         | What::ConfigurationLost
         | What::ConfigurationBack
         | What::RecordsRefused

@@ -1,6 +1,6 @@
 //! Tasks that are stuck or dead, seen in the task table.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ssync_common::event::{Event, What};
@@ -13,10 +13,17 @@ use crate::standstill::Standstill;
 /// configuration database, somebody should know of.
 const FOR_PEOPLE: [Waiting; 2] = [Waiting::Paused, Waiting::Window];
 
+/// A living controller notices the death of a task of its own at once, and records it. So long a
+/// monitor waits for that, before it takes the death to be nobody else's business: of a run in the
+/// foreground, or of one whose controller is dead as well.
+const OTHERS_TIME: Duration = Duration::from_secs(3);
+
 /// What has been seen of the running tasks.
 #[derive(Default)]
 pub struct Watch {
     standstill: Standstill,
+    /// Runs seen dead, since when, and what is to be told unless others do.
+    dying: BTreeMap<String, (Instant, Event, u64)>,
     /// Runs that were told to be stuck, and do not move yet.
     pub stuck: BTreeSet<String>,
     /// Runs whose death was told.
@@ -26,23 +33,44 @@ pub struct Watch {
 impl Watch {
     /// Goes on where a monitor before this one ended.
     pub fn new(stuck: BTreeSet<String>, dead: BTreeSet<String>) -> Watch {
-        Watch { standstill: Standstill::default(), stuck, dead }
+        Watch { stuck, dead, ..Watch::default() }
     }
 
-    /// Looks at all tasks of the table as they are `now`; what is to be told.
-    pub fn look(&mut self, tasks: &[TaskView], now: Instant, deadline: Duration) -> Vec<Event> {
+    /// Looks at all tasks of the table as they are `now`; what is to be told. `is_told` says
+    /// whether the death of a run, last seen at that time (milliseconds since 1970), is told
+    /// already.
+    pub fn look(
+        &mut self,
+        tasks: &[TaskView],
+        now: Instant,
+        deadline: Duration,
+        is_told: impl Fn(&str, u64) -> bool,
+    ) -> Vec<Event> {
         let mut news = Vec::new();
         let mut running = BTreeSet::new();
         for task in tasks.iter().filter(|t| t.state == TaskState::Running) {
             let Some(run) = task.run_id.map(|run| run.to_string()) else { continue };
             running.insert(run.clone());
             if !task.alive {
-                if self.dead.insert(run.clone()) {
-                    news.push(died(task).of_run(Some(run)));
+                if !self.dead.contains(&run) {
+                    let event = died(task).of_run(Some(&run));
+                    self.dying.entry(run).or_insert((now, event, task.updated_ms));
                 }
                 continue;
             }
             news.extend(self.movement(task, &run, now, deadline).map(|e| e.of_run(Some(run))));
+        }
+        // Also of those whose place in the table another run has taken meanwhile.
+        let (due, dying) = std::mem::take(&mut self.dying)
+            .into_iter()
+            .partition(|(_, (since, ..))| now.duration_since(*since) >= OTHERS_TIME);
+        self.dying = dying;
+        let due: BTreeMap<String, (Instant, Event, u64)> = due;
+        for (run, (_, event, seen_ms)) in due {
+            if !is_told(&run, seen_ms) {
+                news.push(event);
+            }
+            self.dead.insert(run);
         }
         // What is not in the table any more cannot be told again either.
         self.standstill.keep(|run| running.contains(run));
@@ -140,7 +168,7 @@ mod tests {
         let (mut watch, start) = (Watch::default(), Instant::now());
         let look = |watch: &mut Watch, secs: u64| {
             let now = start + Duration::from_secs(secs);
-            whats(watch.look(&table.snapshot().unwrap(), now, DEADLINE))
+            whats(watch.look(&table.snapshot().unwrap(), now, DEADLINE, |_, _| false))
         };
         assert_eq!(look(&mut watch, 0), []);
         assert_eq!(look(&mut watch, 599), []);

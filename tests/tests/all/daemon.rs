@@ -75,7 +75,7 @@ impl House {
         self.sites[n - 1].1.number("SELECT COUNT(*) FROM t")
     }
 
-    fn home(&self) -> Home {
+    pub fn home(&self) -> Home {
         Home::locate(Some(&self.instance.home())).unwrap()
     }
 
@@ -115,7 +115,7 @@ impl House {
     }
 
     #[track_caller]
-    fn is_clean(&self) {
+    pub fn is_clean(&self) {
         assert_eq!(self.instance.leftovers(), Vec::<String>::new());
         assert_eq!(self.instance.segments(), Vec::<String>::new());
         let run = self.instance.home().join("run");

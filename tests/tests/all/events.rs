@@ -514,6 +514,7 @@ fn tls_is_verified_and_nothing_is_sent_without_it() {
     let chat = listeners::http(0, listeners::tls(&right));
     let post = listeners::smtp(0, listeners::tls(&right));
     let clear = listeners::smtp(0, plain());
+    let begun_clear = listeners::smtp_starttls(0, &right);
     let hook = |name: &str, ca: &Path| {
         let more = format!("tls_ca_file = \"{}\"", ca.display());
         webhook(name, chat.port(), &more).replace("http://", "https://")
@@ -530,17 +531,24 @@ fn tls_is_verified_and_nothing_is_sent_without_it() {
         hook("hook-wrong", &wrong.ca),
         letter("mail", post.port(), "implicit", &right.ca),
         letter("mail-wrong", post.port(), "implicit", &wrong.ca),
+        letter("mail-starttls", begun_clear.port(), "starttls", &right.ca),
+        letter("mail-starttls-wrong", begun_clear.port(), "starttls", &wrong.ca),
         letter("mail-clear", clear.port(), "starttls", &right.ca),
     ];
     let shop = Shop::new("", &more.concat());
     let test = |name: &str, code: i32| shop.instance.run(&["receiver", "test", name]).expect(code);
     test("hook", 0);
     test("mail", 0);
+    test("mail-starttls", 0);
     assert_eq!(chat.got()[0].line, format!("POST /send?access_token={TOKEN}"));
     assert_eq!(post.got()[0].account, Some(format!("ssync {TOKEN}")));
-    for name in ["hook-wrong", "mail-wrong", "mail-clear"] {
+    let mail = begun_clear.got().remove(0);
+    assert_eq!(mail.account, Some(format!("ssync {TOKEN}")));
+    assert_eq!((mail.from.as_str(), mail.to.len()), ("ssync@example.com", 2));
+    for name in ["hook-wrong", "mail-wrong", "mail-starttls-wrong", "mail-clear"] {
         let ran = test(name, 1);
         assert!(!ran.stderr.contains(TOKEN), "{ran}");
     }
     assert_eq!((chat.got().len(), post.got().len(), clear.got().len()), (1, 1, 0));
+    assert_eq!(begun_clear.got().len(), 1);
 }

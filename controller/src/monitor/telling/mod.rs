@@ -130,6 +130,7 @@ fn title(event: &Event, language: Language) -> String {
             What::TaskKilled => "任务进程已被结束",
             What::RowsBad => "有错误行",
             What::FiringsMissed => "错过调度",
+            What::TasksFull => "任务数已达上限",
             What::ConfigurationLost => "配置库无法访问",
             What::ConfigurationBack => "配置库已恢复",
             What::RecordsRefused => "运行记录未能写入配置库",
