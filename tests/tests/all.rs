@@ -62,8 +62,6 @@ mod permits;
 mod process_roles;
 #[path = "all/process_shm.rs"]
 mod process_shm;
-#[path = "all/prompt.rs"]
-mod prompt;
 #[path = "all/refusals.rs"]
 mod refusals;
 #[path = "all/reuse.rs"]

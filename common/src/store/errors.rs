@@ -1,5 +1,6 @@
 //! Rows that could not be transferred: `T_ERROR_ROW`.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -154,24 +155,22 @@ pub(super) fn resolve(db: &mut Db, rows: &[(RunId, u64)]) -> Result<()> {
 pub(super) fn add_new(db: &mut Db, rows: &[ErrorRow]) -> Result<()> {
     let mut known: BTreeMap<RunId, BTreeSet<String>> = BTreeMap::new();
     for row in rows {
-        if !known.contains_key(&row.run) {
-            let bad = ErrorFilter {
-                run: Some(row.run),
-                states: vec![RowState::Bad],
-                ..ErrorFilter::default()
-            };
-            let select = Select::new("T_ERROR_ROW", &["key_values"]).filter(bad.rows());
-            let keys =
-                db.select(select)?.iter().map(|r| r.text("key_values")).collect::<Result<_>>();
-            known.insert(row.run, keys?);
-        }
-        let key = json_text(&row.key)?;
-        let is_new = known.get_mut(&row.run).is_none_or(|keys| keys.insert(key));
-        if is_new || row.key.is_empty() {
+        let keys = match known.entry(row.run) {
+            Entry::Occupied(keys) => keys.into_mut(),
+            Entry::Vacant(place) => place.insert(bad_keys(db, row.run)?),
+        };
+        if keys.insert(json_text(&row.key)?) || row.key.is_empty() {
             add(db, row)?;
         }
     }
     Ok(())
+}
+
+/// Keys, as JSON, of the rows of a run that are recorded as bad.
+fn bad_keys(db: &mut Db, run: RunId) -> Result<BTreeSet<String>> {
+    let bad = ErrorFilter { run: Some(run), states: vec![RowState::Bad], ..ErrorFilter::default() };
+    let select = Select::new("T_ERROR_ROW", &["key_values"]).filter(bad.rows());
+    db.select(select)?.iter().map(|row| row.text("key_values")).collect()
 }
 
 /// Adds a row; its number goes on from the run's last.

@@ -290,7 +290,7 @@ impl Inner {
         loop {
             let upto = {
                 let mut state = self.state.lock().map_err(|_| panicked())?;
-                let upto = state.spool.as_ref().map_or(0, Spool::len);
+                let upto = state.spool.as_ref().map_or(0, Spool::bytes);
                 if let (None, Some(spool)) = (&reader, &state.spool) {
                     reader = Some(spool.reader()?);
                 }

@@ -125,7 +125,7 @@ impl Spool {
     }
 
     /// Bytes that are on the disk.
-    pub fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.len
     }
 

@@ -342,9 +342,11 @@ impl Daemon {
         job.tables.iter().filter(is_left).cloned().collect()
     }
 
-    /// After a change of the configuration: what is removed does not run on.
-    pub fn end_what_is_removed(&mut self) {
-        let Some(known) = &self.known else { return };
+    /// After a change of the configuration: what is removed does not run on. What there is to say
+    /// about it.
+    pub fn end_what_is_removed(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let Some(known) = &self.known else { return lines };
         for job in self.jobs.values_mut().filter(|job| !job.is_outdated) {
             let has = |name: &String| {
                 known.task(job.task).is_some_and(|t| t.tables.iter().any(|t| t.name == *name))
@@ -354,10 +356,17 @@ impl Daemon {
             }
             log::info!(task = job.task; "asked to leave: it is removed, or a table of it");
             job.is_outdated = true;
+            lines.push(format!(
+                "task {}: no further batch of what it runs begins; what is under way is settled \
+                 first (process {})",
+                job.task,
+                job.pid()
+            ));
             if let Err(e) = job.leave() {
                 log::error!(task = job.task; "could not be asked to leave: {e:?}");
             }
         }
+        lines
     }
 
     /// A real-time task that failed has suspended itself (A16). Until the database has confirmed

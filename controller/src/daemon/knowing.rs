@@ -228,7 +228,7 @@ impl Daemon {
         if is_first {
             self.pick_up_threads();
         }
-        self.end_what_is_removed();
+        let leaving = self.end_what_is_removed();
         if let Some(known) = &self.known {
             let config = &known.config;
             self.journal.retain(
@@ -240,6 +240,7 @@ impl Daemon {
         if lines.is_empty() {
             lines.push("nothing has changed".to_owned());
         }
+        lines.extend(leaving);
         for caller in callers {
             self.say(caller, &Reply::Done(Answer::Text(lines.clone())));
         }

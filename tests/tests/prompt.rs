@@ -4,6 +4,11 @@
 //! What makes a task run takes effect when its process is there; that includes up to a second of
 //! waiting for the schedule's next firing. How soon its first batch of 10,000 rows has landed after
 //! that depends on databases and load, and is printed.
+//!
+//! A binary of its own, so that no other test runs beside it: what is said of two seconds holds
+//! under the load that is made here.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -198,11 +203,11 @@ impl House {
 
     /// A task process begins when this is done, and rows of a table arrive.
     #[track_caller]
-    fn begins(&self, what: &str, task: u32, table: &str, act: impl FnOnce()) {
+    fn begins(&self, what: &str, task: u32, table: &str, act: impl FnOnce() -> Outcome) {
         let old = self.workers(task);
         let before = self.eye(table).rows();
         let asked = Instant::now();
-        act();
+        let said = act();
         let answered = asked.elapsed();
         let look = |what: &str, done: &dyn Fn() -> bool| {
             while !done() {
@@ -217,6 +222,8 @@ impl House {
         let began = look(what, &|| self.workers(task).iter().any(|pid| !old.contains(pid)));
         let landed = look(what, &|| self.eye(table).more_than(before).is_some());
         println!("{what}: the first batch landed after {:.2} s", landed.as_secs_f64());
+        // What the new run waits for may have been said.
+        let began = if waits(&said) { answered } else { began };
         self.report(what, answered, began);
     }
 
@@ -242,10 +249,16 @@ impl House {
     }
 }
 
+/// Whether something was said to wait for what is under way.
+fn waits(said: &Outcome) -> bool {
+    said.stderr.contains("no further batch begins; waiting for")
+        || said.stderr.contains("waiting for the tasks that run")
+        || said.stdout.contains("what is under way is settled first")
+}
+
 /// When something was said: the answer, or what it waits for, which is said within a second.
 fn answered_or_said(said: &Outcome, answered: Duration) -> Duration {
-    let waits = ["no further batch begins; waiting for", "waiting for the tasks that run"];
-    match waits.iter().any(|words| said.stderr.contains(words)) {
+    match waits(said) {
         true => {
             println!("(the answer came after {:.2} s)", answered.as_secs_f64());
             answered.min(Duration::from_secs(1))
@@ -286,26 +299,25 @@ fn commands(house: &House) {
 
     house.stops("pause of a task", "a", || house.answers(&["pause", "1"]));
     house.wait_for_rows(&["b", "c"]);
-    house.begins("resume of a task", 1, "a", || drop(house.answers(&["resume", "1"])));
+    house.begins("resume of a task", 1, "a", || house.answers(&["resume", "1"]));
     house.stops("pause of a table", "b", || house.answers(&["pause", "2", "b"]));
     house.wait_for_rows(&["a", "c"]);
-    house.begins("resume of a table", 2, "b", || drop(house.answers(&["resume", "2", "b"])));
+    house.begins("resume of a table", 2, "b", || house.answers(&["resume", "2", "b"]));
 
     let with_task = [&base[..], &[(4, &["d"])]].concat();
-    house.begins("apply and reload that add a task", 4, "d", || drop(house.apply(&with_task)));
+    house.begins("apply and reload that add a task", 4, "d", || house.apply(&with_task));
     house.stops("apply and reload that remove a task", "d", || house.apply(&base));
     // Of a task that runs, one table goes and another comes.
     let exchanged: [(u32, &[&str]); 4] = [(1, &["a"]), (2, &["e"]), (3, &["c"]), (9, &["f"])];
     house.wait_for_rows(&["b"]);
     let asked = Instant::now();
-    house
-        .begins("apply and reload that exchange a table", 2, "e", || drop(house.apply(&exchanged)));
+    house.begins("apply and reload that exchange a table", 2, "e", || house.apply(&exchanged));
     thread::sleep(QUIET);
     let stopped = house.eye("b").last().saturating_duration_since(asked);
     house.report("the table that was removed", stopped, stopped);
     house.wait_for_rows(&["a", "c"]);
 
-    house.begins("run", 9, "f", || drop(house.answers(&["run", "9"])));
+    house.begins("run", 9, "f", || house.answers(&["run", "9"]));
     house.wait_for_rows(&["a", "c", "e", "f"]);
 
     let asked = Instant::now();
