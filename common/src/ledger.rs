@@ -1,10 +1,14 @@
 //! The destination's own record of what landed: fence, ledger, steps.
 //!
-//! Two tables stand in the destination database, beside the tables that are loaded:
+//! Two or three tables stand in the destination database, beside the tables that are loaded:
 //!
 //! - `SSYNC_FENCE`, one row per (source table, destination table): an *epoch* that every batch
 //!   transaction checks under a shared lock and every new run raises under an exclusive one, and
 //!   the *run* that is open.
+//! - `SSYNC_SEAT`, only where the database has no shared locks of rows (Oracle): the fence's epoch
+//!   again, in a row for each *seat*. A batch transaction locks its own seat and checks the epoch
+//!   there, so that batches do not wait for each other; raising the fence locks all seats. See
+//!   [`Seat`].
 //! - `SSYNC_LEDGER`, one row per landed part of a batch, written in the transaction that lands
 //!   the rows. Whoever asks and whatever died, it says what landed.
 //!
@@ -22,8 +26,40 @@ use crate::value::{Key, Value};
 pub const FENCE_TABLE: &str = "SSYNC_FENCE";
 /// Name of the ledger table.
 pub const LEDGER_TABLE: &str = "SSYNC_LEDGER";
+/// Name of the table of the fence's seats.
+pub const SEAT_TABLE: &str = "SSYNC_SEAT";
 /// Longest [`Entry::pos`], limited by what old servers can index.
 pub const POS_CHARS_MAX: usize = 190;
+
+/// Writers have seats of their own: as many as there may be writers at once.
+const WRITER_SEATS: usize = 10;
+/// Those, and two more for the steps' two connections.
+const SEATS: usize = WRITER_SEATS + 2;
+
+/// Who checks the epoch. Where locks of rows cannot be shared, each locks a row of its own:
+/// whoever is in the middle of a transaction holds one seat, whoever raises the fence takes all of
+/// them, and so waits for every transaction that is under way. Two that share a seat by mistake, or
+/// a writer and the ghost of its predecessor, wait for each other; nothing worse comes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// A writer, by its number from 0.
+    Writer(usize),
+    /// Whoever runs a step's statements.
+    Step,
+    /// Whoever holds the fence for a step that commits by itself.
+    Guard,
+}
+
+impl Seat {
+    fn number(self) -> i64 {
+        let number = match self {
+            Seat::Writer(n) => n % WRITER_SEATS,
+            Seat::Step => WRITER_SEATS,
+            Seat::Guard => WRITER_SEATS + 1,
+        };
+        number as i64
+    }
+}
 
 /// Sixteen bytes that name a (source table, destination table) pair, a run, or a table.
 pub type Id = [u8; 16];
@@ -185,12 +221,25 @@ pub fn part_pos(pos: &str, from: usize) -> String {
 /// Makes both tables where they are missing. Fails with [`Kind::Refused`] where they are stored
 /// in something that cannot roll back: then they would prove nothing.
 pub fn ensure_tables(dest: &mut dyn Connection) -> Result<()> {
-    if !(is_kept_whole(dest, FENCE_TABLE)? && is_kept_whole(dest, LEDGER_TABLE)?) {
+    let mut there = true;
+    for table in tables_of(dest) {
+        there &= is_kept_whole(dest, table)?;
+    }
+    if !there {
         make_tables(dest)?;
-        is_kept_whole(dest, FENCE_TABLE)?;
-        is_kept_whole(dest, LEDGER_TABLE)?;
+        for table in tables_of(dest) {
+            is_kept_whole(dest, table)?;
+        }
     }
     Ok(())
+}
+
+/// The tables that a destination needs.
+fn tables_of(dest: &mut dyn Connection) -> &'static [&'static str] {
+    match dest.dialect().shares_row_locks() {
+        true => &[FENCE_TABLE, LEDGER_TABLE],
+        false => &[FENCE_TABLE, LEDGER_TABLE, SEAT_TABLE],
+    }
 }
 
 /// Whether one of ssync's own tables is there. Fails with [`Kind::Refused`] where it is stored in
@@ -250,8 +299,23 @@ fn make_tables(dest: &mut dyn Connection) -> Result<()> {
         q("pos"),
         d.table_options()
     );
+    let seat = format!(
+        "CREATE TABLE IF NOT EXISTS {} ({} {id} NOT NULL, {} {big} NOT NULL, {} {big} NOT NULL, \
+         PRIMARY KEY ({}, {})){}",
+        d.table(SEAT_TABLE),
+        q("fence_id"),
+        q("seat"),
+        q("epoch"),
+        q("fence_id"),
+        q("seat"),
+        d.table_options()
+    );
+    let seats = !d.shares_row_locks();
     dest.execute(&fence, &[])?;
     dest.execute(&ledger, &[])?;
+    if seats {
+        dest.execute(&seat, &[])?;
+    }
     Ok(())
 }
 
@@ -303,6 +367,7 @@ pub fn raise(
                 d.param(2, None)
             );
             dest.execute(&insert, &[id_value(id), Value::Text(tables.to_owned())])?;
+            raise_seats(dest, id, 1)?;
             return Ok(Fence { id: *id, epoch: 1, run: None, mark: None });
         };
         let found = field(row, 0)?.as_i64().ok_or_else(|| damaged("epoch"))?;
@@ -319,6 +384,7 @@ pub fn raise(
             d.param(2, None)
         );
         dest.execute(&update, &[Value::Int(epoch), id_value(id)])?;
+        raise_seats(dest, id, epoch)?;
         let run = match field(row, 1)? {
             Value::Null => None,
             run => Some(OpenRun {
@@ -330,6 +396,46 @@ pub fn raise(
         };
         Ok(Fence { id: *id, epoch, run, mark: json_mark(field(row, 5)?)? })
     })
+}
+
+/// Takes every seat and writes the epoch down there; those that are missing are made. Whoever
+/// raises holds the fence row already, so that no two of them meet here, and whoever holds a seat
+/// waits for no other: there is no deadlock.
+fn raise_seats(dest: &mut dyn Connection, id: &Id, epoch: i64) -> Result<()> {
+    let d = dest.dialect();
+    if d.shares_row_locks() {
+        return Ok(());
+    }
+    let (table, fence, seat) = (d.table(SEAT_TABLE), d.quote("fence_id"), d.quote("seat"));
+    let select = d.lock(
+        &format!("SELECT {seat} FROM {table} WHERE {fence} = {} ORDER BY {seat}", d.param(1, None)),
+        true,
+    );
+    let update = format!(
+        "UPDATE {table} SET {} = {} WHERE {fence} = {}",
+        d.quote("epoch"),
+        d.param(1, None),
+        d.param(2, None)
+    );
+    let insert = format!(
+        "INSERT INTO {table} ({fence}, {seat}, {}) VALUES ({}, {}, {})",
+        d.quote("epoch"),
+        d.param(1, None),
+        d.param(2, None),
+        d.param(3, None)
+    );
+    let taken: Vec<Option<i64>> = dest
+        .query(&select, &[id_value(id)])?
+        .iter()
+        .map(|row| row.first().and_then(Value::as_i64))
+        .collect();
+    dest.execute(&update, &[Value::Int(epoch), id_value(id)])?;
+    for seat in 0..SEATS as i64 {
+        if !taken.contains(&Some(seat)) {
+            dest.execute(&insert, &[id_value(id), Value::Int(seat), Value::Int(epoch)])?;
+        }
+    }
+    Ok(())
 }
 
 /// The epoch at which the fence stands, 0 before it was ever raised. Locks nothing.
@@ -450,19 +556,29 @@ pub fn finish_run(
     })
 }
 
-/// Checks the epoch under a shared lock: the first statement of every batch transaction.
-pub fn check_epoch(dest: &mut dyn Connection, id: &Id, epoch: i64) -> Result<()> {
+/// Checks the epoch under a lock that whoever raises it waits for: the first statement of every
+/// batch transaction. The lock is shared with all others that check, or the seat's alone.
+pub fn check_epoch(dest: &mut dyn Connection, id: &Id, epoch: i64, seat: Seat) -> Result<()> {
     let d = dest.dialect();
-    let sql = d.lock(
-        &format!(
+    let sql = match d.shares_row_locks() {
+        true => format!(
             "SELECT {} FROM {} WHERE {} = {}",
             d.quote("epoch"),
             d.table(FENCE_TABLE),
             d.quote("id"),
             d.param(1, None)
         ),
-        false,
-    );
+        false => format!(
+            "SELECT {} FROM {} WHERE {} = {} AND {} = {}",
+            d.quote("epoch"),
+            d.table(SEAT_TABLE),
+            d.quote("fence_id"),
+            d.param(1, None),
+            d.quote("seat"),
+            seat.number()
+        ),
+    };
+    let sql = d.lock(&sql, false);
     let rows = dest.query(&sql, &[id_value(id)])?;
     match rows.first().and_then(|r| r.first()).and_then(Value::as_i64) {
         Some(found) if found == epoch => Ok(()),

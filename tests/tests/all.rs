@@ -50,6 +50,12 @@ mod mysql_session;
 mod mysql_support;
 #[path = "all/mysql_types.rs"]
 mod mysql_types;
+#[path = "all/oracle_crash.rs"]
+mod oracle_crash;
+#[path = "all/oracle_server.rs"]
+mod oracle_server;
+#[path = "all/oracle_values.rs"]
+mod oracle_values;
 #[path = "all/order_and_failure.rs"]
 mod order_and_failure;
 #[path = "all/parameters.rs"]

@@ -199,7 +199,7 @@ fn odd_states(
     check: &mut TableCheck,
 ) -> Result<()> {
     let d = source.dialect();
-    let status = d.quote(STATUS_COLUMN);
+    let status = d.folded(STATUS_COLUMN);
     let sql =
         format!("SELECT {status}, COUNT(*) FROM {} GROUP BY {status}", d.table(&table.source));
     // Where the column is missing, the plan has said so already.
@@ -247,7 +247,7 @@ fn trial(
         batches.push(batch);
         Ok(())
     })?;
-    let mut transformer = Transformer::new(&plan.transforms, keys)?;
+    let mut transformer = Transformer::new(&plan.transforms, &plan.empties, keys)?;
     let mut rows = 0;
     for batch in &batches {
         let (landing, bad) = transformer.apply(&batch.rows)?;

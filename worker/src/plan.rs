@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use ssync_common::config::{FullMethod, TableMode, TableTask, Task};
+use ssync_common::config::{EmptyAs, FullMethod, OTHER_COLUMNS, TableMode, TableTask, Task};
 use ssync_common::connector::{Dialect, LoadPlan, WriteMode};
 use ssync_common::crypto::{self, KeyRing};
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::fidelity::{self, Fidelity, Sealed};
+use ssync_common::fidelity::{self, EmptyStep, Fidelity, Sealed};
 use ssync_common::schema::{self, Column, Table};
+use ssync_writer::empties::EmptyColumn;
 use ssync_writer::transform::{Action, ColumnTransform};
 
 use crate::source::STATUS_COLUMN;
@@ -53,6 +54,17 @@ pub struct ColumnPair {
     pub fidelity: Fidelity,
 }
 
+impl ColumnPair {
+    /// How the values travel into the destination.
+    fn kind_out(&self) -> schema::Kind {
+        match self.crypto.as_deref() {
+            Some("encrypt") => schema::Kind::Text,
+            Some("decrypt") => self.dest.kind,
+            _ => self.source.kind,
+        }
+    }
+}
+
 /// Everything a run of one table needs to know. Data only: it travels as JSON, and its text is
 /// the fingerprint by which a resumed run recognises its plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,6 +83,9 @@ pub struct TablePlan {
     pub touched: Vec<String>,
     /// Encryption and decryption of columns of the batch.
     pub transforms: Vec<ColumnTransform>,
+    /// Columns whose empty values change on the way into Oracle, or out of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub empties: Vec<EmptyColumn>,
     /// How rows land.
     pub load: LoadPlan,
     /// The destination table.
@@ -141,12 +156,34 @@ pub struct Sides<'a> {
 
 /// Plans a table, collecting every finding.
 pub fn plan(task: &Task, table: &TableTask, sides: &Sides<'_>) -> Planned {
+    let table = &spelt_as_found(table, sides.source);
     let mut planner = Planner { table, sides, findings: Vec::new() };
     let plan = planner.plan(task);
     let mut findings = planner.findings;
     findings.sort_by_key(|f| std::cmp::Reverse(f.level));
     let failed = findings.iter().any(|f| f.level == Level::Error);
     Planned { plan: plan.filter(|_| !failed), findings }
+}
+
+/// The sub-task with its columns' settings under the names that the source itself spells: databases
+/// take names of another case for the same, and a setting must not be lost by that.
+fn spelt_as_found(table: &TableTask, source: &Table) -> TableTask {
+    let found = |name: &String| source.column(name).map_or(name, |c| &c.name).clone();
+    fn respelt<T: Clone>(
+        map: &BTreeMap<String, T>,
+        found: impl Fn(&String) -> String,
+    ) -> BTreeMap<String, T> {
+        let (exact, others): (Vec<_>, Vec<_>) = map.iter().partition(|(n, _)| found(n) == **n);
+        // What is spelt exactly counts, should both be there.
+        others.into_iter().chain(exact).map(|(n, v)| (found(n), v.clone())).collect()
+    }
+    TableTask {
+        encrypt: respelt(&table.encrypt, found),
+        decrypt: respelt(&table.decrypt, found),
+        empty_as: respelt(&table.empty_as, found),
+        allow_lossy: table.allow_lossy.iter().map(found).collect(),
+        ..table.clone()
+    }
 }
 
 struct Planner<'a> {
@@ -172,7 +209,7 @@ impl Planner<'_> {
     fn plan(&mut self, task: &Task) -> Option<TablePlan> {
         self.judge_tables();
         let key = self.key();
-        let pairs = self.pairs();
+        let pairs = self.pairs(&key);
         let order = self.order(&key);
         if self.table.mode == TableMode::Status {
             self.judge_status();
@@ -187,14 +224,8 @@ impl Planner<'_> {
             }
         }
         let transforms = self.transforms(&pairs);
-        let kinds = pairs
-            .iter()
-            .map(|p| match p.crypto.as_deref() {
-                Some("encrypt") => schema::Kind::Text,
-                Some("decrypt") => p.dest.kind,
-                _ => p.source.kind,
-            })
-            .collect();
+        let empties = self.empties(&pairs);
+        let kinds = pairs.iter().map(ColumnPair::kind_out).collect();
         let load = LoadPlan {
             table: self.table.dest.clone(),
             columns: pairs.iter().map(|p| p.dest.clone()).collect(),
@@ -226,6 +257,7 @@ impl Planner<'_> {
             order,
             touched,
             transforms,
+            empties,
             load,
             dest: self.sides.dest.clone(),
             source_name: self.sides.source.full_name.clone(),
@@ -409,7 +441,7 @@ impl Planner<'_> {
         order
     }
 
-    fn pairs(&mut self) -> Vec<ColumnPair> {
+    fn pairs(&mut self, key: &[Column]) -> Vec<ColumnPair> {
         let (source, dest) = (self.sides.source, self.sides.dest);
         let chosen: Vec<(String, String)> = if self.table.columns.is_empty() {
             let state = |c: &Column| c.name.eq_ignore_ascii_case(STATUS_COLUMN);
@@ -422,21 +454,23 @@ impl Planner<'_> {
                 .map(|c| (c.name.clone(), c.name.clone()))
                 .collect()
         } else {
-            self.table.columns.iter().map(|c| (c.from().to_owned(), c.to().to_owned())).collect()
+            let found = |name: &str| source.column(name).map_or(name, |c| &c.name).to_owned();
+            self.table.columns.iter().map(|c| (found(c.from()), c.to().to_owned())).collect()
         };
         let configured = self
             .table
             .encrypt
             .keys()
             .chain(self.table.decrypt.keys())
-            .chain(&self.table.allow_lossy);
+            .chain(&self.table.allow_lossy)
+            .chain(self.table.empty_as.keys().filter(|c| *c != OTHER_COLUMNS));
         for name in configured.cloned().collect::<Vec<_>>() {
             if !chosen.iter().any(|(from, _)| *from == name) {
                 self.find(
                     Level::Error,
                     Some(&name),
                     format!("column {name} is configured but not transferred"),
-                    Some("Names in encrypt, decrypt and allow_lossy are those of the source."),
+                    Some("Names in encrypt, decrypt, allow_lossy and empty_as are those of the source."),
                 );
             }
         }
@@ -455,7 +489,11 @@ impl Planner<'_> {
                     format!("destination {} has no column {to}", dest.name),
                     Some("Add the column at the destination, rename it with { from, to }, or leave it out of columns."),
                 ),
-                (Some(s), Some(d)) => pairs.push(self.pair(s, d)),
+                (Some(s), Some(d)) => {
+                    let is_key = key.iter().any(|k| k.name == s.name);
+                    let kind = if is_key { s.kind } else { fidelity::travels_as(s, d) };
+                    pairs.push(self.pair(&Column { kind, ..s.clone() }, d));
+                }
             }
         }
         if pairs.is_empty() {
@@ -468,17 +506,11 @@ impl Planner<'_> {
     }
 
     fn pair(&mut self, source: &Column, dest: &Column) -> ColumnPair {
-        let (crypto, sealed) = match (
-            self.table.encrypt.get(&source.name),
-            self.table.decrypt.contains_key(&source.name),
-        ) {
-            (Some(choice), _) => {
-                let deterministic = choice.deterministic();
-                (Some("encrypt"), Some(Sealed::Encrypt { deterministic }))
-            }
-            (None, true) => (Some("decrypt"), Some(Sealed::Decrypt)),
-            (None, false) => (None, None),
-        };
+        let sealed = self.sealed(&source.name);
+        let crypto = sealed.map(|s| match s {
+            Sealed::Encrypt { .. } => "encrypt",
+            Sealed::Decrypt => "decrypt",
+        });
         let judged = self.judge(source, dest, sealed);
         let name = source.name.clone();
         match &judged {
@@ -515,7 +547,51 @@ impl Planner<'_> {
             dest,
             self.sides.dest_dialect.name(),
             sealed,
+            self.empty_as(&source.name),
         )
+    }
+
+    fn sealed(&self, source: &str) -> Option<Sealed> {
+        match (self.table.encrypt.get(source), self.table.decrypt.contains_key(source)) {
+            (Some(choice), _) => Some(Sealed::Encrypt { deterministic: choice.deterministic() }),
+            (None, true) => Some(Sealed::Decrypt),
+            (None, false) => None,
+        }
+    }
+
+    /// What is configured for the column's empty text.
+    fn empty_as(&self, source: &str) -> Option<EmptyAs> {
+        let all = || self.table.empty_as.get(OTHER_COLUMNS);
+        self.table.empty_as.get(source).or_else(all).copied()
+    }
+
+    /// What happens to empty values, and what of it somebody should know.
+    fn empties(&mut self, pairs: &[ColumnPair]) -> Vec<EmptyColumn> {
+        let mut empties = Vec::new();
+        for (index, pair) in pairs.iter().enumerate() {
+            let name = &pair.source.name;
+            let step = fidelity::empty_step(
+                &pair.source,
+                self.sides.source_dialect.name(),
+                &pair.dest,
+                self.sides.dest_dialect.name(),
+                self.sealed(name),
+                self.empty_as(name),
+            );
+            let means = match step {
+                None if self.table.empty_as.contains_key(name) => "empty_as has no effect",
+                None | Some(EmptyStep::Refuse) => "",
+                Some(EmptyStep::ToNull) => "empty values become NULL (empty_as)",
+                Some(EmptyStep::ToBlank) => "empty text becomes one blank (empty_as)",
+                Some(EmptyStep::FromNull) => "NULL becomes empty (empty_as)",
+                Some(EmptyStep::FromBlank) => "one blank becomes empty text (empty_as)",
+            };
+            if !means.is_empty() {
+                self.find(Level::Warning, Some(name), format!("column {name}: {means}"), None);
+            }
+            empties.extend(step.map(|step| EmptyColumn { index, kind: pair.kind_out(), step }));
+        }
+        empties
     }
 
     fn transforms(&self, pairs: &[ColumnPair]) -> Vec<ColumnTransform> {
@@ -632,7 +708,10 @@ impl Planner<'_> {
                     ),
                     Some("Keys that differ at the source would meet at the destination and overwrite each other. Use the same collation, or a binary one."),
                 );
-            } else if ignores_end_blanks(&pair.dest) && !ignores_end_blanks(&pair.source) {
+            } else if ignores_end_blanks(&pair.dest)
+                && !ignores_end_blanks(&pair.source)
+                && !matches!(pair.source.family.as_str(), "char" | "nchar")
+            {
                 let allowed = self.table.allow_lossy.contains(&pair.source.name);
                 self.find(
                     if allowed { Level::Warning } else { Level::Error },
@@ -678,7 +757,7 @@ impl Planner<'_> {
         let Some(status) = source.column(STATUS_COLUMN) else {
             self.error(
                 format!("source {} has no column {STATUS_COLUMN}", source.name),
-                "Add it: sync_status TINYINT NOT NULL DEFAULT 0. Or use mode full or increment.",
+                "Add it: sync_status, a whole number, DEFAULT 0 NOT NULL. Or use mode full or increment.",
             );
             return;
         };

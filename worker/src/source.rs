@@ -165,7 +165,7 @@ impl SourceTable {
     }
 
     fn state(&self, c: &mut Condition, state: RowState) {
-        c.sql.push(format!("{} = {}", self.dialect.quote(STATUS_COLUMN), state as i32));
+        c.sql.push(format!("{} = {}", self.dialect.folded(STATUS_COLUMN), state as i32));
     }
 
     fn order_by(&self) -> String {
@@ -299,7 +299,7 @@ impl SourceTable {
         to: RowState,
     ) -> Result<u64> {
         let d = self.dialect;
-        let mut set = vec![format!("{} = {}", d.quote(STATUS_COLUMN), to as i32)];
+        let mut set = vec![format!("{} = {}", d.folded(STATUS_COLUMN), to as i32)];
         set.extend(self.touched.iter().map(|name| format!("{0} = {0}", d.quote(name))));
         let mut c = Condition::default();
         self.range(&mut c, range);
@@ -375,6 +375,7 @@ mod tests {
             password: None,
             tls: Default::default(),
             tls_ca_file: None,
+            oracle: Default::default(),
             connect_timeout: std::time::Duration::from_secs(5),
             io_timeout: std::time::Duration::from_secs(5),
         })

@@ -6,7 +6,7 @@ use ssync_common::config::SideSql;
 use ssync_common::connector::{Connection, LinkParams, LockWait, open, split_table_name};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Fence, Id, Step, in_transaction};
+use ssync_common::ledger::{self, Fence, Id, Seat, Step, in_transaction};
 use ssync_common::schema::Table;
 
 use crate::owner::Ownership;
@@ -91,7 +91,7 @@ impl Steps<'_> {
             return Ok(());
         }
         let work = |dest: &mut dyn Connection| {
-            ledger::check_epoch(dest, &id, epoch)?;
+            ledger::check_epoch(dest, &id, epoch, Seat::Step)?;
             for (i, statement) in (1..).zip(statements) {
                 dest.execute(statement, &[])?;
                 failpoint::hit("steps.statement", i);
@@ -105,7 +105,7 @@ impl Steps<'_> {
         // connection holds the fence.
         let mut guard = open(self.dest_link)?;
         in_transaction(guard.as_mut(), |guard| {
-            ledger::check_epoch(guard, &id, epoch)?;
+            ledger::check_epoch(guard, &id, epoch, Seat::Guard)?;
             in_transaction(self.dest, work)
         })
     }

@@ -722,6 +722,7 @@ impl TableRun<'_> {
         let link = self.params.dest.clone();
         let plan = load.clone();
         let transforms = ends.plan.transforms.clone();
+        let empties = ends.plan.empties.clone();
         let keys = self.params.keys_for(&transforms);
         let key = ends.plan.places(&ends.plan.order);
         move |n| Setup {
@@ -730,6 +731,7 @@ impl TableRun<'_> {
             link: WireLink::new(&link),
             plan: plan.clone(),
             transforms: transforms.clone(),
+            empties: empties.clone(),
             keys: keys
                 .iter()
                 .map(|(name, ring)| (name.clone(), ring.to_wire()))

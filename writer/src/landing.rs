@@ -9,7 +9,7 @@ use ssync_common::batch::{BadValue, value_at};
 use ssync_common::connector::{Connection, LoadPlan, Loaded};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Entry, Id};
+use ssync_common::ledger::{self, Entry, Id, Seat};
 use ssync_common::schema;
 use ssync_common::value::Key;
 
@@ -33,6 +33,8 @@ pub struct Target<'a> {
     pub fence: Id,
     /// The run.
     pub run: Id,
+    /// The writer's number, from 0.
+    pub seat: usize,
 }
 
 impl Target<'_> {
@@ -173,7 +175,7 @@ impl Lander<'_, '_> {
 
     fn fill_transaction(&mut self, from: usize, rows: usize) -> Result<Loaded> {
         let Target { plan, fence, run, .. } = self.target;
-        ledger::check_epoch(self.conn, fence, self.work.epoch)?;
+        ledger::check_epoch(self.conn, fence, self.work.epoch, Seat::Writer(self.target.seat))?;
         let entry = Entry {
             run: *run,
             pos: ledger::part_pos(&self.work.pos, from),

@@ -5,6 +5,7 @@
 //! columns, lands the rows in one transaction with their ledger row, and leaves its verdict in
 //! shared memory. It never outlives its task process.
 
+pub mod empties;
 pub mod landing;
 pub mod protocol;
 pub mod transform;
@@ -97,7 +98,7 @@ impl Writer {
             .into_iter()
             .map(|(name, wire)| Ok((name, KeyRing::from_wire(wire)?)))
             .collect::<Result<BTreeMap<_, _>>>()?;
-        let transformer = Transformer::new(&setup.transforms, &keys)?;
+        let transformer = Transformer::new(&setup.transforms, &setup.empties, &keys)?;
         let rest =
             SetupRest { plan: setup.plan, key: setup.key, fence: setup.fence, run: setup.run };
         Ok(Writer { ring, n: setup.n, conn, transformer, setup: rest })
@@ -160,6 +161,7 @@ impl Writer {
             key: &self.setup.key,
             fence: self.setup.fence,
             run: self.setup.run,
+            seat: self.n,
         };
         let batch = Batch { read: &read, landing: &landing };
         let mut verdict = land(self.conn.as_mut(), &target, work, &batch, &bad);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use ssync_common::batch::BadValue;
-use ssync_common::connector::{LinkParams, LoadPlan, TlsMode};
+use ssync_common::connector::{LinkParams, LoadPlan, OracleParams, TlsMode};
 use ssync_common::crypto::WireKeyRing;
 use ssync_common::error::Error;
 use ssync_common::ledger::Id;
@@ -18,6 +18,7 @@ use ssync_common::schema::Kind;
 use ssync_common::secret::WireSecret;
 use ssync_common::value::Key;
 
+use crate::empties::EmptyColumn;
 use crate::transform::ColumnTransform;
 
 /// A link with its password, for the private socket only.
@@ -28,6 +29,7 @@ pub struct WireLink {
     password: Option<WireSecret>,
     tls: TlsMode,
     tls_ca_file: Option<PathBuf>,
+    oracle: OracleParams,
     connect_timeout_ms: u64,
     io_timeout_ms: u64,
 }
@@ -41,6 +43,7 @@ impl WireLink {
             password: link.password.clone().map(WireSecret::new),
             tls: link.tls.clone(),
             tls_ca_file: link.tls_ca_file.clone(),
+            oracle: link.oracle.clone(),
             connect_timeout_ms: link.connect_timeout.as_millis() as u64,
             io_timeout_ms: link.io_timeout.as_millis() as u64,
         }
@@ -54,6 +57,7 @@ impl WireLink {
             password: self.password.map(WireSecret::into_secret),
             tls: self.tls,
             tls_ca_file: self.tls_ca_file,
+            oracle: self.oracle,
             connect_timeout: Duration::from_millis(self.connect_timeout_ms),
             io_timeout: Duration::from_millis(self.io_timeout_ms),
         }
@@ -73,6 +77,8 @@ pub struct Setup {
     pub plan: LoadPlan,
     /// Columns to encrypt or decrypt.
     pub transforms: Vec<ColumnTransform>,
+    /// Columns whose empty values change on the way into Oracle, or out of it.
+    pub empties: Vec<EmptyColumn>,
     /// The keys for that, by name.
     pub keys: BTreeMap<String, WireKeyRing>,
     /// Place of each key column in the batch, with its kind; empty for a keyless table.

@@ -14,6 +14,8 @@ use ssync_common::schema::Kind;
 
 pub use ssync_common::crypto::WireKeyRing;
 
+use crate::empties::{self, EmptyColumn};
+
 /// What happens to one column of a batch. Holds the name of a key, never the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColumnTransform {
@@ -68,6 +70,7 @@ pub fn keys_from_wire(wire: BTreeMap<String, WireKeyRing>) -> Result<BTreeMap<St
 /// Transforms batches of one table, one after the other.
 pub struct Transformer {
     columns: Vec<Column>,
+    empties: Vec<EmptyColumn>,
 }
 
 struct Column {
@@ -84,7 +87,11 @@ enum Work {
 
 impl Transformer {
     /// Prepares a plan. Fails when a key is missing or a column stands in the plan twice.
-    pub fn new(plan: &[ColumnTransform], keys: &BTreeMap<String, KeyRing>) -> Result<Self> {
+    pub fn new(
+        plan: &[ColumnTransform],
+        empties: &[EmptyColumn],
+        keys: &BTreeMap<String, KeyRing>,
+    ) -> Result<Self> {
         let mut seen = BTreeSet::new();
         let column = |transform: &ColumnTransform| {
             let ColumnTransform { index, kind_in, ref key, mode, ref action } = *transform;
@@ -104,13 +111,15 @@ impl Transformer {
             };
             Ok(Column { index, kind_in, kind_out: transform.kind_out(), work })
         };
-        Ok(Transformer { columns: plan.iter().map(column).collect::<Result<_>>()? })
+        let columns = plan.iter().map(column).collect::<Result<_>>()?;
+        Ok(Transformer { columns, empties: empties.to_vec() })
     }
 
-    /// The batch with its columns sealed and opened, and the values that did not open: NULL stands
-    /// in their place, their rows must not be sent. Column names and row numbers stay.
+    /// The batch with its columns sealed and opened and its empty values as they shall be, and the
+    /// values that did not open, or must not be empty: NULL stands in their place, their rows must
+    /// not be sent. Column names and row numbers stay.
     pub fn apply(&mut self, batch: &RecordBatch) -> Result<(RecordBatch, Vec<BadValue>)> {
-        if self.columns.is_empty() {
+        if self.columns.is_empty() && self.empties.is_empty() {
             return Ok((batch.clone(), Vec::new()));
         }
         let mut arrays = batch.columns().to_vec();
@@ -136,6 +145,13 @@ impl Transformer {
             };
             *field = Arc::new(Field::new(field.name(), column.kind_out.arrow(), true));
         }
+        for of in &self.empties {
+            let (Some(array), Some(field)) = (arrays.get_mut(of.index), fields.get(of.index))
+            else {
+                bail!(ErrorKind::Internal, "the batch has no column {}", of.index);
+            };
+            *array = empties::apply(array, *of, field.name(), &mut bad)?;
+        }
         let schema = Schema::new_with_metadata(fields, batch.schema_ref().metadata().clone());
         Ok((RecordBatch::try_new(Arc::new(schema), arrays)?, bad))
     }
@@ -145,6 +161,7 @@ impl Transformer {
 mod tests {
     use arrow_array::cast::AsArray;
     use arrow_array::{Array, Int64Array, StringArray};
+    use ssync_common::fidelity::EmptyStep;
     use ssync_common::secret::Secret;
 
     use super::*;
@@ -198,8 +215,8 @@ mod tests {
         let (sealing, opening) = plans();
         assert!(sealing.iter().all(|t| t.kind_out() == Kind::Text));
         let (mut seal, mut open) = (
-            Transformer::new(&sealing, &keys()).unwrap(),
-            Transformer::new(&opening, &keys()).unwrap(),
+            Transformer::new(&sealing, &[], &keys()).unwrap(),
+            Transformer::new(&opening, &[], &keys()).unwrap(),
         );
         for _ in 0..3 {
             let (sealed, bad) = seal.apply(&batch()).unwrap();
@@ -218,14 +235,16 @@ mod tests {
     #[test]
     fn a_value_that_does_not_open_is_named_by_row_and_column_and_null_in_its_place() {
         let (sealing, mut opening) = plans();
-        let (sealed, _) = Transformer::new(&sealing, &keys()).unwrap().apply(&batch()).unwrap();
-        let (_, bad) = Transformer::new(&opening, &keys())
+        let (sealed, _) =
+            Transformer::new(&sealing, &[], &keys()).unwrap().apply(&batch()).unwrap();
+        let (_, bad) = Transformer::new(&opening, &[], &keys())
             .unwrap()
             .apply(&batch().project(&[1, 1, 1]).unwrap())
             .unwrap();
         assert_eq!(bad.len(), 6, "plain text never passes");
         opening[2].key = "other".into();
-        let (opened, bad) = Transformer::new(&opening, &keys()).unwrap().apply(&sealed).unwrap();
+        let (opened, bad) =
+            Transformer::new(&opening, &[], &keys()).unwrap().apply(&sealed).unwrap();
         let named: Vec<_> = bad.iter().map(|b| (b.row, b.column.as_str())).collect();
         assert_eq!(named, [(0, "手机"), (2, "手机")]);
         assert_eq!(opened.column(1).null_count(), 3);
@@ -236,7 +255,7 @@ mod tests {
     fn a_plan_that_cannot_work_is_refused() {
         let (mut sealing, _) = plans();
         let kind_of = |plan: &[ColumnTransform]| {
-            let mut transformer = match Transformer::new(plan, &keys()) {
+            let mut transformer = match Transformer::new(plan, &[], &keys()) {
                 Ok(transformer) => transformer,
                 Err(e) => return e.kind,
             };
@@ -269,8 +288,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_opened_may_be_empty_and_is_treated_then() {
+        let (sealing, opening) = plans();
+        let (sealed, _) =
+            Transformer::new(&sealing, &[], &keys()).unwrap().apply(&batch()).unwrap();
+        let refuse = EmptyColumn { index: 1, kind: Kind::Text, step: EmptyStep::Refuse };
+        let mut transformer = Transformer::new(&opening, &[refuse], &keys()).unwrap();
+        let (opened, bad) = transformer.apply(&sealed).unwrap();
+        let named: Vec<_> = bad.iter().map(|b| (b.row, b.column.as_str())).collect();
+        assert_eq!(named, [(2, "手机")]);
+        assert!(opened.column(1).is_null(2));
+        let away = EmptyColumn { index: 9, ..refuse };
+        let mut transformer = Transformer::new(&[], &[away], &keys()).unwrap();
+        assert_eq!(transformer.apply(&batch()).unwrap_err().kind, ErrorKind::Internal);
+    }
+
+    #[test]
     fn nothing_to_do_changes_nothing() {
-        let mut transformer = Transformer::new(&[], &BTreeMap::new()).unwrap();
+        let mut transformer = Transformer::new(&[], &[], &BTreeMap::new()).unwrap();
         assert_eq!(transformer.apply(&batch()).unwrap(), (batch(), vec![]));
     }
 }

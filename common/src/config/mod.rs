@@ -30,4 +30,6 @@ pub use violation::{Violation, refusal};
 #[cfg(test)]
 pub(crate) mod tests;
 #[cfg(test)]
+mod tests_oracle;
+#[cfg(test)]
 mod tests_receivers;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::receivers::{Brief, Monitor, Receiver, Retention};
 use super::time::{Lag, Moment, Period};
-use crate::connector::{TlsMode, WriteMode};
+use crate::connector::{OracleDriver, TlsMode, WriteMode};
 
 /// Column that carries a row's transfer state at the source (A18): 0 not transferred, 1 in
 /// transfer, 2 done, 3 failed. The destination has no such column.
@@ -114,7 +114,8 @@ pub enum SecretSource {
 pub struct Link {
     /// Name, unique.
     pub name: String,
-    /// `mysql://user@host:port/database` or `sqlite:///path/to/file.db`; without a password.
+    /// `mysql://user@host:port/database`, `oracle://user@host:port/service`,
+    /// `oracle://user@(DESCRIPTION=…)` or `sqlite:///path/to/file.db`; without a password.
     pub url: String,
     /// Where the password comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,6 +129,12 @@ pub struct Link {
     /// Certificate authorities (PEM) for `verified`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_ca_file: Option<PathBuf>,
+    /// Oracle: `thin` or `oci`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub driver: OracleDriver,
+    /// Oracle: directory with the wallet for `verified`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wallet_dir: Option<PathBuf>,
     /// Seconds that opening a connection may take.
     #[serde(default = "connect_timeout_secs")]
     pub connect_timeout_secs: u64,
@@ -346,6 +353,22 @@ impl CryptoChoice {
     }
 }
 
+/// How empty text is held in Oracle, which takes it for NULL. Into Oracle it says what becomes of
+/// empty text; out of Oracle, which values are empty text again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmptyAs {
+    /// As NULL.
+    Null,
+    /// As one blank.
+    Space,
+    /// Not at all: the row is bad. What holds where nothing is configured.
+    Refuse,
+}
+
+/// In [`TableTask::empty_as`]: every column that is not named.
+pub const OTHER_COLUMNS: &str = "*";
+
 /// SQL on both sides.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -411,6 +434,9 @@ pub struct TableTask {
     /// Source columns whose values may lose something on the way; `ssync check` names what.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_lossy: Vec<String>,
+    /// How Oracle holds the empty text of columns (source names; [`OTHER_COLUMNS`]: all others).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub empty_as: BTreeMap<String, EmptyAs>,
     /// The application sets `sync_status` back to 0 whenever it changes a row.
     #[serde(default, skip_serializing_if = "is_false")]
     pub app_resets_status: bool,

@@ -12,7 +12,7 @@ use super::section::{Node, Reader, Section};
 use super::time::{Lag, Period};
 use super::validate;
 use super::violation::Violation;
-use crate::connector::{TlsMode, WriteMode};
+use crate::connector::{OracleDriver, TlsMode, WriteMode};
 
 impl Config {
     /// Reads and validates a TOML file.
@@ -63,7 +63,7 @@ const TABLE: &str = "[[task.table]]";
 /// Keys that belong to one section alone, to help who put them into another.
 const HOMES: [(&str, &[&str]); 5] = [
     (CONTROLLER, &["tasks_max", "reread", "kill_after"]),
-    (LINK, &["url", "password", "max_connections", "tls", "tls_ca_file"]),
+    (LINK, &["url", "password", "max_connections", "tls", "tls_ca_file", "driver", "wallet_dir"]),
     (SCHEDULE, &["every", "start", "zone", "kind", "overrun"]),
     (TASK, &["schedule", "writers", "batch_rows", "slot_bytes", "error_limit", "stop_on_error"]),
     (
@@ -78,6 +78,7 @@ const HOMES: [(&str, &[&str]); 5] = [
             "before",
             "after",
             "watermark",
+            "empty_as",
         ],
     ),
 ];
@@ -199,6 +200,7 @@ fn link(section: Section<'_>) -> Link {
     let narrow = |v: u64| u32::try_from(v).unwrap_or(u32::MAX);
     let tls =
         [("off", TlsMode::Off), ("required", TlsMode::Required), ("verified", TlsMode::Verified)];
+    let drivers = [("thin", OracleDriver::Thin), ("oci", OracleDriver::Oci)];
     let link = Link {
         name: name(&section),
         url: text(&section, "url"),
@@ -206,6 +208,8 @@ fn link(section: Section<'_>) -> Link {
         max_connections: narrow(number(&section, "max_connections", &MOST, MAX_CONNECTIONS.into())),
         tls: section.optional("tls").and_then(|n| n.choice(&tls)).unwrap_or_default(),
         tls_ca_file: section.optional("tls_ca_file").and_then(|n| n.string()).map(PathBuf::from),
+        driver: section.optional("driver").and_then(|n| n.choice(&drivers)).unwrap_or_default(),
+        wallet_dir: section.optional("wallet_dir").and_then(|n| n.string()).map(PathBuf::from),
         connect_timeout_secs: number(
             &section,
             "connect_timeout_secs",
@@ -311,6 +315,7 @@ fn table(section: Section<'_>) -> TableTask {
         before: side_sql(&section, "before"),
         after: side_sql(&section, "after"),
         allow_lossy: strings(&section, "allow_lossy"),
+        empty_as: empty_as(&section),
         app_resets_status: flag(&section, "app_resets_status", false),
         allow_triggers: flag(&section, "allow_triggers", false),
     };
@@ -358,6 +363,18 @@ fn crypto(section: &Section<'_>, key: &'static str) -> BTreeMap<String, CryptoCh
         };
         Some((column, choice))
     };
+    map.entries().into_iter().filter_map(read).collect()
+}
+
+/// A map of columns, or one word for all.
+fn empty_as(section: &Section<'_>) -> BTreeMap<String, EmptyAs> {
+    let choices = [("null", EmptyAs::Null), ("space", EmptyAs::Space), ("refuse", EmptyAs::Refuse)];
+    let Some(node) = section.optional("empty_as") else { return BTreeMap::new() };
+    if node.value().is_str() {
+        return node.choice(&choices).map(|c| (OTHER_COLUMNS.to_owned(), c)).into_iter().collect();
+    }
+    let Some(map) = node.section() else { return BTreeMap::new() };
+    let read = |(column, node): (String, Node<'_>)| Some((column, node.choice(&choices)?));
     map.entries().into_iter().filter_map(read).collect()
 }
 

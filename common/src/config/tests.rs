@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::connector::{TlsMode, WriteMode};
+use crate::connector::{OracleDriver, TlsMode, WriteMode};
 
 /// The example of the documentation, complete.
 const GOOD: &str = r#"
@@ -423,18 +423,48 @@ fn link() -> impl Strategy<Value = Link> {
         1..=3600u64,
         1..=86_400u64,
         any::<bool>(),
+        option::of(any::<[bool; 2]>()),
     )
-        .prop_map(|(name, password, (tls, tls_ca_file), most, connect, io, nondurable)| Link {
-            url: format!("mysql://u@db/{}", name.len()),
-            name,
-            password,
-            max_connections: most,
-            tls,
-            tls_ca_file,
-            connect_timeout_secs: connect,
-            io_timeout_secs: io,
-            allow_nondurable: nondurable,
-        })
+        .prop_map(
+            |(name, password, (tls, tls_ca_file), most, connect, io, nondurable, oracle)| {
+                let link = Link {
+                    url: format!("mysql://u@db/{}", name.len()),
+                    name,
+                    password,
+                    max_connections: most,
+                    tls,
+                    tls_ca_file,
+                    driver: OracleDriver::Thin,
+                    wallet_dir: None,
+                    connect_timeout_secs: connect,
+                    io_timeout_secs: io,
+                    allow_nondurable: nondurable,
+                };
+                match oracle {
+                    Some(choices) => oracle_link(link, choices),
+                    None => link,
+                }
+            },
+        )
+}
+
+/// The link as one of Oracle's.
+fn oracle_link(link: Link, [by_wallet, by_descriptor]: [bool; 2]) -> Link {
+    let verified = link.tls == TlsMode::Verified;
+    let protocol = if verified { "TCPS" } else { "tcp" };
+    let place = match by_descriptor {
+        true => format!("(DESCRIPTION=(ADDRESS=(PROTOCOL={protocol})(HOST=h)))"),
+        false => format!("h:1521/{}", link.name.len()),
+    };
+    let by_wallet = by_wallet && verified;
+    Link {
+        url: format!("oracle://u@{place}"),
+        tls: if verified { TlsMode::Verified } else { TlsMode::Off },
+        tls_ca_file: link.tls_ca_file.clone().filter(|_| !by_wallet),
+        driver: if by_wallet { OracleDriver::Oci } else { OracleDriver::Thin },
+        wallet_dir: by_wallet.then(|| "/etc/wallet".into()),
+        ..link
+    }
 }
 
 fn schedule() -> impl Strategy<Value = Schedule> {
@@ -510,8 +540,15 @@ fn table(n: usize, keys: Vec<String>) -> impl Strategy<Value = TableTask> {
             }
             // A key column that stays in the clear, where there is one.
             let clear = choices.iter().map(|c| c.from().to_owned());
-            let key = clear.filter(|c| !encrypt.contains_key(c)).take(2).collect();
+            let key: Vec<String> = clear.filter(|c| !encrypt.contains_key(c)).take(2).collect();
             let allow_lossy = choices.iter().take(1).map(|c| c.from().to_owned()).collect();
+            let ways = [EmptyAs::Null, EmptyAs::Space, EmptyAs::Refuse].into_iter().cycle();
+            let empty = choices.iter().map(|c| c.from().to_owned()).skip(2).take(3);
+            let mut empty_as: BTreeMap<_, _> =
+                empty.filter(|c| !encrypt.contains_key(c) && !key.contains(c)).zip(ways).collect();
+            if allow_triggers {
+                empty_as.insert(OTHER_COLUMNS.to_owned(), EmptyAs::Space);
+            }
             TableTask {
                 source: format!("s{n}.\"{name}\""),
                 dest: format!("d{n}"),
@@ -528,6 +565,7 @@ fn table(n: usize, keys: Vec<String>) -> impl Strategy<Value = TableTask> {
                 before,
                 after,
                 allow_lossy,
+                empty_as,
                 app_resets_status: mode.3,
                 allow_triggers,
             }
@@ -607,6 +645,14 @@ pub(crate) fn configs() -> impl Strategy<Value = Config> {
                     (receivers, brief, monitor, retention),
                 )| {
                     tasks.truncate(n);
+                    for task in &mut tasks {
+                        let mut ends = links
+                            .iter()
+                            .filter(|l: &&Link| [&task.source, &task.dest].contains(&&l.name));
+                        if !ends.any(|l| l.url.starts_with("oracle:")) {
+                            task.tables.iter_mut().for_each(|t| t.empty_as.clear());
+                        }
+                    }
                     Config {
                         controller,
                         links,

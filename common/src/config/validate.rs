@@ -11,7 +11,7 @@ use super::model::*;
 use super::time::{Lag, Period};
 use super::validate_receivers::receiver;
 use super::violation::Violation;
-use crate::connector::{TlsMode, WriteMode, dialect_of, split_table_name};
+use crate::connector::{OracleDriver, TlsMode, WriteMode, dialect_of, oracle, split_table_name};
 
 /// A violation before its line is known.
 pub(super) struct Finding {
@@ -129,6 +129,16 @@ fn link(link: &Link, found: &mut Findings) {
             found.add(path("tls"), "a SQLite file is not reached over a network");
         }
     }
+    if link.url.starts_with("oracle:") {
+        oracle_link(link, &path, found);
+    } else {
+        if link.driver != OracleDriver::default() {
+            found.add(path("driver"), "is only used with oracle:// links");
+        }
+        if link.wallet_dir.is_some() {
+            found.add(path("wallet_dir"), "is only used with oracle:// links");
+        }
+    }
     match (&link.tls_ca_file, &link.tls) {
         (Some(_), TlsMode::Off | TlsMode::Required) => {
             found.add(path("tls_ca_file"), "is only used with tls = \"verified\"");
@@ -147,6 +157,38 @@ fn link(link: &Link, found: &mut Findings) {
     found.limit(&path("io_timeout_secs"), link.io_timeout_secs, &limits::IO_TIMEOUT_SECS);
 }
 
+/// What only Oracle links have. A connect descriptor says itself whether there is TLS.
+fn oracle_link(link: &Link, path: &impl Fn(&str) -> String, found: &mut Findings) {
+    if link.tls == TlsMode::Required {
+        found.add(path("tls"), "can be off or verified; Oracle's drivers check every certificate");
+    }
+    match (&link.wallet_dir, &link.tls) {
+        (Some(_), TlsMode::Off | TlsMode::Required) => {
+            found.add(path("wallet_dir"), "is only used with tls = \"verified\"");
+        }
+        (Some(dir), TlsMode::Verified) if !dir.is_absolute() => {
+            found.add(path("wallet_dir"), "must be an absolute path");
+        }
+        (Some(_), TlsMode::Verified) if link.tls_ca_file.is_some() => {
+            found.add(path("tls_ca_file"), "cannot stand beside wallet_dir, which holds its own");
+        }
+        _ => {}
+    }
+    if link.driver == OracleDriver::Oci && link.tls_ca_file.is_some() {
+        found.add(path("tls_ca_file"), "is not used by driver = \"oci\"; give a wallet_dir");
+    }
+    let is_descriptor = oracle::url::parse(&link.url)
+        .is_ok_and(|url| matches!(url.place, oracle::url::Place::Descriptor(_)));
+    let spells_tls = link.url.to_ascii_lowercase().contains("tcps");
+    if is_descriptor && spells_tls != (link.tls == TlsMode::Verified) {
+        found.add(
+            path("tls"),
+            "does not say what the connect descriptor says: PROTOCOL=tcps belongs to \
+             tls = \"verified\", PROTOCOL=tcp to tls = \"off\"",
+        );
+    }
+}
+
 /// Whether `url` names a database in a form that can be stored and shown: a known scheme, no
 /// password, no options. The message never shows the URL, which may hold a password.
 ///
@@ -163,8 +205,14 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
     if authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) {
         return Err(PASSWORD.to_owned());
     }
+    if url.starts_with("oracle:") {
+        return oracle::url::parse(url).map(drop);
+    }
     let parsed = Url::parse(url).map_err(|e| {
-        format!("is not a URL ({e}); write mysql://user@host:port/database or sqlite:///path/file")
+        format!(
+            "is not a URL ({e}); write mysql://user@host:port/database, \
+             oracle://user@host:port/service or sqlite:///path/file"
+        )
     })?;
     if parsed.password().is_some() {
         return Err(PASSWORD.to_owned());
@@ -293,6 +341,7 @@ fn table_task(path: &str, table: &TableTask, task: &Task, config: &Config, found
     mode(&at, table, found);
     columns(&at, table, found);
     crypto(&at, table, config, found);
+    empty_as(&at, table, task, config, found);
     if table.filter.as_ref().is_some_and(|f| f.trim().is_empty()) {
         found.add(at("where"), "must not be empty; leave it out to send all rows");
     }
@@ -411,6 +460,32 @@ fn crypto(at: &impl Fn(&str) -> String, table: &TableTask, config: &Config, foun
             at(&format!("decrypt[{column}]")),
             "the column is under encrypt too; it can be one of them",
         );
+    }
+}
+
+fn empty_as(
+    at: &impl Fn(&str) -> String,
+    table: &TableTask,
+    task: &Task,
+    config: &Config,
+    found: &mut Findings,
+) {
+    if table.empty_as.is_empty() {
+        return;
+    }
+    let ends = || config.links.iter().filter(|l| l.name == task.source || l.name == task.dest);
+    if !ends().any(|l| l.url.starts_with("oracle:")) {
+        found.add(at("empty_as"), "is only used where one of the two links is an oracle:// one");
+    }
+    for (column, choice) in table.empty_as.iter().filter(|(c, _)| *c != OTHER_COLUMNS) {
+        let path = at(&format!("empty_as[{column}]"));
+        if !is_transferred(table, column) {
+            found.add(path, format!("column {column} is not among columns"));
+        } else if table.encrypt.contains_key(column) {
+            found.add(path, "an encrypted value is never empty");
+        } else if *choice == EmptyAs::Null && table.key.contains(column) {
+            found.add(path, "a key column cannot be NULL");
+        }
     }
 }
 

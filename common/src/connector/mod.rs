@@ -29,12 +29,33 @@ pub enum TlsMode {
     Verified,
 }
 
+/// Which driver an Oracle link uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OracleDriver {
+    /// Oracle's own thin driver, which needs no client: Oracle 12c and later.
+    #[default]
+    Thin,
+    /// Oracle's client library: 11.2, native network encryption.
+    Oci,
+}
+
+/// What only Oracle links have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OracleParams {
+    /// Driver.
+    pub driver: OracleDriver,
+    /// Directory with the wallet for TLS (`ewallet.pem`; for the OCI driver `cwallet.sso`).
+    pub wallet_dir: Option<PathBuf>,
+}
+
 /// Everything needed to open a connection. `Debug` shows no secret.
 #[derive(Debug, Clone)]
 pub struct LinkParams {
     /// The link's name, for messages.
     pub name: String,
-    /// URL without a password: `mysql://user@host:port/db`, `sqlite:///path/file.db`.
+    /// URL without a password: `mysql://user@host:port/db`, `oracle://user@host:port/service`,
+    /// `sqlite:///path/file.db`.
     pub url: String,
     /// Password, where the database wants one.
     pub password: Option<Secret>,
@@ -42,6 +63,8 @@ pub struct LinkParams {
     pub tls: TlsMode,
     /// Certificate authorities (PEM) for [`TlsMode::Verified`].
     pub tls_ca_file: Option<PathBuf>,
+    /// What only Oracle links have.
+    pub oracle: OracleParams,
     /// How long opening may take.
     pub connect_timeout: Duration,
     /// How long one read from, or write to, the server may stay without progress.
@@ -122,6 +145,12 @@ pub trait Dialect: Send + Sync {
     /// One identifier, quoted.
     fn quote(&self, identifier: &str) -> String;
 
+    /// One identifier that people write without quotes, quoted: a database that folds such names
+    /// folds it.
+    fn folded(&self, identifier: &str) -> String {
+        self.quote(identifier)
+    }
+
     /// A table name as configured (`table` or `schema.table`), each part quoted. Dots inside a
     /// name can be kept by quoting the part with `"` or backticks in the configuration.
     fn table(&self, name: &str) -> String {
@@ -150,6 +179,18 @@ pub trait Dialect: Send + Sync {
     /// ends. A database that locks whole files returns the query unchanged.
     fn lock(&self, sql: &str, exclusive: bool) -> String;
 
+    /// Whether [`Dialect::lock`] knows shared locks of rows. Where it does not, the fence is kept
+    /// by seats (see `ledger.rs`).
+    fn shares_row_locks(&self) -> bool {
+        true
+    }
+
+    /// Whether an empty text stays one. Where it becomes NULL, the texts of ssync's own tables may
+    /// be NULL.
+    fn keeps_empty_text(&self) -> bool {
+        true
+    }
+
     /// The type for a column of one of ssync's own tables.
     fn own_type(&self, t: OwnType) -> String;
 
@@ -157,11 +198,21 @@ pub trait Dialect: Send + Sync {
     /// type, nullability); `None` where text has no width.
     fn widen(&self, table: &str, definition: &str) -> Option<String>;
 
+    /// The statement that adds a column of `definition` to one of ssync's own tables.
+    fn add_column(&self, table: &str, definition: &str) -> String {
+        format!("ALTER TABLE {} ADD COLUMN {definition}", self.table(table))
+    }
+
     /// What stands after the closing parenthesis of `CREATE TABLE` (engine, character set).
     fn table_options(&self) -> &'static str;
 
     /// The database server's clock in whole seconds since 1970, as an expression.
     fn now_secs(&self) -> &'static str;
+
+    /// The query whose one row is the expression's value.
+    fn select_expression(&self, expression: &str) -> String {
+        format!("SELECT {expression}")
+    }
 
     /// The statement that empties a table fast, and whether it commits by itself.
     fn truncate(&self, table: &str) -> (String, bool);
@@ -276,6 +327,7 @@ pub fn open(link: &LinkParams) -> Result<Box<dyn Connection>> {
     let scheme = link.url.split(':').next().unwrap_or_default();
     match scheme {
         "mysql" | "mariadb" => mysql::open(link),
+        "oracle" => oracle::open(link),
         "sqlite" => sqlite::open(link),
         other => Err(unknown_scheme(&link.name, other)),
     }
@@ -285,6 +337,7 @@ pub fn open(link: &LinkParams) -> Result<Box<dyn Connection>> {
 pub fn dialect_of(url: &str) -> Result<&'static dyn Dialect> {
     match url.split(':').next().unwrap_or_default() {
         "mysql" | "mariadb" => Ok(&mysql::MySqlDialect),
+        "oracle" => Ok(&oracle::ORACLE),
         "sqlite" => Ok(&sqlite::SqliteDialect),
         other => Err(unknown_scheme("", other)),
     }
@@ -292,7 +345,7 @@ pub fn dialect_of(url: &str) -> Result<&'static dyn Dialect> {
 
 fn unknown_scheme(link: &str, scheme: &str) -> Error {
     Error::new(ErrorKind::Config, format!("link {link}: there is no connector for {scheme}://"))
-        .hint("This build knows mysql:// (also mariadb://) and sqlite://.")
+        .hint("This build knows mysql:// (also mariadb://), oracle:// and sqlite://.")
 }
 
 /// `schema.table` in its parts; a part may be quoted with `"` or backticks to keep a dot.
@@ -314,5 +367,26 @@ pub fn split_table_name(name: &str) -> Vec<String> {
     parts
 }
 
+/// Text with its `%xx` decoded; `None` where that is not UTF-8.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let digits = tail.get(..2).and_then(|d| std::str::from_utf8(d).ok());
+        match (first, digits.and_then(|d| u8::from_str_radix(d, 16).ok())) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
 pub mod mysql;
+pub mod oracle;
 pub mod sqlite;

@@ -84,12 +84,13 @@ pub fn plain_len_max(column: &Column) -> Option<u64> {
         Kind::Float32 => 4,
         Kind::Float64 => 8,
         // Sign, point, and the zero before it.
-        Kind::Decimal => u64::from(column.precision?) + 3,
+        Kind::Decimal => u64::from(column.precision?.max(column.scale.unwrap_or(0))) + 3,
         Kind::Text => text_len_max(column)?,
         Kind::Bytes => column.max_bytes?,
         Kind::Date => 10,
         Kind::DateTime => fraction(19),
-        Kind::Time => fraction(11),
+        // Oracle's have days of so many digits, hours of two more.
+        Kind::Time => fraction(u64::from(column.precision.unwrap_or(2)) + 9),
         Kind::Any => return None,
     })
 }
@@ -102,7 +103,7 @@ fn text_len_max(column: &Column) -> Option<u64> {
     }
     let four_each = |n: u64| n.saturating_mul(4);
     match column.charset.as_deref() {
-        None | Some("utf8mb4" | "utf8mb3" | "utf8" | "ascii") => {
+        None | Some("utf8mb4" | "utf8mb3" | "utf8" | "ascii" | "AL32UTF8" | "UTF8") => {
             column.max_bytes.or(column.max_chars.map(four_each))
         }
         Some(_) => column.max_chars.or(column.max_bytes).map(four_each),

@@ -1,20 +1,27 @@
 //! What happens to a source column's values in a destination column, judged from the two
 //! declarations alone, before any row moves.
 //!
-//! [`judge`] is the one entrance; [`into_mysql`](mysql) and [`into_sqlite`](sqlite) hold the rules
-//! of the two destinations, [`range`] what a source column can hold at all, [`charset`] which
+//! [`judge`] is the one entrance; [`into_mysql`](mysql), [`into_oracle`](oracle) and
+//! [`into_sqlite`](sqlite) hold the rules of the destinations, [`empties`] those for Oracle's empty
+//! text, [`range`] what a source column can hold at all, [`charset`] which
 //! characters a character set has. `docs/TYPES.md` shows the rules as a grid; the tests hold them
 //! against real servers.
 
 mod charset;
+mod empties;
 mod mysql;
+mod oracle;
 mod range;
 mod sqlite;
 
 use std::fmt;
 
+pub(crate) use charset::lacks;
+pub use empties::{EmptyStep, empty_step};
+
 use serde::{Deserialize, Serialize};
 
+use crate::config::EmptyAs;
 use crate::crypto;
 use crate::schema::{Column, Kind};
 
@@ -97,14 +104,44 @@ pub enum Sealed {
     Decrypt,
 }
 
+/// How values of `source` travel to `dest`: as the source column says, but for times with a zone,
+/// which go as moments in UTC where the destination has columns of moments alone.
+pub fn travels_as(source: &Column, dest: &Column) -> Kind {
+    match (source.family.as_str(), dest.kind) {
+        ("timestamp_tz", Kind::Date | Kind::DateTime) => Kind::DateTime,
+        _ => source.kind,
+    }
+}
+
+/// Which database a source column is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    MySql,
+    Oracle,
+    Sqlite,
+}
+
+impl Origin {
+    fn of(dialect: &str) -> Option<Origin> {
+        match dialect {
+            "mysql" => Some(Origin::MySql),
+            "oracle" => Some(Origin::Oracle),
+            "sqlite" => Some(Origin::Sqlite),
+            _ => None,
+        }
+    }
+}
+
 /// Judges the pair: `source` of a database whose dialect is `source_dialect` into `dest` of one
-/// whose dialect is `dest_dialect` ([`crate::connector::Dialect::name`]).
+/// whose dialect is `dest_dialect` ([`crate::connector::Dialect::name`]). `empty` is what is
+/// configured for the column's empty text.
 pub fn judge(
     source: &Column,
     source_dialect: &str,
     dest: &Column,
     dest_dialect: &str,
     sealed: Option<Sealed>,
+    empty: Option<EmptyAs>,
 ) -> Fidelity {
     let pair = format!("{} into {}", shown(source), shown(dest));
     if dest.generated {
@@ -117,7 +154,12 @@ pub fn judge(
         }
         Some(Sealed::Decrypt) => decrypted(source, dest, dest_dialect),
     };
-    values.and(nulls(source, dest)).map(|why| format!("{pair}: {why}"))
+    let step = empty_step(source, source_dialect, dest, dest_dialect, sealed, empty);
+    let nulls = match step {
+        Some(EmptyStep::FromNull) => Fidelity::Exact,
+        _ => nulls(source, dest),
+    };
+    values.and(empties::judge(step, dest)).and(nulls).map(|why| format!("{pair}: {why}"))
 }
 
 fn shown(column: &Column) -> String {
@@ -135,11 +177,13 @@ fn nulls(source: &Column, dest: &Column) -> Fidelity {
 }
 
 fn travel(source: &Column, source_dialect: &str, dest: &Column, dest_dialect: &str) -> Fidelity {
-    let from_sqlite = source_dialect == "sqlite";
-    match dest_dialect {
-        "sqlite" => sqlite::judge(source, from_sqlite, dest),
-        "mysql" => mysql::judge(source, from_sqlite, dest),
-        other => Fidelity::Refused(format!("the types of {other} are not known")),
+    let unknown = |name| Fidelity::Refused(format!("the types of {name} are not known"));
+    let Some(origin) = Origin::of(source_dialect) else { return unknown(source_dialect) };
+    match Origin::of(dest_dialect) {
+        Some(Origin::MySql) => mysql::judge(source, origin, dest),
+        Some(Origin::Oracle) => oracle::judge(source, origin, dest),
+        Some(Origin::Sqlite) => sqlite::judge(source, origin, dest),
+        None => unknown(dest_dialect),
     }
 }
 
@@ -150,6 +194,7 @@ fn encrypted(source: &Column, dest: &Column, dialect: &str, deterministic: bool)
             "integer" | "real" => None,
             _ => Some(None),
         },
+        "oracle" => oracle::envelope_width(dest).map(|w| Some(w).filter(|w| *w < u64::MAX)),
         _ => mysql::envelope_width(dest).map(Some),
     };
     let Some(width) = width else {
@@ -199,3 +244,5 @@ fn decrypted(source: &Column, dest: &Column, dialect: &str) -> Fidelity {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_oracle;

@@ -3,7 +3,7 @@
 //! neither notices is lossy here.
 
 use super::Fidelity::{self, Checked, Exact, Lossy, Refused};
-use super::{charset, range};
+use super::{Origin, charset, range};
 use crate::crypto;
 use crate::schema::{Column, Kind};
 
@@ -16,21 +16,21 @@ const FLOAT_DIGITS: u32 = 6;
 /// Decimals of so many digits survive as double precision.
 const DOUBLE_DIGITS: u32 = 15;
 
-pub fn judge(source: &Column, from_sqlite: bool, dest: &Column) -> Fidelity {
+pub fn judge(source: &Column, origin: Origin, dest: &Column) -> Fidelity {
     match dest.family.as_str() {
         "tinyint" | "smallint" | "mediumint" | "int" | "bigint" => integer(source, dest),
         "year" => year(source, dest),
         "decimal" => decimal(source, dest),
-        "float" | "double" => float(source, from_sqlite, dest),
+        "float" | "double" => float(source, origin, dest),
         "bit" => bit(source, dest),
         "date" => date(source),
-        "datetime" | "timestamp" => date_time(source, dest),
+        "datetime" | "timestamp" => date_time(source, origin, dest),
         "time" => time(source, dest),
         "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => {
-            text(source, from_sqlite, dest)
+            text(source, origin, dest)
         }
         "enum" | "set" => list(source, dest),
-        "json" => json(source),
+        "json" => json(source, origin),
         "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
             bytes(source, dest)
         }
@@ -147,7 +147,7 @@ fn rounded_within(source: &Column, whole: u32, scale: u32) -> bool {
     })
 }
 
-fn float(source: &Column, from_sqlite: bool, dest: &Column) -> Fidelity {
+fn float(source: &Column, origin: Origin, dest: &Column) -> Fidelity {
     let single = dest.family == "float";
     let (digits, integers) = match single {
         true => (FLOAT_DIGITS, FLOAT_INTEGER_MAX),
@@ -178,10 +178,9 @@ fn float(source: &Column, from_sqlite: bool, dest: &Column) -> Fidelity {
             Some((min, max)) if min >= -integers && max <= integers => Exact,
             _ => Checked(format!("integers that {precision} precision would round do not fit")),
         },
-        Kind::Float32 => Exact,
+        Kind::Float32 => not_finite(origin),
         Kind::Float64 if single => checked("numbers that single precision would round do not fit"),
-        Kind::Float64 if from_sqlite => checked("infinite numbers do not fit"),
-        Kind::Float64 => Exact,
+        Kind::Float64 => not_finite(origin),
         Kind::Decimal => match range::digits(source) {
             (whole, scale) if whole + scale <= digits => Exact,
             _ => Lossy(format!("{precision} precision keeps about {digits} digits")),
@@ -193,6 +192,15 @@ fn float(source: &Column, from_sqlite: bool, dest: &Column) -> Fidelity {
         Kind::Date | Kind::DateTime | Kind::Time => refused("times are no numbers"),
     };
     values.and(rounding).and(signs(source, dest))
+}
+
+/// Numbers that MySQL does not have.
+fn not_finite(origin: Origin) -> Fidelity {
+    match origin {
+        Origin::MySql => Exact,
+        Origin::Sqlite => checked("infinite numbers do not fit"),
+        Origin::Oracle => checked("NaN and infinite numbers do not fit"),
+    }
 }
 
 fn signs(source: &Column, dest: &Column) -> Fidelity {
@@ -217,21 +225,38 @@ fn bit(source: &Column, dest: &Column) -> Fidelity {
 fn date(source: &Column) -> Fidelity {
     match source.kind {
         Kind::Date => Exact,
-        Kind::DateTime => checked("values with a time of day do not fit"),
+        Kind::DateTime => zone(source).and(checked("values with a time of day do not fit")),
+        Kind::Text if !spells_moment(source) => refused("no dates"),
         Kind::Text | Kind::Any => checked("only text of the form YYYY-MM-DD fits"),
         _ => refused("no dates"),
     }
 }
 
-fn date_time(source: &Column, dest: &Column) -> Fidelity {
+/// Whether a column of text may spell dates that are taken.
+fn spells_moment(source: &Column) -> bool {
+    matches!(source.family.as_str(), "timestamp" | "timestamp_ltz") || !range::is_spelt(source)
+}
+
+/// A time with zone that travels as a moment.
+fn zone(source: &Column) -> Fidelity {
+    match source.family.as_str() {
+        "timestamp_tz" => lossy("the zone is lost; the moment arrives in UTC"),
+        _ => Exact,
+    }
+}
+
+fn date_time(source: &Column, origin: Origin, dest: &Column) -> Fidelity {
     let is_timestamp = |c: &Column| c.family == "timestamp";
-    let range = match is_timestamp(dest) && !is_timestamp(source) {
+    let same = origin == Origin::MySql && is_timestamp(source);
+    let range = match is_timestamp(dest) && !same {
         true => checked("only times from 1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC fit"),
         false => Exact,
     };
     match source.kind {
         Kind::Date => range,
-        Kind::DateTime => range.and(fractions(source, dest)),
+        Kind::DateTime => zone(source).and(range).and(fractions(source, dest)),
+        Kind::Text if !spells_moment(source) => refused("no dates"),
+        Kind::Text if range::is_spelt(source) => range.and(fractions(source, dest)),
         Kind::Text | Kind::Any => {
             checked("only text of the form YYYY-MM-DD hh:mm:ss fits").and(range)
         }
@@ -241,7 +266,12 @@ fn date_time(source: &Column, dest: &Column) -> Fidelity {
 
 fn time(source: &Column, dest: &Column) -> Fidelity {
     match source.kind {
+        // Ten days and more.
+        Kind::Time if source.family == "interval_ds" && source.precision > Some(1) => {
+            checked("durations beyond 838:59:59 do not fit").and(fractions(source, dest))
+        }
         Kind::Time => fractions(source, dest),
+        Kind::Text if range::is_spelt(source) => refused("no times of this form"),
         Kind::Text | Kind::Any => checked("only text of the form hh:mm:ss fits"),
         _ => refused("no durations"),
     }
@@ -257,7 +287,7 @@ fn fractions(source: &Column, dest: &Column) -> Fidelity {
     }
 }
 
-fn text(source: &Column, from_sqlite: bool, dest: &Column) -> Fidelity {
+fn text(source: &Column, origin: Origin, dest: &Column) -> Fidelity {
     let blanks = match dest.family == "char" && range::may_end_blank(source) {
         true => checked("text that ends in blanks does not fit a CHAR column, which drops them"),
         false => Exact,
@@ -272,18 +302,22 @@ fn text(source: &Column, from_sqlite: bool, dest: &Column) -> Fidelity {
                     dest.charset.as_deref().unwrap_or("the destination")
                 )),
             };
-            room(source, dest).and(characters).and(blanks)
+            zone_name(source).and(room(source, dest)).and(characters).and(blanks)
         }
         Kind::Int | Kind::UInt | Kind::Decimal | Kind::Date | Kind::DateTime | Kind::Time => {
             room(source, dest)
         }
-        // SQLite's reals can be infinite.
-        Kind::Float64 if from_sqlite => {
-            checked("infinite numbers do not fit").and(room(source, dest))
-        }
-        Kind::Float32 | Kind::Float64 => room(source, dest),
+        Kind::Float32 | Kind::Float64 => not_finite(origin).and(room(source, dest)),
         Kind::Any => checked("only values stored as TEXT fit").and(room(source, dest)).and(blanks),
         Kind::Bytes => refused("bytes have no character set"),
+    }
+}
+
+/// A time with zone travels as text with the zone's offset.
+fn zone_name(source: &Column) -> Fidelity {
+    match source.family.as_str() {
+        "timestamp_tz" => lossy("a zone that has a name becomes its offset at that time"),
+        _ => Exact,
     }
 }
 
@@ -299,8 +333,13 @@ fn room(source: &Column, dest: &Column) -> Fidelity {
     let fit = dest.max_bytes.unwrap_or(0);
     let (ascii, most) = charset::bytes_per_char(dest.charset.as_deref());
     let bytes = match source.kind {
-        Kind::Text if range::charset(source) == Some("ascii") => chars.saturating_mul(ascii),
-        Kind::Text if !range::is_list(source) && same_bytes(source, dest) => {
+        Kind::Text if charset::repertoire(range::charset(source)) == charset::Repertoire::Ascii => {
+            chars.saturating_mul(ascii)
+        }
+        Kind::Text
+            if !range::is_list(source)
+                && charset::same_bytes(source.charset.as_deref(), dest.charset.as_deref()) =>
+        {
             range::bytes_max(source)
         }
         Kind::Text | Kind::Any => chars.saturating_mul(most),
@@ -311,12 +350,6 @@ fn room(source: &Column, dest: &Column) -> Fidelity {
         true => Exact,
         false => Checked(format!("text of more than {fit} bytes does not fit")),
     }
-}
-
-/// Whether text needs as many bytes in the one column as in the other.
-fn same_bytes(source: &Column, dest: &Column) -> bool {
-    // A database without character sets has UTF-8.
-    source.charset.as_deref().unwrap_or("utf8mb4") == dest.charset.as_deref().unwrap_or("utf8mb4")
 }
 
 fn list(source: &Column, dest: &Column) -> Fidelity {
@@ -361,9 +394,10 @@ fn list(source: &Column, dest: &Column) -> Fidelity {
     order
 }
 
-fn json(source: &Column) -> Fidelity {
+fn json(source: &Column, origin: Origin) -> Fidelity {
     match source.kind {
-        Kind::Text if source.family == "json" => Exact,
+        Kind::Text if source.family == "json" && origin == Origin::MySql => Exact,
+        Kind::Text if range::is_spelt(source) => refused("no JSON"),
         Kind::Text | Kind::Any => lossy(
             "the server keeps JSON in a form of its own: blanks, order and doubled keys change",
         ),

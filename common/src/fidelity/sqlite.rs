@@ -1,8 +1,8 @@
 //! Into SQLite. The connector stores a value as it is, or as another storage class that is
 //! exactly the same, or refuses its row (see the connector's own table of rules).
 
-use super::Fidelity::{self, Checked, Exact, Refused};
-use super::range;
+use super::Fidelity::{self, Checked, Exact, Lossy, Refused};
+use super::{Origin, range};
 use crate::schema::{Column, Kind};
 
 /// Integers up to this size are doubles exactly.
@@ -10,15 +10,16 @@ const DOUBLE_INTEGER_MAX: i128 = 1 << 53;
 /// Decimals of so many digits survive as doubles.
 const DOUBLE_DIGITS: u32 = 15;
 
-pub fn judge(source: &Column, from_sqlite: bool, dest: &Column) -> Fidelity {
+pub fn judge(source: &Column, origin: Origin, dest: &Column) -> Fidelity {
     match dest.family.as_str() {
         "integer" => integer(source),
-        "real" => real(source, from_sqlite),
-        "numeric" => numeric(source, from_sqlite),
-        "text" => text(source, from_sqlite),
+        "real" => real(source, origin),
+        "numeric" => numeric(source, origin),
+        "text" => text(source, origin),
         "blob" => match source.kind {
             // Text goes as its UTF-8.
-            Kind::Bytes | Kind::Text => Exact,
+            Kind::Bytes => Exact,
+            Kind::Text => zone_name(source),
             Kind::Any => checked("only values stored as BLOB fit a column of bytes"),
             Kind::Int
             | Kind::UInt
@@ -29,7 +30,26 @@ pub fn judge(source: &Column, from_sqlite: bool, dest: &Column) -> Fidelity {
             | Kind::DateTime
             | Kind::Time => refused("numbers and times are no bytes"),
         },
-        _ => any(source),
+        _ => any(source, origin),
+    }
+}
+
+/// A time with zone travels as text with the zone's offset.
+fn zone_name(source: &Column) -> Fidelity {
+    match source.family.as_str() {
+        "timestamp_tz" => {
+            Lossy("a zone that has a name becomes its offset at that time".to_owned())
+        }
+        _ => Exact,
+    }
+}
+
+/// Numbers that SQLite does not have, and the source may.
+fn odd_numbers(origin: Origin) -> Fidelity {
+    match origin {
+        Origin::Sqlite => Exact,
+        Origin::MySql => checked("a negative zero does not fit"),
+        Origin::Oracle => checked("NaN does not fit"),
     }
 }
 
@@ -49,7 +69,7 @@ fn integer(source: &Column) -> Fidelity {
     }
 }
 
-fn real(source: &Column, from_sqlite: bool) -> Fidelity {
+fn real(source: &Column, origin: Origin) -> Fidelity {
     match source.kind {
         Kind::Int | Kind::UInt => match range::integers(source) {
             Some((min, max)) if min >= -DOUBLE_INTEGER_MAX && max <= DOUBLE_INTEGER_MAX => Exact,
@@ -59,9 +79,8 @@ fn real(source: &Column, from_sqlite: bool) -> Fidelity {
             true => Exact,
             false => checked("only decimals that double precision gives back fit"),
         },
-        // SQLite's own reals have no negative zero; MySQL's have, unsigned ones too.
-        Kind::Float64 if from_sqlite => Exact,
-        Kind::Float32 | Kind::Float64 => checked("a negative zero does not fit"),
+        // MySQL's unsigned ones have a negative zero, too.
+        Kind::Float32 | Kind::Float64 => odd_numbers(origin),
         Kind::Text => checked("only the shortest spelling of a real number fits"),
         Kind::Any => checked("only numbers that double precision holds exactly fit"),
         Kind::Bytes => refused("bytes are no numbers"),
@@ -69,7 +88,7 @@ fn real(source: &Column, from_sqlite: bool) -> Fidelity {
     }
 }
 
-fn numeric(source: &Column, from_sqlite: bool) -> Fidelity {
+fn numeric(source: &Column, origin: Origin) -> Fidelity {
     match source.kind {
         Kind::Int | Kind::UInt => integers_within(source, i128::from(i64::MAX)),
         Kind::Decimal => match (range::digits(source), decimal_is_double(source)) {
@@ -77,8 +96,8 @@ fn numeric(source: &Column, from_sqlite: bool) -> Fidelity {
             ((whole, 0), _) if whole <= 18 => Exact,
             _ => checked("only decimals that 64 bits or double precision give back fit"),
         },
-        Kind::Float64 if from_sqlite => Exact,
-        Kind::Float32 | Kind::Float64 => checked("a negative zero does not fit"),
+        Kind::Float32 | Kind::Float64 => odd_numbers(origin),
+        Kind::Text if source.family == "timestamp_tz" => zone_name(source),
         Kind::Text if !range::is_free_text(source) && !may_respell(source) => Exact,
         Kind::Text => checked("text that spells a number otherwise than SQLite would does not fit"),
         Kind::Any if source.family == "numeric" => Exact,
@@ -87,30 +106,28 @@ fn numeric(source: &Column, from_sqlite: bool) -> Fidelity {
     }
 }
 
-fn text(source: &Column, from_sqlite: bool) -> Fidelity {
+fn text(source: &Column, origin: Origin) -> Fidelity {
     match source.kind {
-        Kind::Float64 if from_sqlite => checked("an infinite number has no spelling"),
-        Kind::Int
-        | Kind::UInt
-        | Kind::Float32
-        | Kind::Float64
-        | Kind::Decimal
-        | Kind::Text
-        | Kind::Date
-        | Kind::DateTime
-        | Kind::Time => Exact,
+        Kind::Float32 | Kind::Float64 => match origin {
+            Origin::MySql => Exact,
+            Origin::Sqlite => checked("an infinite number has no spelling"),
+            Origin::Oracle => checked("NaN and infinite numbers have no spelling"),
+        },
+        Kind::Text => zone_name(source),
+        Kind::Int | Kind::UInt | Kind::Decimal | Kind::Date | Kind::DateTime | Kind::Time => Exact,
         Kind::Bytes => checked("only bytes that are UTF-8 fit a column of text"),
         Kind::Any => checked("only values stored as TEXT fit a column of text"),
     }
 }
 
-fn any(source: &Column) -> Fidelity {
+fn any(source: &Column, origin: Origin) -> Fidelity {
     match source.kind {
         Kind::Int | Kind::UInt => integers_within(source, i128::from(i64::MAX)),
+        Kind::Float32 | Kind::Float64 if origin == Origin::Oracle => checked("NaN does not fit"),
+        Kind::Text => zone_name(source),
         Kind::Float32
         | Kind::Float64
         | Kind::Decimal
-        | Kind::Text
         | Kind::Bytes
         | Kind::Date
         | Kind::DateTime

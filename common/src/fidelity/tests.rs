@@ -4,11 +4,11 @@
 use super::*;
 
 /// A column as the MySQL connector describes it.
-fn my(declared: &str) -> Column {
+pub(super) fn my(declared: &str) -> Column {
     my_in(declared, "utf8mb4")
 }
 
-fn my_in(declared: &str, charset: &str) -> Column {
+pub(super) fn my_in(declared: &str, charset: &str) -> Column {
     let (family, rest) = declared.split_once('(').unwrap_or((declared, ""));
     let family = family.split(' ').next().unwrap();
     let unsigned = declared.contains("unsigned");
@@ -69,7 +69,7 @@ fn my_in(declared: &str, charset: &str) -> Column {
 }
 
 /// A column as the SQLite connector describes it.
-fn lite(family: &str) -> Column {
+pub(super) fn lite(family: &str) -> Column {
     let kind = match family {
         "integer" => Kind::Int,
         "text" => Kind::Text,
@@ -85,7 +85,7 @@ fn lite(family: &str) -> Column {
 }
 
 /// One letter for the verdict.
-fn letter(f: &Fidelity) -> char {
+pub(super) fn letter(f: &Fidelity) -> char {
     match f {
         Fidelity::Exact => 'E',
         Fidelity::Checked(_) => 'C',
@@ -94,8 +94,8 @@ fn letter(f: &Fidelity) -> char {
     }
 }
 
-fn check(source: (&Column, &str), dest: (&Column, &str), expected: char) {
-    let f = judge(source.0, source.1, dest.0, dest.1, None);
+pub(super) fn check(source: (&Column, &str), dest: (&Column, &str), expected: char) {
+    let f = judge(source.0, source.1, dest.0, dest.1, None, None);
     let pair = format!("{} into {}", source.0.declared, dest.0.declared);
     assert_eq!(letter(&f), expected, "{pair}: {f}");
     if let Some(reason) = f.reason() {
@@ -358,18 +358,18 @@ fn sqlite_into_mysql() {
 #[test]
 fn null_and_generated_columns() {
     let not_null = Column { nullable: false, ..my("int") };
-    let f = judge(&my("int"), "mysql", &not_null, "mysql", None);
+    let f = judge(&my("int"), "mysql", &not_null, "mysql", None, None);
     assert_eq!(f, Fidelity::Checked("int into int: NULL does not fit a NOT NULL column".into()));
-    assert_eq!(judge(&not_null, "mysql", &my("int"), "mysql", None), Fidelity::Exact);
+    assert_eq!(judge(&not_null, "mysql", &my("int"), "mysql", None, None), Fidelity::Exact);
     // The worse of two judgements counts, and equal ones are told together.
     let small = Column { nullable: false, ..my("tinyint") };
-    let f = judge(&my("int"), "mysql", &small, "mysql", None);
+    let f = judge(&my("int"), "mysql", &small, "mysql", None, None);
     assert!(f.reason().unwrap().contains("-128") && f.reason().unwrap().contains("NULL"), "{f}");
-    let f = judge(&my("varchar(9)"), "mysql", &not_null, "mysql", None);
+    let f = judge(&my("varchar(9)"), "mysql", &not_null, "mysql", None, None);
     assert_eq!(letter(&f), 'L');
     let generated = Column { generated: true, ..my("int") };
-    assert_eq!(letter(&judge(&my("int"), "mysql", &generated, "mysql", None)), 'R');
-    assert_eq!(judge(&generated, "mysql", &my("int"), "mysql", None), Fidelity::Exact);
+    assert_eq!(letter(&judge(&my("int"), "mysql", &generated, "mysql", None, None)), 'R');
+    assert_eq!(judge(&generated, "mysql", &my("int"), "mysql", None, None), Fidelity::Exact);
 }
 
 #[test]
@@ -393,7 +393,7 @@ fn encrypted_columns() {
             ("blob", "text", 'C'),
             ("set('a','b')", "varchar(255)", 'E'),
         ] {
-            let f = judge(&my(source), "mysql", &my(dest), "mysql", seal(deterministic));
+            let f = judge(&my(source), "mysql", &my(dest), "mysql", seal(deterministic), None);
             assert_eq!(letter(&f), expected, "{f}");
         }
         // 20 characters of latin1 may be 60 bytes of UTF-8.
@@ -404,15 +404,17 @@ fn encrypted_columns() {
             &my(&format!("varchar({})", widest(20, deterministic))),
             "mysql",
             seal(deterministic),
+            None,
         );
         assert_eq!(letter(&f), 'C');
         for (family, expected) in
             [("text", 'E'), ("blob", 'E'), ("any", 'E'), ("numeric", 'E'), ("integer", 'R')]
         {
-            let f = judge(&my("blob"), "mysql", &lite(family), "sqlite", seal(deterministic));
+            let f = judge(&my("blob"), "mysql", &lite(family), "sqlite", seal(deterministic), None);
             assert_eq!(letter(&f), expected, "{f}");
         }
-        let f = judge(&lite("text"), "sqlite", &my("varchar(255)"), "mysql", seal(deterministic));
+        let f =
+            judge(&lite("text"), "sqlite", &my("varchar(255)"), "mysql", seal(deterministic), None);
         assert_eq!(letter(&f), 'C');
     }
 }
@@ -429,7 +431,7 @@ fn decrypted_columns() {
         ("int", "int", 'R'),
         ("date", "date", 'R'),
     ] {
-        let f = judge(&my(source), "mysql", &my(dest), "mysql", Some(Sealed::Decrypt));
+        let f = judge(&my(source), "mysql", &my(dest), "mysql", Some(Sealed::Decrypt), None);
         assert_eq!(letter(&f), expected, "{f}");
     }
 }

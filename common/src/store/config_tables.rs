@@ -88,6 +88,8 @@ fn links(db: &mut Db) -> Result<Vec<Link>> {
         "max_connections",
         "tls",
         "tls_ca_file",
+        "driver",
+        "wallet_dir",
         "connect_timeout_secs",
         "io_timeout_secs",
         "allow_nondurable",
@@ -101,6 +103,8 @@ fn links(db: &mut Db) -> Result<Vec<Link>> {
             max_connections: row.number("max_connections")?,
             tls: row.word("tls")?,
             tls_ca_file: row.opt_text("tls_ca_file").map(Into::into),
+            driver: row.opt_word("driver")?.unwrap_or_default(),
+            wallet_dir: row.opt_text("wallet_dir").map(Into::into),
             connect_timeout_secs: row.number("connect_timeout_secs")?,
             io_timeout_secs: row.number("io_timeout_secs")?,
             allow_nondurable: row.flag("allow_nondurable")?,
@@ -146,10 +150,7 @@ fn schedules(db: &mut Db) -> Result<Vec<Schedule>> {
             start: row.opt_text("start_at").map(|_| row.parsed("start_at")).transpose()?,
             zone: row.opt_text("zone"),
             kind: row.word("schedule_kind")?,
-            overrun: match row.opt_text("overrun") {
-                Some(_) => row.word("overrun")?,
-                None => Overrun::default(),
-            },
+            overrun: row.opt_word("overrun")?.unwrap_or_default(),
         })
     };
     rows.into_iter().map(schedule).collect()
@@ -239,6 +240,7 @@ fn tables(db: &mut Db) -> Result<BTreeMap<u32, Vec<TableTask>>> {
             before,
             after,
             allow_lossy: in_order(chosen.allow_lossy),
+            empty_as: chosen.empty_as,
             app_resets_status: row.flag("app_resets_status")?,
             allow_triggers: row.flag("allow_triggers")?,
         });
@@ -253,6 +255,7 @@ struct ChosenColumns {
     encrypt: BTreeMap<String, CryptoChoice>,
     decrypt: BTreeMap<String, CryptoChoice>,
     allow_lossy: Vec<(i64, String)>,
+    empty_as: BTreeMap<String, EmptyAs>,
 }
 
 fn in_order<T>(mut placed: Vec<(i64, T)>) -> Vec<T> {
@@ -272,6 +275,7 @@ fn table_columns(db: &mut Db) -> Result<BTreeMap<(u32, String), ChosenColumns>> 
         "decrypt_key",
         "decrypt_mode",
         "lossy_position",
+        "empty_as",
     ];
     let mut found: BTreeMap<_, ChosenColumns> = BTreeMap::new();
     for row in db.select(Select::new("T_TASK_COLUMN", &columns))? {
@@ -283,6 +287,9 @@ fn table_columns(db: &mut Db) -> Result<BTreeMap<(u32, String), ChosenColumns>> 
         }
         if let Some(place) = row.opt_number("lossy_position")? {
             of.allow_lossy.push((place, source.clone()));
+        }
+        if let Some(choice) = row.opt_word("empty_as")? {
+            of.empty_as.insert(source.clone(), choice);
         }
         if let Some(choice) = crypto_choice(&row, "encrypt_key", "encrypt_mode")? {
             of.encrypt.insert(source.clone(), choice);
@@ -406,6 +413,8 @@ fn write_links(db: &mut Db, old: &Config, new: &Config) -> Result<()> {
             ("max_connections", link.max_connections.into_value()),
             ("tls", word(&link.tls)),
             ("tls_ca_file", path_value(link.tls_ca_file.as_deref())?),
+            ("driver", word(&link.driver)),
+            ("wallet_dir", path_value(link.wallet_dir.as_deref())?),
             ("connect_timeout_secs", link.connect_timeout_secs.into_value()),
             ("io_timeout_secs", link.io_timeout_secs.into_value()),
             ("allow_nondurable", link.allow_nondurable.into_value()),
@@ -599,6 +608,7 @@ fn write_table(db: &mut Db, task: u32, place: usize, table: &TableTask) -> Resul
 fn write_columns(db: &mut Db, id: &[(&'static str, Value)], table: &TableTask) -> Result<()> {
     let mut names: Vec<&str> = table.columns.iter().map(ColumnChoice::from).collect();
     let others = table.encrypt.keys().chain(table.decrypt.keys()).chain(&table.allow_lossy);
+    let others = others.chain(table.empty_as.keys());
     for name in others {
         if !names.contains(&name.as_str()) {
             names.push(name);
@@ -618,6 +628,7 @@ fn write_columns(db: &mut Db, id: &[(&'static str, Value)], table: &TableTask) -
             ("decrypt_key", decrypt.map(|c| c.key().to_owned()).into_value()),
             ("decrypt_mode", decrypt.map(|c| mode(c).to_owned()).into_value()),
             ("lossy_position", table.allow_lossy.iter().position(|c| c == name).into_value()),
+            ("empty_as", table.empty_as.get(name).map_or(Value::Null, word)),
         ];
         db.insert("T_TASK_COLUMN", &[id, &row].concat())?;
     }
@@ -665,4 +676,29 @@ pub fn note_task_change(db: &mut Db, task: u32, change: TaskChange) -> Result<()
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_tasks_type_is_that_of_its_destination() {
+        for (url, number) in [
+            ("oracle://app@h/s", 1),
+            ("oracle://app@(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST=h)))", 1),
+            ("mysql://app@h/d", 2),
+            ("mariadb://app@h/d", 2),
+            ("sqlite:///d.db", 3),
+        ] {
+            let text = format!(
+                "[[link]]\nname = \"a\"\nurl = \"sqlite:///a.db\"\n[[link]]\nname = \"b\"\nurl = \
+                 \"{url}\"\n[[task]]\nid = 1\nsource = \"a\"\ndest = \"b\"\n[[task.table]]\nname = \
+                 \"t\"\nsource = \"t\"\ndest = \"u\"\n"
+            );
+            let config = Config::from_toml(&text).unwrap_or_else(|v| panic!("{v:?}"));
+            assert_eq!(task_type(&config, &config.tasks[0]), number, "{url}");
+        }
+    }
 }

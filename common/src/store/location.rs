@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::check_url;
-use crate::connector::{LinkParams, TlsMode};
+use crate::connector::{LinkParams, OracleDriver, OracleParams, TlsMode};
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 use crate::store::secret_source;
@@ -25,6 +25,10 @@ pub const DB_PASSWORD_FILE_ENV: &str = "SSYNC_CONFIG_DB_PASSWORD_FILE";
 pub const DB_TLS_ENV: &str = "SSYNC_CONFIG_DB_TLS";
 /// Environment variable with the path of the certificate authorities (PEM) for `verified`.
 pub const DB_TLS_CA_FILE_ENV: &str = "SSYNC_CONFIG_DB_TLS_CA_FILE";
+/// Which driver an Oracle server is spoken to with: `thin` or `oci`.
+pub const DB_DRIVER_ENV: &str = "SSYNC_CONFIG_DB_DRIVER";
+/// Directory with the wallet for the protection of a connection to Oracle.
+pub const DB_WALLET_DIR_ENV: &str = "SSYNC_CONFIG_DB_WALLET_DIR";
 
 /// The home directory: `ssync.db`, `host.key`, `run/`, logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +158,13 @@ impl StoreLocation {
         self
     }
 
+    /// With what only Oracle has.
+    #[must_use]
+    pub fn with_oracle(mut self, oracle: OracleParams) -> StoreLocation {
+        self.link.oracle = oracle;
+        self
+    }
+
     /// As the environment says: `SSYNC_CONFIG_DB` with its password and protection, else the
     /// SQLite file of `home`.
     ///
@@ -183,7 +194,18 @@ impl StoreLocation {
                 format!("{DB_TLS_CA_FILE_ENV} is only used with {DB_TLS_ENV}=verified"),
             ));
         }
-        Ok(StoreLocation::server(home, &url, password)?.with_tls(tls, ca_file))
+        let driver = match env_text(DB_DRIVER_ENV)?.as_deref() {
+            None | Some("thin") => OracleDriver::Thin,
+            Some("oci") => OracleDriver::Oci,
+            Some(_) => {
+                let why = format!("{DB_DRIVER_ENV} has an unknown value");
+                return Err(Error::new(Kind::Config, why).hint("It can be thin or oci."));
+            }
+        };
+        let wallet_dir = env_text(DB_WALLET_DIR_ENV)?.map(PathBuf::from);
+        Ok(StoreLocation::server(home, &url, password)?
+            .with_tls(tls, ca_file)
+            .with_oracle(OracleParams { driver, wallet_dir }))
     }
 
     /// Makes what must be there before the database can be opened.
@@ -230,6 +252,7 @@ fn store_link(url: String, password: Option<Secret>) -> LinkParams {
         password,
         tls: TlsMode::Off,
         tls_ca_file: None,
+        oracle: Default::default(),
         connect_timeout: Duration::from_secs(10),
         io_timeout: Duration::from_secs(120),
     }

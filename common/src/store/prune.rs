@@ -82,7 +82,7 @@ fn pairs(db: &mut Db, table: &'static str) -> Result<BTreeSet<(u32, String)>> {
         "SELECT DISTINCT {}, {} FROM {}",
         d.quote("task_id"),
         d.quote("table_name"),
-        d.quote(table)
+        d.table(table)
     );
     let rows = db.conn().query(&sql, &[])?;
     let pair = |row: Vec<Value>| {

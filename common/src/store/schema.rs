@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 
 /// The schema this build writes.
-pub const VERSION: i64 = 4;
+pub const VERSION: i64 = 5;
 
 /// Text columns that were narrower before a version: version, table, column.
 ///
@@ -53,6 +53,16 @@ pub struct ColumnDef {
     pub since: i64,
     /// What it means.
     pub about: &'static str,
+}
+
+impl ColumnDef {
+    /// Whether it holds text, which may be empty.
+    pub(super) fn is_text(&self) -> bool {
+        match self.kind {
+            OwnType::Text(_) | OwnType::LongText => true,
+            OwnType::Id | OwnType::BigInt | OwnType::LongBytes => false,
+        }
+    }
 }
 
 const fn col(name: &'static str, kind: OwnType, about: &'static str) -> ColumnDef {
@@ -109,6 +119,11 @@ pub const TABLES: &[TableDef] = &[
             col("max_connections", BigInt, "Connections that all processes may hold together."),
             col("tls", WORD, "`off`, `required` or `verified`."),
             opt("tls_ca_file", LongText, "Certificate authorities for `verified`."),
+            since(5, opt("driver", WORD, "Oracle: `thin` or `oci`; NULL: `thin`.")),
+            since(
+                5,
+                opt("wallet_dir", LongText, "Oracle: directory with the wallet for `verified`."),
+            ),
             col("connect_timeout_secs", BigInt, "Seconds that opening may take."),
             col(
                 "io_timeout_secs",
@@ -266,7 +281,7 @@ pub const TABLES: &[TableDef] = &[
     },
     TableDef {
         name: "T_TASK_COLUMN",
-        about: "A column of a sub-task that is chosen, renamed, encrypted, decrypted or allowed to be lossy.",
+        about: "A column of a sub-task that is chosen, renamed, encrypted, decrypted, allowed to be lossy or told how it is empty (`*`: all others).",
         since: 1,
         columns: &[
             TASK_ID,
@@ -283,6 +298,14 @@ pub const TABLES: &[TableDef] = &[
                 "lossy_position",
                 BigInt,
                 "Place in `allow_lossy`, from 0; NULL: not listed there.",
+            ),
+            since(
+                5,
+                opt(
+                    "empty_as",
+                    WORD,
+                    "How Oracle holds its empty text: `null`, `space`, `refuse`; NULL: not configured.",
+                ),
             ),
         ],
         key: &["task_id", "table_name", "column_no"],
@@ -465,7 +488,9 @@ pub(super) fn version(db: &mut Db) -> Result<i64> {
 fn bring_to(db: &mut Db, table: &TableDef, version: i64) -> Result<()> {
     let d = db.conn().dialect();
     let spelt = |c: &ColumnDef| {
-        let null = if c.nullable { "" } else { " NOT NULL" };
+        let may_be_empty = c.is_text() && !table.key.contains(&c.name);
+        let null =
+            if c.nullable || may_be_empty && !d.keeps_empty_text() { "" } else { " NOT NULL" };
         format!("{} {}{null}", d.quote(c.name), d.own_type(c.kind))
     };
     let list = |names: &[&str]| names.iter().map(|n| d.quote(n)).collect::<Vec<_>>().join(", ");
@@ -478,7 +503,7 @@ fn bring_to(db: &mut Db, table: &TableDef, version: i64) -> Result<()> {
         }
         let sql = format!(
             "CREATE TABLE IF NOT EXISTS {} ({}) {}",
-            d.quote(table.name),
+            d.table(table.name),
             parts.join(", "),
             d.table_options()
         );
@@ -515,7 +540,7 @@ fn bring_to(db: &mut Db, table: &TableDef, version: i64) -> Result<()> {
         if there.as_ref().is_some_and(|t| t.column(column.name).is_some()) {
             continue;
         }
-        let sql = format!("ALTER TABLE {} ADD COLUMN {}", d.quote(table.name), spelt(column));
+        let sql = d.add_column(table.name, &spelt(column));
         db.conn().execute(&sql, &[])?;
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{Config, Link, SecretSource};
-use crate::connector::LinkParams;
+use crate::connector::{LinkParams, OracleParams};
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 use crate::store::Store;
@@ -29,6 +29,7 @@ pub fn link_params(link: &Link, password: Option<Secret>) -> LinkParams {
         password,
         tls: link.tls.clone(),
         tls_ca_file: link.tls_ca_file.clone(),
+        oracle: OracleParams { driver: link.driver, wallet_dir: link.wallet_dir.clone() },
         connect_timeout: Duration::from_secs(link.connect_timeout_secs),
         io_timeout: Duration::from_secs(link.io_timeout_secs),
     }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::connector::{self, Connection, LinkParams};
 use crate::error::{Error, Kind, Result};
+use crate::store::schema;
 use crate::value::Value;
 
 /// How long a transaction that lost against others is tried again.
@@ -187,7 +188,7 @@ impl Db {
     pub fn select(&mut self, select: Select<'_>) -> Result<Vec<Row>> {
         let d = self.conn.dialect();
         let columns: Vec<_> = select.columns.iter().map(|c| d.quote(c)).collect();
-        let mut sql = format!("SELECT {} FROM {}", columns.join(", "), d.quote(select.table));
+        let mut sql = format!("SELECT {} FROM {}", columns.join(", "), d.table(select.table));
         let mut params = Vec::new();
         self.add_where(&mut sql, &mut params, &select.filter);
         if !select.order.is_empty() {
@@ -204,7 +205,10 @@ impl Db {
         if select.for_update {
             sql = d.lock(&sql, true);
         }
-        let rows = self.conn.query(&sql, &params)?;
+        let mut rows = self.conn.query(&sql, &params)?;
+        if !d.keeps_empty_text() {
+            empty_again(&select, &mut rows);
+        }
         Ok(rows.into_iter().map(|values| Row::new(select.table, select.columns, values)).collect())
     }
 
@@ -215,7 +219,7 @@ impl Db {
         let marks: Vec<_> = (1..=row.len()).map(|n| d.param(n, None)).collect();
         let sql = format!(
             "INSERT INTO {} ({}) VALUES ({})",
-            d.quote(table),
+            d.table(table),
             names.join(", "),
             marks.join(", ")
         );
@@ -238,7 +242,7 @@ impl Db {
             .enumerate()
             .map(|(i, (c, _))| format!("{} = {}", d.quote(c), d.param(i + 1, None)))
             .collect();
-        let mut sql = format!("UPDATE {} SET {}", d.quote(table), set.join(", "));
+        let mut sql = format!("UPDATE {} SET {}", d.table(table), set.join(", "));
         self.add_where(&mut sql, &mut params, &filter);
         self.conn.execute(&sql, &params)
     }
@@ -246,7 +250,7 @@ impl Db {
     /// Removes rows.
     pub fn delete(&mut self, table: &str, filter: Filter) -> Result<u64> {
         let d = self.conn.dialect();
-        let mut sql = format!("DELETE FROM {}", d.quote(table));
+        let mut sql = format!("DELETE FROM {}", d.table(table));
         let mut params = Vec::new();
         self.add_where(&mut sql, &mut params, &filter);
         self.conn.execute(&sql, &params)
@@ -254,7 +258,8 @@ impl Db {
 
     /// The database's clock, seconds since 1970.
     pub fn now_secs(&mut self) -> Result<i64> {
-        let sql = format!("SELECT {}", self.conn.dialect().now_secs());
+        let d = self.conn.dialect();
+        let sql = d.select_expression(d.now_secs());
         let rows = self.conn.query(&sql, &[])?;
         rows.first()
             .and_then(|row| row.first())
@@ -287,6 +292,23 @@ impl Db {
                         many => format!("{} IN ({})", d.quote(column), many.join(", ")),
                     });
                 }
+            }
+        }
+    }
+}
+
+/// Puts the empty text back where the database made NULL of it: in columns of text that are never
+/// NULL.
+fn empty_again(select: &Select<'_>, rows: &mut [Vec<Value>]) {
+    let Some(table) = schema::TABLES.iter().find(|t| t.name == select.table) else { return };
+    let never_null =
+        |name: &&str| table.columns.iter().any(|c| c.name == *name && !c.nullable && c.is_text());
+    let places: Vec<usize> =
+        (0..select.columns.len()).filter(|i| never_null(&select.columns[*i])).collect();
+    for row in rows {
+        for place in &places {
+            if let Some(value @ Value::Null) = row.get_mut(*place) {
+                *value = Value::Text(String::new());
             }
         }
     }
@@ -366,6 +388,11 @@ impl Row {
     pub fn word<T: serde::de::DeserializeOwned>(&self, column: &str) -> Result<T> {
         let text = serde_json::Value::String(self.text(column)?);
         serde_json::from_value(text).map_err(|_| self.damaged(column))
+    }
+
+    /// A word of an enumeration, or `None` where there is none.
+    pub fn opt_word<T: serde::de::DeserializeOwned>(&self, column: &str) -> Result<Option<T>> {
+        self.opt_text(column).map(|_| self.word(column)).transpose()
     }
 
     /// The error for a value that ssync did not write so.

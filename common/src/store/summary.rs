@@ -63,7 +63,7 @@ fn use_times(db: &mut Db, from: Timestamp, to: Timestamp, all: &mut Summaries) -
         "SELECT {task}, {table}, COUNT(*), SUM({rows}), SUM({bytes}), MAX({micros}), \
          SUM(CASE WHEN {result} = 'failed' THEN 1 ELSE 0 END) \
          FROM {} u WHERE {period} GROUP BY {task}, {table}",
-        d.quote("proc_use_times"),
+        d.table("proc_use_times"),
         task = q("task_id"),
         table = q("table_name"),
         rows = q("row_count"),
@@ -117,8 +117,8 @@ fn runs(db: &mut Db, from: Timestamp, to: Timestamp, all: &mut Summaries) -> Res
         r("run_state"),
         r("landed_rows"),
         r("failed_rows"),
-        d.quote("proc_use_times"),
-        d.quote("T_RUN"),
+        d.table("proc_use_times"),
+        d.table("T_RUN"),
         task = x("task_id"),
         table = x("table_name"),
         bad = x("failed_rows"),

@@ -157,7 +157,7 @@ fn states(
     }
     let mut source = open(&store.resolve_link(config, &task.source)?)?;
     let d = source.dialect();
-    let column = d.quote(STATUS_COLUMN);
+    let column = d.folded(STATUS_COLUMN);
     let from = d.table(&table.source);
     let sql = format!("SELECT {column}, COUNT(*) FROM {from} GROUP BY {column}");
     let mut states = States::default();

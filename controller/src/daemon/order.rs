@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use ssync_common::config::{Config, Key, Link, ScheduleKind, SecretSource, Task};
-use ssync_common::connector::TlsMode;
+use ssync_common::connector::{OracleParams, TlsMode};
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::secret::{Secret, WireSecret};
@@ -33,6 +33,7 @@ struct WireServer {
     password: Option<WireSecret>,
     tls: TlsMode,
     tls_ca_file: Option<PathBuf>,
+    oracle: OracleParams,
 }
 
 impl WireLocation {
@@ -44,6 +45,7 @@ impl WireLocation {
             password: link.password.clone().map(WireSecret::new),
             tls: link.tls.clone(),
             tls_ca_file: link.tls_ca_file.clone(),
+            oracle: link.oracle.clone(),
         });
         WireLocation { home: location.home.path().to_path_buf(), server }
     }
@@ -57,6 +59,7 @@ impl WireLocation {
                 let password = server.password.map(WireSecret::into_secret);
                 StoreLocation::server(home, &server.url, password)?
                     .with_tls(server.tls, server.tls_ca_file)
+                    .with_oracle(server.oracle)
             }
         })
     }

@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod install;
+pub mod oracle;
 mod process;
 
 use std::path::{Path, PathBuf};
@@ -238,6 +239,7 @@ impl Database<'_> {
             password: Some(Secret::from(self.server.password.clone())),
             tls: TlsMode::Off,
             tls_ca_file: None,
+            oracle: Default::default(),
             connect_timeout: Duration::from_secs(10),
             io_timeout: Duration::from_secs(60),
         }

@@ -1,5 +1,6 @@
 //! Every command with its configuration database on a server.
 
+use ssync_tests::servers::oracle::{Generation, oracle};
 use ssync_tests::servers::{PASSWORD, mariadb};
 use ssync_tests::sites::Site;
 use ssync_tests::ssync::Instance;
@@ -7,9 +8,21 @@ use ssync_tests::ssync::Instance;
 #[test]
 fn a_task_lives_its_life_with_its_configuration_on_a_server() {
     let database = mariadb().database("config_on_server");
+    a_task_lives_its_life(&database.url(), PASSWORD);
+}
+
+#[test]
+fn a_task_lives_its_life_with_its_configuration_on_oracle() {
+    for generation in Generation::ALL {
+        let account = oracle(generation).account("config");
+        a_task_lives_its_life(&account.url(), account.password());
+    }
+}
+
+fn a_task_lives_its_life(url: &str, password: &str) {
     let mut instance = Instance::new("");
-    instance.set_env("SSYNC_CONFIG_DB", &database.url());
-    instance.set_env("SSYNC_CONFIG_DB_PASSWORD", PASSWORD);
+    instance.set_env("SSYNC_CONFIG_DB", url);
+    instance.set_env("SSYNC_CONFIG_DB_PASSWORD", password);
     let source = Site::in_file(instance.scratch(), "source");
     let dest = Site::in_file(instance.scratch(), "dest");
     source.run(&[

@@ -13,6 +13,8 @@ pub mod place;
 mod reading;
 #[path = "conformance/speaking.rs"]
 mod speaking;
+#[path = "conformance/spelling.rs"]
+mod spelling;
 #[path = "conformance/transacting.rs"]
 mod transacting;
 #[path = "conformance/walking.rs"]
@@ -29,6 +31,15 @@ macro_rules! on_every_database {
         }
         mod mysql56 {
             $(#[test] fn $test() { super::$test(&super::Place::mysql56(stringify!($test))) })+
+        }
+        mod oracle12 {
+            $(#[test] fn $test() { super::$test(&super::Place::oracle12(stringify!($test))) })+
+        }
+        mod oracle19 {
+            $(#[test] fn $test() { super::$test(&super::Place::oracle19(stringify!($test))) })+
+        }
+        mod oracle23 {
+            $(#[test] fn $test() { super::$test(&super::Place::oracle23(stringify!($test))) })+
         }
     };
 }

@@ -7,12 +7,15 @@
 
 #[path = "type_grid/cases.rs"]
 mod cases;
+#[path = "type_grid/generated.rs"]
+mod generated;
 #[path = "type_grid/same.rs"]
 mod same;
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use ssync_common::batch::value_at;
 use ssync_common::connector::{Connection, LoadPlan, WriteMode};
 use ssync_common::error::Kind as ErrorKind;
@@ -63,6 +66,51 @@ fn sqlite_into_mysql56() {
     grid(&Place::sqlite(), cases::SQLITE, &Place::mysql56("grid_into"), cases::MYSQL);
 }
 
+/// On the stand-in alone: what of this holds on a real Oracle has not been seen.
+#[test]
+fn oracle_into_oracle() {
+    grid(
+        &Place::oracle19("grid_from"),
+        cases::ORACLE,
+        &Place::oracle19("grid_into"),
+        cases::ORACLE,
+    );
+}
+
+#[test]
+fn mariadb_into_oracle() {
+    let place = Place::oracle19("grid_into");
+    grid(&Place::mariadb("grid_from"), &cases::mariadb(), &place, cases::ORACLE);
+}
+
+#[test]
+fn mysql56_into_oracle() {
+    let place = Place::oracle12("grid_into");
+    grid(&Place::mysql56("grid_from"), cases::MYSQL, &place, cases::ORACLE);
+}
+
+#[test]
+fn oracle_into_mariadb() {
+    let place = Place::oracle19("grid_from");
+    grid(&place, cases::ORACLE, &Place::mariadb("grid_into"), &cases::mariadb());
+}
+
+#[test]
+fn oracle_into_mysql56() {
+    let place = Place::oracle12("grid_from");
+    grid(&place, cases::ORACLE, &Place::mysql56("grid_into"), cases::MYSQL);
+}
+
+#[test]
+fn oracle_into_sqlite() {
+    grid(&Place::oracle23("grid_from"), cases::ORACLE, &Place::sqlite(), cases::SQLITE);
+}
+
+#[test]
+fn sqlite_into_oracle() {
+    grid(&Place::sqlite(), cases::SQLITE, &Place::oracle23("grid_into"), cases::ORACLE);
+}
+
 struct Source {
     column: Column,
     batch: RecordBatch,
@@ -70,6 +118,7 @@ struct Source {
 }
 
 const ALL_ARRIVE: &str = "every value arrives";
+const NONE_CHANGES: &str = "no value changes";
 
 /// What became of one value.
 #[derive(Debug, PartialEq)]
@@ -81,19 +130,31 @@ enum Fate {
 
 fn grid(from: &Place, sources: &[Case], into: &Place, dests: &[Case]) {
     let (mut reader, mut writer) = (from.open(), into.open());
-    let sources: Vec<Source> = sources.iter().map(|case| source(&mut *reader, case)).collect();
+    let mut sources: Vec<Source> = sources.iter().map(|case| source(&mut *reader, case)).collect();
+    if into.is_oracle() {
+        sources = sources.into_iter().map(without_zero_bytes).collect();
+    }
     let mut lies = String::new();
     for dest in dests {
         run(&mut *writer, &[&format!("CREATE TABLE d (n INTEGER, v {})", dest.declared)]);
-        let column = described(&mut *writer, "d").columns.remove(1);
+        let [number, column] =
+            <[Column; 2]>::try_from(described(&mut *writer, "d").columns).unwrap();
         for source in &sources {
             let names = (reader.dialect().name(), writer.dialect().name());
-            let verdict = judge(&source.column, names.0, &column, names.1, None);
-            let fates = fates(&mut *writer, source, &column, &verdict);
+            let verdict = judge(&source.column, names.0, &column, names.1, None, None);
+            let fates = fates(&mut *writer, source, &column, &number, &verdict);
             let lie = lie(&verdict, source, &fates);
-            let has_no_witness = lie.as_deref() == Some(ALL_ARRIVE)
-                && (is_lax_about_shapes(into, &source.column, &column)
-                    || has_no_negative_zero(into, source));
+            let has_no_witness = match lie.as_deref() {
+                Some(ALL_ARRIVE) => {
+                    is_lax_about_shapes(into, &source.column, &column)
+                        || has_no_negative_zero(into, source)
+                        || is_beyond_the_standin(into, &source.column, &column)
+                }
+                Some(lie) if lie.starts_with(NONE_CHANGES) => {
+                    source.column.family == "timestamp_tz"
+                }
+                _ => false,
+            };
             if let Some(lie) = lie.filter(|_| !has_no_witness) {
                 let pair = format!("{} into {}", source.column.declared, column.declared);
                 writeln!(lies, "{pair}: judged {verdict}\n    but {lie}").unwrap();
@@ -110,11 +171,29 @@ fn is_lax_about_shapes(into: &Place, source: &Column, dest: &Column) -> bool {
     into.is_mysql56() && shape(source) && shape(dest)
 }
 
-/// The one floating number that SQLite does not keep, and MariaDB does not either.
+/// What makes these pairs checked cannot be made on a stand-in: it counts characters where Oracle
+/// counts the bytes of a CHAR, or pairs of them, and its literals end at the microsecond.
+fn is_beyond_the_standin(into: &Place, source: &Column, dest: &Column) -> bool {
+    let nanos = |c: &Column| c.kind == Kind::Text && c.scale == Some(9);
+    (into.is_oracle() && matches!(dest.family.as_str(), "char" | "nchar" | "nvarchar2"))
+        || (nanos(source) && (into.is_oracle() || dest.kind == Kind::DateTime))
+}
+
+/// The values that PostgreSQL, and so a stand-in, can hold: text without zero bytes.
+fn without_zero_bytes(source: Source) -> Source {
+    let holds = |v: &Value| !matches!(v, Value::Text(t) if t.contains('\0'));
+    let kept: Vec<usize> = (0..source.values.len()).filter(|i| holds(&source.values[*i])).collect();
+    let parts: Vec<RecordBatch> = kept.iter().map(|i| source.batch.slice(*i, 1)).collect();
+    let batch = arrow_select::concat::concat_batches(&source.batch.schema(), &parts).unwrap();
+    let values = kept.iter().map(|i| source.values[*i].clone()).collect();
+    Source { batch, values, ..source }
+}
+
+/// The one floating number that SQLite and Oracle do not keep, and MariaDB does not either.
 fn has_no_negative_zero(into: &Place, source: &Source) -> bool {
     let is_one = |v: &Value| matches!(v, Value::Float(f) if *f == 0.0 && f.is_sign_negative());
     let floating = matches!(source.column.kind, Kind::Float32 | Kind::Float64);
-    into.is_sqlite() && floating && !source.values.iter().any(is_one)
+    (into.is_sqlite() || into.is_oracle()) && floating && !source.values.iter().any(is_one)
 }
 
 /// The case's values in a table, read from there.
@@ -131,6 +210,17 @@ fn source(c: &mut dyn Connection, case: &Case) -> Source {
     let insert = |n: usize, literal: &str| format!("INSERT INTO s VALUES ({n}, {literal})");
     for (n, literal) in case.values.iter().enumerate() {
         run(c, &[&insert(n, literal)]);
+    }
+    if c.dialect().name() == "oracle" {
+        // Its SQL has no literal of more than 4,000 bytes.
+        let long = match column.family.as_str() {
+            "clob" | "nclob" => Some(Value::Text("中".repeat(30_000))),
+            "blob" => Some(Value::Bytes(vec![0xC3; 70_000])),
+            _ => None,
+        };
+        if let Some(long) = long {
+            c.execute("INSERT INTO s VALUES (998, ?)", &[long]).unwrap();
+        }
     }
     // What else its kind of column is given, as far as it takes it.
     for (n, literal) in cases::pool(c.dialect().name(), &column).enumerate() {
@@ -150,12 +240,19 @@ fn source(c: &mut dyn Connection, case: &Case) -> Source {
 }
 
 /// Loads every value, alone and then with the others that arrive in one large batch.
-fn fates(c: &mut dyn Connection, source: &Source, dest: &Column, verdict: &Fidelity) -> Vec<Fate> {
+/// `number` is the column by which rows keep their order.
+fn fates(
+    c: &mut dyn Connection,
+    source: &Source,
+    dest: &Column,
+    number: &Column,
+    verdict: &Fidelity,
+) -> Vec<Fate> {
     let refused = matches!(verdict, Fidelity::Refused(_));
     let plan = LoadPlan {
         table: "d".into(),
-        columns: vec![dest.clone()],
-        kinds: vec![source.column.kind],
+        columns: vec![dest.clone(), number.clone()],
+        kinds: vec![source.column.kind, Kind::Int],
         mode: WriteMode::Insert,
         key: Vec::new(),
     };
@@ -217,12 +314,18 @@ fn landed(
     refused: bool,
 ) -> Option<Vec<Value>> {
     let columns = [dest.clone()];
+    let numbers = Int64Array::from_iter_values(0..rows.num_rows() as i64);
+    let rows = &RecordBatch::try_from_iter_with_nullable([
+        ("v", rows.column(0).clone(), true),
+        ("n", Arc::new(numbers) as ArrayRef, true),
+    ])
+    .unwrap();
     c.begin().unwrap();
     let done = c.load(plan, rows, 0..rows.num_rows());
     let values = match done {
         Ok(loaded) => {
             assert_eq!(loaded.rows as usize, rows.num_rows());
-            let sql = select(c, "d", &columns);
+            let sql = format!("{} ORDER BY n", select(c, "d", &columns));
             let batches = read(c, &sql, &[], &columns, LIMITS);
             let mut values = Vec::new();
             for b in &batches {
@@ -260,10 +363,10 @@ fn lie(verdict: &Fidelity, source: &Source, fates: &[Fate]) -> Option<String> {
             (None, None) => Some(ALL_ARRIVE.to_owned()),
             (None, Some(_)) => None,
         },
-        Fidelity::Lossy(_) if changed.is_none() => Some(format!(
-            "no value changes{}",
-            if bad.is_some() { ", some are refused" } else { "" }
-        )),
+        Fidelity::Lossy(_) if changed.is_none() => Some(match bad {
+            Some(_) => format!("{NONE_CHANGES}, some are refused"),
+            None => NONE_CHANGES.to_owned(),
+        }),
         Fidelity::Refused(_) if changed.or(bad).is_none() => Some(ALL_ARRIVE.to_owned()),
         Fidelity::Lossy(_) | Fidelity::Refused(_) => None,
     }

@@ -142,7 +142,9 @@ fn options(link: &LinkParams) -> Result<Opts> {
             other => return Err(fault(&format!("unknown URL option {other}"))),
         }
     }
-    let plain = |part: &str| percent_decoded(part).ok_or_else(|| fault("a part is not UTF-8"));
+    let plain = |part: &str| {
+        crate::connector::percent_decoded(part).ok_or_else(|| fault("a part is not UTF-8"))
+    };
     let user = plain(url.username())?;
     let database = plain(url.path().trim_start_matches('/'))?;
     let password = match &link.password {
@@ -250,25 +252,6 @@ fn version_of(text: &str) -> (u16, u16, u16) {
     (next(), next(), next())
 }
 
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let digits = tail.get(..2).and_then(|d| std::str::from_utf8(d).ok());
-        match (first, digits.and_then(|d| u8::from_str_radix(d, 16).ok())) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,6 +263,7 @@ mod tests {
             password: Some("pw".to_owned().into()),
             tls: TlsMode::Off,
             tls_ca_file: None,
+            oracle: Default::default(),
             connect_timeout: Duration::from_secs(1),
             io_timeout: Duration::from_secs(1),
         }

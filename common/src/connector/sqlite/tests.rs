@@ -17,6 +17,7 @@ fn link(url: String) -> LinkParams {
         password: None,
         tls: TlsMode::Off,
         tls_ca_file: None,
+        oracle: Default::default(),
         connect_timeout: Duration::from_secs(5),
         io_timeout: Duration::from_secs(5),
     }

@@ -126,6 +126,8 @@ fn a_batch_of_thousands_lands_whole(place: &Place) {
         let plan = plan(&mut *c, "t", mode, &["id"]);
         let odd =
             ["plain", "tab\there", "line\nbreak", "back\\slash", "quote'\"", "é中😀", "\\N", ""];
+        // Empty text is a bad row to Oracle.
+        let odd = if place.is_oracle() { &odd[..odd.len() - 1] } else { &odd[..] };
         let data: Vec<_> = (0..12_345)
             .map(|i| match i % 7 {
                 0 => vec![Value::Int(i), Value::Null, Value::Null],
@@ -166,7 +168,7 @@ fn a_row_that_does_not_fit_names_its_column_and_lands_nothing(place: &Place) {
             let e = load(&mut *c, &plan, &[fits.clone(), bad.clone()]).unwrap_err();
             assert_eq!(e.kind, kind, "{mode:?} {e:?}");
             if let Some(column) = column {
-                assert_eq!(e.column.as_deref(), Some(column), "{mode:?} {e:?}");
+                assert_eq!(e.column, Some(place.name(column)), "{mode:?} {e:?}");
             }
             assert!(!format!("{e:?}").contains("S3CRET"), "{e:?}");
             assert_eq!(count(&mut *c, "t"), 0, "{mode:?}");

@@ -8,12 +8,16 @@ use ssync_common::connector::{Connection, LinkParams, LoadPlan, Loaded, TlsMode,
 use ssync_common::error::Result;
 use ssync_common::schema::{Column, Kind, Table};
 use ssync_common::value::{DateTime, Value};
+use ssync_tests::servers::oracle::{Generation, OracleAccount, OracleServer, oracle};
 use ssync_tests::servers::{Database, Software, mariadb, mysql56};
+
+use super::spelling::Spelt;
 
 /// A database of the test's own.
 pub struct Place {
     link: LinkParams,
     mysql: Option<Database<'static>>,
+    oracle: Option<OracleAccount<'static>>,
     _dir: Option<tempfile::TempDir>,
 }
 
@@ -26,10 +30,11 @@ impl Place {
             password: None,
             tls: TlsMode::Off,
             tls_ca_file: None,
+            oracle: Default::default(),
             connect_timeout: Duration::from_secs(10),
             io_timeout: Duration::from_secs(60),
         };
-        Place { link, mysql: None, _dir: Some(dir) }
+        Place { link, mysql: None, oracle: None, _dir: Some(dir) }
     }
 
     pub fn mariadb(test: &str) -> Self {
@@ -41,12 +46,30 @@ impl Place {
     }
 
     fn mysql(db: Database<'static>) -> Self {
-        Place { link: db.link(), mysql: Some(db), _dir: None }
+        Place { link: db.link(), mysql: Some(db), oracle: None, _dir: None }
+    }
+
+    pub fn oracle12(test: &str) -> Self {
+        Self::oracle(Generation::Oracle12c, test)
+    }
+
+    pub fn oracle19(test: &str) -> Self {
+        Self::oracle(Generation::Oracle19c, test)
+    }
+
+    pub fn oracle23(test: &str) -> Self {
+        Self::oracle(Generation::Oracle23ai, test)
+    }
+
+    fn oracle(generation: Generation, test: &str) -> Self {
+        let account = oracle(generation).account(test);
+        Place { link: account.link(), mysql: None, oracle: Some(account), _dir: None }
     }
 
     /// Another connection.
     pub fn open(&self) -> Box<dyn Connection> {
-        open(&self.link).unwrap()
+        let opened = open(&self.link).unwrap();
+        if self.is_oracle() { Box::new(Spelt(opened)) } else { opened }
     }
 
     /// A connection that has run these statements.
@@ -57,21 +80,48 @@ impl Place {
     }
 
     pub fn is_sqlite(&self) -> bool {
-        self.mysql.is_none()
+        self.mysql.is_none() && self.oracle.is_none()
+    }
+
+    pub fn is_oracle(&self) -> bool {
+        self.oracle.is_some()
     }
 
     pub fn is_mysql56(&self) -> bool {
         self.mysql.as_ref().is_some_and(|db| db.server().software() == Software::MySql56)
     }
 
-    /// One of two spellings.
+    /// A name that stands unquoted in the suite's SQL, as the database keeps it.
+    pub fn name(&self, name: &str) -> String {
+        if self.is_oracle() { name.to_ascii_uppercase() } else { name.to_owned() }
+    }
+
+    /// A value as the database keeps it: to Oracle, empty text and bytes are NULL.
+    pub fn kept(&self, value: Value) -> Value {
+        match value {
+            Value::Text(t) if self.is_oracle() && t.is_empty() => Value::Null,
+            Value::Bytes(b) if self.is_oracle() && b.is_empty() => Value::Null,
+            other => other,
+        }
+    }
+
+    /// One of three spellings.
+    pub fn say3<'a>(&self, sqlite: &'a str, mysql: &'a str, oracle: &'a str) -> &'a str {
+        if self.is_oracle() { oracle } else { self.say(sqlite, mysql) }
+    }
+
+    /// One of two spellings; Oracle's is made of MySQL's.
     pub fn say<'a>(&self, sqlite: &'a str, mysql: &'a str) -> &'a str {
         if self.is_sqlite() { sqlite } else { mysql }
     }
 
     /// The schema that an unqualified table name means.
     pub fn schema(&self) -> String {
-        self.mysql.as_ref().map_or("main".to_owned(), |db| db.name().to_owned())
+        match (&self.mysql, &self.oracle) {
+            (Some(db), _) => db.name().to_owned(),
+            (_, Some(account)) => account.name().to_owned(),
+            _ => "main".to_owned(),
+        }
     }
 
     /// Declarations of columns that may be a key, each with values in no particular order.
@@ -98,6 +148,16 @@ impl Place {
                 ("VARCHAR(20) COLLATE NOCASE", texts),
                 ("BLOB", bytes),
             ];
+        }
+        if self.is_oracle() {
+            // The stand-in's PostgreSQL holds no text with a zero byte in it.
+            let standin = matches!(
+                self.oracle.as_ref().map(OracleAccount::server),
+                Some(OracleServer::Standin(_))
+            );
+            let keeps = |v: &Value| !standin || v.as_str().is_some_and(|t| !t.contains('\0'));
+            let texts = texts.into_iter().filter(keeps).collect();
+            return oracle_keys(integers, texts, bytes);
         }
         let decimals: Vec<Value> = [
             "0",
@@ -162,6 +222,63 @@ impl Place {
             ("bit(40)", bits.into()),
         ]
     }
+}
+
+/// Declarations of columns that may be a key in Oracle, with values that it keeps.
+fn oracle_keys(
+    integers: Vec<Value>,
+    texts: Vec<Value>,
+    bytes: Vec<Value>,
+) -> Vec<(&'static str, Vec<Value>)> {
+    let short = [0i64, -1, 1, 42, 999_999_999_999_999_999, -999_999_999_999_999_999, 1 << 53]
+        .map(Value::Int);
+    let numbers = |list: &[&str]| list.iter().map(|d| Value::Decimal((*d).to_owned())).collect();
+    let all_digits = integers.iter().filter_map(Value::plain).map(Value::Decimal).collect();
+    let some = |values: Vec<Value>| -> Vec<Value> {
+        values.into_iter().filter(|v| v.plain().is_some_and(|p| !p.is_empty())).collect()
+    };
+    let when = |y, m, d, h, us| DateTime::new(y, m, d, h, 0, 0, us).unwrap();
+    let moments = [
+        (2024, 2, 29, 12, 0),
+        (2024, 2, 29, 12, 1),
+        (2024, 2, 29, 12, 999_999),
+        (1, 1, 1, 0, 0),
+        (1999, 12, 31, 23, 500_000),
+        (9999, 12, 31, 23, 999_999),
+    ]
+    .map(|(y, m, d, h, us)| Value::DateTime(when(y, m, d, h, us)));
+    let days =
+        [(2024, 2, 29, 0), (2024, 2, 29, 13), (1970, 1, 1, 0), (9999, 12, 31, 23), (1, 1, 1, 0)]
+            .map(|(y, m, d, h)| Value::DateTime(when(y, m, d, h, 0)));
+    let durations: Vec<Value> =
+        [0, -1, 1, 3_020_399_000_000, -3_020_399_000_000, 86_400_000_000].map(Value::Time).into();
+    let padded = ["a", "B", "a b", "é", "zz", "10", "9", "~"].map(|t| Value::Text(t.to_owned()));
+    vec![
+        ("NUMBER(18)", short.into()),
+        ("NUMBER(19)", all_digits),
+        (
+            "NUMBER",
+            numbers(&[
+                "0",
+                "0.1",
+                "0.3",
+                "-0.000000000000000000000000000001",
+                "9007199254740992.1",
+                "9007199254740992.2",
+                "9007199254740993",
+                "99999999999999999999999999999999999999",
+                "-123456789.5",
+            ]),
+        ),
+        ("NUMBER(20,3)", numbers(&["0", "-0.001", "0.5", "12345678901234567.125", "-17"])),
+        ("VARCHAR2(20 CHAR)", some(texts)),
+        ("CHAR(20 CHAR)", padded.into()),
+        ("RAW(20)", some(bytes)),
+        ("DATE", days.into()),
+        ("TIMESTAMP(6)", moments.clone().into()),
+        ("TIMESTAMP(6) WITH LOCAL TIME ZONE", moments.into()),
+        ("INTERVAL DAY(3) TO SECOND(6)", durations),
+    ]
 }
 
 /// Runs statements, each a transaction of its own.

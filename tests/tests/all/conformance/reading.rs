@@ -91,7 +91,13 @@ fn null_is_null_and_empty_is_empty(place: &Place) {
     )]);
     let data = vec![
         vec![Value::Int(1), Value::Null, Value::Null, Value::Null, Value::Null],
-        vec![Value::Int(2), Value::Int(0), text(""), Value::Bytes(vec![]), Value::Float(0.0)],
+        vec![
+            Value::Int(2),
+            Value::Int(0),
+            place.kept(text("")),
+            place.kept(Value::Bytes(vec![])),
+            Value::Float(0.0),
+        ],
         vec![Value::Int(3), Value::Null, text("NULL"), Value::Bytes(b"\\N".to_vec()), Value::Null],
     ];
     let plan = plan(&mut *c, "t", Default::default(), &[]);

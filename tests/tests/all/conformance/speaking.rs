@@ -73,7 +73,8 @@ fn tables_of_our_own_hold_what_they_are_given(place: &Place) {
     for row in &rows {
         let found =
             c.query("SELECT a, b, c, d, e FROM own WHERE a = ? AND b = ?", &row[..2]).unwrap();
-        assert_eq!(found, std::slice::from_ref(row));
+        let kept: Vec<Value> = row.iter().map(|v| place.kept(v.clone())).collect();
+        assert_eq!(found, [kept]);
         let found = c.query("SELECT count(*) FROM own WHERE c = ?", &row[2..3]).unwrap();
         assert_eq!(found[0][0].as_i64(), Some(1), "names tell case and accents apart");
     }
@@ -88,7 +89,7 @@ fn tables_of_our_own_hold_what_they_are_given(place: &Place) {
 
 fn the_clock_is_the_time(place: &Place) {
     let mut c = place.open();
-    let sql = format!("SELECT {}", c.dialect().now_secs());
+    let sql = c.dialect().select_expression(c.dialect().now_secs());
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
     let before = now();
     let said = c.query(&sql, &[]).unwrap()[0][0].as_i64().unwrap();
@@ -128,6 +129,13 @@ fn a_table_like_another_takes_its_place(place: &Place) {
         "INSERT INTO t VALUES (1, 'old', 1)",
     ]);
     let before = described(&mut *c, "t");
+    if place.is_oracle() {
+        // Nothing puts one table in the place of another in one step there.
+        let refused = c.dialect().swap("t_new", &before).unwrap_err();
+        assert_eq!((refused.kind, refused.hint.is_some()), (ErrorKind::Refused, true));
+        assert_eq!(c.dialect().create_like("t_new", &before).unwrap_err().kind, ErrorKind::Refused);
+        return;
+    }
     for round in 0..2 {
         // The second time an older one is in the way.
         for _ in 0..=round {

@@ -44,8 +44,13 @@ fn every_row_is_met_once_by_a_key_of_two_columns(place: &Place) {
     ]);
     let plan = plan(&mut *c, "t", Default::default(), &[]);
     let mut data = Vec::new();
-    for a in ["", "a", "b", "é"] {
-        for b in [i64::MIN, -1, 0, 5, i64::MAX] {
+    // What Oracle keeps: text that is not empty, numbers of the column's digits.
+    let (empty, least, most) = match place.is_oracle() {
+        true => (" ", -999_999_999_999_999_999, 999_999_999_999_999_999),
+        false => ("", i64::MIN, i64::MAX),
+    };
+    for a in [empty, "a", "b", "é"] {
+        for b in [least, -1, 0, 5, most] {
             data.push(vec![text(a), Value::Int(b), Value::Int(data.len() as i64)]);
         }
     }
@@ -106,7 +111,12 @@ fn walk(c: &mut dyn Connection, key: &[Column], step: u64, what: &str) -> Vec<i6
 /// A key as a small result may be typed more loosely, but binds to the same.
 fn assert_same_key(small: &[Value], read: &[Value], what: &str) {
     for (a, b) in small.iter().zip(read) {
-        assert_eq!(a.plain(), b.plain(), "{what}");
+        // What pads a text of fixed width in a small result is no part of it in a batch.
+        let pad = |v: &Value| match what.starts_with("CHAR(") {
+            true => v.plain().map(|t| t.trim_end().to_owned()),
+            false => v.plain(),
+        };
+        assert_eq!(pad(a), pad(b), "{what}");
     }
 }
 

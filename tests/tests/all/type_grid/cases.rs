@@ -62,6 +62,8 @@ const WRITINGS: &[&str] = &[
 const LONG_MYSQL: &[&str] = &["REPEAT('x', 300)", "REPEAT('x', 70000)", "REPEAT('中', 200)"];
 const LONG_SQLITE: &[&str] =
     &["printf('%.*c', 300, 'x')", "printf('%.*c', 70000, 'x')", "printf('%.*c', 200, '中')"];
+const LONG_ORACLE: &[&str] =
+    &["RPAD('x', 300, 'x')", "RPAD('x', 3000, 'x')", "REPLACE(RPAD('x', 200, 'x'), 'x', '中')"];
 const INTEGERS: &[&str] = &[
     "NULL",
     "0",
@@ -120,6 +122,26 @@ const BYTES: &[&str] = &[
     "x'0001020304050607'",
     "x'323032342d30312d3031'",
 ];
+const BYTES_ORACLE: &[&str] = &[
+    "HEXTORAW('00')",
+    "HEXTORAW('05')",
+    "HEXTORAW('0005')",
+    "HEXTORAW('61')",
+    "HEXTORAW('FF')",
+    "HEXTORAW('3037')",
+    "HEXTORAW('61626364')",
+    "HEXTORAW('6162636465')",
+];
+const TIMES_ORACLE: &[&str] = &[
+    "NULL",
+    "TIMESTAMP '2024-02-29 00:00:00'",
+    "TIMESTAMP '1969-12-31 00:00:00'",
+    "TIMESTAMP '2024-02-29 10:20:30'",
+    "TIMESTAMP '1970-01-01 00:00:00'",
+    "TIMESTAMP '2038-01-19 03:14:08'",
+    "TIMESTAMP '9999-12-31 23:59:59'",
+    "TIMESTAMP '0001-01-01 00:00:00'",
+];
 const TIMES: &[&str] = &[
     "NULL",
     "'2024-02-29'",
@@ -138,7 +160,14 @@ const TIMES: &[&str] = &[
 /// Literals that columns like this one are given.
 pub fn pool(dialect: &str, column: &Column) -> impl Iterator<Item = &'static str> {
     let geometry = column.charset.is_none() && column.max_bytes.is_none() && dialect == "mysql";
-    let long = if dialect == "sqlite" { LONG_SQLITE } else { LONG_MYSQL };
+    let long = match dialect {
+        "sqlite" => LONG_SQLITE,
+        "oracle" => LONG_ORACLE,
+        _ => LONG_MYSQL,
+    };
+    if dialect == "oracle" {
+        return pool_of_oracle(column).into_iter();
+    }
     let lists: &[&[&str]] = match column.kind {
         Kind::Int | Kind::UInt => &[INTEGERS],
         Kind::Float32 | Kind::Float64 | Kind::Decimal => &[INTEGERS, FRACTIONS],
@@ -151,6 +180,127 @@ pub fn pool(dialect: &str, column: &Column) -> impl Iterator<Item = &'static str
     };
     lists.iter().flat_map(|list| list.iter().copied()).collect::<Vec<_>>().into_iter()
 }
+
+fn pool_of_oracle(column: &Column) -> Vec<&'static str> {
+    let lists: &[&[&str]] = match column.family.as_str() {
+        // Its server would round.
+        "number" | "float" if column.kind == Kind::Int || column.scale == Some(0) => &[INTEGERS],
+        "number" | "float" if column.precision.is_none() => &[INTEGERS, FRACTIONS],
+        "binary_float" | "binary_double" => &[INTEGERS, FRACTIONS],
+        "char" | "nchar" | "varchar2" | "nvarchar2" | "clob" | "nclob" => &[WRITINGS, LONG_ORACLE],
+        "raw" => &[BYTES_ORACLE],
+        "date" | "timestamp" => &[TIMES_ORACLE],
+        _ => &[],
+    };
+    lists.iter().flat_map(|list| list.iter().copied()).collect()
+}
+
+/// Of 12c and later.
+pub const ORACLE: &[Case] = &[
+    case("NUMBER(1)", &["NULL", "0", "1", "7", "-9"]),
+    case("NUMBER(5)", &["99999", "-99999"]),
+    case("NUMBER(10)", &["9999999999", "-9999999999"]),
+    case("NUMBER(18)", &["999999999999999999", "-999999999999999999", "9007199254740993"]),
+    case("NUMBER(19)", &["9999999999999999999", "9223372036854775807", "-9223372036854775808"]),
+    case(
+        "NUMBER(38)",
+        &[
+            "NULL",
+            "99999999999999999999999999999999999999",
+            "-99999999999999999999999999999999999999",
+            "18446744073709551615",
+        ],
+    ),
+    case("NUMBER(6,2)", &["NULL", "-9999.99", "0", "0.01", "1234.5"]),
+    case("NUMBER(15,4)", &["99999999999.9999", "-0.0001", "12.3"]),
+    case("NUMBER(16,4)", &["999999999999.9999", "900719925474.0993", "1", "12.3456"]),
+    case("NUMBER(3,5)", &["NULL", "0.00999", "-0.00001", "0"]),
+    case("NUMBER(5,-2)", &["NULL", "9999900", "-100", "0"]),
+    case(
+        "NUMBER",
+        &[
+            "9999999999999999999999999999999999999999",
+            "0.1234567890123456789012345678901234567891",
+            "12345678901234567890.12345678901234567891",
+            "1e100",
+            "-1e-100",
+            "1e125",
+        ],
+    ),
+    case(
+        "FLOAT(63)",
+        &["NULL", "0.1", "0.12345678901234567", "123456789012345678", "1e40", "1e-40"],
+    ),
+    case("BINARY_FLOAT", &["NULL", "TO_BINARY_FLOAT('3.4028234e38')", "TO_BINARY_FLOAT('NaN')"]),
+    case(
+        "BINARY_DOUBLE",
+        &[
+            "NULL",
+            "TO_BINARY_DOUBLE('1.7976931348623157e308')",
+            "TO_BINARY_DOUBLE('NaN')",
+            "TO_BINARY_DOUBLE('INF')",
+            "TO_BINARY_DOUBLE('-INF')",
+        ],
+    ),
+    case("CHAR(5 CHAR)", &["NULL", "'中中中'", "'a'", "'é中'", "'12345'", "'007'", "' '"]),
+    case("CHAR(5)", &["' '", "'a'", "'12345'", "'é中'"]),
+    case("NCHAR(5)", &["' '", "'中中中'", "'a'", "'é中'", "'12345'"]),
+    case("VARCHAR2(30 CHAR)", &["NULL", "REPLACE(RPAD('x', 20, 'x'), 'x', '中')", "'a '"]),
+    case("VARCHAR2(30)", &["'中中中中中中中中中中'", "' '"]),
+    case(
+        "VARCHAR2(300 CHAR)",
+        &["REPLACE(RPAD('x', 300, 'x'), 'x', '中')", "'2024-02-29 10:00:00'"],
+    ),
+    case("NVARCHAR2(30)", &["REPLACE(RPAD('x', 20, 'x'), 'x', '中')", "'é中'", "NULL"]),
+    case("CLOB", &["NULL", "EMPTY_CLOB()", "'a'", "TO_CLOB(RPAD('x', 4000, 'x'))"]),
+    case("NCLOB", &["'中'"]),
+    case("RAW(4)", &["NULL", "HEXTORAW('61626364')", "HEXTORAW('2020')"]),
+    case("RAW(300)", &["HEXTORAW(RPAD('C3', 600, 'C3'))", "HEXTORAW('05')"]),
+    case("BLOB", &["NULL", "EMPTY_BLOB()", "TO_BLOB(HEXTORAW('0005'))", "TO_BLOB(HEXTORAW('FF'))"]),
+    case("DATE", &["NULL", "DATE '2024-02-29'"]),
+    case("TIMESTAMP(0)", &["NULL"]),
+    case("TIMESTAMP(3)", &["TIMESTAMP '2024-02-29 12:30:00.123'"]),
+    case(
+        "TIMESTAMP(6)",
+        &["TIMESTAMP '9999-12-31 23:59:59.999999'", "TIMESTAMP '2024-02-29 12:30:00.000001'"],
+    ),
+    case("TIMESTAMP(9)", &["TIMESTAMP '2024-02-29 12:30:00.123456'"]),
+    case(
+        "TIMESTAMP(6) WITH LOCAL TIME ZONE",
+        &["NULL", "TIMESTAMP '2024-02-29 12:30:00.123456'", "TIMESTAMP '1960-02-29 12:30:00'"],
+    ),
+    case(
+        "TIMESTAMP(6) WITH TIME ZONE",
+        &[
+            "NULL",
+            "TIMESTAMP '2024-02-29 12:30:00.5 +08:00'",
+            "TIMESTAMP '1960-02-29 12:30:00 -05:30'",
+        ],
+    ),
+    case(
+        "INTERVAL DAY(2) TO SECOND(6)",
+        &[
+            "NULL",
+            "TO_DSINTERVAL('0 00:00:00')",
+            "TO_DSINTERVAL('0 10:20:30')",
+            "TO_DSINTERVAL('-0 00:00:00.000001')",
+            "TO_DSINTERVAL('34 22:59:59.5')",
+            "TO_DSINTERVAL('-99 23:59:59.999999')",
+        ],
+    ),
+    case(
+        "INTERVAL DAY(1) TO SECOND(0)",
+        &["TO_DSINTERVAL('0 10:20:30')", "TO_DSINTERVAL('-9 23:59:59')"],
+    ),
+    case(
+        "INTERVAL DAY(9) TO SECOND(9)",
+        &["NULL", "TO_DSINTERVAL('0 10:20:30')", "TO_DSINTERVAL('-99999 23:59:59.999999')"],
+    ),
+    case(
+        "INTERVAL YEAR(2) TO MONTH",
+        &["NULL", "TO_YMINTERVAL('0-01')", "TO_YMINTERVAL('-99-11')", "TO_YMINTERVAL('7-00')"],
+    ),
+];
 
 pub const SQLITE: &[Case] = &[
     case(
@@ -290,7 +440,7 @@ pub const MYSQL: &[Case] = &[
         ],
     ),
     case("double unsigned", &["0e0", "0.1e0", "1e300"]),
-    case("char(5)", &["NULL", "''", "'a'", "'é中'", "'12345'", "'007'"]),
+    case("char(5)", &["NULL", "''", "'中中中中'", "'a'", "'é中'", "'12345'", "'007'"]),
     case("varchar(30)", &["NULL"]),
     case("varchar(300)", &["REPEAT('中', 300)", "'a '", "'2024-02-29 10:00:00'"]),
     case("varchar(20) CHARACTER SET latin1", &["'é€'", "'x '", "REPEAT('€', 20)", "''"]),
@@ -337,7 +487,10 @@ pub const MYSQL: &[Case] = &[
         "timestamp NULL",
         &["NULL", "'0000-00-00 00:00:00'", "'1970-01-01 00:00:01'", "'2038-01-19 03:14:07'"],
     ),
-    case("timestamp(6) NULL", &["'2038-01-19 03:14:07.999999'", "'2024-02-29 00:00:00.5'"]),
+    case(
+        "timestamp(6) NULL",
+        &["'0000-00-00 00:00:00'", "'2038-01-19 03:14:07.999999'", "'2024-02-29 00:00:00.5'"],
+    ),
     case("time", &["NULL", "'-838:59:59'", "'00:00:00'", "'10:20:30'"]),
     case("time(6)", &["'-00:00:00.000001'", "'838:59:58.999999'", "'10:20:30.5'"]),
     case(

@@ -12,13 +12,24 @@ pub fn same(source: &Column, given: &Value, dest: &Column, value: &Value) -> boo
     let single = |c: &Column| c.kind == Kind::Float32;
     match (given, value) {
         (Null, Null) => true,
+        (Text(a), Text(b)) if dest.family == "timestamp" => {
+            a == b || (DateTime::parse(a).is_some() && DateTime::parse(a) == DateTime::parse(b))
+        }
+        (Text(a), Time(b)) if source.family == "interval_ds" => days(a) == Some(*b),
+        (Text(a), Text(b)) if dest.family == "interval_ds" => {
+            days(a).is_some() && days(a) == days(b)
+        }
         (Text(a), Text(b)) => a == b,
+        (Date(a) | Moment(a), Text(t)) if dest.family == "timestamp_tz" => {
+            t.strip_suffix(" +00:00").and_then(DateTime::parse) == Some(*a)
+        }
+        (Time(a), Text(t)) if dest.family == "interval_ds" => days(t) == Some(*a),
         (Text(a), Bytes(b)) | (Bytes(b), Text(a)) => a.as_bytes() == b,
         (Bytes(a), Bytes(b)) if source.family == "bit" && dest.family == "bit" => {
             number_of_bits(a) == number_of_bits(b)
         }
         (Bytes(a), Bytes(b)) => a == b,
-        (Float(a), Float(b)) => a.to_bits() == b.to_bits(),
+        (Float(a), Float(b)) => a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()),
         (Float(a), Text(t)) if single(source) => {
             t.parse::<f32>().is_ok_and(|t| t.to_bits() == (*a as f32).to_bits())
         }
@@ -35,7 +46,10 @@ pub fn same(source: &Column, given: &Value, dest: &Column, value: &Value) -> boo
         }
         (Int(_) | UInt(_), Float(b)) => number(given) == digits(&format!("{b:.0}")),
         // What a double gives back of a decimal is its shortest spelling.
-        (Decimal(a), Float(b)) if single(dest) => digits(a) == digits(&format!("{:?}", *b as f32)),
+        (Decimal(a), Float(b)) if single(dest) => {
+            digits(a) == digits(&format!("{:?}", *b as f32))
+                || digits(a) == digits(&format!("{b:.400}"))
+        }
         (Decimal(a), Float(b)) => {
             digits(a) == digits(&format!("{b:?}")) || digits(a) == digits(&format!("{b:.400}"))
         }
@@ -66,12 +80,29 @@ fn same_any(given: &Value, dest: &Column, value: &Value) -> bool {
         }
         (Value::Int(_), Value::UInt(_) | Value::Decimal(_)) => number(given) == number(value),
         (Value::Float(a), Value::UInt(_) | Value::Decimal(_)) => {
-            digits(&format!("{a:?}")) == number(value)
+            let exact = digits(&format!("{a:.400}"));
+            [digits(&format!("{a:?}")), exact].contains(&number(value))
+        }
+        (Value::Text(_), Value::Text(_))
+            if matches!(&*dest.family, "timestamp" | "interval_ds") =>
+        {
+            let text = Column::new("v", Kind::Text, "text");
+            same(&text, given, dest, value)
         }
         (Value::Text(t), Value::Date(b) | Value::DateTime(b)) => DateTime::parse(t) == Some(*b),
         (Value::Text(t), Value::Time(b)) => parse_time(t) == Some(*b),
         _ => given == value,
     }
+}
+
+/// A duration spelt `[-][d ]hh:mm:ss[.f]`, in microseconds.
+fn days(text: &str) -> Option<i64> {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text),
+    };
+    let (days, clock) = text.split_once(' ').unwrap_or(("0", text));
+    Some(sign * (days.parse::<i64>().ok()? * 86_400_000_000 + parse_time(clock)?))
 }
 
 fn number_of_bits(bytes: &[u8]) -> u64 {

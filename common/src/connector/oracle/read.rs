@@ -1,0 +1,146 @@
+//! Reading: rows as the driver fetches them, column by column into a batch.
+
+use super::bind;
+use super::dialect::EMPTY_LOB;
+use super::driver::{Field, Rows};
+use super::exact::{self, Stamp};
+use crate::batch::{BatchBuilder, Emit};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::schema::{Column, Kind};
+
+/// Rows in one round trip. Before 23ai the driver reads an answer again from its start with each
+/// packet of it, so that many rows at once cost more than they spare.
+const FETCH_ROWS: u32 = 200;
+const FETCH_ROWS_23AI: u32 = 1000;
+/// The same where a row may be large.
+const FETCH_ROWS_LARGE: u32 = 16;
+
+/// Rows to fetch in one round trip.
+pub(super) fn fetch_rows(columns: &[Column], version: u32) -> u32 {
+    let large = |c: &Column| {
+        matches!(
+            c.family.as_str(),
+            "clob" | "nclob" | "blob" | "long" | "long_raw" | "json" | "xmltype"
+        )
+    };
+    match columns.iter().any(large) {
+        true => FETCH_ROWS_LARGE,
+        false if version >= 23 => FETCH_ROWS_23AI,
+        false => FETCH_ROWS,
+    }
+}
+
+/// Takes rows into batches.
+pub(super) struct Reader<'a, 'e> {
+    pub(super) columns: &'a [Column],
+    pub(super) builder: &'a mut BatchBuilder,
+    pub(super) emit: &'a mut Emit<'e>,
+    pub(super) count: u64,
+}
+
+impl Rows for Reader<'_, '_> {
+    fn columns(&mut self, names: &[String]) -> Result<()> {
+        if names.len() != self.columns.len() {
+            let why = format!(
+                "the query has {} columns where {} were expected",
+                names.len(),
+                self.columns.len()
+            );
+            return Err(Error::new(ErrorKind::Internal, why));
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, fields: &[Field<'_>]) -> Result<()> {
+        for (i, (column, field)) in self.columns.iter().zip(fields).enumerate() {
+            append(self.builder, i, column, field);
+        }
+        self.count += 1;
+        self.builder.end_row(self.emit)
+    }
+}
+
+fn append(into: &mut BatchBuilder, i: usize, column: &Column, field: &Field<'_>) {
+    match (column.kind, field) {
+        (_, Field::Null) => into.null(i),
+        (_, Field::Unreadable(why)) => into.bad(i, *why),
+        (Kind::Int, Field::Number(text)) => match text.parse() {
+            Ok(v) => into.int(i, v),
+            Err(_) => into.bad(i, "not a 64-bit integer"),
+        },
+        (Kind::Int, Field::Bool(v)) => into.int(i, i64::from(*v)),
+        (Kind::Decimal, Field::Number(text)) => into.text(i, text),
+        (Kind::Float32, Field::Float(v)) => into.float32(i, *v),
+        (Kind::Float64, Field::Double(v)) => into.float64(i, *v),
+        (Kind::Text, Field::Text(text)) => append_text(into, i, column, text),
+        (Kind::Bytes, Field::Bytes(bytes)) if *bytes == EMPTY_LOB.as_bytes() => into.bytes(i, b""),
+        (Kind::Bytes, Field::Bytes(bytes)) => into.bytes(i, bytes),
+        (Kind::DateTime, Field::Moment(m)) => match bind::date_time(*m) {
+            Some(v) => into.int(i, v.packed()),
+            None => into.bad(i, "a date before our era, or digits beyond the microsecond"),
+        },
+        (Kind::Text, Field::Moment(m)) => match bind::spelt(*m) {
+            Some(text) => into.text(i, &text),
+            None => into.bad(i, "a date before our era"),
+        },
+        (Kind::Time, Field::Interval(nanos)) => match bind::micros(*nanos) {
+            Some(micros) => into.int(i, micros),
+            None => into.bad(i, "an interval beyond what microseconds hold"),
+        },
+        (Kind::Text, Field::Interval(nanos)) => match bind::interval(*nanos) {
+            Some(interval) => into.text(i, &interval.to_string()),
+            None => into.bad(i, "an interval out of range"),
+        },
+        _ => into.bad(i, "the server sent another type than the column was declared with"),
+    }
+}
+
+fn append_text(into: &mut BatchBuilder, i: usize, column: &Column, text: &str) {
+    match column.family.as_str() {
+        "char" | "nchar" => into.text(i, exact::unpadded(text)),
+        "timestamp_tz" => match Stamp::parse(text) {
+            Some(stamp) => into.text(i, &stamp.to_string()),
+            None => into.bad(i, "a date before our era"),
+        },
+        "interval_ym" => match months(text) {
+            Some(months) => into.text(i, &exact::months_text(months)),
+            None => into.bad(i, "not an interval of years and months"),
+        },
+        "clob" | "nclob" if text == EMPTY_LOB => into.text(i, ""),
+        _ => into.text(i, text),
+    }
+}
+
+/// Months of what `TO_CHAR` makes of an interval: `+02-03`.
+fn months(text: &str) -> Option<i64> {
+    let (sign, rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (years, months) = rest.split_once('-')?;
+    let number = |t: &str| t.trim().parse::<i64>().ok().filter(|n| *n >= 0);
+    Some(sign * (number(years)? * 12 + number(months).filter(|m| *m < 12)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_of_years_and_months_are_read() {
+        for (text, value) in
+            [("+02-03", Some(27)), ("-000000001-11", Some(-23)), ("+00-00", Some(0)), ("x", None)]
+        {
+            assert_eq!(months(text), value);
+        }
+    }
+
+    #[test]
+    fn old_servers_and_large_rows_come_in_smaller_pieces() {
+        let number = Column::new("n", Kind::Int, "number");
+        let clob = Column::new("c", Kind::Text, "clob");
+        assert!(fetch_rows(std::slice::from_ref(&number), 19) <= 500);
+        assert!(fetch_rows(std::slice::from_ref(&number), 23) > 500);
+        assert!(fetch_rows(&[number, clob], 23) < 50);
+    }
+}

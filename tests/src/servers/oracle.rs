@@ -1,0 +1,191 @@
+//! Oracle for tests: the stand-in server, or a server of the user's.
+//!
+//! No Oracle can be had where ssync is built. What passes here on the stand-in has never been seen on
+//! Oracle itself; `scripts/test-oracle` runs the same tests there.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use ssync_common::connector::{Connection, LinkParams, TlsMode, open};
+use ssync_common::secret::Secret;
+use ssync_oracle_standin::{PASSWORD, SERVICE, Standin};
+
+pub use ssync_oracle_standin::{Generation, faults};
+
+/// Names a server of the user's: `oracle://user@host:port/service`, the user one that may create
+/// and drop users.
+pub const ORACLE_URL_ENV: &str = "SSYNC_TEST_ORACLE_URL";
+/// The password for it.
+pub const ORACLE_PASSWORD_ENV: &str = "SSYNC_TEST_ORACLE_PASSWORD";
+/// Quotes in the text would end it.
+const EXTERNAL_PASSWORD: &str = "Pw_xK7sentinel_9";
+/// What an account of a test may do.
+const GRANTS: &str =
+    "CREATE SESSION, CREATE TABLE, CREATE VIEW, CREATE TRIGGER, CREATE SEQUENCE, CREATE PROCEDURE";
+
+/// The server of a generation that all tests of this process share; where [`ORACLE_URL_ENV`] names a
+/// server of the user's, that one in the place of all.
+pub fn oracle(generation: Generation) -> &'static OracleServer {
+    static SHARED: [OnceLock<OracleServer>; 3] =
+        [OnceLock::new(), OnceLock::new(), OnceLock::new()];
+    let at = Generation::ALL.iter().position(|g| *g == generation).unwrap_or_default();
+    SHARED[at].get_or_init(|| match std::env::var(ORACLE_URL_ENV) {
+        Ok(url) => OracleServer::Users(url),
+        Err(_) => OracleServer::start(generation),
+    })
+}
+
+/// A running server.
+pub enum OracleServer {
+    /// A stand-in.
+    Standin(Box<Standin>),
+    /// One of the user's, by its URL.
+    Users(String),
+}
+
+impl OracleServer {
+    /// A stand-in of one's own, to crash and to break connections of.
+    pub fn start(generation: Generation) -> OracleServer {
+        OracleServer::Standin(Box::new(Standin::start(generation)))
+    }
+
+    /// The same, whose database can be killed.
+    pub fn start_apart(generation: Generation) -> OracleServer {
+        OracleServer::Standin(Box::new(Standin::start_apart(generation)))
+    }
+
+    /// The stand-in.
+    ///
+    /// # Panics
+    ///
+    /// Where it is a server of the user's.
+    pub fn standin(&self) -> &Standin {
+        match self {
+            OracleServer::Standin(standin) => standin,
+            OracleServer::Users(_) => panic!("a server of the user's is not to be broken"),
+        }
+    }
+
+    fn link_as(&self, url: String, password: &str) -> LinkParams {
+        LinkParams {
+            name: "oracle".to_owned(),
+            url,
+            password: Some(Secret::from(password.to_owned())),
+            tls: TlsMode::Off,
+            tls_ca_file: None,
+            oracle: Default::default(),
+            connect_timeout: Duration::from_secs(20),
+            io_timeout: Duration::from_secs(60),
+        }
+    }
+
+    /// A fresh account with a schema of its own, named after `name`; dropped with the returned
+    /// value.
+    pub fn account(&self, name: &str) -> OracleAccount<'_> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        // Old servers have names of 30 bytes, and others may test there, too.
+        let short: String = name.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+        let user = format!("SS{short}_{}_{n}", std::process::id()).to_ascii_uppercase();
+        match self {
+            OracleServer::Standin(standin) => {
+                // One at a time: each changes what the whole database grants.
+                static MAKING: Mutex<()> = Mutex::new(());
+                let _one = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+                standin.create_user(&user, PASSWORD);
+            }
+            OracleServer::Users(_) => {
+                let mut admin = self.administrator();
+                for sql in [
+                    format!("CREATE USER {user} IDENTIFIED BY \"{EXTERNAL_PASSWORD}\""),
+                    format!("ALTER USER {user} QUOTA UNLIMITED ON USERS"),
+                    format!("GRANT {GRANTS} TO {user}"),
+                ] {
+                    admin.execute(&sql, &[]).unwrap_or_else(|e| panic!("{e:?}\nin: {sql}"));
+                }
+            }
+        }
+        OracleAccount { server: self, user }
+    }
+
+    fn administrator(&self) -> Box<dyn Connection> {
+        let OracleServer::Users(url) = self else { panic!("a stand-in needs no administrator") };
+        let password = std::env::var(ORACLE_PASSWORD_ENV).unwrap_or_default();
+        open(&self.link_as(url.clone(), &password)).unwrap()
+    }
+}
+
+/// An account of its own for one test.
+pub struct OracleAccount<'s> {
+    server: &'s OracleServer,
+    user: String,
+}
+
+impl OracleAccount<'_> {
+    /// Its name, which is that of its schema.
+    pub fn name(&self) -> &str {
+        &self.user
+    }
+
+    /// The server it lives on.
+    pub fn server(&self) -> &OracleServer {
+        self.server
+    }
+
+    /// `oracle://user@host:port/service`, without the password.
+    pub fn url(&self) -> String {
+        match self.server {
+            OracleServer::Standin(standin) => {
+                format!("oracle://{}@{}/{SERVICE}", self.user, standin.address())
+            }
+            OracleServer::Users(url) => {
+                let (_, place) = url.split_once('@').expect("oracle://user@host:port/service");
+                format!("oracle://{}@{place}", self.user)
+            }
+        }
+    }
+
+    /// The password.
+    pub fn password(&self) -> &'static str {
+        match self.server {
+            OracleServer::Standin(_) => PASSWORD,
+            OracleServer::Users(_) => EXTERNAL_PASSWORD,
+        }
+    }
+
+    /// What ssync needs to open it.
+    pub fn link(&self) -> LinkParams {
+        self.server.link_as(self.url(), self.password())
+    }
+
+    /// A connection.
+    pub fn open(&self) -> Box<dyn Connection> {
+        open(&self.link()).unwrap()
+    }
+
+    /// Runs statements, each a transaction of its own.
+    pub fn run(&self, statements: &[&str]) {
+        let mut conn = self.open();
+        for sql in statements {
+            conn.execute(sql, &[]).unwrap_or_else(|e| panic!("{e:?}\nin: {sql}"));
+        }
+    }
+}
+
+impl Drop for OracleAccount<'_> {
+    fn drop(&mut self) {
+        if let OracleServer::Users(_) = self.server
+            && !std::thread::panicking()
+        {
+            let sql = format!("DROP USER {} CASCADE", self.user);
+            // A session of its that ends slowly keeps a user from being dropped.
+            for _ in 0..20 {
+                if self.server.administrator().execute(&sql, &[]).is_ok() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(250));
+            }
+        }
+    }
+}
