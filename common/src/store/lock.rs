@@ -96,7 +96,7 @@ impl TableLock {
         &self.table
     }
 
-    /// What gives it back, when it is written down: [`Entry::Unlock`](super::Entry::Unlock). The `flock` goes with
+    /// What gives it back, when it is written down: [`Entry::Unlock`]. The `flock` goes with
     /// this value.
     pub fn giving_back(&self) -> Entry {
         Entry::Unlock { task: self.task, table: self.table.clone(), token: self.token.clone() }

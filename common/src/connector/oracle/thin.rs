@@ -194,7 +194,7 @@ enum Kind {
 
 impl Kind {
     fn of(t: &oracledb::DbType) -> Kind {
-        let is = |types: &[&oracledb::DbType]| types.iter().any(|o| *o == t);
+        let is = |types: &[&oracledb::DbType]| types.contains(&t);
         match () {
             () if is(&[oracledb::DB_TYPE_NUMBER, oracledb::DB_TYPE_BINARY_INTEGER]) => Kind::Number,
             () if is(&[oracledb::DB_TYPE_BINARY_FLOAT]) => Kind::Float,

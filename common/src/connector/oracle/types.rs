@@ -190,7 +190,7 @@ pub(crate) struct NumberShape {
 }
 
 impl NumberShape {
-    /// That of a column made by [`column`]; `None` for `NUMBER` without digits, and for other
+    /// That of a column made by [`column()`]; `None` for `NUMBER` without digits, and for other
     /// families.
     pub fn of(column: &Column) -> Option<NumberShape> {
         let inside = column.declared.strip_prefix("NUMBER(")?.strip_suffix(')')?;
@@ -203,7 +203,7 @@ impl NumberShape {
     }
 }
 
-/// Decimal digits that surely fit a `FLOAT(b)` column made by [`column`], which rounds to `b`
+/// Decimal digits that surely fit a `FLOAT(b)` column made by [`column()`], which rounds to `b`
 /// binary digits; `None` for other families.
 pub(crate) fn float_digits(column: &Column) -> Option<u32> {
     let bits: u32 = column.declared.strip_prefix("FLOAT(")?.strip_suffix(')')?.parse().ok()?;
