@@ -1,6 +1,8 @@
 //! Brings what waits in files into the configuration database.
 
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::event::{Event, What, record};
@@ -9,6 +11,12 @@ use ssync_common::process::RunId;
 use ssync_common::store::{Entry, Store};
 
 use super::spool::{self, Group, Left, Reader};
+
+/// Somebody else may be at a file for so long: an earlier daemon's child, say, whose database
+/// answers again.
+const DRAINING_MAX: Duration = Duration::from_secs(5);
+/// A pause between two looks.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What dead processes have left for this database goes into it, oldest first.
 ///
@@ -19,7 +27,7 @@ pub fn drain_left(store: &mut Store) -> Result<()> {
     let home = store.home().path().to_path_buf();
     let mut found = Vec::new();
     for path in spool::files(&home)? {
-        let Some(left) = Left::take(&path)? else { continue };
+        let Some(left) = take(&path)? else { continue };
         match left.reader() {
             Ok(reader) if reader.header.instance == store.instance_id() => {
                 found.push((reader, left));
@@ -41,6 +49,19 @@ pub fn drain_left(store: &mut Store) -> Result<()> {
         log::info!(task = task; "{entries} records of a process that has ended are written down");
     }
     Ok(())
+}
+
+/// What a dead process has left. One that somebody else is bringing in is waited for: who reads
+/// the database next relies on it.
+fn take(path: &Path) -> Result<Option<Left>> {
+    let deadline = Instant::now() + DRAINING_MAX;
+    loop {
+        let left = Left::take(path)?;
+        if left.is_some() || spool::writer_lives(path) || Instant::now() >= deadline {
+            return Ok(left);
+        }
+        thread::sleep(LOOK);
+    }
 }
 
 /// Brings the entries of one file in, as far as `upto` bytes; how many there were.

@@ -228,6 +228,12 @@ impl Reader {
     }
 }
 
+/// Whether the process that writes the file may be alive; also when there is no such file any more.
+pub fn writer_lives(path: &Path) -> bool {
+    let pid = File::open(path).map_err(Error::from).and_then(Reader::open).map(|r| r.header.pid);
+    pid.map_or(true, |pid| Path::new(&format!("/proc/{pid}")).exists())
+}
+
 /// A file that a dead process has left, locked.
 pub struct Left {
     /// Where it is.

@@ -306,6 +306,10 @@ impl Daemon {
         if ended.suspends() {
             self.expect_suspension(task, &ended.words);
         }
+        // It may have found a hold that is not known here.
+        if ended.what == Happened::Skipped {
+            self.doubt_holds();
+        }
         // It has left records behind: who reads the configuration writes them down first.
         if self.read_error.is_none() && spool::files(self.home.path()).is_ok_and(|f| !f.is_empty())
         {
