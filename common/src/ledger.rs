@@ -18,48 +18,21 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+mod seats;
+
+use self::seats::raise_seats;
 use crate::connector::{Connection, OwnType};
 use crate::error::{Error, Kind, Result};
 use crate::value::{Key, Value};
+
+pub use self::seats::{SEAT_TABLE, Seat};
 
 /// Name of the fence table.
 pub const FENCE_TABLE: &str = "SSYNC_FENCE";
 /// Name of the ledger table.
 pub const LEDGER_TABLE: &str = "SSYNC_LEDGER";
-/// Name of the table of the fence's seats.
-pub const SEAT_TABLE: &str = "SSYNC_SEAT";
 /// Longest [`Entry::pos`], limited by what old servers can index.
 pub const POS_CHARS_MAX: usize = 190;
-
-/// Writers have seats of their own: as many as there may be writers at once.
-const WRITER_SEATS: usize = 10;
-/// Those, and two more for the steps' two connections.
-const SEATS: usize = WRITER_SEATS + 2;
-
-/// Who checks the epoch. Where locks of rows cannot be shared, each locks a row of its own:
-/// whoever is in the middle of a transaction holds one seat, whoever raises the fence takes all of
-/// them, and so waits for every transaction that is under way. Two that share a seat by mistake, or
-/// a writer and the ghost of its predecessor, wait for each other; nothing worse comes of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seat {
-    /// A writer, by its number from 0.
-    Writer(usize),
-    /// Whoever runs a step's statements.
-    Step,
-    /// Whoever holds the fence for a step that commits by itself.
-    Guard,
-}
-
-impl Seat {
-    fn number(self) -> i64 {
-        let number = match self {
-            Seat::Writer(n) => n % WRITER_SEATS,
-            Seat::Step => WRITER_SEATS,
-            Seat::Guard => WRITER_SEATS + 1,
-        };
-        number as i64
-    }
-}
 
 /// Sixteen bytes that name a (source table, destination table) pair, a run, or a table.
 pub type Id = [u8; 16];
@@ -396,46 +369,6 @@ pub fn raise(
         };
         Ok(Fence { id: *id, epoch, run, mark: json_mark(field(row, 5)?)? })
     })
-}
-
-/// Takes every seat and writes the epoch down there; those that are missing are made. Whoever
-/// raises holds the fence row already, so that no two of them meet here, and whoever holds a seat
-/// waits for no other: there is no deadlock.
-fn raise_seats(dest: &mut dyn Connection, id: &Id, epoch: i64) -> Result<()> {
-    let d = dest.dialect();
-    if d.shares_row_locks() {
-        return Ok(());
-    }
-    let (table, fence, seat) = (d.table(SEAT_TABLE), d.quote("fence_id"), d.quote("seat"));
-    let select = d.lock(
-        &format!("SELECT {seat} FROM {table} WHERE {fence} = {} ORDER BY {seat}", d.param(1, None)),
-        true,
-    );
-    let update = format!(
-        "UPDATE {table} SET {} = {} WHERE {fence} = {}",
-        d.quote("epoch"),
-        d.param(1, None),
-        d.param(2, None)
-    );
-    let insert = format!(
-        "INSERT INTO {table} ({fence}, {seat}, {}) VALUES ({}, {}, {})",
-        d.quote("epoch"),
-        d.param(1, None),
-        d.param(2, None),
-        d.param(3, None)
-    );
-    let taken: Vec<Option<i64>> = dest
-        .query(&select, &[id_value(id)])?
-        .iter()
-        .map(|row| row.first().and_then(Value::as_i64))
-        .collect();
-    dest.execute(&update, &[Value::Int(epoch), id_value(id)])?;
-    for seat in 0..SEATS as i64 {
-        if !taken.contains(&Some(seat)) {
-            dest.execute(&insert, &[id_value(id), Value::Int(seat), Value::Int(epoch)])?;
-        }
-    }
-    Ok(())
 }
 
 /// The epoch at which the fence stands, 0 before it was ever raised. Locks nothing.
@@ -863,60 +796,4 @@ fn json_mark(value: &Value) -> Result<Option<Mark>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn pairs_differ_by_source_and_by_destination() {
-        let (a, b) = (id_of("a"), id_of("b"));
-        assert_ne!(pair_id(&a, "t"), pair_id(&b, "t"));
-        assert_ne!(pair_id(&a, "t"), pair_id(&a, "u"));
-        assert_eq!(pair_id(&a, "t"), pair_id(&a, "t"));
-    }
-
-    proptest! {
-        /// Fill a sequence, lose some, fill the gaps, lose some of those, fill again: positions
-        /// must always sort as the rows do.
-        #[test]
-        fn positions_sort_as_the_rows_do(
-            lost in proptest::collection::vec(any::<bool>(), 40),
-            lost_again in proptest::collection::vec(any::<bool>(), 200),
-        ) {
-            // Entries are (row key, position).
-            let mut top = Pos::top(0);
-            let mut landed: Vec<(f64, String)> = (0..40)
-                .map(|i| (f64::from(i), part_pos(&top.take().unwrap(), 0)))
-                .collect();
-            let mut i = 0;
-            landed.retain(|_| { i += 1; !lost[i - 1] });
-            for keep in [true, false] {
-                let mut filled = Vec::new();
-                let mut left = (-1.0, String::new());
-                let mut n = 0;
-                for right in landed.iter().cloned().chain([(40.0, String::new())]) {
-                    if right.0 < 40.0 {
-                        let mut pos = Pos::between(&left.1, &right.1);
-                        for k in 1..=3 {
-                            let key = left.0 + (right.0 - left.0) * f64::from(k) / 4.0;
-                            let p = part_pos(&pos.take().unwrap(), 0);
-                            n += 1;
-                            if !keep || !lost_again[n % lost_again.len()] {
-                                filled.push((key, p));
-                            }
-                        }
-                    }
-                    left = right;
-                }
-                landed.extend(filled);
-                let mut by_key = landed.clone();
-                by_key.sort_by(|a, b| a.0.total_cmp(&b.0));
-                let mut by_pos = landed.clone();
-                by_pos.sort_by(|a, b| a.1.cmp(&b.1));
-                prop_assert_eq!(&by_key, &by_pos);
-                landed = by_key;
-            }
-        }
-    }
-}
+mod tests;
