@@ -7,12 +7,12 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{BatchBuilder, Emit};
 use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::schema::{Column, Table};
+use crate::schema::{Column, Kind, Table};
 use crate::secret::Secret;
 use crate::value::Value;
 
@@ -105,11 +105,38 @@ pub struct LoadPlan {
     pub columns: Vec<Column>,
     /// How the values in the batch travel, one for each of `columns`: it may differ from the
     /// destination column's own kind.
-    pub kinds: Vec<crate::schema::Kind>,
+    pub kinds: Vec<Kind>,
     /// What happens to rows whose key exists.
     pub mode: WriteMode,
     /// Destination key columns (for upsert, replace, ignore).
     pub key: Vec<String>,
+}
+
+/// A destination column, how its values travel, and the values.
+pub(crate) type PlannedField<'a> = (&'a Column, Kind, &'a dyn Array);
+
+impl LoadPlan {
+    /// What of the batch goes where, in the order of the columns.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] when it is not such a batch as was planned for.
+    pub(crate) fn fields<'a>(&'a self, batch: &'a RecordBatch) -> Result<Vec<PlannedField<'a>>> {
+        let (columns, kinds) = (self.columns.len(), self.kinds.len());
+        if columns == 0 || columns != kinds || columns > batch.num_columns() {
+            let arrays = batch.num_columns();
+            let why = format!("{columns} columns, {kinds} kinds and {arrays} arrays to load");
+            return Err(Error::new(ErrorKind::Internal, why));
+        }
+        let field = |((column, kind), array): ((&'a Column, &Kind), &'a ArrayRef)| {
+            let kind = *kind;
+            if *array.data_type() != kind.arrow() {
+                let why = format!("column {}: a batch of another kind than planned", column.name);
+                return Err(Error::new(ErrorKind::Internal, why));
+            }
+            Ok((column, kind, array.as_ref()))
+        };
+        self.columns.iter().zip(&self.kinds).zip(batch.columns()).map(field).collect()
+    }
 }
 
 /// What a load did.

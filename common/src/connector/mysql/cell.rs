@@ -118,29 +118,14 @@ pub(super) fn feeds<'a>(
     server: &Server,
 ) -> Result<Vec<Feed<'a>>> {
     let time_max = if server.mariadb { TIME_MAX } else { TIME_MAX_MYSQL };
-    if plan.columns.is_empty()
-        || plan.columns.len() != plan.kinds.len()
-        || plan.columns.len() > batch.num_columns()
-    {
-        let (columns, kinds) = (plan.columns.len(), plan.kinds.len());
-        let why =
-            format!("{columns} columns, {kinds} kinds and {} arrays to load", batch.num_columns());
-        return Err(Error::new(ErrorKind::Internal, why));
-    }
-    plan.columns
-        .iter()
-        .zip(&plan.kinds)
-        .zip(batch.columns())
-        .map(|((column, kind), array)| Feed::new(column, *kind, array, time_max))
+    plan.fields(batch)?
+        .into_iter()
+        .map(|(column, kind, array)| Feed::new(column, kind, array, time_max))
         .collect()
 }
 
 impl<'a> Feed<'a> {
     fn new(column: &'a Column, kind: Kind, array: &'a dyn Array, time_max: u64) -> Result<Self> {
-        if *array.data_type() != kind.arrow() {
-            let why = format!("column {}: a batch of another kind than planned", column.name);
-            return Err(Error::new(ErrorKind::Internal, why));
-        }
         let source = match kind {
             Kind::Int => Source::Int(array.as_primitive::<types::Int64Type>()),
             Kind::UInt => Source::UInt(array.as_primitive::<types::UInt64Type>()),

@@ -77,29 +77,14 @@ pub(super) fn feeds<'a>(
     batch: &'a RecordBatch,
     unicode: bool,
 ) -> Result<Vec<Feed<'a>>> {
-    if plan.columns.is_empty()
-        || plan.columns.len() != plan.kinds.len()
-        || plan.columns.len() > batch.num_columns()
-    {
-        let (columns, kinds) = (plan.columns.len(), plan.kinds.len());
-        let why =
-            format!("{columns} columns, {kinds} kinds and {} arrays to load", batch.num_columns());
-        return Err(Error::new(ErrorKind::Internal, why));
-    }
-    plan.columns
-        .iter()
-        .zip(&plan.kinds)
-        .zip(batch.columns())
-        .map(|((column, kind), array)| Feed::new(column, *kind, array, unicode))
+    plan.fields(batch)?
+        .into_iter()
+        .map(|(column, kind, array)| Feed::new(column, kind, array, unicode))
         .collect()
 }
 
 impl<'a> Feed<'a> {
     fn new(column: &'a Column, kind: Kind, array: &'a dyn Array, unicode: bool) -> Result<Self> {
-        if *array.data_type() != kind.arrow() {
-            let why = format!("column {}: a batch of another kind than planned", column.name);
-            return Err(Error::new(ErrorKind::Internal, why));
-        }
         let source = match kind {
             Kind::Int => Source::Int(array.as_primitive::<Int64Type>()),
             Kind::UInt => Source::UInt(array.as_primitive::<UInt64Type>()),
