@@ -180,9 +180,15 @@ impl Pos {
         Ok(pos)
     }
 
-    /// The number of a top-level position, `None` for one in a gap.
+    /// So many runs of positions, one after the other, in the place of this one.
+    pub fn shared_out(&self, pieces: usize) -> impl Iterator<Item = Pos> + use<> {
+        let Pos { base, next } = self.clone();
+        (next..).take(pieces).map(move |n| Pos { base: format!("{base}{n:08x}."), next: 0 })
+    }
+
+    /// The number that a position has at the top level, `None` for one before all others.
     pub fn top_number(pos: &str) -> Option<u64> {
-        u64::from_str_radix(pos.split('/').next()?, 16).ok()
+        u64::from_str_radix(pos.split(['/', '.']).next()?, 16).ok()
     }
 }
 

@@ -194,6 +194,11 @@ pub struct Table {
     pub engine: String,
     /// A view, not a table.
     pub is_view: bool,
+    /// The pseudo-column that says where a row is kept, where the database has one, shows rows by
+    /// its ranges, and never changes it (Oracle's ROWID, without row movement): rows without a key
+    /// can be shared out by it.
+    #[serde(skip)]
+    pub address: Option<Column>,
     /// The statements that make the table and its indexes, the table's own first, where the
     /// database keeps them as text (SQLite); empty where it copies tables by itself.
     #[serde(default)]

@@ -68,6 +68,8 @@ mod permits;
 mod process_roles;
 #[path = "all/process_shm.rs"]
 mod process_shm;
+#[path = "all/readers.rs"]
+mod readers;
 #[path = "all/refusals.rs"]
 mod refusals;
 #[path = "all/reuse.rs"]

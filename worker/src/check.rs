@@ -234,6 +234,7 @@ fn trial(
         dialect: source.dialect(),
         name: plan.task.source.clone(),
         order: plan.order.clone(),
+        address: None,
         touched: Vec::new(),
         filter: plan.task.filter.clone(),
         window: None,

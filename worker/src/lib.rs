@@ -10,6 +10,7 @@
 //! - [`table_run`]: the order of things in one table's run.
 //! - [`precedents`]: what earlier runs left that this one must not contradict.
 //! - [`stream`]: the coordinator of reading thread, [`pool`] of writers and settling thread.
+//! - [`splitting`]: sharing a table out over reading threads.
 //! - [`claiming`], [`reading`], [`settling`], [`recovery`], [`steps`]: what they do.
 //! - [`source`], [`owner`]: the source table in SQL, and its one owner.
 //! - [`counts`], [`report`], [`reminder`]: the books, and what people are told.
@@ -37,6 +38,7 @@ pub mod reopen;
 pub mod report;
 mod settling;
 pub mod source;
+mod splitting;
 mod steps;
 mod stream;
 mod stretches;
@@ -165,6 +167,7 @@ fn run_table(
                 control: &control,
                 connections,
                 writers: permits.writers,
+                readers: permits.readers,
                 progress,
                 counts: Counts::default(),
                 notes: Vec::new(),

@@ -13,10 +13,10 @@ use crate::idle::Connections;
 use crate::params::TaskParams;
 use crate::progress::{Progress, Waiting};
 
-/// Connections to the source: the run's own, the reader's, that of the owner's lease; in `status`
-/// mode also that of the claims and that of the settlements.
-const SOURCE_READING: u32 = 3;
-const SOURCE_STATUS: u32 = 5;
+/// Connections to the source beside one for each reading thread: the run's own, that of the
+/// owner's lease; in `status` mode also that of the claims and that of the settlements.
+const SOURCE_BESIDE_READERS: u32 = 2;
+const SOURCE_BESIDE_READERS_STATUS: u32 = 4;
 /// Connections to the destination beside one for each writer: the run's own, that of the
 /// settlements, one to find out a lost writer's fate.
 const DEST_BESIDE_WRITERS: u32 = 3;
@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How many connections on one link.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Need {
-    /// With a single writer.
+    /// With a single reader and a single writer.
     pub least: u32,
     /// With all of them.
     pub most: u32,
@@ -34,17 +34,18 @@ pub struct Need {
 
 /// What a run of the table needs, by link.
 pub fn needs<'a>(task: &'a Task, table: &TableTask) -> BTreeMap<&'a str, Need> {
-    let source = match table.mode {
-        TableMode::Status => SOURCE_STATUS,
-        TableMode::Full | TableMode::Increment => SOURCE_READING,
+    let beside_readers = match table.mode {
+        TableMode::Status => SOURCE_BESIDE_READERS_STATUS,
+        TableMode::Full | TableMode::Increment => SOURCE_BESIDE_READERS,
     };
     let mut needs = BTreeMap::new();
-    for (link, fixed, writers) in
-        [(&task.source, source, 0), (&task.dest, DEST_BESIDE_WRITERS, u32::from(task.writers))]
-    {
+    for (link, fixed, side_by_side) in [
+        (&task.source, beside_readers, task.readers),
+        (&task.dest, DEST_BESIDE_WRITERS, task.writers),
+    ] {
         let need: &mut Need = needs.entry(link.as_str()).or_default();
-        need.least += fixed + writers.min(1);
-        need.most += fixed + writers;
+        need.least += fixed + 1;
+        need.most += fixed + u32::from(side_by_side);
     }
     needs
 }
@@ -60,6 +61,8 @@ pub struct Permits {
     /// Writers that may run: as many as are configured, or fewer where the destination's link has
     /// no more to give.
     pub writers: u8,
+    /// Reading threads that may run, likewise.
+    pub readers: u8,
 }
 
 impl Permits {
@@ -115,6 +118,7 @@ pub fn acquire(
         is_full: true,
         connections: connections.clone(),
         writers: task.writers,
+        readers: task.readers,
     };
     let Some(task_table) = task_table else { return Ok(permits) };
     // In the order of the names, as everybody takes them: nobody waits in a circle.
@@ -140,20 +144,33 @@ pub fn acquire(
         progress.wait(Waiting::Nothing);
         permits.needs.insert(link.to_owned(), need);
         permits.is_full &= granted >= need.most;
+        // Where both sides share the link, writers are what is kept longest.
+        let mut missing = need.most - granted;
+        if link == task.source {
+            permits.readers = fewer(task.readers, &mut missing);
+        }
         if link == task.dest {
-            let missing = need.most - granted;
-            permits.writers = u32::from(task.writers).saturating_sub(missing).max(1) as u8;
-            if missing > 0 {
-                log::info!(
-                    "{}: {} writers, since link {link} allows {limit} connections",
-                    table.name,
-                    permits.writers
-                );
-            }
+            permits.writers = fewer(task.writers, &mut missing);
+        }
+        if granted < need.most {
+            log::info!(
+                "{}: {} readers and {} writers, since link {link} allows {limit} connections",
+                table.name,
+                permits.readers,
+                permits.writers
+            );
         }
         permits.claims.push(claim);
     }
     Ok(permits)
+}
+
+/// As many of those wanted as there are connections for, at least one; what is missing beyond that
+/// stays in `missing`.
+fn fewer(wanted: u8, missing: &mut u32) -> u8 {
+    let left_out = (u32::from(wanted) - 1).min(*missing);
+    *missing -= left_out;
+    wanted - left_out as u8
 }
 
 /// The first link that can never give what a run of the table needs.

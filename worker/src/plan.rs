@@ -93,6 +93,12 @@ pub struct TablePlan {
     /// The source table's name in full.
     #[serde(skip)]
     pub source_name: String,
+    /// What the source's rows are shared out by where they have no key.
+    #[serde(skip)]
+    pub address: Option<Column>,
+    /// The source is a view: no sample of its rows can be taken.
+    #[serde(skip)]
+    pub source_is_view: bool,
 }
 
 impl TablePlan {
@@ -261,6 +267,8 @@ impl Planner<'_> {
             load,
             dest: self.sides.dest.clone(),
             source_name: self.sides.source.full_name.clone(),
+            address: self.sides.source.address.clone(),
+            source_is_view: self.sides.source.is_view,
         })
     }
 

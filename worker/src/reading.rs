@@ -1,11 +1,11 @@
-//! The reading thread: reads source rows, and fills slots of the batch ring with them. In `status`
-//! mode it reads what [`crate::claiming`] has claimed.
+//! The reading threads: they read source rows, and fill slots of the batch ring with them. In
+//! `status` mode they read what [`crate::claiming`] has claimed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, ScopedJoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use ssync_common::batch::{BadValue, BatchBuilder, ReadBatch, encode, encoded_bytes_max, value_at};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
@@ -17,9 +17,10 @@ use ssync_common::value::Key;
 use crate::claiming::{Claim, Claimer};
 use crate::events::Event;
 use crate::idle::Borrowed;
-use crate::source::{Bound, Range, SourceTable};
+use crate::source::{Bound, SourceTable};
+use crate::stretches::Stretch;
 
-/// What the reading thread counts, for progress and for the balance.
+/// What the reading threads count, for progress and for the balance.
 #[derive(Debug, Default)]
 pub struct ReadCounters {
     /// Rows claimed (`status`).
@@ -32,7 +33,7 @@ pub struct ReadCounters {
     pub left_locked: AtomicU64,
     /// Bytes put into slots.
     pub bytes: AtomicU64,
-    /// Set while the thread waits for a free slot: the destination is the bottleneck.
+    /// Set while one of them waits for a free slot: the destination is the bottleneck.
     pub waits_for_slot: AtomicBool,
 }
 
@@ -56,15 +57,7 @@ pub struct Filled {
     pub bad: Vec<BadValue>,
 }
 
-/// A stretch of rows to read without claims, and the positions its batches get.
-pub struct Stretch {
-    /// The rows.
-    pub range: Range,
-    /// The positions.
-    pub pos: Pos,
-}
-
-/// Everything the thread works with.
+/// Everything a reading thread works with.
 pub struct Reader {
     /// Its own connection to the source.
     pub conn: Borrowed,
@@ -88,37 +81,92 @@ pub struct Reader {
     pub stop: Arc<AtomicBool>,
     /// Counters.
     pub counters: Arc<ReadCounters>,
-    /// Number of the last batch.
-    pub number: u64,
+    /// Number of the last batch of all readers.
+    pub number: Arc<AtomicU64>,
+}
+
+/// What the reading threads share out among themselves.
+pub enum Reading {
+    /// The rows in state 0, as they are claimed, and the positions of their batches.
+    Claims(Box<Claimer>, Pos),
+    /// Stretches of rows that carry no state.
+    Stretches(Vec<Stretch>),
+}
+
+/// Reads everything, each reader in a thread of its own. When one fails, the others end.
+pub fn read_all(readers: Vec<Reader>, reading: Reading) -> Result<()> {
+    match reading {
+        Reading::Claims(claimer, pos) => {
+            let pos = Mutex::new(pos);
+            thread::scope(|scope| {
+                // Without room: just one stretch is claimed ahead.
+                let (claims_in, claims) = bounded(0);
+                let claiming = thread::Builder::new()
+                    .name("claimer".into())
+                    .spawn_scoped(scope, move || claimer.run(&claims_in))?;
+                let read = side_by_side(readers, |reader| reader.read_claims(claims.clone(), &pos));
+                // A claimer finds nobody left to take its claims.
+                drop(claims);
+                joined(claiming).and(read)
+            })
+        }
+        Reading::Stretches(stretches) => {
+            let (stretches_in, shared) = unbounded();
+            for stretch in stretches {
+                let _ = stretches_in.send(stretch);
+            }
+            drop(stretches_in);
+            side_by_side(readers, |reader| reader.read_stretches(&shared))
+        }
+    }
+}
+
+/// The work of all readers; of several failures, the first that is not only the end of the run.
+fn side_by_side(
+    readers: Vec<Reader>,
+    work: impl Fn(&mut Reader) -> Result<()> + Sync,
+) -> Result<()> {
+    thread::scope(|scope| {
+        let work = &work;
+        let mut threads = Vec::new();
+        for (n, mut reader) in readers.into_iter().enumerate() {
+            let stop = reader.stop.clone();
+            let started =
+                thread::Builder::new().name(format!("reader {n}")).spawn_scoped(scope, move || {
+                    let read = work(&mut reader);
+                    if read.is_err() {
+                        reader.stop.store(true, Ordering::Relaxed);
+                    }
+                    read
+                });
+            if started.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            threads.push(started?);
+        }
+        let ends: Vec<_> = threads.into_iter().map(joined).collect();
+        let (ending, failed): (Vec<_>, Vec<_>) = ends
+            .into_iter()
+            .filter_map(Result::err)
+            .partition(|e: &Error| e.kind == Kind::Interrupted);
+        failed.into_iter().chain(ending).next().map_or(Ok(()), Err)
+    })
+}
+
+fn joined(thread: ScopedJoinHandle<'_, Result<()>>) -> Result<()> {
+    let panicked = |_| Error::new(Kind::Internal, "a thread that reads the source panicked");
+    thread.join().map_err(panicked)?
 }
 
 impl Reader {
-    /// Reads the rows in state 0 as they are claimed, in key order. `pos` gives the batches their
-    /// positions. While a stretch is read, the next one is claimed on another connection.
-    pub fn read_status(&mut self, claimer: Claimer, pos: Pos) -> Result<()> {
-        // Without room: just one stretch is claimed ahead.
-        let (claims_in, claims) = bounded(0);
-        thread::scope(|scope| {
-            let claiming = thread::Builder::new()
-                .name("claimer".into())
-                .spawn_scoped(scope, move || claimer.run(&claims_in))?;
-            let read = self.read_claims(claims, pos);
-            let claimed = claiming
-                .join()
-                .map_err(|_| Error::new(Kind::Internal, "the thread that claims rows panicked"))?;
-            claimed.and(read)
-        })
-    }
-
-    /// Reads until nothing more is claimed. However it ends, the claiming thread then finds nobody
-    /// to take its claims.
-    fn read_claims(&mut self, claims: Receiver<Claim>, mut pos: Pos) -> Result<()> {
+    /// Reads until nothing more is claimed.
+    fn read_claims(&mut self, claims: Receiver<Claim>, pos: &Mutex<Pos>) -> Result<()> {
         for Claim { range, rows: claimed } in claims {
             if self.stopped() {
                 break;
             }
             let (sql, params) = self.table.select_claimed(&self.columns, &range);
-            let read = self.read(&sql, &params, &mut pos)?.rows;
+            let read = self.read(&sql, &params, pos)?.rows;
             if read > claimed {
                 return Err(Error::new(
                     Kind::Balance,
@@ -131,12 +179,13 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads stretches of rows that carry no state, in order.
-    pub fn read_stretches(&mut self, stretches: Vec<Stretch>) -> Result<()> {
-        for Stretch { mut range, mut pos } in stretches {
+    /// Reads stretches, one after the other, until none is left; each in the rows' order.
+    fn read_stretches(&mut self, stretches: &Receiver<Stretch>) -> Result<()> {
+        while let Ok(Stretch { mut range, pos }) = stretches.try_recv() {
+            let pos = Mutex::new(pos);
             while !self.stopped() {
                 let (sql, params) = self.table.select_rows(&self.columns, &range, self.batch_rows);
-                let chunk = self.read(&sql, &params, &mut pos)?;
+                let chunk = self.read(&sql, &params, &pos)?;
                 match chunk.last {
                     Some(last) if !self.order.is_empty() && chunk.rows >= self.batch_rows => {
                         range.lower = Bound::Excluding(last);
@@ -156,7 +205,7 @@ impl Reader {
         &mut self,
         sql: &str,
         params: &[ssync_common::value::Value],
-        pos: &mut Pos,
+        pos: &Mutex<Pos>,
     ) -> Result<Chunk> {
         let mut out = Output {
             ring: &self.ring,
@@ -165,7 +214,8 @@ impl Reader {
             counters: &self.counters,
             order: &self.order,
             table: &self.table.name,
-            number: &mut self.number,
+            stop: &self.stop,
+            number: &self.number,
             pos,
             last: None,
         };
@@ -188,8 +238,9 @@ struct Output<'a> {
     counters: &'a ReadCounters,
     order: &'a [(usize, ssync_common::schema::Kind)],
     table: &'a str,
-    number: &'a mut u64,
-    pos: &'a mut Pos,
+    stop: &'a AtomicBool,
+    number: &'a AtomicU64,
+    pos: &'a Mutex<Pos>,
     last: Option<Key>,
 }
 
@@ -200,7 +251,11 @@ impl Output<'_> {
             return Ok(());
         }
         self.keys_readable(&batch)?;
-        failpoint::hit("reader.after_read", *self.number + 1);
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(stopping());
+        }
+        let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
+        failpoint::hit("reader.after_read", number);
         self.counters.waits_for_slot.store(true, Ordering::Relaxed);
         let slot = self.free.recv().map_err(|_| stopping())?;
         self.counters.waits_for_slot.store(false, Ordering::Relaxed);
@@ -221,8 +276,7 @@ impl Output<'_> {
             }
             Err(e) => return Err(e),
         };
-        *self.number += 1;
-        failpoint::hit("reader.after_fill", *self.number);
+        failpoint::hit("reader.after_fill", number);
         self.counters.read.fetch_add(rows as u64, Ordering::Relaxed);
         self.counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.last =
@@ -231,8 +285,8 @@ impl Output<'_> {
             slot,
             generation,
             side,
-            pos: self.pos.take()?,
-            number: *self.number,
+            pos: self.pos.lock().unwrap_or_else(PoisonError::into_inner).take()?,
+            number,
             rows,
             bytes,
             bad: batch.bad,

@@ -49,6 +49,7 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: Which<'_>) -> Resul
         dialect: source.dialect(),
         name: table.source.clone(),
         order: plan.order.clone(),
+        address: None,
         touched: plan.touched.clone(),
         filter: None,
         window: None,

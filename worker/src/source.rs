@@ -61,6 +61,8 @@ pub struct SourceTable {
     pub name: String,
     /// The columns that order it, in order; empty for a keyless table.
     pub order: Vec<Column>,
+    /// What ranges of it compare where it has no key; it is not read in this order.
+    pub address: Option<Column>,
     /// Columns that the database would set by itself on every update.
     pub touched: Vec<String>,
     /// The operator's condition.
@@ -98,12 +100,17 @@ pub enum RowState {
 }
 
 impl SourceTable {
+    /// The columns that ranges compare.
+    fn walked(&self) -> &[Column] {
+        if self.order.is_empty() { self.address.as_slice() } else { &self.order }
+    }
+
     fn column(&self, i: usize) -> String {
-        self.dialect.quote(&self.order[i].name)
+        self.dialect.quote(&self.walked()[i].name)
     }
 
     fn param(&self, c: &Condition, i: usize) -> String {
-        self.dialect.param(c.params.len(), Some(&self.order[i]))
+        self.dialect.param(c.params.len(), Some(&self.walked()[i]))
     }
 
     /// `(a > ?) OR (a = ? AND b > ?)`, with `a >= ?` in front so that an index range is found.
@@ -212,6 +219,45 @@ impl SourceTable {
         (sql, c.params)
     }
 
+    /// Keys of about one row in [`ssync_common::connector::SAMPLED_OF`] of those that
+    /// [`SourceTable::select_rows`] gives of a range, taken by chance, in order. Keys that cannot be
+    /// compared with are left out.
+    pub fn sample(&self, conn: &mut dyn Connection, range: &Range) -> Result<Vec<Key>> {
+        let walked = self.walked();
+        if walked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut c = Condition::default();
+        self.range(&mut c, range);
+        self.window(&mut c);
+        self.filter(&mut c);
+        let (from, chance) = self.dialect.sampled(&self.name);
+        c.sql.extend(chance);
+        let order: Vec<_> = (0..walked.len()).map(|i| self.column(i)).collect();
+        let mut sql = format!("SELECT {} FROM {from}", self.select_list(walked));
+        if !c.sql.is_empty() {
+            sql += &format!(" WHERE {}", c.sql.join(" AND "));
+        }
+        let keys = conn.query(&format!("{sql} ORDER BY {}", order.join(", ")), &c.params)?;
+        Ok(keys.into_iter().filter(|key| self.check_key(key).is_ok()).collect())
+    }
+
+    /// The smallest and the largest value of the one column that orders the rows of a range; `None`
+    /// where there are no rows.
+    pub fn ends(&self, conn: &mut dyn Connection, range: &Range) -> Result<Option<(Value, Value)>> {
+        let mut end = |direction: &str| {
+            let mut c = Condition::default();
+            self.range(&mut c, range);
+            self.window(&mut c);
+            self.filter(&mut c);
+            let (list, tail) = (self.select_list(&self.order), self.tail(&c));
+            let sql = format!("SELECT {list}{tail} ORDER BY {} {direction}", self.column(0));
+            let rows = conn.query(&self.dialect.limit(&sql, 1), &c.params)?;
+            Ok::<_, Error>(rows.into_iter().next().and_then(|row| row.into_iter().next()))
+        };
+        Ok(end("ASC")?.zip(end("DESC")?))
+    }
+
     /// The claimed rows of a range, in order. The filter is not asked again: what was claimed is
     /// read.
     pub fn select_claimed(&self, columns: &[Column], range: &Range) -> (String, Vec<Value>) {
@@ -273,16 +319,17 @@ impl SourceTable {
                 Kind::Refused,
                 format!(
                     "{}: a value of key column {} cannot be read",
-                    self.name, self.order[i].name
+                    self.name,
+                    self.walked()[i].name
                 ),
             )
-            .column(&self.order[i].name)
+            .column(&self.walked()[i].name)
             .hint("Correct the value at the source, or exclude the row by where."));
         }
         match key.iter().position(|v| *v == Value::Null) {
             Some(i) => Err(Error::new(
                 Kind::Refused,
-                format!("{}: key column {} is NULL in a row", self.name, self.order[i].name),
+                format!("{}: key column {} is NULL in a row", self.name, self.walked()[i].name),
             )
             .hint("A row without a key cannot be claimed or settled; give every row a key.")),
             None => Ok(()),
@@ -346,7 +393,7 @@ impl SourceTable {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
     use ssync_common::connector::{LinkParams, dialect_of, open};
@@ -354,20 +401,24 @@ mod tests {
 
     use super::*;
 
-    fn table(columns: usize) -> SourceTable {
+    pub(crate) fn table(columns: usize) -> SourceTable {
         SourceTable {
             dialect: dialect_of("sqlite:").unwrap(),
             name: "t".into(),
             order: (0..columns)
                 .map(|i| Column::new(format!("k{i}"), schema::Kind::Int, "INTEGER"))
                 .collect(),
+            address: None,
             touched: vec![],
             filter: None,
             window: None,
         }
     }
 
-    fn database(columns: usize, keys: &[Vec<i64>]) -> (tempfile::TempDir, Box<dyn Connection>) {
+    pub(crate) fn database(
+        columns: usize,
+        keys: &[Vec<i64>],
+    ) -> (tempfile::TempDir, Box<dyn Connection>) {
         let dir = tempfile::tempdir().unwrap();
         let mut conn = open(&LinkParams {
             name: "test".into(),

@@ -2,8 +2,15 @@
 
 use ssync_common::ledger::{Entry, Pos};
 
-use crate::reading::Stretch;
 use crate::source::{Bound, Range};
+
+/// A stretch of rows to read without claims, and the positions its batches get.
+pub struct Stretch {
+    /// The rows.
+    pub range: Range,
+    /// The positions.
+    pub pos: Pos,
+}
 
 /// The stretches of rows between and behind what has landed. `landed` is in position order, which
 /// is the rows' order.

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,13 +38,14 @@ use crate::params::TaskParams;
 use crate::plan::{self, Sides, TablePlan};
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
-use crate::reading::{ReadCounters, Reader, Stretch};
+use crate::reading::{ReadCounters, Reader, Reading, read_all};
 use crate::recovery::recover;
 use crate::settling::Settler;
 use crate::source::{RowState, SourceTable, Window};
+use crate::splitting::{Split, split};
 use crate::steps::{Steps, When, shadow_name};
 use crate::stream::Stream;
-use crate::stretches::open_stretches;
+use crate::stretches::{Stretch, open_stretches};
 
 /// Passes over a `status` table: the second sends what changed, or was locked, during the first.
 const PASSES_MAX: u64 = 2;
@@ -67,6 +68,8 @@ pub struct TableRun<'a> {
     pub connections: &'a Connections,
     /// Writer processes that may run.
     pub writers: u8,
+    /// Threads that may read side by side.
+    pub readers: u8,
     /// Where progress is shown.
     pub progress: &'a mut Progress,
     /// The books.
@@ -461,6 +464,7 @@ impl TableRun<'_> {
             dialect: conn.dialect(),
             name: self.table.source.clone(),
             order: plan.order.clone(),
+            address: plan.address.clone(),
             touched: plan.touched.clone(),
             filter: self.table.filter.clone(),
             window,
@@ -490,7 +494,7 @@ impl TableRun<'_> {
         for pass in 0..PASSES_MAX {
             let before = self.counts;
             let last = pass + 1 == PASSES_MAX;
-            let source = Reading::Status { owner: owner.clone(), first: next };
+            let source = Rows::Status { owner: owner.clone(), first: next };
             let batches = self.stream(ends, fence, run, load, tables, source, None, last)?;
             next += batches;
             let again = self.counts.changed > before.changed
@@ -530,8 +534,17 @@ impl TableRun<'_> {
             (TableMode::Increment, None) => return Ok(()),
             _ => None,
         };
-        let stretches = open_stretches(&landed);
-        self.stream(ends, fence, run, load, tables, Reading::Scan(stretches), window, true)?;
+        let mut stretches = open_stretches(&landed);
+        if self.readers > 1 {
+            let table = self.source_table(&ends.plan, ends.source.as_ref(), window.clone());
+            let how = Split {
+                readers: self.readers.into(),
+                rows_min: self.params.task.batch_rows.into(),
+                may_sample: !ends.plan.source_is_view,
+            };
+            stretches = split(&table, ends.source.as_mut(), stretches, &how)?;
+        }
+        self.stream(ends, fence, run, load, tables, Rows::Scan(stretches), window, true)?;
         Ok(())
     }
 
@@ -544,12 +557,12 @@ impl TableRun<'_> {
         run: &OpenRun,
         load: &ssync_common::connector::LoadPlan,
         tables: &str,
-        reading: Reading,
+        rows: Rows,
         window: Option<Window>,
         last_pass: bool,
     ) -> Result<u64> {
         let task = &self.params.task;
-        let slots = usize::from(self.writers) + 2;
+        let slots = usize::from(self.writers) + usize::from(self.readers) + 1;
         let ring = Ring::create(
             &self.params.ring_name()?,
             slots,
@@ -564,37 +577,41 @@ impl TableRun<'_> {
         let stop = Arc::new(AtomicBool::new(false));
         let read = Arc::new(ReadCounters::default());
         let read_before = self.counts;
-        let status = matches!(reading, Reading::Status { .. });
+        let status = matches!(rows, Rows::Status { .. });
 
-        let source = self.connections.take(&self.params.source)?;
-        let table = self.source_table(&ends.plan, source.as_ref(), window);
-        let mut reader = Reader {
-            conn: source,
-            table,
-            columns: ends.plan.read.clone(),
-            order: ends.plan.places(&ends.plan.order),
-            batch_rows: u64::from(task.batch_rows),
-            builder: BatchBuilder::new(
-                &ends.plan.read,
-                BatchLimits {
-                    rows: task.batch_rows as usize,
-                    slot_bytes: task.slot_bytes as usize,
-                },
-            ),
-            ring: ring.clone(),
-            free,
-            events: events_in.clone(),
-            stop: stop.clone(),
-            counters: read.clone(),
-            number: self.counts.batches,
-        };
+        let number = Arc::new(AtomicU64::new(self.counts.batches));
+        let mut readers = Vec::new();
+        for _ in 0..self.readers {
+            let conn = self.connections.take(&self.params.source)?;
+            readers.push(Reader {
+                table: self.source_table(&ends.plan, conn.as_ref(), window.clone()),
+                conn,
+                columns: ends.plan.read.clone(),
+                order: ends.plan.places(&ends.plan.order),
+                batch_rows: u64::from(task.batch_rows),
+                builder: BatchBuilder::new(
+                    &ends.plan.read,
+                    BatchLimits {
+                        rows: task.batch_rows as usize,
+                        slot_bytes: task.slot_bytes as usize,
+                    },
+                ),
+                ring: ring.clone(),
+                free: free.clone(),
+                events: events_in.clone(),
+                stop: stop.clone(),
+                counters: read.clone(),
+                number: number.clone(),
+            });
+        }
+        drop(free);
         let bad_rows = self.journal.bad_rows()?;
         // Bounded: where settling is slower than landing, landing waits.
         let (jobs_in, jobs) = bounded(JOBS_MAX);
         let epoch = Arc::new(AtomicI64::new(fence.epoch));
         let mut settle_source = None;
-        let read_rows: ReadRows = match reading {
-            Reading::Status { owner, first } => {
+        let reading = match rows {
+            Rows::Status { owner, first } => {
                 let conn = self.connections.take(&self.params.source)?;
                 let table = self.source_table(&ends.plan, conn.as_ref(), None);
                 settle_source = Some((conn, table, owner.clone()));
@@ -608,9 +625,9 @@ impl TableRun<'_> {
                     counters: read.clone(),
                     number: self.counts.batches,
                 };
-                Box::new(move |reader| reader.read_status(claimer, ledger::Pos::top(first)))
+                Reading::Claims(Box::new(claimer), ledger::Pos::top(first))
             }
-            Reading::Scan(stretches) => Box::new(|reader| reader.read_stretches(stretches)),
+            Rows::Scan(stretches) => Reading::Stretches(stretches),
         };
         let settler = Settler {
             source: settle_source,
@@ -623,9 +640,9 @@ impl TableRun<'_> {
             events: events_in.clone(),
         };
         let (reader_events, settler_events) = (events_in.clone(), events_in.clone());
-        let reader_thread = thread::Builder::new().name("reader".into()).spawn(move || {
+        let reader_thread = thread::Builder::new().name("readers".into()).spawn(move || {
             let _alarm = Alarm::new(&reader_events, Event::ReaderDone);
-            let result = read_rows(&mut reader);
+            let result = read_all(readers, reading);
             let _ = reader_events.send(Event::ReaderDone(result));
         })?;
         let settler_thread = thread::Builder::new().name("settler".into()).spawn(move || {
@@ -743,14 +760,11 @@ impl TableRun<'_> {
     }
 }
 
-/// What the reading thread runs.
-type ReadRows = Box<dyn FnOnce(&mut Reader) -> Result<()> + Send>;
-
-/// What the reading thread does.
-enum Reading {
-    /// Claims and reads; batches are numbered in the ledger from `first` on.
+/// Which rows a pass reads.
+enum Rows {
+    /// Those that it claims; batches are numbered in the ledger from `first` on.
     Status { owner: Ownership, first: u64 },
-    /// Reads stretches.
+    /// Those of stretches.
     Scan(Vec<Stretch>),
 }
 

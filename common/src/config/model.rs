@@ -18,6 +18,10 @@ pub const SYNC_STATUS: &str = "sync_status";
 pub const WRITERS: u8 = 2;
 /// Most writer processes a task may have (A19).
 pub const WRITERS_MAX: u8 = 10;
+/// Default of [`Task::readers`].
+pub const READERS: u8 = 1;
+/// Most reading threads a table may have.
+pub const READERS_MAX: u8 = 10;
 /// Default of [`Task::batch_rows`].
 pub const BATCH_ROWS: u32 = 10_000;
 /// Default of [`Task::slot_bytes`].
@@ -224,10 +228,14 @@ pub struct Task {
     /// Writer processes, 1 to 10.
     #[serde(default = "writers")]
     pub writers: u8,
+    /// Threads that read a table side by side, 1 to 10, each with a connection to the source.
+    #[serde(default = "readers", skip_serializing_if = "is_readers")]
+    pub readers: u8,
     /// Rows in one destination transaction, 1 to 1,000,000.
     #[serde(default = "batch_rows")]
     pub batch_rows: u32,
-    /// Bytes of one slot of the batch ring, 64 KiB to 1 GiB; `writers + 2` slots are made.
+    /// Bytes of one slot of the batch ring, 64 KiB to 1 GiB; `writers + readers + 1` slots are
+    /// made.
     #[serde(default = "slot_bytes")]
     pub slot_bytes: u64,
     /// Bad rows that a table may have before its run fails.
@@ -465,6 +473,12 @@ fn io_timeout_secs() -> u64 {
 }
 fn writers() -> u8 {
     WRITERS
+}
+fn readers() -> u8 {
+    READERS
+}
+fn is_readers(n: &u8) -> bool {
+    *n == READERS
 }
 fn batch_rows() -> u32 {
     BATCH_ROWS

@@ -65,7 +65,18 @@ const HOMES: [(&str, &[&str]); 5] = [
     (CONTROLLER, &["tasks_max", "reread", "kill_after"]),
     (LINK, &["url", "password", "max_connections", "tls", "tls_ca_file", "driver", "wallet_dir"]),
     (SCHEDULE, &["every", "start", "zone", "kind", "overrun"]),
-    (TASK, &["schedule", "writers", "batch_rows", "slot_bytes", "error_limit", "stop_on_error"]),
+    (
+        TASK,
+        &[
+            "schedule",
+            "writers",
+            "readers",
+            "batch_rows",
+            "slot_bytes",
+            "error_limit",
+            "stop_on_error",
+        ],
+    ),
     (
         TABLE,
         &[
@@ -267,6 +278,7 @@ fn schedule(section: Section<'_>) -> Schedule {
 fn task(section: Section<'_>) -> Task {
     let schedule = section.optional("schedule").and_then(|n| n.integer(&limits::ID));
     let writers = number(&section, "writers", &limits::WRITERS, WRITERS.into());
+    let readers = number(&section, "readers", &limits::READERS, READERS.into());
     let batch_rows = number(&section, "batch_rows", &limits::BATCH_ROWS, BATCH_ROWS.into());
     let task = Task {
         id: id(&section),
@@ -274,6 +286,7 @@ fn task(section: Section<'_>) -> Task {
         source: text(&section, "source"),
         dest: text(&section, "dest"),
         writers: u8::try_from(writers).unwrap_or(WRITERS),
+        readers: u8::try_from(readers).unwrap_or(READERS),
         batch_rows: u32::try_from(batch_rows).unwrap_or(BATCH_ROWS),
         slot_bytes: number(&section, "slot_bytes", &limits::SLOT_BYTES, SLOT_BYTES),
         error_limit: number(&section, "error_limit", &limits::ERROR_LIMIT, 0),

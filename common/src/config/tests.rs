@@ -380,6 +380,7 @@ fn every_key_is_documented_with_its_default() {
         ("connect_timeout_secs", CONNECT_TIMEOUT_SECS),
         ("io_timeout_secs", IO_TIMEOUT_SECS),
         ("writers", WRITERS.into()),
+        ("readers", READERS.into()),
         ("batch_rows", BATCH_ROWS.into()),
         ("slot_bytes", SLOT_BYTES),
     ] {
@@ -606,14 +607,19 @@ pub(crate) fn configs() -> impl Strategy<Value = Config> {
             } else {
                 option::of(proptest::sample::select(ids.clone())).boxed()
             };
-            let numbers =
-                (1..=10u8, 1..=1_000_000u32, 65_536..=1_073_741_824u64, 0..=i64::MAX as u64);
+            let numbers = (
+                1..=10u8,
+                1..=10u8,
+                1..=1_000_000u32,
+                65_536..=1_073_741_824u64,
+                0..=i64::MAX as u64,
+            );
             (link(), link(), schedule, numbers, any::<[bool; 2]>(), tables).prop_map(
                 move |(
                     source,
                     dest,
                     schedule,
-                    (writers, batch_rows, slot_bytes, limit),
+                    (writers, readers, batch_rows, slot_bytes, limit),
                     b,
                     tables,
                 )| Task {
@@ -622,6 +628,7 @@ pub(crate) fn configs() -> impl Strategy<Value = Config> {
                     source,
                     dest,
                     writers,
+                    readers,
                     batch_rows,
                     slot_bytes,
                     error_limit: limit,

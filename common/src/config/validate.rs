@@ -309,6 +309,7 @@ fn task(task: &Task, config: &Config, found: &mut Findings) {
         }
     }
     found.limit(&path("writers"), task.writers, &limits::WRITERS);
+    found.limit(&path("readers"), task.readers, &limits::READERS);
     found.limit(&path("batch_rows"), task.batch_rows, &limits::BATCH_ROWS);
     found.limit(&path("slot_bytes"), task.slot_bytes, &limits::SLOT_BYTES);
     found.limit(&path("error_limit"), task.error_limit, &limits::ERROR_LIMIT);

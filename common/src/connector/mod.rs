@@ -148,6 +148,9 @@ pub struct Loaded {
     pub skipped: u64,
 }
 
+/// Rows of which [`Dialect::sampled`] takes one.
+pub const SAMPLED_OF: u32 = 2000;
+
 /// A column type for ssync's own tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnType {
@@ -201,6 +204,10 @@ pub trait Dialect: Send + Sync {
 
     /// The query, only its `n`th row (from 1).
     fn nth(&self, sql: &str, n: u64) -> String;
+
+    /// What stands for a table in `FROM`, and a condition (or none), so that about one row in
+    /// [`SAMPLED_OF`] comes, taken by chance.
+    fn sampled(&self, table: &str) -> (String, Option<String>);
 
     /// The query, its rows locked shared (`exclusive` false) or exclusively until the transaction
     /// ends. A database that locks whole files returns the query unchanged.

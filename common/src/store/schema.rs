@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 
 /// The schema this build writes.
-pub const VERSION: i64 = 5;
+pub const VERSION: i64 = 6;
 
 /// Text columns that were narrower before a version: version, table, column.
 ///
@@ -197,6 +197,7 @@ pub const TABLES: &[TableDef] = &[
             col("source_link", NAME, "Link of the source."),
             col("dest_link", NAME, "Link of the destination."),
             col("writers", BigInt, "Writer processes, 1 to 10."),
+            since(6, opt("readers", BigInt, "Threads that read a table, 1 to 10; NULL: 1.")),
             col("batch_rows", BigInt, "Rows in one destination transaction."),
             col("slot_bytes", BigInt, "Bytes of one slot of the batch ring."),
             col("error_limit", BigInt, "Bad rows a table may have before its run fails."),

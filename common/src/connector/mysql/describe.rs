@@ -64,6 +64,7 @@ pub(super) fn describe(conn: &mut Conn, server: &Server, name: &str) -> Result<O
         transactional: engine.eq_ignore_ascii_case("InnoDB"),
         engine: if is_view { "view".to_owned() } else { engine },
         is_view,
+        address: None,
         definition: Vec::new(),
     }))
 }

@@ -1,6 +1,6 @@
 //! How MySQL and MariaDB spell SQL.
 
-use super::super::{Dialect, OwnType, split_table_name};
+use super::super::{Dialect, OwnType, SAMPLED_OF, split_table_name};
 use super::types::{self, TextRoute, UNREADABLE};
 use crate::error::Result;
 use crate::schema::{Column, Kind, Table};
@@ -65,6 +65,10 @@ impl Dialect for MySqlDialect {
 
     fn nth(&self, sql: &str, n: u64) -> String {
         format!("{sql} LIMIT 1 OFFSET {}", n.saturating_sub(1))
+    }
+
+    fn sampled(&self, table: &str) -> (String, Option<String>) {
+        (self.table(table), Some(format!("RAND() * {SAMPLED_OF} < 1")))
     }
 
     fn lock(&self, sql: &str, exclusive: bool) -> String {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::connect::{Server, ask, text};
 use super::driver::Driver;
-use super::{name, types};
+use super::{dialect, name, types};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, ForeignKey, Index, Table, Trigger};
 use crate::value::Value;
@@ -30,6 +30,7 @@ pub(super) fn describe(
     let (owner, table) = place(server, configured)?;
     let mut asking = Asking { driver, owner: &owner, table: &table };
     let Some(engine) = asking.engine()? else { return Ok(None) };
+    let address = if engine == "table" { asking.address()? } else { None };
     let columns = asking.columns(server)?;
     let indexes = asking.indexes()?;
     Ok(Some(Table {
@@ -43,6 +44,7 @@ pub(super) fn describe(
         triggers: asking.triggers()?,
         transactional: engine == "table",
         is_view: engine == "view" || engine == "materialized view",
+        address,
         engine: engine.to_owned(),
         definition: Vec::new(),
     }))
@@ -83,6 +85,17 @@ impl Asking<'_> {
         let view =
             self.rows("SELECT VIEW_NAME FROM ALL_VIEWS WHERE OWNER = :1 AND VIEW_NAME = :2")?;
         Ok((!view.is_empty()).then_some("view"))
+    }
+
+    /// ROWID, where it stays as it is for as long as the row lives: where rows are not moved, and
+    /// are not kept in an index.
+    fn address(&mut self) -> Result<Option<Column>> {
+        let found = self.rows(
+            "SELECT 1 FROM ALL_TABLES WHERE OWNER = :1 AND TABLE_NAME = :2 \
+             AND ROW_MOVEMENT = 'DISABLED' AND IOT_TYPE IS NULL",
+        )?;
+        let declared = types::Declared { data_type: dialect::ROWID, ..types::Declared::default() };
+        Ok(if found.is_empty() { None } else { types::column(dialect::ROWID, &declared) })
     }
 
     fn columns(&mut self, server: &Server) -> Result<Vec<Column>> {

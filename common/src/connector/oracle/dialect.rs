@@ -1,6 +1,6 @@
 //! How Oracle spells SQL.
 
-use super::super::{Dialect, OwnType};
+use super::super::{Dialect, OwnType, SAMPLED_OF};
 use super::name;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Kind, Table};
@@ -24,6 +24,11 @@ pub(super) const ROW_NUMBER: &str = "SSYNC_ROW_NUMBER";
 /// it could not be told from NULL.
 pub(super) const EMPTY_LOB: &str = "ssync:empty:3c6e1d8f0b5a4927e1f7a90c2d845b63";
 
+/// The pseudo-column that says where a row is kept. No column of a table can have this name.
+pub(super) const ROWID: &str = "ROWID";
+/// Blocks of a hundred that a sample reads; of the rows in them it takes a part by their hash.
+const SAMPLED_PERCENT: u32 = 1;
+
 /// How `TIMESTAMP WITH TIME ZONE` is written and read as text: local time, fraction, offset.
 const ZONED: &str = "'YYYY-MM-DD HH24:MI:SS.FF9 TZH:TZM'";
 const UNZONED: &str = "'YYYY-MM-DD HH24:MI:SS.FF9'";
@@ -35,6 +40,9 @@ impl Dialect for OracleDialect {
 
     // No name may contain a double quote; doubled, the server refuses it.
     fn quote(&self, identifier: &str) -> String {
+        if identifier == ROWID {
+            return identifier.to_owned();
+        }
         format!("\"{}\"", identifier.replace('"', "\"\""))
     }
 
@@ -80,6 +88,7 @@ impl Dialect for OracleDialect {
             }
             // A DATE compared with a TIMESTAMP would be converted, and no index used.
             Some(c) if c.family == "date" => format!("CAST(:{n} AS DATE)"),
+            Some(c) if c.family == "rowid" => format!("CHARTOROWID(:{n})"),
             Some(c) => self.value(n, c),
             None => format!(":{n}"),
         }
@@ -101,6 +110,14 @@ impl Dialect for OracleDialect {
                  WHERE ROWNUM <= {n}) WHERE {ROW_NUMBER} = {n}"
             ),
         }
+    }
+
+    fn sampled(&self, table: &str) -> (String, Option<String>) {
+        let rest = SAMPLED_OF * SAMPLED_PERCENT / 100 - 1;
+        (
+            format!("{} SAMPLE BLOCK ({SAMPLED_PERCENT})", self.table(table)),
+            Some(format!("ORA_HASH({ROWID}, {rest}) = 0")),
+        )
     }
 
     // Oracle has no shared lock of rows: the exclusive one takes its place.

@@ -73,6 +73,7 @@ impl Describer<'_> {
             transactional: found.kind != "virtual",
             engine: if found.kind == "virtual" { "SQLite virtual table" } else { "SQLite" }.into(),
             is_view: found.kind == "view",
+            address: None,
             definition: self.definition(&found.name)?,
         };
         table.indexes = self.indexes(&found.name)?;

@@ -1,6 +1,6 @@
 //! How SQL is spelt for SQLite.
 
-use super::super::{Dialect, OwnType, split_table_name};
+use super::super::{Dialect, OwnType, SAMPLED_OF, split_table_name};
 use super::ddl;
 use crate::error::Result;
 use crate::schema::{Column, Table};
@@ -33,6 +33,10 @@ impl Dialect for SqliteDialect {
 
     fn nth(&self, sql: &str, n: u64) -> String {
         format!("{sql} LIMIT 1 OFFSET {}", n.saturating_sub(1))
+    }
+
+    fn sampled(&self, table: &str) -> (String, Option<String>) {
+        (self.table(table), Some(format!("random() % {SAMPLED_OF} = 0")))
     }
 
     // `BEGIN IMMEDIATE` has locked the file for writing already.

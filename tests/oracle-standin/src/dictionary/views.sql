@@ -77,7 +77,7 @@ CREATE VIEW sys.all_tables AS
         CASE WHEN reltuples >= 0 THEN CAST(reltuples AS numeric) END AS num_rows, CAST(NULL AS numeric) AS blocks, CAST(NULL AS numeric) AS avg_row_len,
         CASE WHEN relpersistence = 't' THEN 'Y' ELSE 'N' END AS temporary, 'NO' AS partitioned, CAST(NULL AS text) AS iot_type,
         CAST(NULL AS text) AS iot_name, 'NO' AS nested, 'N' AS secondary, 'YES' AS logging, CAST(NULL AS text) AS duration, 'NO' AS dropped, 'NO' AS external,
-        'NO' AS read_only, CAST(NULL AS ora.oradate) AS last_analyzed
+        'NO' AS read_only, CAST(NULL AS ora.oradate) AS last_analyzed, 'DISABLED' AS row_movement
     FROM sys.relations_ WHERE relkind = 'r';
 CREATE VIEW sys.dba_tables AS SELECT * FROM sys.all_tables;
 CREATE VIEW sys.all_views AS

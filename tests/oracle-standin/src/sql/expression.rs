@@ -161,7 +161,12 @@ fn emit_rowid(tokens: &[Token], i: usize, last: usize, prefix: &str, out: &mut O
             _ => {}
         }
     }
-    out.push(&format!("sys.row_id({prefix}tableoid, {prefix}ctid)"), at);
+    let sorts = i > 1 && word_at(tokens, i - 1) == "BY" && word_at(tokens, i - 2) == "ORDER";
+    match sorts {
+        // As it compares: by place, not by letters.
+        true => out.push(&format!("{prefix}ctid"), at),
+        false => out.push(&format!("sys.row_id({prefix}tableoid, {prefix}ctid)"), at),
+    }
     last + 1
 }
 

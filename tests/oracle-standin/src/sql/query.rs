@@ -187,6 +187,16 @@ pub(crate) fn query(tokens: Vec<Token>) -> Result<Translated, OraError> {
             kept.push(Token::raw(clause, at));
             continue;
         }
+        if tokens[i].word() == "SAMPLE" {
+            let blocks = word_at(&tokens, i + 1) == "BLOCK";
+            let opens = i + if blocks { 2 } else { 1 };
+            if mark_at(&tokens, opens, "(") {
+                let method = if blocks { "SYSTEM" } else { "BERNOULLI" };
+                kept.push(Token::raw(format!("TABLESAMPLE {method}"), tokens[i].at));
+                i = opens;
+                continue;
+            }
+        }
         // Flashback reads the present here.
         if tokens[i].word() == "AS"
             && word_at(&tokens, i + 1) == "OF"
