@@ -41,7 +41,7 @@ impl WireLink {
             name: link.name.clone(),
             url: link.url.clone(),
             password: link.password.clone().map(WireSecret::new),
-            tls: link.tls.clone(),
+            tls: link.tls,
             tls_ca_file: link.tls_ca_file.clone(),
             oracle: link.oracle.clone(),
             connect_timeout_ms: link.connect_timeout.as_millis() as u64,

@@ -17,7 +17,7 @@ use crate::secret::Secret;
 use crate::value::Value;
 
 /// How a connection to a server is protected.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsMode {
     /// No TLS.

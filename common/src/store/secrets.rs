@@ -27,7 +27,7 @@ pub fn link_params(link: &Link, password: Option<Secret>) -> LinkParams {
         name: link.name.clone(),
         url: link.url.clone(),
         password,
-        tls: link.tls.clone(),
+        tls: link.tls,
         tls_ca_file: link.tls_ca_file.clone(),
         oracle: OracleParams { driver: link.driver, wallet_dir: link.wallet_dir.clone() },
         connect_timeout: Duration::from_secs(link.connect_timeout_secs),

@@ -43,7 +43,7 @@ impl WireLocation {
         let server = (!location.is_embedded).then(|| WireServer {
             url: link.url.clone(),
             password: link.password.clone().map(WireSecret::new),
-            tls: link.tls.clone(),
+            tls: link.tls,
             tls_ca_file: link.tls_ca_file.clone(),
             oracle: link.oracle.clone(),
         });

@@ -48,6 +48,8 @@ pub(super) struct Server {
     pub(super) case_matters: bool,
     /// Whether the server lets clients send files.
     pub(super) local_infile: bool,
+    /// Whether the socket carries packets as they are: not within TLS.
+    pub(super) plain_socket: bool,
     /// Whether the server runs statements of its own in every new session, which a reset does not
     /// repeat.
     init_connect: bool,
@@ -80,7 +82,7 @@ pub(super) fn connect(link: &LinkParams) -> Result<(Conn, Server)> {
     let opts = options(link)?;
     let mut conn = within(link.connect_timeout, move || Conn::new(opts))
         .map_err(|e| e.context(format_args!("link {name}")))?;
-    let server = pin(&mut conn).map_err(|e| {
+    let server = pin(&mut conn, link.tls).map_err(|e| {
         errors::from_open(&e).context(format_args!("link {name}: could not set up the session"))
     })?;
     Ok((conn, server))
@@ -91,13 +93,14 @@ pub(super) fn connect(link: &LinkParams) -> Result<(Conn, Server)> {
 /// SQL that is not ours changes those, and what has run such SQL does not come here.
 pub(super) fn refresh(link: &LinkParams, mut conn: Conn) -> Result<(Conn, Server)> {
     let opts = options(link)?;
+    let tls = link.tls;
     let action = move || {
         conn.reset()?;
         // The database stays selected, but MariaDB forgets its character set.
         if let Some(database) = opts.get_db_name() {
             conn.select_db(database)?;
         }
-        let server = pin(&mut conn)?;
+        let server = pin(&mut conn, tls)?;
         Ok((conn, server))
     };
     within(link.connect_timeout, action).map_err(|e| e.context(format_args!("link {}", link.name)))
@@ -199,7 +202,7 @@ fn tls(link: &LinkParams) -> Result<Option<SslOpts>> {
     })
 }
 
-fn pin(conn: &mut Conn) -> mysql::Result<Server> {
+fn pin(conn: &mut Conn, tls: TlsMode) -> mysql::Result<Server> {
     conn.query_drop("SET NAMES utf8mb4")?;
     conn.query_drop(PINNED)?;
     conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
@@ -217,6 +220,7 @@ fn pin(conn: &mut Conn) -> mysql::Result<Server> {
         packet_bytes_max,
         case_matters: lower_case == 0,
         local_infile: local_infile != 0,
+        plain_socket: tls == TlsMode::Off,
         init_connect: init_connect != 0,
     };
     // A limit on statement time would cut long reads off.

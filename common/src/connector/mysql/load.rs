@@ -1,6 +1,7 @@
 //! Landing a batch inside the caller's transaction, by the fastest road the server has.
 //!
-//! 1. MariaDB: bulk execution, one command per chunk.
+//! 1. MariaDB: bulk execution, one command per chunk; by hand ([`super::bulk`]) where the driver has
+//!    proved that the server takes it, and the socket carries packets as they are.
 //! 2. MySQL that lets clients send files: `LOAD DATA LOCAL` from memory (see
 //!    [`super::load_infile`]), under a savepoint, repeated by 3 at the slightest irregularity.
 //! 3. Else prepared multi-row `INSERT`.
@@ -9,12 +10,14 @@
 //! any warning fails the load.
 
 use std::ops::Range;
+use std::os::fd::AsRawFd;
 
 use arrow_array::RecordBatch;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Value as Wire};
 
 use super::super::{Dialect, LoadPlan, Loaded, WriteMode};
+use super::bulk::{Answer, Command, Socket};
 use super::cell::{Feed, feeds};
 use super::connect::Server;
 use super::dialect::MySqlDialect;
@@ -25,6 +28,10 @@ use crate::schema::Kind;
 /// Rows in one bulk command at the most: beyond, the server gains nothing, and the values of a
 /// command no longer stay in the processor's cache.
 const BULK_ROWS: usize = 500;
+/// Rows by which the driver proves that it sends bulk commands.
+const PROOF_ROWS: usize = 2;
+/// Rows in one bulk command by hand.
+const BY_HAND_ROWS: usize = 1000;
 /// Rows in one INSERT at the most; a power of two, see [`Load::insert`].
 const INSERT_ROWS: usize = 512;
 /// Bytes in one command, unless a single row needs more.
@@ -49,6 +56,8 @@ pub(super) struct Roads {
     infile_refused: bool,
     /// Loads that shall not use LOAD DATA yet.
     infile_pause: u32,
+    /// Bulk commands made by hand.
+    command: Command,
 }
 
 /// What a load works with.
@@ -81,30 +90,78 @@ impl Load<'_> {
 
     /// Bulk execution. `None`: the driver sent a command for every row after all, whose warnings
     /// nobody saw; nothing is changed, and another road must be taken.
-    fn bulk(&mut self, feeds: &[Feed<'_>], rows: Range<usize>) -> Result<Option<Loaded>> {
-        let sql = self.statement(1);
+    fn bulk(&mut self, feeds: &[Feed<'_>], mut rows: Range<usize>) -> Result<Option<Loaded>> {
         let mut loaded = Loaded::default();
-        let mut chunks = Chunks::new(feeds, rows, self.server, BULK_ROWS);
-        while let Some(chunk) = chunks.next()? {
-            let count = chunk.len();
-            // The driver keeps to itself which way it took: the server's counter tells.
-            let prove = self.roads.bulk.is_none() && count > 1;
-            let before = if prove { Some(self.savepoint_and_executions()?) } else { None };
-            // As parameters they are already, not to be converted one by one.
-            let params = chunk.into_iter().map(Params::Positional);
-            self.conn.exec_batch(&sql, params).map_err(|e| errors::from_driver(&e))?;
-            let affected = self.affected_without_warning()?;
-            if let Some(before) = before {
-                let is_bulk = self.executions()? - before < count as u64;
+        if self.roads.bulk.is_none() && rows.len() > 1 {
+            // The driver keeps to itself which way it takes: the server's counter tells.
+            let first = Chunks::new(feeds, rows.clone(), self.server, PROOF_ROWS).next()?;
+            let first = first.unwrap_or_default();
+            let count = first.len();
+            let before = self.savepoint_and_executions()?;
+            self.bulk_chunk(first, &mut loaded)?;
+            let is_bulk = self.executions()? - before < count as u64;
+            rows.start += count;
+            if count > 1 {
                 self.roads.bulk = Some(is_bulk);
                 if !is_bulk {
                     self.text("ROLLBACK TO SAVEPOINT ssync_load")?;
                     return Ok(None);
                 }
             }
-            self.account(affected, count, &mut loaded)?;
+        }
+        if self.roads.bulk == Some(true) && self.server.plain_socket {
+            self.bulk_by_hand(feeds, rows, &mut loaded)?;
+        } else {
+            let mut chunks = Chunks::new(feeds, rows, self.server, BULK_ROWS);
+            while let Some(chunk) = chunks.next()? {
+                self.bulk_chunk(chunk, &mut loaded)?;
+            }
         }
         Ok(Some(loaded))
+    }
+
+    /// One bulk command, by the driver.
+    fn bulk_chunk(&mut self, chunk: Vec<Vec<Wire>>, loaded: &mut Loaded) -> Result<()> {
+        let count = chunk.len();
+        // As parameters they are already, not to be converted one by one.
+        let params = chunk.into_iter().map(Params::Positional);
+        self.conn.exec_batch(self.statement(1), params).map_err(|e| errors::from_driver(&e))?;
+        let affected = self.affected_without_warning()?;
+        self.account(affected, count, loaded)
+    }
+
+    /// Bulk commands by hand. While the server works on one, the next is made.
+    fn bulk_by_hand(
+        &mut self,
+        feeds: &[Feed<'_>],
+        mut rows: Range<usize>,
+        loaded: &mut Loaded,
+    ) -> Result<()> {
+        let statement = self.conn.prep(self.statement(1)).map_err(|e| errors::from_driver(&e))?;
+        let limits = CommandLimits::new(self.server, feeds.len(), BY_HAND_ROWS);
+        let socket = Socket(self.conn.as_raw_fd());
+        let mut command = std::mem::take(&mut self.roads.command);
+        let mut under_way = 0;
+        loop {
+            let made = command.fill(statement.id(), feeds, rows.clone(), &limits);
+            if under_way > 0 {
+                match socket.receive()? {
+                    Answer::Failed(e) => return Err(errors::from_server(&e)),
+                    Answer::Done { warnings: 0, affected } => {
+                        self.account(affected, under_way, loaded)?;
+                    }
+                    Answer::Done { warnings, .. } => return Err(self.warning(warnings)),
+                }
+            }
+            under_way = made?;
+            if under_way == 0 {
+                break;
+            }
+            socket.send(&mut command)?;
+            rows.start += under_way;
+        }
+        self.roads.command = command;
+        Ok(())
     }
 
     fn savepoint_and_executions(&mut self) -> Result<u64> {
@@ -296,36 +353,54 @@ impl Load<'_> {
     }
 }
 
+/// How large a command may be.
+pub(super) struct CommandLimits {
+    /// Rows.
+    pub(super) rows_max: usize,
+    /// Bytes of values, unless a single row needs more.
+    pub(super) bytes_soft: usize,
+    /// Bytes of values that the server takes.
+    bytes_hard: usize,
+}
+
+impl CommandLimits {
+    fn new(server: &Server, columns: usize, rows_max: usize) -> Self {
+        // Two bytes of type for every column go with each command.
+        let header = HEADER_BYTES + 3 * columns;
+        let bytes_hard = server.packet_bytes_max.saturating_sub(header);
+        CommandLimits { rows_max, bytes_soft: COMMAND_BYTES.min(bytes_hard / 2), bytes_hard }
+    }
+
+    /// Whether a row of so many bytes can be sent at all.
+    pub(super) fn check_row(&self, bytes: usize) -> Result<()> {
+        if bytes <= self.bytes_hard {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Data, "the row is larger than a packet that the server takes")
+            .detail(format!("{bytes} bytes; max_allowed_packet leaves {}", self.bytes_hard))
+            .hint("Raise max_allowed_packet at the destination."))
+    }
+}
+
 /// Rows cut into commands: by number, and so that each stays below the server's packet limit.
 struct Chunks<'a, 'f> {
     feeds: &'f [Feed<'a>],
     rows: Range<usize>,
-    rows_max: usize,
-    bytes_soft: usize,
-    bytes_hard: usize,
+    limits: CommandLimits,
     /// A row that did not fit the last chunk any more, with its size.
     carried: Option<(Vec<Wire>, usize)>,
 }
 
 impl<'a, 'f> Chunks<'a, 'f> {
     fn new(feeds: &'f [Feed<'a>], rows: Range<usize>, server: &Server, rows_max: usize) -> Self {
-        // Two bytes of type for every column go with each command.
-        let header = HEADER_BYTES + 3 * feeds.len();
-        let bytes_hard = server.packet_bytes_max.saturating_sub(header);
-        Chunks {
-            feeds,
-            rows,
-            rows_max,
-            bytes_soft: COMMAND_BYTES.min(bytes_hard / 2),
-            bytes_hard,
-            carried: None,
-        }
+        let limits = CommandLimits::new(server, feeds.len(), rows_max);
+        Chunks { feeds, rows, limits, carried: None }
     }
 
     fn next(&mut self) -> Result<Option<Vec<Vec<Wire>>>> {
-        let mut chunk = Vec::with_capacity(self.rows_max.min(self.rows.len() + 1));
+        let mut chunk = Vec::with_capacity(self.limits.rows_max.min(self.rows.len() + 1));
         let mut bytes = 0;
-        while chunk.len() < self.rows_max {
+        while chunk.len() < self.limits.rows_max {
             let (row, size) = match self.carried.take() {
                 Some(row) => row,
                 None => match self.rows.next() {
@@ -333,7 +408,7 @@ impl<'a, 'f> Chunks<'a, 'f> {
                     None => break,
                 },
             };
-            if !chunk.is_empty() && bytes + size > self.bytes_soft {
+            if !chunk.is_empty() && bytes + size > self.limits.bytes_soft {
                 self.carried = Some((row, size));
                 break;
             }
@@ -352,14 +427,7 @@ impl<'a, 'f> Chunks<'a, 'f> {
             bytes += wire.bin_len() as usize + 3;
             wires.push(wire);
         }
-        if bytes > self.bytes_hard {
-            return Err(Error::new(
-                ErrorKind::Data,
-                "the row is larger than a packet that the server takes",
-            )
-            .detail(format!("{bytes} bytes; max_allowed_packet leaves {}", self.bytes_hard))
-            .hint("Raise max_allowed_packet at the destination."));
-        }
+        self.limits.check_row(bytes)?;
         Ok((wires, bytes))
     }
 }

@@ -8,6 +8,7 @@
 //! the value, and no session mode that says otherwise is used.
 
 mod bind;
+mod bulk;
 mod cell;
 mod check;
 mod connect;
