@@ -209,6 +209,9 @@ fn facts(t: &TableReport) -> Vec<String> {
     count(c.changed, "rows were changed while they were sent, and go again");
     count(c.left_locked, "rows were locked by somebody and are left for later");
     count(c.orphans, "times a row had to wait for its parent");
+    if let Some((what, percent)) = c.bottleneck() {
+        facts.push(format!("waited for {} in {percent} % of the time", what.name()));
+    }
     facts.extend(kept(t));
     facts
 }

@@ -81,7 +81,12 @@ pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskPara
     let location: StoreLocation = store.location().clone();
     let home = store.home().path().to_path_buf();
     let books = TaskBooks::online(Store::open(&location)?, task.id, &dest.url)?;
+    let throttle =
+        |name: &str| config.links.iter().find(|l| l.name == name).and_then(|l| l.throttle.clone());
     Ok(TaskParams {
+        rates: store.rates(task.id)?.unwrap_or_default(),
+        source_throttle: throttle(&task.source),
+        dest_throttle: throttle(&task.dest),
         task,
         source,
         dest,

@@ -58,6 +58,8 @@ mod oracle_server;
 mod oracle_values;
 #[path = "all/order_and_failure.rs"]
 mod order_and_failure;
+#[path = "all/pace.rs"]
+mod pace;
 #[path = "all/parameters.rs"]
 mod parameters;
 #[path = "all/pausing.rs"]

@@ -16,6 +16,7 @@ use ssync_common::value::Key;
 
 use crate::idle::Borrowed;
 use crate::owner::Ownership;
+use crate::pace::Pace;
 use crate::reading::ReadCounters;
 use crate::source::{Bound, Range, RowState, SourceTable};
 
@@ -39,6 +40,8 @@ pub struct Claimer {
     pub rows: u64,
     /// Set when the run is to end early.
     pub stop: Arc<AtomicBool>,
+    /// How fast it may go.
+    pub pace: Arc<Pace>,
     /// Counters.
     pub counters: Arc<ReadCounters>,
     /// Number of the last stretch, for crash points: that of its batch, where each is one batch.
@@ -54,6 +57,7 @@ impl Claimer {
         let mut rest = Range::all();
         let mut is_dense = false;
         while !self.stopped() {
+            self.pace.wait(&self.stop)?;
             let Some((range, last)) = self.find(&rest, &mut is_dense)? else { break };
             failpoint::hit("reader.before_claim", self.number + 1);
             let rows = self.claim(&range)?;

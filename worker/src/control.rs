@@ -1,4 +1,5 @@
-//! What operators want of a run that is under way: that it ends, or that one table pauses (A4).
+//! What operators want of a run that is under way: that it ends, that one table pauses (A4), or that
+//! it goes slower or faster.
 //!
 //! A pause is written to the configuration database, where it outlives every process; see
 //! [`crate::params::Books::held`]. A run looks there every few seconds, so that a pause reaches it
@@ -9,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use ssync_common::config::{TableTask, Task};
+use ssync_common::config::{Rates, TableTask, Task};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::process::signals::SignalEvent;
 
@@ -19,6 +20,9 @@ use crate::params::Books;
 const GLANCE: Duration = Duration::from_millis(50);
 /// How often the configuration database is asked without being poked.
 const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// How often a run looks with how many others it shares a link's limits.
+const SHARE_EVERY: Duration = Duration::from_secs(1);
 
 /// Something that must not run until an operator resumes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,24 +92,37 @@ pub struct HoldWatch {
 }
 
 impl HoldWatch {
-    /// Starts watching. `pokes` counts how often somebody said that there is something new.
+    /// Starts watching. `pokes` counts how often somebody said that there is something new. `rates`
+    /// is told the limits when they may have changed, and called without when only the runs that
+    /// share them may have.
     pub fn start(
         books: Arc<dyn Books>,
         task: &Task,
         table: &TableTask,
         pokes: impl Fn() -> u64 + Send + 'static,
+        rates: impl Fn(Option<&Rates>) + Send + 'static,
     ) -> Result<HoldWatch> {
         let (send, held) = bounded(1);
         let (end, ended) = bounded::<()>(0);
         let (keep_open, task, name) = (send.clone(), task.id, table.name.clone());
         let watching = move || {
             let (mut seen, mut asked) = (pokes(), Instant::now());
+            let mut shared = Instant::now();
             while ended.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
+                if shared.elapsed() >= SHARE_EVERY {
+                    rates(None);
+                    shared = Instant::now();
+                }
                 let poked = pokes();
                 if poked == seen && asked.elapsed() < ASK_EVERY {
                     continue;
                 }
                 (seen, asked) = (poked, Instant::now());
+                match books.rates(task) {
+                    Ok(Some(now)) => rates(Some(&now)),
+                    Ok(None) => {}
+                    Err(e) => log::warn!("{name}: could not ask how fast it may go: {e}"),
+                }
                 match books.held(task, &name) {
                     Ok(None) => {}
                     Ok(Some(hold)) => {

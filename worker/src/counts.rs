@@ -3,6 +3,38 @@
 use serde::{Deserialize, Serialize};
 use ssync_common::error::{Error, Kind, Result};
 
+/// A shorter run says nothing about what it waited for.
+const TELLING_MICROS: u64 = 200_000;
+
+/// What kept a run from going faster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bottleneck {
+    /// The source: claiming and reading.
+    Source,
+    /// Encryption and decryption.
+    Crypto,
+    /// What is between readers and writers: slots too small, or settling at the source behind them.
+    Ring,
+    /// The destination.
+    Destination,
+    /// A limit or a throttle.
+    Throttle,
+}
+
+impl Bottleneck {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Bottleneck::Source => "the source",
+            Bottleneck::Crypto => "encryption",
+            Bottleneck::Ring => "batches to go round",
+            Bottleneck::Destination => "the destination",
+            Bottleneck::Throttle => "its limits",
+        }
+    }
+}
+
 /// What a table run counted. All are rows unless the name says otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -38,6 +70,18 @@ pub struct Counts {
     pub bytes: u64,
     /// Batches dealt with.
     pub batches: u64,
+    /// Time of the reading threads, all together, microseconds.
+    #[serde(default)]
+    pub reading_micros: u64,
+    /// Part of it in which a throttle or a limit kept them waiting.
+    #[serde(default)]
+    pub throttle_micros: u64,
+    /// Part of it in which they waited for a free slot of the ring.
+    #[serde(default)]
+    pub slot_micros: u64,
+    /// Time of the writers, all together, at work or not, microseconds.
+    #[serde(default)]
+    pub writing_micros: u64,
     /// Time that writers spent encrypting and decrypting, microseconds.
     pub transform_micros: u64,
     /// Time that writers spent in the destination, microseconds.
@@ -65,9 +109,37 @@ impl Counts {
         sum(&mut self.reopened, other.reopened);
         sum(&mut self.bytes, other.bytes);
         sum(&mut self.batches, other.batches);
+        sum(&mut self.reading_micros, other.reading_micros);
+        sum(&mut self.throttle_micros, other.throttle_micros);
+        sum(&mut self.slot_micros, other.slot_micros);
+        sum(&mut self.writing_micros, other.writing_micros);
         sum(&mut self.transform_micros, other.transform_micros);
         sum(&mut self.landing_micros, other.landing_micros);
         self.resumed = resumed;
+    }
+
+    /// What the run waited for most, and in how many of a hundred parts of its time; `None` for one
+    /// too short to tell.
+    pub fn bottleneck(&self) -> Option<(Bottleneck, u8)> {
+        if self.reading_micros < TELLING_MICROS {
+            return None;
+        }
+        let waited = self.throttle_micros + self.slot_micros;
+        let work = self.transform_micros + self.landing_micros;
+        // Where readers wait and writers do not work, what is between them is at fault.
+        let behind = match () {
+            () if work * 2 < self.writing_micros => Bottleneck::Ring,
+            () if self.transform_micros > self.landing_micros => Bottleneck::Crypto,
+            () => Bottleneck::Destination,
+        };
+        let (what, micros) = [
+            (Bottleneck::Throttle, self.throttle_micros),
+            (behind, self.slot_micros),
+            (Bottleneck::Source, self.reading_micros.saturating_sub(waited)),
+        ]
+        .into_iter()
+        .max_by_key(|(_, micros)| *micros)?;
+        Some((what, (micros * 100 / self.reading_micros).min(100) as u8))
     }
 
     /// The balance of a table that came to its end: every row that was claimed is accounted for,
@@ -101,6 +173,36 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_bottleneck_is_what_most_of_the_time_was_waited_for() {
+        let base = Counts {
+            reading_micros: 1_000_000,
+            writing_micros: 2_000_000,
+            landing_micros: 1_600_000,
+            transform_micros: 200_000,
+            ..Counts::default()
+        };
+        for (counts, told) in [
+            (Counts { slot_micros: 800_000, ..base }, Some((Bottleneck::Destination, 80))),
+            (Counts { slot_micros: 300_000, ..base }, Some((Bottleneck::Source, 70))),
+            (
+                Counts { slot_micros: 800_000, transform_micros: 1_700_000, ..base },
+                Some((Bottleneck::Crypto, 80)),
+            ),
+            (
+                Counts { slot_micros: 800_000, landing_micros: 500_000, ..base },
+                Some((Bottleneck::Ring, 80)),
+            ),
+            (
+                Counts { slot_micros: 300_000, throttle_micros: 600_000, ..base },
+                Some((Bottleneck::Throttle, 60)),
+            ),
+            (Counts { reading_micros: 1000, ..base }, None),
+        ] {
+            assert_eq!(counts.bottleneck(), told, "{counts:?}");
+        }
+    }
 
     #[test]
     fn the_balance_notices_a_single_missing_row() {

@@ -5,7 +5,8 @@
 //! outside in:
 //!
 //! - [`params`], [`journal`], [`lock`]: what a task process is given; [`control`]: what operators
-//!   want of it; [`permits`]: how many connections it may have; [`idle`]: those that are used again.
+//!   want of it; [`permits`]: how many connections it may have;
+//!   [`pace`]: how fast it may go; [`idle`]: those that are used again.
 //! - [`plan`]: from configuration and table descriptions to a plan, and everything against it.
 //! - [`table_run`]: the order of things in one table's run.
 //! - [`precedents`]: what earlier runs left that this one must not contradict.
@@ -25,6 +26,7 @@ pub mod journal;
 pub mod lock;
 mod mark;
 pub mod owner;
+mod pace;
 pub mod params;
 pub mod permits;
 pub mod plan;
@@ -44,17 +46,20 @@ mod stream;
 mod stretches;
 mod table_run;
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use ssync_common::config::TableTask;
+use ssync_common::config::{Rates, TableTask};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::process::signals::SignalEvent;
+use ssync_common::shm::task_table::link_hash;
 
 use control::{Control, HoldWatch};
 use counts::Counts;
 use idle::Connections;
+use pace::Pace;
 use params::TaskParams;
 use permits::Permits;
 use progress::Progress;
@@ -127,6 +132,27 @@ fn suspend(params: &TaskParams, report: &mut TableReport) -> Result<()> {
     done
 }
 
+/// Sets the pace by limits, the last known or new ones, and by the runs that share those of links.
+fn pacing(
+    params: &TaskParams,
+    progress: &Progress,
+    pace: Arc<Pace>,
+) -> impl Fn(Option<&Rates>) + Send + 'static + use<> {
+    let task_table = progress.task_table();
+    let links = [link_hash(&params.source.name), link_hash(&params.dest.name)];
+    let last = Mutex::new(params.rates);
+    let set = move |new: Option<&Rates>| {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = new.copied().unwrap_or(*last);
+        let claims = task_table.as_ref().and_then(|table| table.permit_claims().ok());
+        let runs =
+            |link: u64| claims.iter().flatten().filter(|c| c.link == link && c.held).count() as u64;
+        pace.set(&last, (runs(links[0]), runs(links[1])));
+    };
+    set(None);
+    set
+}
+
 /// Runs one table under its lock, again where a failure may pass.
 fn run_table(
     params: &TaskParams,
@@ -151,7 +177,14 @@ fn run_table(
         }
         failpoint::hit("run.after_lock", 1);
         let journal = params.books.journal(&params.task, table)?;
-        let holds = HoldWatch::start(params.books.clone(), &params.task, table, progress.pokes())?;
+        let pace = Arc::new(Pace::default());
+        let holds = HoldWatch::start(
+            params.books.clone(),
+            &params.task,
+            table,
+            progress.pokes(),
+            pacing(params, progress, pace.clone()),
+        )?;
         let control = Control { signals, holds };
         let permits =
             permits::acquire(params, table, progress, &control, connections, kept.take())?;
@@ -168,6 +201,7 @@ fn run_table(
                 connections,
                 writers: permits.writers,
                 readers: permits.readers,
+                pace: &pace,
                 progress,
                 counts: Counts::default(),
                 notes: Vec::new(),

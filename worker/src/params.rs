@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ssync_common::config::{MAX_CONNECTIONS, TableTask, Task};
+use ssync_common::config::{MAX_CONNECTIONS, Rates, TableTask, Task, Throttle};
 use ssync_common::connector::LinkParams;
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::Result;
@@ -31,6 +31,12 @@ pub struct TaskParams {
     /// Connections that each link allows to all processes of the instance together (A29), by the
     /// link's name.
     pub limits: BTreeMap<String, u32>,
+    /// How fast the run may go, as it is configured at its start.
+    pub rates: Rates,
+    /// When it waits for the source.
+    pub source_throttle: Option<Throttle>,
+    /// When it waits for the destination.
+    pub dest_throttle: Option<Throttle>,
     /// Keys by name.
     pub keys: BTreeMap<String, KeyRing>,
     /// Part of a real-time schedule: a failure leaves everything as it is (A16).
@@ -51,6 +57,9 @@ pub trait Books: Send + Sync {
 
     /// What keeps the table, or its whole task, from running (A4, A16).
     fn held(&self, task: u32, table: &str) -> Result<Option<Hold>>;
+
+    /// How fast runs of the task may go by now; `None` where that cannot be known.
+    fn rates(&self, task: u32) -> Result<Option<Rates>>;
 
     /// Keeps the task from running until an operator resumes it (A16).
     fn suspend(&self, task: &Task, reason: &str) -> Result<()>;

@@ -12,6 +12,7 @@ pub use ssync_common::shm::waiting::{Phase, Waiting};
 use ssync_common::shm::{TaskSlot, TaskTable};
 
 use crate::counts::Counts;
+use crate::pace::Pace;
 use crate::reading::ReadCounters;
 use crate::report::TaskReport;
 
@@ -100,7 +101,14 @@ impl Progress {
     }
 
     /// Rows have moved, or have not.
-    pub fn publish(&mut self, counts: &Counts, before: &Counts, read: &ReadCounters, busy: bool) {
+    pub fn publish(
+        &mut self,
+        counts: &Counts,
+        before: &Counts,
+        read: &ReadCounters,
+        pace: &Pace,
+        busy: bool,
+    ) {
         self.moment.counts = *counts;
         self.moment.counts.read = before.read + read.read.load(Ordering::Relaxed);
         self.moment.waiting = match (busy, read.waits_for_slot.load(Ordering::Relaxed)) {
@@ -109,6 +117,9 @@ impl Progress {
             (false, true) => Waiting::Batch,
             (false, false) => Waiting::SourceRead,
         };
+        if pace.waits() {
+            self.moment.waiting = Waiting::Throttle;
+        }
         self.out();
     }
 

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use ssync_common::batch::{BadValue, BatchBuilder, ReadBatch, encode, encoded_bytes_max, value_at};
@@ -17,6 +18,7 @@ use ssync_common::value::Key;
 use crate::claiming::{Claim, Claimer};
 use crate::events::Event;
 use crate::idle::Borrowed;
+use crate::pace::Pace;
 use crate::source::{Bound, SourceTable};
 use crate::stretches::Stretch;
 
@@ -35,6 +37,10 @@ pub struct ReadCounters {
     pub bytes: AtomicU64,
     /// Set while one of them waits for a free slot: the destination is the bottleneck.
     pub waits_for_slot: AtomicBool,
+    /// Time waited for slots, all of them together, in microseconds.
+    pub slot_micros: AtomicU64,
+    /// Time from begin to end, all of them together, in microseconds.
+    pub reading_micros: AtomicU64,
 }
 
 /// A batch in its slot, ready for a writer.
@@ -79,6 +85,8 @@ pub struct Reader {
     pub events: Sender<Event>,
     /// Set when the run is to end early.
     pub stop: Arc<AtomicBool>,
+    /// How fast it may go.
+    pub pace: Arc<Pace>,
     /// Counters.
     pub counters: Arc<ReadCounters>,
     /// Number of the last batch of all readers.
@@ -133,7 +141,12 @@ fn side_by_side(
             let stop = reader.stop.clone();
             let started =
                 thread::Builder::new().name(format!("reader {n}")).spawn_scoped(scope, move || {
+                    let began = Instant::now();
                     let read = work(&mut reader);
+                    reader
+                        .counters
+                        .reading_micros
+                        .fetch_add(micros_since(began), Ordering::Relaxed);
                     if read.is_err() {
                         reader.stop.store(true, Ordering::Relaxed);
                     }
@@ -215,6 +228,7 @@ impl Reader {
             order: &self.order,
             table: &self.table.name,
             stop: &self.stop,
+            pace: &self.pace,
             number: &self.number,
             pos,
             last: None,
@@ -239,6 +253,7 @@ struct Output<'a> {
     order: &'a [(usize, ssync_common::schema::Kind)],
     table: &'a str,
     stop: &'a AtomicBool,
+    pace: &'a Pace,
     number: &'a AtomicU64,
     pos: &'a Mutex<Pos>,
     last: Option<Key>,
@@ -254,11 +269,10 @@ impl Output<'_> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(stopping());
         }
+        self.pace.wait(self.stop)?;
         let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
         failpoint::hit("reader.after_read", number);
-        self.counters.waits_for_slot.store(true, Ordering::Relaxed);
-        let slot = self.free.recv().map_err(|_| stopping())?;
-        self.counters.waits_for_slot.store(false, Ordering::Relaxed);
+        let slot = self.free_slot()?;
         let mut bytes = 0;
         let filled = self.ring.fill(slot, |buffer| {
             bytes = encode(&batch.rows, buffer)?;
@@ -291,8 +305,26 @@ impl Output<'_> {
             bytes,
             bad: batch.bad,
         };
-        self.events.send(Event::Filled(filled)).map_err(|_| stopping())
+        self.events.send(Event::Filled(filled)).map_err(|_| stopping())?;
+        self.pace.spend(rows as u64, bytes as u64);
+        Ok(())
     }
+
+    fn free_slot(&self) -> Result<usize> {
+        if let Ok(slot) = self.free.try_recv() {
+            return Ok(slot);
+        }
+        let began = Instant::now();
+        self.counters.waits_for_slot.store(true, Ordering::Relaxed);
+        let slot = self.free.recv().map_err(|_| stopping());
+        self.counters.waits_for_slot.store(false, Ordering::Relaxed);
+        self.counters.slot_micros.fetch_add(micros_since(began), Ordering::Relaxed);
+        slot
+    }
+}
+
+fn micros_since(began: Instant) -> u64 {
+    began.elapsed().as_micros() as u64
 }
 
 impl Output<'_> {

@@ -6,7 +6,7 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::ledger::Id;
 use ssync_common::value::hex_bytes;
 
-use crate::counts::Counts;
+use crate::counts::{Bottleneck, Counts};
 
 /// How a table's run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -46,6 +46,9 @@ pub struct TableReport {
     pub counts: Counts,
     /// Seconds.
     pub seconds: f64,
+    /// What kept it from going faster, where that can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bottleneck: Option<Bottleneck>,
     /// Things worth knowing.
     pub notes: Vec<String>,
     /// What went wrong.
@@ -90,6 +93,7 @@ impl TableReport {
             run: run.map(|run| hex_bytes::encode(&run)),
             counts,
             seconds,
+            bottleneck: counts.bottleneck().map(|(what, _)| what),
             notes,
             error,
         }

@@ -34,6 +34,7 @@ use crate::events::{Alarm, Event};
 use crate::idle::{Borrowed, Connections};
 use crate::journal::{BadRow, Journal};
 use crate::owner::{self, Ownership};
+use crate::pace::{Brake, Pace};
 use crate::params::TaskParams;
 use crate::plan::{self, Sides, TablePlan};
 use crate::pool::Pool;
@@ -70,6 +71,8 @@ pub struct TableRun<'a> {
     pub writers: u8,
     /// Threads that may read side by side.
     pub readers: u8,
+    /// How fast they may.
+    pub pace: &'a Arc<Pace>,
     /// Where progress is shown.
     pub progress: &'a mut Progress,
     /// The books.
@@ -577,9 +580,11 @@ impl TableRun<'_> {
         let stop = Arc::new(AtomicBool::new(false));
         let read = Arc::new(ReadCounters::default());
         let read_before = self.counts;
+        let (began, waited_before) = (Instant::now(), self.pace.waited_micros());
         let status = matches!(rows, Rows::Status { .. });
 
         let number = Arc::new(AtomicU64::new(self.counts.batches));
+        let batch_rows = self.pace.batch_rows(task.batch_rows.into());
         let mut readers = Vec::new();
         for _ in 0..self.readers {
             let conn = self.connections.take(&self.params.source)?;
@@ -588,18 +593,16 @@ impl TableRun<'_> {
                 conn,
                 columns: ends.plan.read.clone(),
                 order: ends.plan.places(&ends.plan.order),
-                batch_rows: u64::from(task.batch_rows),
+                batch_rows,
                 builder: BatchBuilder::new(
                     &ends.plan.read,
-                    BatchLimits {
-                        rows: task.batch_rows as usize,
-                        slot_bytes: task.slot_bytes as usize,
-                    },
+                    BatchLimits { rows: batch_rows as usize, slot_bytes: task.slot_bytes as usize },
                 ),
                 ring: ring.clone(),
                 free: free.clone(),
                 events: events_in.clone(),
                 stop: stop.clone(),
+                pace: self.pace.clone(),
                 counters: read.clone(),
                 number: number.clone(),
             });
@@ -620,8 +623,9 @@ impl TableRun<'_> {
                     table: self.source_table(&ends.plan, conn.as_ref(), None),
                     conn,
                     owner,
-                    rows: u64::from(task.batch_rows),
+                    rows: batch_rows,
                     stop: stop.clone(),
+                    pace: self.pace.clone(),
                     counters: read.clone(),
                     number: self.counts.batches,
                 };
@@ -639,6 +643,10 @@ impl TableRun<'_> {
             jobs,
             events: events_in.clone(),
         };
+        // Nothing is read before each throttle has given its first answer.
+        for _ in self.params.source_throttle.iter().chain(&self.params.dest_throttle) {
+            self.pace.hold();
+        }
         let (reader_events, settler_events) = (events_in.clone(), events_in.clone());
         let reader_thread = thread::Builder::new().name("readers".into()).spawn(move || {
             let _alarm = Alarm::new(&reader_events, Event::ReaderDone);
@@ -652,9 +660,9 @@ impl TableRun<'_> {
 
         let setup = self.setup_maker(&ring, ends, fence.id, run.run, load);
         let mut pool = Pool::new(self.params, self.writers, events_in, Box::new(setup));
-        let progress = &mut *self.progress;
+        let (progress, pace) = (&mut *self.progress, &**self.pace);
         let mut publish = |counts: &Counts, read: &ReadCounters, ring: &Ring, busy: bool| {
-            progress.publish(counts, &read_before, read, busy);
+            progress.publish(counts, &read_before, read, pace, busy);
             progress.writers(ring);
         };
         let (journal, run_id) = (self.journal.clone(), run.run);
@@ -675,7 +683,7 @@ impl TableRun<'_> {
                 .collect();
             journal.record_bad(&run_id, &key_names, &rows)
         };
-        let result = Stream {
+        let stream = Stream {
             table: &self.table.name,
             dest_link: &self.params.dest,
             connections: self.connections,
@@ -698,14 +706,26 @@ impl TableRun<'_> {
             publish: &mut publish,
             record_bad: &mut record_bad,
             bad_rows,
+        };
+        let mut brakes = Vec::new();
+        for (throttle, link, conn) in [
+            (&self.params.source_throttle, &self.params.source, &mut ends.source),
+            (&self.params.dest_throttle, &self.params.dest, &mut ends.dest),
+        ] {
+            let Some(throttle) = throttle else { continue };
+            brakes.push(Brake { throttle, link, conn, connections: self.connections, pace });
         }
-        .run();
+        let result = with_brakes(brakes, || stream.run());
         stop.store(true, Ordering::Relaxed);
         let ended = if result.is_ok() { pool.finish() } else { Ok(()) };
         drop(pool);
         let reader_ended = reader_thread.join();
         let settler_ended = settler_thread.join();
         self.add_read(&read, &read_before, status);
+        self.counts.throttle_micros =
+            read_before.throttle_micros + pace.waited_micros() - waited_before;
+        self.counts.writing_micros = read_before.writing_micros
+            + u64::from(self.writers) * began.elapsed().as_micros() as u64;
         result?;
         ended?;
         if reader_ended.is_err() || settler_ended.is_err() {
@@ -722,6 +742,8 @@ impl TableRun<'_> {
         self.counts.read = before.read + get(&read.read);
         self.counts.withdrawn = before.withdrawn + get(&read.withdrawn);
         self.counts.left_locked = before.left_locked + get(&read.left_locked);
+        self.counts.slot_micros = before.slot_micros + get(&read.slot_micros);
+        self.counts.reading_micros = before.reading_micros + get(&read.reading_micros);
         if status {
             self.counts.claimed = before.claimed + get(&read.claimed);
         }
@@ -758,6 +780,22 @@ impl TableRun<'_> {
             run,
         }
     }
+}
+
+/// Runs `work`, with each brake in a thread of its own.
+fn with_brakes(brakes: Vec<Brake<'_>>, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    thread::scope(|scope| {
+        let (end, ended) = bounded::<()>(0);
+        for brake in brakes {
+            let ended = ended.clone();
+            thread::Builder::new()
+                .name("throttle".into())
+                .spawn_scoped(scope, move || brake.run(&ended))?;
+        }
+        let result = work();
+        drop(end);
+        result
+    })
 }
 
 /// Which rows a pass reads.

@@ -37,6 +37,8 @@ pub const IO_TIMEOUT_SECS: Limit = Limit::new(1..=86_400, "1 to 86400");
 pub const WRITERS: Limit = Limit::new(1..=super::WRITERS_MAX as u64, "1 to 10");
 /// [`super::Task::readers`].
 pub const READERS: Limit = Limit::new(1..=super::READERS_MAX as u64, "1 to 10");
+/// Rows or bytes a second.
+pub const RATE: Limit = Limit::new(1..=i64::MAX as u64, "1 to 9223372036854775807");
 /// [`super::Task::batch_rows`].
 pub const BATCH_ROWS: Limit = Limit::new(1..=1_000_000, "1 to 1000000");
 /// [`super::Task::slot_bytes`].

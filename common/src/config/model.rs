@@ -112,6 +112,38 @@ pub enum SecretSource {
     },
 }
 
+/// When runs leave a database alone for a while: for as long as a query on it gives more than a
+/// limit, or NULL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Throttle {
+    /// A query of one number, such as a replica's lag in seconds. Asked about once a second.
+    pub query: String,
+    /// The largest number at which runs go on.
+    #[serde(default)]
+    pub above: u64,
+}
+
+/// How fast rows may move; `None` is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rate {
+    /// Rows a second.
+    pub rows: Option<u64>,
+    /// Bytes a second.
+    pub bytes: Option<u64>,
+}
+
+/// The limits that a run of a task keeps to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// The task's own.
+    pub task: Rate,
+    /// Of its source, for all runs that use it.
+    pub source: Rate,
+    /// Of its destination, likewise.
+    pub dest: Rate,
+}
+
 /// A configured database connection. Everything names databases by link only (A9).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -139,6 +171,15 @@ pub struct Link {
     /// Oracle: directory with the wallet for `verified`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wallet_dir: Option<PathBuf>,
+    /// Rows a second that all runs together may move over the link; absent: as many as they can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows_per_sec: Option<u64>,
+    /// The same in bytes of values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes_per_sec: Option<u64>,
+    /// When runs wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<Throttle>,
     /// Seconds that opening a connection may take.
     #[serde(default = "connect_timeout_secs")]
     pub connect_timeout_secs: u64,
@@ -212,6 +253,13 @@ pub struct Schedule {
     pub overrun: Overrun,
 }
 
+impl Link {
+    /// Its limit.
+    pub fn rate(&self) -> Rate {
+        Rate { rows: self.max_rows_per_sec, bytes: self.max_bytes_per_sec }
+    }
+}
+
 /// A task: an ordered list of tables from one link to another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -238,6 +286,12 @@ pub struct Task {
     /// made.
     #[serde(default = "slot_bytes")]
     pub slot_bytes: u64,
+    /// Rows a second that a run may move; absent: as many as it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows_per_sec: Option<u64>,
+    /// The same in bytes of values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes_per_sec: Option<u64>,
     /// Bad rows that a table may have before its run fails.
     #[serde(default)]
     pub error_limit: u64,
@@ -250,6 +304,13 @@ pub struct Task {
     /// The tables, in the order they run.
     #[serde(default, rename = "table")]
     pub tables: Vec<TableTask>,
+}
+
+impl Task {
+    /// Its limit.
+    pub fn rate(&self) -> Rate {
+        Rate { rows: self.max_rows_per_sec, bytes: self.max_bytes_per_sec }
+    }
 }
 
 /// Which rows of the source are sent.

@@ -212,6 +212,7 @@ fn link(section: Section<'_>) -> Link {
     let tls =
         [("off", TlsMode::Off), ("required", TlsMode::Required), ("verified", TlsMode::Verified)];
     let drivers = [("thin", OracleDriver::Thin), ("oci", OracleDriver::Oci)];
+    let throttle = section.optional("throttle").and_then(|n| n.section());
     let link = Link {
         name: name(&section),
         url: text(&section, "url"),
@@ -221,6 +222,9 @@ fn link(section: Section<'_>) -> Link {
         tls_ca_file: section.optional("tls_ca_file").and_then(|n| n.string()).map(PathBuf::from),
         driver: section.optional("driver").and_then(|n| n.choice(&drivers)).unwrap_or_default(),
         wallet_dir: section.optional("wallet_dir").and_then(|n| n.string()).map(PathBuf::from),
+        max_rows_per_sec: rate(&section, "max_rows_per_sec"),
+        max_bytes_per_sec: rate(&section, "max_bytes_per_sec"),
+        throttle: throttle.map(self::throttle),
         connect_timeout_secs: number(
             &section,
             "connect_timeout_secs",
@@ -232,6 +236,19 @@ fn link(section: Section<'_>) -> Link {
     };
     finish(section, LINK);
     link
+}
+
+fn rate(section: &Section<'_>, key: &'static str) -> Option<u64> {
+    section.optional(key).and_then(|n| n.integer(&limits::RATE))
+}
+
+fn throttle(section: Section<'_>) -> Throttle {
+    let throttle = Throttle {
+        query: text(&section, "query"),
+        above: number(&section, "above", &limits::ERROR_LIMIT, 0),
+    };
+    finish(section, LINK);
+    throttle
 }
 
 fn key(section: Section<'_>) -> Key {
@@ -289,6 +306,8 @@ fn task(section: Section<'_>) -> Task {
         readers: u8::try_from(readers).unwrap_or(READERS),
         batch_rows: u32::try_from(batch_rows).unwrap_or(BATCH_ROWS),
         slot_bytes: number(&section, "slot_bytes", &limits::SLOT_BYTES, SLOT_BYTES),
+        max_rows_per_sec: rate(&section, "max_rows_per_sec"),
+        max_bytes_per_sec: rate(&section, "max_bytes_per_sec"),
         error_limit: number(&section, "error_limit", &limits::ERROR_LIMIT, 0),
         stop_on_error: flag(&section, "stop_on_error", true),
         record_use_times: flag(&section, "record_use_times", true),

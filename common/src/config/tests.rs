@@ -355,7 +355,8 @@ fn every_key_is_documented_with_its_default() {
     let full = GOOD
         .replace(
             "max_connections = 12",
-            "tls = \"verified\"\ntls_ca_file = \"/c\"\nallow_nondurable = true",
+            "tls = \"verified\"\ntls_ca_file = \"/c\"\nallow_nondurable = true\nmax_rows_per_sec = 1\n\
+             max_bytes_per_sec = 1\nthrottle = { query = \"SELECT 1\", above = 2 }",
         )
         .replace(
             "mode = \"status\"",
@@ -425,9 +426,10 @@ fn link() -> impl Strategy<Value = Link> {
         1..=86_400u64,
         any::<bool>(),
         option::of(any::<[bool; 2]>()),
+        option::of((1..=i64::MAX as u64, 1..=i64::MAX as u64, sql())),
     )
         .prop_map(
-            |(name, password, (tls, tls_ca_file), most, connect, io, nondurable, oracle)| {
+            |(name, password, (tls, tls_ca_file), most, connect, io, nondurable, oracle, pace)| {
                 let link = Link {
                     url: format!("mysql://u@db/{}", name.len()),
                     name,
@@ -437,6 +439,9 @@ fn link() -> impl Strategy<Value = Link> {
                     tls_ca_file,
                     driver: OracleDriver::Thin,
                     wallet_dir: None,
+                    max_rows_per_sec: pace.as_ref().map(|p| p.0),
+                    max_bytes_per_sec: pace.as_ref().map(|p| p.1),
+                    throttle: pace.map(|(_, above, query)| Throttle { query, above }),
                     connect_timeout_secs: connect,
                     io_timeout_secs: io,
                     allow_nondurable: nondurable,
@@ -631,6 +636,8 @@ pub(crate) fn configs() -> impl Strategy<Value = Config> {
                     readers,
                     batch_rows,
                     slot_bytes,
+                    max_rows_per_sec: b[0].then_some(limit.max(1)),
+                    max_bytes_per_sec: b[1].then_some(slot_bytes),
                     error_limit: limit,
                     stop_on_error: b[0],
                     record_use_times: b[1],

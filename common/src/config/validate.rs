@@ -310,6 +310,11 @@ fn task(task: &Task, config: &Config, found: &mut Findings) {
     }
     found.limit(&path("writers"), task.writers, &limits::WRITERS);
     found.limit(&path("readers"), task.readers, &limits::READERS);
+    for (key, rate) in
+        [("max_rows_per_sec", task.max_rows_per_sec), ("max_bytes_per_sec", task.max_bytes_per_sec)]
+    {
+        found.limit(&path(key), rate.unwrap_or(1), &limits::RATE);
+    }
     found.limit(&path("batch_rows"), task.batch_rows, &limits::BATCH_ROWS);
     found.limit(&path("slot_bytes"), task.slot_bytes, &limits::SLOT_BYTES);
     found.limit(&path("error_limit"), task.error_limit, &limits::ERROR_LIMIT);

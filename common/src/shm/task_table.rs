@@ -129,7 +129,13 @@ impl TaskTable {
     /// # Errors
     /// When it has another layout.
     pub fn open(home: &Path) -> Result<Option<TaskTable>> {
-        let Some(segment) = Segment::open(&name(home)?, LAYOUT)? else { return Ok(None) };
+        let name = name(home)?;
+        let opened = Segment::open(&name, LAYOUT).or_else(|_| {
+            // Somebody may be making it just now.
+            let _layout = ByteLock::acquire(&lock_path(home)?, LOCK_LAYOUT, LAYOUT_WAIT)?;
+            Segment::open(&name, LAYOUT)
+        });
+        let Some(segment) = opened? else { return Ok(None) };
         if segment.bytes() != TABLE_BYTES {
             crate::bail!(
                 Kind::System,

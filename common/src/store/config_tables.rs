@@ -79,6 +79,34 @@ fn write_setting<T: Serialize + Default + PartialEq>(
     set_parameter(db, name, &json_text(new)?)
 }
 
+/// The limits of a task and of its links, as they are configured now; `None` where there is no
+/// such task any more.
+pub(super) fn rates(db: &mut Db, task: u32) -> Result<Option<Rates>> {
+    const RATE: [&str; 2] = ["max_rows_per_sec", "max_bytes_per_sec"];
+    let rate = |row: &Row| -> Result<Rate> {
+        Ok(Rate { rows: row.opt_number(RATE[0])?, bytes: row.opt_number(RATE[1])? })
+    };
+    let columns = ["source_link", "dest_link", RATE[0], RATE[1]];
+    let filter = Filter::new().eq("task_id", task);
+    let rows = db.select(Select::new("T_EXTRACTION_TASK", &columns).filter(filter))?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let mut of_link = |column: &str| {
+        let filter = Filter::new().eq("link_name", row.text(column)?);
+        let rows = db.select(Select::new("T_LINK", &RATE).filter(filter))?;
+        rows.first().map_or(Ok(Rate::default()), rate)
+    };
+    Ok(Some(Rates {
+        task: rate(row)?,
+        source: of_link("source_link")?,
+        dest: of_link("dest_link")?,
+    }))
+}
+
+fn throttle(row: &Row) -> Result<Option<Throttle>> {
+    let above = row.opt_number("throttle_above")?.unwrap_or_default();
+    Ok(row.opt_text("throttle_query").map(|query| Throttle { query, above }))
+}
+
 fn links(db: &mut Db) -> Result<Vec<Link>> {
     let columns = [
         "link_name",
@@ -90,6 +118,10 @@ fn links(db: &mut Db) -> Result<Vec<Link>> {
         "tls_ca_file",
         "driver",
         "wallet_dir",
+        "max_rows_per_sec",
+        "max_bytes_per_sec",
+        "throttle_query",
+        "throttle_above",
         "connect_timeout_secs",
         "io_timeout_secs",
         "allow_nondurable",
@@ -105,6 +137,9 @@ fn links(db: &mut Db) -> Result<Vec<Link>> {
             tls_ca_file: row.opt_text("tls_ca_file").map(Into::into),
             driver: row.opt_word("driver")?.unwrap_or_default(),
             wallet_dir: row.opt_text("wallet_dir").map(Into::into),
+            max_rows_per_sec: row.opt_number("max_rows_per_sec")?,
+            max_bytes_per_sec: row.opt_number("max_bytes_per_sec")?,
+            throttle: throttle(&row)?,
             connect_timeout_secs: row.number("connect_timeout_secs")?,
             io_timeout_secs: row.number("io_timeout_secs")?,
             allow_nondurable: row.flag("allow_nondurable")?,
@@ -166,6 +201,8 @@ fn tasks(db: &mut Db) -> Result<Vec<Task>> {
         "readers",
         "batch_rows",
         "slot_bytes",
+        "max_rows_per_sec",
+        "max_bytes_per_sec",
         "error_limit",
         "stop_on_error",
         "record_use_times",
@@ -186,6 +223,8 @@ fn tasks(db: &mut Db) -> Result<Vec<Task>> {
             readers: row.opt_number("readers")?.unwrap_or(READERS),
             batch_rows: row.number("batch_rows")?,
             slot_bytes: row.number("slot_bytes")?,
+            max_rows_per_sec: row.opt_number("max_rows_per_sec")?,
+            max_bytes_per_sec: row.opt_number("max_bytes_per_sec")?,
             error_limit: row.number("error_limit")?,
             stop_on_error: row.flag("stop_on_error")?,
             record_use_times: row.flag("record_use_times")?,
@@ -419,6 +458,10 @@ fn write_links(db: &mut Db, old: &Config, new: &Config) -> Result<()> {
             ("wallet_dir", path_value(link.wallet_dir.as_deref())?),
             ("connect_timeout_secs", link.connect_timeout_secs.into_value()),
             ("io_timeout_secs", link.io_timeout_secs.into_value()),
+            ("max_rows_per_sec", link.max_rows_per_sec.into_value()),
+            ("max_bytes_per_sec", link.max_bytes_per_sec.into_value()),
+            ("throttle_query", link.throttle.as_ref().map(|t| t.query.as_str()).into_value()),
+            ("throttle_above", link.throttle.as_ref().map(|t| t.above).into_value()),
             ("allow_nondurable", link.allow_nondurable.into_value()),
         ]);
         put(db, "T_LINK", &[("link_name", (&link.name).into_value())], row)?;
@@ -497,6 +540,8 @@ fn write_tasks(db: &mut Db, old: &Config, new: &Config) -> Result<()> {
             ("readers", task.readers.into_value()),
             ("batch_rows", task.batch_rows.into_value()),
             ("slot_bytes", task.slot_bytes.into_value()),
+            ("max_rows_per_sec", task.max_rows_per_sec.into_value()),
+            ("max_bytes_per_sec", task.max_bytes_per_sec.into_value()),
             ("error_limit", task.error_limit.into_value()),
             ("stop_on_error", task.stop_on_error.into_value()),
             ("record_use_times", task.record_use_times.into_value()),

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::config::Rates;
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
 use crate::store::config_tables::{REMOVED, of_table};
@@ -75,6 +76,12 @@ impl Store {
             db.update(place, &free, filter)?;
             Ok(held)
         })
+    }
+
+    /// The limits of a task and of its links, as they are configured now; `None` where there is no
+    /// such task any more.
+    pub fn rates(&mut self, task: u32) -> Result<Option<Rates>> {
+        self.read(|db| super::config_tables::rates(db, task))
     }
 
     /// Everything that is held, or what of one task is.

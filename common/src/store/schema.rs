@@ -124,6 +124,13 @@ pub const TABLES: &[TableDef] = &[
                 5,
                 opt("wallet_dir", LongText, "Oracle: directory with the wallet for `verified`."),
             ),
+            since(6, opt("max_rows_per_sec", BigInt, "Rows a second of all runs; NULL: no limit.")),
+            since(
+                6,
+                opt("max_bytes_per_sec", BigInt, "Bytes a second of all runs; NULL: no limit."),
+            ),
+            since(6, opt("throttle_query", LongText, "Query by which runs wait; NULL: none.")),
+            since(6, opt("throttle_above", BigInt, "Its largest number at which runs go on.")),
             col("connect_timeout_secs", BigInt, "Seconds that opening may take."),
             col(
                 "io_timeout_secs",
@@ -200,6 +207,8 @@ pub const TABLES: &[TableDef] = &[
             since(6, opt("readers", BigInt, "Threads that read a table, 1 to 10; NULL: 1.")),
             col("batch_rows", BigInt, "Rows in one destination transaction."),
             col("slot_bytes", BigInt, "Bytes of one slot of the batch ring."),
+            since(6, opt("max_rows_per_sec", BigInt, "Rows a second of a run; NULL: no limit.")),
+            since(6, opt("max_bytes_per_sec", BigInt, "Bytes a second of a run; NULL: no limit.")),
             col("error_limit", BigInt, "Bad rows a table may have before its run fails."),
             col("stop_on_error", BigInt, "1: a failed table keeps those after it from starting."),
             col("record_use_times", BigInt, "1: finished tables are recorded in `proc_use_times`."),

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use jiff::Timestamp;
-use ssync_common::config::{TableTask, Task};
+use ssync_common::config::{Rates, TableTask, Task};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::process::RunId;
 use ssync_common::store::{Entry, Hold, Owner, Store, StoreLocation};
@@ -109,6 +109,10 @@ impl Books for TaskBooks {
         let applies = holds.iter().find(|h| h.table.as_deref().is_none_or(|t| t == table));
         Ok(applies
             .map(|hold| control::Hold { whole_task: hold.table.is_none(), why: hold.describe() }))
+    }
+
+    fn rates(&self, task: u32) -> Result<Option<Rates>> {
+        Ok(self.desk.ask(PATIENCE, move |store| store.rates(task))?.flatten())
     }
 
     fn suspend(&self, task: &Task, reason: &str) -> Result<()> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::json;
 use ssync_common::config::{Config, SecretSource, refusal};
 use ssync_common::error::{Error, Kind, Result};
+use ssync_common::shm::TaskTable;
 use ssync_common::store::Store;
 
 use crate::cli::ApplyArgs;
@@ -25,6 +26,9 @@ pub fn apply(
     let config = Config::from_toml(&text).map_err(|violations| refusal(&violations))?;
     let mut store = open()?;
     let changes = store.apply(&config, args.dry_run)?;
+    if !args.dry_run {
+        tell_runs(&store, &config)?;
+    }
     if out.is_json() {
         out.object(json!({ "dry_run": args.dry_run, "changes": changes }));
         return Ok(true);
@@ -42,6 +46,16 @@ pub fn apply(
         passwords_to_set(&mut store, &config)?;
     }
     Ok(true)
+}
+
+/// Limits count for runs under way, too: those of this host look at once.
+fn tell_runs(store: &Store, config: &Config) -> Result<()> {
+    if let Some(table) = TaskTable::open(store.home().path())? {
+        for task in &config.tasks {
+            table.poke(task.id)?;
+        }
+    }
+    Ok(())
 }
 
 /// Says which links still need a password.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use ssync_common::config::{Config, Key, Link, ScheduleKind, SecretSource, Task};
+use ssync_common::config::{Config, Key, Link, Rates, ScheduleKind, SecretSource, Task};
 use ssync_common::connector::{OracleParams, TlsMode};
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
@@ -340,6 +340,13 @@ impl Assignment {
             source_allows_nondurable: self.source.0.allow_nondurable,
             dest_allows_nondurable: self.dest.0.allow_nondurable,
             limits: [limit(&self.source), limit(&self.dest)].into(),
+            rates: Rates {
+                task: self.task.rate(),
+                source: self.source.0.rate(),
+                dest: self.dest.0.rate(),
+            },
+            source_throttle: self.source.0.throttle.clone(),
+            dest_throttle: self.dest.0.throttle.clone(),
             task: self.task,
             source: open(self.source),
             dest: open(self.dest),

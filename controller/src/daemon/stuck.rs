@@ -8,8 +8,14 @@ use ssync_common::shm::waiting::Waiting;
 use super::core::Daemon;
 
 /// Who waits for these has not begun, and would wait again: nothing is won by ending it.
-const PATIENT: [Waiting; 4] =
-    [Waiting::Paused, Waiting::Window, Waiting::Permit, Waiting::Configuration];
+const PATIENT: [Waiting; 5] = [
+    Waiting::Paused,
+    Waiting::Window,
+    Waiting::Permit,
+    Waiting::Configuration,
+    // An operator wants it so, and it lasts no longer for being begun anew.
+    Waiting::Throttle,
+];
 
 impl Daemon {
     /// Once a second: ends what has stood still for longer than the configuration allows. Its

@@ -9,9 +9,9 @@ use ssync_common::shm::waiting::{TaskState, Waiting};
 
 use crate::standstill::Standstill;
 
-/// A task that waits for people is not stuck. One that waits for connections, or for the
-/// configuration database, somebody should know of.
-const FOR_PEOPLE: [Waiting; 2] = [Waiting::Paused, Waiting::Window];
+/// A task that waits for people, or because people want it slow, is not stuck. One that waits for
+/// connections, or for the configuration database, somebody should know of.
+const FOR_PEOPLE: [Waiting; 3] = [Waiting::Paused, Waiting::Window, Waiting::Throttle];
 
 /// A living controller notices the death of a task of its own at once, and records it. So long a
 /// monitor waits for that, before it takes the death to be nobody else's business: of a run in the
