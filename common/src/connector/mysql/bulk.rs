@@ -10,22 +10,17 @@
 //! "ERR packet", "Binary protocol: values").
 
 use std::ops::Range;
-use std::os::fd::RawFd;
 
 use mysql::MySqlError;
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::cell::{Cell, Feed};
-use super::errors;
 use super::load::CommandLimits;
-use crate::error::{Error, Kind, Result};
-use crate::value::DateTime;
+use super::wire::{
+    HEADER, Packets, Socket, garbled, length_encoded, put_length, server_error, u16_of,
+};
+use crate::error::Result;
+use crate::value::{DateTime, Value};
 
-/// Bytes that one packet can carry; a command of so many or more goes on in the next.
-const PAYLOAD_MAX: usize = 0xFF_FFFF;
-/// A packet's header: three bytes of length, its number.
-const HEADER: usize = 4;
 const BULK_EXECUTE: u8 = 0xFA;
 /// The types of the parameters come with the command.
 const SEND_TYPES: u16 = 128;
@@ -88,6 +83,11 @@ impl Command {
         Ok(count)
     }
 
+    /// The command, behind room for a packet's header.
+    pub(super) fn bytes(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
     /// Writes a row; whether its values have the types of those before.
     fn add(&mut self, feeds: &[Feed<'_>], row: usize) -> Result<bool> {
         let mut alike = true;
@@ -137,21 +137,32 @@ fn put(bytes: &mut Vec<u8>, cell: &Cell<'_>) -> Option<Tag> {
 }
 
 fn put_bytes(bytes: &mut Vec<u8>, value: &[u8]) -> Tag {
-    let length = value.len() as u64;
-    let little = length.to_le_bytes();
-    match length {
-        0..=250 => bytes.push(little[0]),
-        251..=0xFFFF => bytes.extend_from_slice(&[0xFC, little[0], little[1]]),
-        0x1_0000..=0xFF_FFFF => {
-            bytes.extend_from_slice(&[0xFD, little[0], little[1], little[2]]);
-        }
-        _ => {
-            bytes.push(0xFE);
-            bytes.extend_from_slice(&little);
-        }
-    }
+    put_length(bytes, value.len() as u64);
     bytes.extend_from_slice(value);
     VAR_STRING
+}
+
+/// Writes a parameter of a statement that is executed once; its type, `None` for NULL.
+pub(super) fn put_parameter(bytes: &mut Vec<u8>, value: &Value) -> Option<[u8; 2]> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Int(v) => {
+            bytes.extend_from_slice(&v.to_le_bytes());
+            LONGLONG
+        }
+        Value::UInt(v) => {
+            bytes.extend_from_slice(&v.to_le_bytes());
+            LONGLONG_UNSIGNED
+        }
+        Value::Float(v) => {
+            bytes.extend_from_slice(&v.to_le_bytes());
+            DOUBLE
+        }
+        Value::Decimal(text) | Value::Text(text) => put_bytes(bytes, text.as_bytes()),
+        Value::Bytes(value) => put_bytes(bytes, value),
+        Value::Date(v) | Value::DateTime(v) => put_date_time(bytes, *v),
+        Value::Time(micros) => put_time(bytes, *micros),
+    })
 }
 
 /// As short as it can be said: nothing, the date, up to the second, all.
@@ -217,67 +228,10 @@ pub(super) enum Answer {
     Failed(MySqlError),
 }
 
-/// The connection's socket, between two commands of the driver.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Socket(pub(super) RawFd);
-
-impl Socket {
-    /// Sends a command, in as many packets as it takes.
-    pub(super) fn send(self, command: &mut Command) -> Result<()> {
-        let bytes = command.bytes.as_mut_slice();
-        let mut at = HEADER;
-        for number in 0u8.. {
-            let length = (bytes.len() - at).min(PAYLOAD_MAX);
-            let little = (length as u32).to_le_bytes();
-            // The header takes the place of what has been sent already.
-            bytes[at - HEADER..at].copy_from_slice(&[little[0], little[1], little[2], number]);
-            self.send_all(&bytes[at - HEADER..at + length])?;
-            at += length;
-            if length < PAYLOAD_MAX {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits for the server's answer.
-    pub(super) fn receive(self) -> Result<Answer> {
-        let mut header = [0; HEADER];
-        self.receive_all(&mut header)?;
-        let mut payload =
-            vec![0; u32::from_le_bytes([header[0], header[1], header[2], 0]) as usize];
-        self.receive_all(&mut payload)?;
-        parse(&payload).ok_or_else(|| {
-            Error::new(Kind::Lost, "the server gave an answer that is none to a bulk command")
-        })
-    }
-
-    fn send_all(self, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
-            match send(self.0, bytes, MsgFlags::MSG_NOSIGNAL) {
-                Ok(sent) => bytes = &bytes[sent..],
-                Err(Errno::EINTR) => {}
-                Err(e) => return Err(broken(e.into())),
-            }
-        }
-        Ok(())
-    }
-
-    fn receive_all(self, mut bytes: &mut [u8]) -> Result<()> {
-        while !bytes.is_empty() {
-            match recv(self.0, bytes, MsgFlags::empty()) {
-                Ok(0) => return Err(broken(std::io::ErrorKind::UnexpectedEof.into())),
-                Ok(got) => bytes = &mut bytes[got..],
-                Err(Errno::EINTR) => {}
-                Err(e) => return Err(broken(e.into())),
-            }
-        }
-        Ok(())
-    }
-}
-
-fn broken(e: std::io::Error) -> Error {
-    errors::from_driver(&mysql::Error::IoError(e))
+/// Waits for the server's answer to a command.
+pub(super) fn answer(socket: Socket, packets: &mut Packets) -> Result<Answer> {
+    let answer = parse(packets.next(socket)?);
+    answer.filter(|_| packets.is_empty()).ok_or_else(garbled)
 }
 
 /// An OK or ERR packet; `None` for anything else.
@@ -291,46 +245,13 @@ fn parse(payload: &[u8]) -> Option<Answer> {
             let (warnings, _) = u16_of(rest)?;
             (status & MORE_RESULTS == 0).then_some(Answer::Done { affected, warnings })
         }
-        0xFF => {
-            let (code, rest) = u16_of(rest)?;
-            let (state, message) = match rest.split_first() {
-                Some((b'#', rest)) => rest.split_at_checked(5)?,
-                _ => (&b"HY000"[..], rest),
-            };
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            Some(Answer::Failed(MySqlError { state: text(state), message: text(message), code }))
-        }
-        _ => None,
+        _ => server_error(payload).map(Answer::Failed),
     }
-}
-
-fn u16_of(bytes: &[u8]) -> Option<(u16, &[u8])> {
-    let (value, rest) = bytes.split_first_chunk::<2>()?;
-    Some((u16::from_le_bytes(*value), rest))
-}
-
-fn length_encoded(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let (&first, rest) = bytes.split_first()?;
-    let length = match first {
-        0..=250 => return Some((first.into(), rest)),
-        0xFC => 2,
-        0xFD => 3,
-        0xFE => 8,
-        _ => return None,
-    };
-    let (value, rest) = rest.split_at_checked(length)?;
-    let mut little = [0; 8];
-    little[..length].copy_from_slice(value);
-    Some((u64::from_le_bytes(little), rest))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::os::fd::AsRawFd;
-    use std::os::unix::net::UnixStream;
-    use std::thread;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -340,23 +261,6 @@ mod tests {
         #[test]
         fn any_answer_is_understood_or_refused(payload in proptest::collection::vec(any::<u8>(), 0..40)) {
             let _ = parse(&payload);
-        }
-
-        #[test]
-        fn numbers_of_any_size_are_read(n in any::<u64>(), rest in any::<u8>()) {
-            let mut bytes = Vec::new();
-            let little = n.to_le_bytes();
-            match n {
-                0..=250 => bytes.push(little[0]),
-                251..=0xFFFF => bytes.extend([0xFC, little[0], little[1]]),
-                0x1_0000..=0xFF_FFFF => bytes.extend([0xFD, little[0], little[1], little[2]]),
-                _ => { bytes.push(0xFE); bytes.extend(little); }
-            }
-            bytes.push(rest);
-            prop_assert_eq!(length_encoded(&bytes), Some((n, &[rest][..])));
-            // Cut short, nothing.
-            bytes.truncate(bytes.len() - 2);
-            prop_assert!(bytes.is_empty() || length_encoded(&bytes).is_none());
         }
     }
 
@@ -376,43 +280,5 @@ mod tests {
         // A result set, and an OK that is not the last answer.
         assert!(parse(b"\x01\x00").is_none());
         assert!(parse(b"\x00\x01\x00\x08\x00\x00\x00").is_none());
-    }
-
-    #[test]
-    fn a_command_of_any_length_goes_in_whole_packets() {
-        for length in [1, PAYLOAD_MAX - 1, PAYLOAD_MAX, PAYLOAD_MAX + 1, 2 * PAYLOAD_MAX + 5] {
-            let content: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
-            let (here, there) = UnixStream::pair().unwrap();
-            let sent = content.clone();
-            let sender = thread::spawn(move || {
-                let bytes = [&[0; HEADER], sent.as_slice()].concat();
-                let mut command = Command { bytes, tags: Vec::new() };
-                Socket(here.as_raw_fd()).send(&mut command).unwrap();
-            });
-            let socket = Socket(there.as_raw_fd());
-            let mut received = Vec::new();
-            for number in 0.. {
-                let mut header = [0; HEADER];
-                socket.receive_all(&mut header).unwrap();
-                assert_eq!(header[3], number);
-                let size = u32::from_le_bytes([header[0], header[1], header[2], 0]) as usize;
-                let mut payload = vec![0; size];
-                socket.receive_all(&mut payload).unwrap();
-                received.extend(payload);
-                if size < PAYLOAD_MAX {
-                    break;
-                }
-            }
-            sender.join().unwrap();
-            assert!(received == content, "{length} bytes");
-        }
-    }
-
-    #[test]
-    fn a_connection_that_ends_is_lost() {
-        let (here, there) = UnixStream::pair().unwrap();
-        drop(there);
-        let e = Socket(here.as_raw_fd()).receive().unwrap_err();
-        assert_eq!(e.kind, Kind::Lost);
     }
 }

@@ -17,10 +17,11 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Value as Wire};
 
 use super::super::{Dialect, LoadPlan, Loaded, WriteMode};
-use super::bulk::{Answer, Command, Socket};
+use super::bulk::{Answer, Command, answer};
 use super::cell::{Feed, feeds};
 use super::connect::Server;
 use super::dialect::MySqlDialect;
+use super::wire::{Packets, Socket};
 use super::{errors, load_infile};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::Kind;
@@ -98,7 +99,7 @@ impl Load<'_> {
             let first = first.unwrap_or_default();
             let count = first.len();
             let before = self.savepoint_and_executions()?;
-            self.bulk_chunk(first, &mut loaded)?;
+            let affected = self.bulk_chunk(first)?;
             let is_bulk = self.executions()? - before < count as u64;
             rows.start += count;
             if count > 1 {
@@ -108,26 +109,27 @@ impl Load<'_> {
                     return Ok(None);
                 }
             }
+            self.account(affected, count, &mut loaded)?;
         }
         if self.roads.bulk == Some(true) && self.server.plain_socket {
             self.bulk_by_hand(feeds, rows, &mut loaded)?;
         } else {
             let mut chunks = Chunks::new(feeds, rows, self.server, BULK_ROWS);
             while let Some(chunk) = chunks.next()? {
-                self.bulk_chunk(chunk, &mut loaded)?;
+                let count = chunk.len();
+                let affected = self.bulk_chunk(chunk)?;
+                self.account(affected, count, &mut loaded)?;
             }
         }
         Ok(Some(loaded))
     }
 
-    /// One bulk command, by the driver.
-    fn bulk_chunk(&mut self, chunk: Vec<Vec<Wire>>, loaded: &mut Loaded) -> Result<()> {
-        let count = chunk.len();
+    /// One bulk command, by the driver; the rows it changed.
+    fn bulk_chunk(&mut self, chunk: Vec<Vec<Wire>>) -> Result<u64> {
         // As parameters they are already, not to be converted one by one.
         let params = chunk.into_iter().map(Params::Positional);
         self.conn.exec_batch(self.statement(1), params).map_err(|e| errors::from_driver(&e))?;
-        let affected = self.affected_without_warning()?;
-        self.account(affected, count, loaded)
+        self.affected_without_warning()
     }
 
     /// Bulk commands by hand. While the server works on one, the next is made.
@@ -141,11 +143,11 @@ impl Load<'_> {
         let limits = CommandLimits::new(self.server, feeds.len(), BY_HAND_ROWS);
         let socket = Socket(self.conn.as_raw_fd());
         let mut command = std::mem::take(&mut self.roads.command);
-        let mut under_way = 0;
+        let (mut packets, mut under_way) = (Packets::default(), 0);
         loop {
             let made = command.fill(statement.id(), feeds, rows.clone(), &limits);
             if under_way > 0 {
-                match socket.receive()? {
+                match answer(socket, &mut packets)? {
                     Answer::Failed(e) => return Err(errors::from_server(&e)),
                     Answer::Done { warnings: 0, affected } => {
                         self.account(affected, under_way, loaded)?;
@@ -157,7 +159,7 @@ impl Load<'_> {
             if under_way == 0 {
                 break;
             }
-            socket.send(&mut command)?;
+            socket.send(command.bytes())?;
             rows.start += under_way;
         }
         self.roads.command = command;

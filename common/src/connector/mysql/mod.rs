@@ -1,8 +1,8 @@
 //! MySQL 5.6 and later, MariaDB 10.0 and later, over the synchronous driver.
 //!
 //! [`connect`] opens and pins the session, [`describe`] reads structures, [`types`] says how each
-//! type travels, [`read`] decodes rows, [`load`] lands them ([`cell`] guards each value),
-//! [`errors`] turns the server's codes into kinds, [`check`] serves `ssync check`.
+//! type travels, [`read`] decodes rows ([`rows`]: by hand), [`load`] lands them ([`cell`] guards each
+//! value, [`bulk`] makes commands by hand, [`wire`] is the socket for that), [`errors`] turns the server's codes into kinds, [`check`] serves `ssync check`.
 //!
 //! CHAR columns are read without the blanks that the server pads them with: they are not part of
 //! the value, and no session mode that says otherwise is used.
@@ -18,13 +18,15 @@ mod errors;
 mod load;
 mod load_infile;
 mod read;
+mod rows;
 mod types;
+mod wire;
 
 use std::ops::Range;
 
 use arrow_array::RecordBatch;
+use mysql::Conn;
 use mysql::prelude::Queryable;
-use mysql::{Conn, Params};
 
 use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait};
 use crate::batch::{BatchBuilder, Emit};
@@ -212,20 +214,19 @@ impl Connection for MySqlConnection {
         builder: &mut BatchBuilder,
         emit: &mut Emit<'_>,
     ) -> Result<u64> {
-        let params: Params = bind::params(params);
         let mut cut_off = false;
-        let done = self.with(|_, conn| {
-            let mut result = conn.exec_iter(sql, params).map_err(|e| errors::from_driver(&e))?;
-            match read::rows(&mut result, columns, builder, emit) {
-                Ok(count) => Ok(count),
-                Err(Cut::Source(e)) => Err(e),
-                Err(Cut::Receiver(e)) => {
-                    // Dropping the result would read the rest of the table first.
-                    std::mem::forget(result);
+        let done = self.with(|this, conn| {
+            let read = match this.server.plain_socket {
+                true => rows::read(conn, (sql, params), columns, builder, emit),
+                false => read::by_driver(conn, (sql, params), columns, builder, emit),
+            };
+            read.map_err(|cut| match cut {
+                Cut::Source(e) => e,
+                Cut::Receiver(e) => {
                     cut_off = true;
-                    Err(e)
+                    e
                 }
-            }
+            })
         });
         if cut_off {
             self.reopen();

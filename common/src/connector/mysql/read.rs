@@ -1,10 +1,10 @@
 //! Reading: rows of the binary protocol, decoded column by column into a batch.
 
-use mysql::Value;
-use mysql::prelude::Protocol;
+use mysql::prelude::{Protocol, Queryable};
+use mysql::{Conn, Value};
 
-use super::errors;
 use super::types::{self, TextRoute, UNREADABLE};
+use super::{bind, errors};
 use crate::batch::{BatchBuilder, Emit};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Kind};
@@ -18,8 +18,27 @@ pub(super) enum Cut {
     Receiver(Error),
 }
 
+/// Runs a query and moves all its rows into `builder`; their number.
+pub(super) fn by_driver(
+    conn: &mut Conn,
+    (sql, params): (&str, &[value::Value]),
+    columns: &[Column],
+    builder: &mut BatchBuilder,
+    emit: &mut Emit<'_>,
+) -> Result<u64, Cut> {
+    let mut result = conn
+        .exec_iter(sql, bind::params(params))
+        .map_err(|e| Cut::Source(errors::from_driver(&e)))?;
+    let done = rows(&mut result, columns, builder, emit);
+    if let Err(Cut::Receiver(_)) = done {
+        // Dropping the result would read the rest of the table first.
+        std::mem::forget(result);
+    }
+    done
+}
+
 /// Moves all rows of `result` into `builder`; their number.
-pub(super) fn rows<P: Protocol>(
+fn rows<P: Protocol>(
     result: &mut mysql::QueryResult<'_, '_, '_, P>,
     columns: &[Column],
     builder: &mut BatchBuilder,
@@ -44,8 +63,10 @@ pub(super) fn rows<P: Protocol>(
     Ok(count)
 }
 
+const OTHER_TYPE: &str = "the server sent another type than the column was declared with";
+
 /// How one column's values are checked and converted.
-struct Decoder {
+pub(super) struct Decoder {
     kind: Kind,
     route: TextRoute,
     /// '' is not a value of this enum but its error value.
@@ -56,7 +77,7 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn of(column: &Column) -> Self {
+    pub(super) fn of(column: &Column) -> Self {
         Decoder {
             kind: column.kind,
             route: types::text_route(column),
@@ -67,7 +88,8 @@ impl Decoder {
         }
     }
 
-    fn push(&mut self, value: &Value, into: &mut BatchBuilder, i: usize) {
+    /// Appends the value of a field.
+    pub(super) fn push(&mut self, value: &Value, into: &mut BatchBuilder, i: usize) {
         match (value, self.kind) {
             (Value::NULL, _) => into.null(i),
             (Value::Int(v), Kind::Int) => into.int(i, *v),
@@ -78,13 +100,7 @@ impl Decoder {
             (Value::UInt(v), Kind::UInt) => into.uint(i, *v),
             (Value::Float(v), Kind::Float32) => into.float32(i, *v),
             (Value::Double(v), Kind::Float64) => into.float64(i, *v),
-            (Value::Bytes(bytes), Kind::Text) => self.push_text(bytes, into, i),
-            (Value::Bytes(bytes), Kind::Decimal) => match std::str::from_utf8(bytes) {
-                Ok(text) if self.zerofill => into.text(i, without_leading_zeros(text)),
-                Ok(text) => into.text(i, text),
-                Err(_) => into.bad(i, "not a decimal number"),
-            },
-            (Value::Bytes(bytes), Kind::Bytes) => into.bytes(i, bytes),
+            (Value::Bytes(bytes), _) => self.push_bytes(bytes, into, i),
             (Value::Date(y, mo, d, h, mi, s, us), Kind::Date | Kind::DateTime) => {
                 match DateTime::new(*y, *mo, *d, *h, *mi, *s, *us) {
                     Some(v) => into.int(i, v.packed()),
@@ -94,7 +110,21 @@ impl Decoder {
             (Value::Time(negative, d, h, mi, s, us), Kind::Time) => {
                 into.int(i, micros_of(*negative, *d, *h, *mi, *s, *us));
             }
-            _ => into.bad(i, "the server sent another type than the column was declared with"),
+            _ => into.bad(i, OTHER_TYPE),
+        }
+    }
+
+    /// The same of a field that comes as bytes.
+    pub(super) fn push_bytes(&mut self, bytes: &[u8], into: &mut BatchBuilder, i: usize) {
+        match self.kind {
+            Kind::Text => self.push_text(bytes, into, i),
+            Kind::Decimal => match std::str::from_utf8(bytes) {
+                Ok(text) if self.zerofill => into.text(i, without_leading_zeros(text)),
+                Ok(text) => into.text(i, text),
+                Err(_) => into.bad(i, "not a decimal number"),
+            },
+            Kind::Bytes => into.bytes(i, bytes),
+            _ => into.bad(i, OTHER_TYPE),
         }
     }
 
