@@ -7,3 +7,4 @@ pub mod rng;
 pub mod servers;
 pub mod sites;
 pub mod ssync;
+pub mod tls_front;

@@ -172,6 +172,15 @@ pub fn tls(certificates: &Certificates) -> Wrap {
 type Secure = Arc<dyn Fn(Box<dyn Wire>) -> Box<dyn Wire> + Send + Sync>;
 
 fn securing(certificates: &Certificates) -> Secure {
+    let config = server_config(certificates);
+    Arc::new(move |stream| {
+        let session = rustls::ServerConnection::new(config.clone()).unwrap();
+        Box::new(rustls::StreamOwned::new(session, stream))
+    })
+}
+
+/// What a server with this certificate speaks.
+pub(crate) fn server_config(certificates: &Certificates) -> Arc<rustls::ServerConfig> {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     let chain = vec![CertificateDer::from_pem_file(&certificates.certificate).unwrap()];
@@ -183,11 +192,7 @@ fn securing(certificates: &Certificates) -> Secure {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .unwrap();
-    let config = Arc::new(config);
-    Arc::new(move |stream| {
-        let session = rustls::ServerConnection::new(config.clone()).unwrap();
-        Box::new(rustls::StreamOwned::new(session, stream))
-    })
+    Arc::new(config)
 }
 
 /// A port on which nothing listens.

@@ -54,6 +54,8 @@ mod mysql_types;
 mod oracle_crash;
 #[path = "all/oracle_server.rs"]
 mod oracle_server;
+#[path = "all/oracle_tls.rs"]
+mod oracle_tls;
 #[path = "all/oracle_values.rs"]
 mod oracle_values;
 #[path = "all/order_and_failure.rs"]

@@ -76,6 +76,8 @@ fn what_does_not_fit_an_oracle_link_is_named() {
     assert_one("\"/etc/wallet\"", "\"wallet\"", &link("wallet_dir"), "an absolute path");
     assert_one("\"oci\"", "\"jdbc\"", &link("driver"), "known: thin, oci");
     assert_one("=tcps)", "=tcp)", &link("tls"), "what the connect descriptor says");
+    let second = "(HOST=h))(ADDRESS=(PROTOCOL=tcp)(HOST=i)";
+    assert_one("(HOST=h)", second, &link("tls"), "an address without PROTOCOL=tcps");
     assert_one("(HOST=h)", "(HOST=h", &link("url"), "do not match");
     assert_one("oracle://app@", "oracle://@", &link("url"), "names no user");
     let both = "wallet_dir = \"/etc/wallet\"\ntls_ca_file = \"/ca.pem\"";

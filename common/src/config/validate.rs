@@ -177,14 +177,24 @@ fn oracle_link(link: &Link, path: &impl Fn(&str) -> String, found: &mut Findings
     if link.driver == OracleDriver::Oci && link.tls_ca_file.is_some() {
         found.add(path("tls_ca_file"), "is not used by driver = \"oci\"; give a wallet_dir");
     }
-    let is_descriptor = oracle::url::parse(&link.url)
-        .is_ok_and(|url| matches!(url.place, oracle::url::Place::Descriptor(_)));
-    let spells_tls = link.url.to_ascii_lowercase().contains("tcps");
-    if is_descriptor && spells_tls != (link.tls == TlsMode::Verified) {
+    let Ok(oracle::url::OracleUrl { place: oracle::url::Place::Descriptor(descriptor), .. }) =
+        oracle::url::parse(&link.url)
+    else {
+        return;
+    };
+    let differs = match link.tls {
+        TlsMode::Off => {
+            descriptor.to_ascii_lowercase().contains("tcps").then_some("has PROTOCOL=tcps")
+        }
+        TlsMode::Required | TlsMode::Verified => oracle::url::clear_part(&descriptor),
+    };
+    if let Some(what) = differs {
         found.add(
             path("tls"),
-            "does not say what the connect descriptor says: PROTOCOL=tcps belongs to \
-             tls = \"verified\", PROTOCOL=tcp to tls = \"off\"",
+            format!(
+                "does not say what the connect descriptor says, which {what}: PROTOCOL=tcps belongs \
+                 to tls = \"verified\", PROTOCOL=tcp to tls = \"off\""
+            ),
         );
     }
 }

@@ -115,6 +115,7 @@ struct Login {
     user: String,
     password: String,
     descriptor: String,
+    tls: bool,
     wallet: Option<Wallet>,
     connect_timeout: Duration,
 }
@@ -137,17 +138,24 @@ impl Login {
                  tls_ca_file or wallet_dir.",
             ));
         }
+        if let (TlsMode::Verified, Place::Descriptor(text)) = (&link.tls, &url.place)
+            && let Some(what) = url::clear_part(text)
+        {
+            return Err(fault(&format!("tls = \"verified\", and the connect descriptor {what}"))
+                .hint("Give every ADDRESS (PROTOCOL=tcps), and leave SSL_SERVER_DN_MATCH on."));
+        }
         Ok(Login {
             user: url.user.clone(),
             password: password.to_owned(),
             descriptor: descriptor(link, &url.place),
+            tls: link.tls != TlsMode::Off,
             wallet: Wallet::of(link)?,
             connect_timeout: link.connect_timeout,
         })
     }
 
     fn open(&self, kind: OracleDriver) -> Result<Box<dyn Driver>> {
-        let refused = |f: Failure| errors::from_open(&f);
+        let refused = |f: Failure| errors::from_open(&f, self.tls);
         match kind {
             OracleDriver::Thin => {
                 let login = thin::Login {
@@ -162,7 +170,7 @@ impl Login {
             #[cfg(feature = "oci")]
             OracleDriver::Oci => {
                 let opened = super::oci::open(&self.user, &self.password, &self.descriptor);
-                Ok(Box::new(opened?))
+                Ok(Box::new(opened.map_err(|f| super::oci::refused(&f, self.tls))?))
             }
             #[cfg(not(feature = "oci"))]
             OracleDriver::Oci => {

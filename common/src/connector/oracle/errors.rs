@@ -146,8 +146,8 @@ fn waited() -> Error {
         .detail("it was cancelled after the time limit of its call")
 }
 
-/// A failure to open a connection.
-pub(super) fn from_open(failure: &Failure) -> Error {
+/// A failure to open a connection. `tls`: whether it was to be one by TLS.
+pub(super) fn from_open(failure: &Failure, tls: bool) -> Error {
     let error = match failure.code {
         0 => Error::new(Kind::Connect, tidy(&failure.message)),
         code => reported(code, &failure.message),
@@ -162,8 +162,39 @@ pub(super) fn from_open(failure: &Failure) -> Error {
         (_, 28001) => Error::new(Kind::Connect, "the account's password has expired")
             .detail("ORA-28001")
             .hint("Set a new password with another client, and give it to the link."),
+        (Kind::Connect, code) if tls => secured(error, code),
         (Kind::Connect, _) => error,
         _ => Error { kind: Kind::Connect, ..error },
+    }
+}
+
+/// What to do where TLS failed. The drivers tell these failures apart in words alone.
+fn secured(error: Error, code: u32) -> Error {
+    const ADVICE: &[(&[&str], &str)] = &[
+        (
+            &["NotValidForName", "not valid for name", "ORA-29024"],
+            "The server's certificate is for another name than the link's URL has: write the host \
+             in the URL as the certificate names it, or have a certificate made for that name.",
+        ),
+        (
+            &["ewallet.pem", "ORA-28759"],
+            "Look at wallet_dir: it must hold the wallet (ewallet.pem for the thin driver, \
+             cwallet.sso for the client library) and be readable to ssync; or give the \
+             authorities' certificates as tls_ca_file.",
+        ),
+        (
+            &["UnknownIssuer", "certificate"],
+            "Give the certificate of the authority that signed the server's as tls_ca_file, or a \
+             wallet that trusts it as wallet_dir.",
+        ),
+    ];
+    const PORT: &str = "Look whether the port is that of the listener for TLS (tcps, usually 2484), \
+                        and whether it speaks TLS 1.2 or later.";
+    let said = format!("{} {}", error.message, error.details.join(" "));
+    match ADVICE.iter().find(|(words, _)| words.iter().any(|w| said.contains(w))) {
+        Some((_, advice)) => error.hint(*advice),
+        None if code == 0 || (28859..=28868).contains(&code) => error.hint(PORT),
+        None => error,
     }
 }
 
@@ -394,12 +425,39 @@ mod tests {
     #[test]
     fn a_refused_login_says_what_to_do() {
         let open = |code: u32, message: &str| {
-            from_open(&Failure { code, message: message.to_owned(), state: State::Answered })
+            from_open(&Failure { code, message: message.to_owned(), state: State::Answered }, false)
         };
         assert_eq!(open(1017, "ORA-01017: invalid").kind, Kind::Connect);
         assert!(open(28000, "ORA-28000: the account is locked").hint.is_some());
         assert!(open(28001, "ORA-28001: the password has expired").hint.is_some());
         assert_eq!(open(3113, "ORA-03113: end-of-file").kind, Kind::Connect);
         assert_eq!(open(0, "Connection refused").message, "connection refused");
+    }
+
+    #[test]
+    fn where_tls_fails_it_is_said_what_to_do_and_nowhere_else() {
+        let open = |code: u32, message: &str, tls| {
+            from_open(&Failure { code, message: message.to_owned(), state: State::Broken }, tls)
+                .hint
+        };
+        for (code, message, advice) in [
+            (0, "stream operation failed: invalid peer certificate: UnknownIssuer", "tls_ca_file"),
+            (
+                0,
+                "stream operation failed: invalid peer certificate: certificate not valid for name \
+                 \"localhost\"; certificate is only valid for IpAddress(127.0.0.1)",
+                "write the host",
+            ),
+            (0, "wallet file /etc/w/ewallet.pem was not found", "wallet_dir"),
+            (0, "stream operation failed: unexpected end of file", "port"),
+            (28860, "ORA-28860: Fatal SSL error", "port"),
+            (29024, "ORA-29024: Certificate validation failure", "write the host"),
+            (28759, "ORA-28759: failure to open file", "wallet_dir"),
+        ] {
+            let hint = open(code, message, true);
+            assert!(hint.as_ref().is_some_and(|h| h.contains(advice)), "{message}: {hint:?}");
+            assert_eq!(open(code, message, false), None, "{message}");
+        }
+        assert_eq!(open(12514, "ORA-12514: no such service", true), None);
     }
 }

@@ -23,18 +23,14 @@ pub(super) struct Oci {
 /// Logs in.
 ///
 /// # Errors
-/// [`Kind::System`] where Oracle's client library is missing.
-pub(super) fn open(user: &str, password: &str, descriptor: &str) -> Result<Oci> {
-    let opened = Connector::new(user, password, descriptor)
+/// Why not: see [`refused`].
+pub(super) fn open(user: &str, password: &str, descriptor: &str) -> Result<Oci, Failure> {
+    let conn = Connector::new(user, password, descriptor)
         .driver_name("ssync : oci")
         .stmt_cache_size(40)
         .connect()
-        .map_err(|e| failure(&e));
-    let conn = opened.map_err(|f| match f.message.contains("DPI-1047") {
-        true => missing_library(&f.message),
-        false => errors::from_open(&f),
-    })?;
-    let (v, _) = conn.server_version().map_err(|e| errors::from_open(&failure(&e)))?;
+        .map_err(|e| failure(&e))?;
+    let (v, _) = conn.server_version().map_err(|e| failure(&e))?;
     let part = |n: i32| u32::try_from(n).unwrap_or(0);
     let version = [
         part(v.major()),
@@ -44,6 +40,15 @@ pub(super) fn open(user: &str, password: &str, descriptor: &str) -> Result<Oci> 
         part(v.port_update()),
     ];
     Ok(Oci { conn, version })
+}
+
+/// Why there is no session; [`Kind::System`] where Oracle's client library is missing, which it tells
+/// in words alone. `tls`: whether the session was to be one by TLS.
+pub(super) fn refused(failure: &Failure, tls: bool) -> Error {
+    match failure.message.contains("DPI-1047") {
+        true => missing_library(&failure.message),
+        false => errors::from_open(failure, tls),
+    }
 }
 
 fn missing_library(message: &str) -> Error {
@@ -360,6 +365,43 @@ fn failure(e: &oracle::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_library_no_service_and_no_host_are_told_apart() {
+        // In the words of ODPI-C and of the library, which is not here to say them.
+        let said = |code: u32, message: &str| {
+            refused(&Failure { code, message: message.to_owned(), state: State::Answered }, true)
+        };
+        let e = said(
+            0,
+            "DPI-1047: Cannot locate a 64-bit Oracle Client library: \"libclntsh.so: cannot open\"",
+        );
+        assert_eq!(e.kind, Kind::System, "{e:?}");
+        assert!(e.hint.is_some_and(|h| h.contains("Instant Client")));
+        for (code, message, words) in [
+            (
+                12514,
+                "ORA-12514: TNS:listener does not currently know of service requested in connect \
+                 descriptor",
+                "know of service",
+            ),
+            (12541, "ORA-12541: TNS:no listener", "no listener"),
+            (
+                12545,
+                "ORA-12545: Connect failed because target host or object does not exist",
+                "target host",
+            ),
+            (12170, "ORA-12170: TNS:Connect timeout occurred", "timeout"),
+            (1017, "ORA-01017: invalid username/password; logon denied", "user name and password"),
+            (29024, "ORA-29024: Certificate validation failure", "certificate"),
+            // What the library refuses before it sends anything.
+            (0, "DPI-1080: connection was closed by ORA-3113", "closed"),
+        ] {
+            let e = said(code, message);
+            assert_eq!(e.kind, Kind::Connect, "{e:?}");
+            assert!(e.message.contains(words), "{e:?}");
+        }
+    }
 
     #[test]
     fn arrays_are_bound_as_wide_as_their_longest_value() {

@@ -113,6 +113,22 @@ fn descriptor_of(text: &str) -> Result<Place, String> {
     Ok(Place::Descriptor(text.to_owned()))
 }
 
+/// What in a connect descriptor would let something be said in the clear, or to a server of
+/// another name; `None` where every address is reached by TLS.
+pub(crate) fn clear_part(descriptor: &str) -> Option<&'static str> {
+    let lower = descriptor.to_ascii_lowercase();
+    let plain: String = lower.chars().filter(|c| !c.is_whitespace()).collect();
+    let addresses = plain.matches("(address=").count();
+    if addresses == 0 || plain.matches("(protocol=tcps)").count() != addresses {
+        return Some("has an address without PROTOCOL=tcps");
+    }
+    let unmatched = ["no", "off", "false"];
+    unmatched
+        .iter()
+        .any(|word| plain.contains(&format!("(ssl_server_dn_match={word})")))
+        .then_some("turns SSL_SERVER_DN_MATCH off")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +157,26 @@ mod tests {
                           (SECURITY=(MY_WALLET_DIRECTORY=/etc/w)))";
         let read = parse(&format!("oracle://app@{descriptor}")).unwrap();
         assert_eq!((read.user.as_str(), read.place), ("app", Place::Descriptor(descriptor.into())));
+    }
+
+    #[test]
+    fn a_descriptor_says_whether_all_of_it_is_secured() {
+        let of = |inside: &str| clear_part(&format!("(DESCRIPTION={inside}(CONNECT_DATA=(X=1)))"));
+        let secured = "(ADDRESS_LIST=(ADDRESS=(PROTOCOL=tcps)(HOST=a))( address = (Protocol = TCPS)\
+                       (HOST=b)))";
+        assert_eq!(of(secured), None);
+        assert_eq!(of(&format!("{secured}(SECURITY=(SSL_SERVER_DN_MATCH=YES))")), None);
+        for clear in [
+            "(ADDRESS=(PROTOCOL=tcp)(HOST=a))",
+            "(ADDRESS=(HOST=tcps))",
+            "(ADDRESS_LIST=(ADDRESS=(PROTOCOL=tcps)(HOST=a))(ADDRESS=(PROTOCOL=tcp)(HOST=a)))",
+            "(ADDRESS_LIST=(ADDRESS=(PROTOCOL=tcps)(HOST=a))(ADDRESS=(HOST=a)))",
+            "",
+        ] {
+            assert!(of(clear).is_some_and(|what| what.contains("tcps")), "{clear}");
+        }
+        let lax = format!("{secured}(SECURITY=(SSL_SERVER_DN_MATCH = off))");
+        assert!(of(&lax).is_some_and(|what| what.contains("DN_MATCH")));
     }
 
     #[test]
