@@ -222,6 +222,14 @@ impl Standin {
         self.world.make_account(&shown(user), password);
     }
 
+    /// Says from now on that the database is in this character set. What it holds stays Unicode,
+    /// and it is sent to clients as it is: as a real one sends what it has converted for them.
+    pub fn pretend_charset(&self, name: &str) {
+        let name = crate::sql::literal(name);
+        let sql = format!("DELETE FROM sys.charset_; INSERT INTO sys.charset_ VALUES ({name})");
+        self.world.postgres.admin(&self.world.database, &sql);
+    }
+
     /// The faults in waiting.
     pub fn faults(&self) -> &Faults {
         &self.world.faults

@@ -12,9 +12,9 @@ use ssync_common::ledger::{self, Seat, id_of};
 use ssync_common::schema::Kind;
 use ssync_common::secret::Secret;
 use ssync_common::value::Value;
-use ssync_tests::servers::oracle::{Generation, OracleAccount, oracle};
+use ssync_tests::servers::oracle::{Generation, OracleAccount, OracleServer, oracle};
 
-use super::conformance::place::{batch, load, plan, rows, text};
+use super::conformance::place::{LIMITS, batch, load, plan, read, rows, select, text};
 
 fn account(name: &str) -> OracleAccount<'static> {
     oracle(Generation::Oracle19c).account(name)
@@ -278,4 +278,31 @@ fn rows_are_loaded_in_a_transaction_only() {
     let plan = plan(&mut *c, "m", WriteMode::Insert, &[]);
     let rows = batch(&plan.columns, &[vec![Value::Int(1)]]);
     assert_eq!(c.load(&plan, &rows, 0..1).unwrap_err().kind, ErrorKind::Internal);
+}
+
+/// Bytes that are no character of the database's set come as U+FFFD: silently another value.
+#[test]
+fn a_replaced_character_is_a_bad_value_unless_the_database_is_in_unicode() {
+    let server = OracleServer::start(Generation::Oracle19c);
+    let account = server.account("replaced");
+    account.run(&[
+        "CREATE TABLE r (id NUMBER(9) PRIMARY KEY, v VARCHAR2(20), h CHAR(9), n NVARCHAR2(20), c CLOB)",
+        "INSERT INTO r VALUES (0, 'a', 'b', '中', '\u{fffc}')",
+        "INSERT INTO r VALUES (1, 'a\u{fffd}', 'b', 'c', 'd')",
+        "INSERT INTO r VALUES (2, 'a', '\u{fffd}', 'c', 'd')",
+        "INSERT INTO r VALUES (3, 'a', 'b', 'c\u{fffd}', 'd')",
+        "INSERT INTO r VALUES (4, 'a', 'b', 'c', '\u{fffd}\u{fffd}')",
+    ]);
+    let bad = || {
+        let mut c = account.open();
+        let columns = c.describe("r").unwrap().unwrap().columns;
+        let sql = format!("{} ORDER BY id", select(&*c, "r", &columns));
+        let batches = read(&mut *c, &sql, &[], &columns, LIMITS);
+        let [batch] = batches.as_slice() else { panic!("one batch") };
+        batch.bad.iter().map(|b| (b.row, b.column.clone())).collect::<Vec<_>>()
+    };
+    // A character as any other.
+    assert_eq!(bad(), []);
+    server.standin().pretend_charset("ZHS16GBK");
+    assert_eq!(bad(), [(1, "V".to_owned()), (2, "H".to_owned()), (4, "C".to_owned())]);
 }

@@ -8,7 +8,7 @@ use super::super::{LinkParams, OracleDriver, TlsMode};
 use super::bind::{self, Small};
 use super::driver::{Cut, Driver, Failure};
 use super::url::{self, OracleUrl, PORT, Place, TLS_PORT};
-use super::{errors, thin};
+use super::{errors, thin, types};
 use crate::error::{Error, Kind, Result};
 use crate::value::Value;
 
@@ -66,7 +66,7 @@ impl Server {
 
     /// Whether the database's character set has every character.
     pub(super) fn is_unicode(&self) -> bool {
-        matches!(self.charset.as_str(), "AL32UTF8" | "UTF8" | "ZHS32GB18030")
+        types::is_unicode(&self.charset)
     }
 }
 

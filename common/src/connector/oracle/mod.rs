@@ -273,14 +273,13 @@ impl Connection for OracleConnection {
         let (types, cells) = bind::params(params)?;
         self.with(|this, driver| {
             let fetch_rows = read::fetch_rows(columns, this.server.version[0]);
-            let mut reader = Reader { columns, builder, emit, count: 0 };
+            let mut reader = Reader::new(columns, builder, emit);
             match driver.query(sql, &types, &cells, fetch_rows, &mut reader) {
                 Ok(()) => {}
                 Err(Cut::Source(failure)) => return Err(errors::from_call(&failure)),
                 Err(Cut::Receiver(e)) => return Err(e),
             }
-            reader.builder.flush(reader.emit)?;
-            Ok(reader.count)
+            reader.finish()
         })
     }
 

@@ -4,6 +4,7 @@ use super::bind;
 use super::dialect::EMPTY_LOB;
 use super::driver::{Field, Rows};
 use super::exact::{self, Stamp};
+use super::types;
 use crate::batch::{BatchBuilder, Emit};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Kind};
@@ -14,6 +15,10 @@ const FETCH_ROWS: u32 = 200;
 const FETCH_ROWS_23AI: u32 = 1000;
 /// The same where a row may be large.
 const FETCH_ROWS_LARGE: u32 = 16;
+
+/// What the server sends for bytes that are no character of its character set. Sets other than
+/// Unicode's do not have it: from there it never is what the column holds.
+const REPLACEMENT: char = '\u{fffd}';
 
 /// Rows to fetch in one round trip.
 pub(super) fn fetch_rows(columns: &[Column], version: u32) -> u32 {
@@ -32,10 +37,30 @@ pub(super) fn fetch_rows(columns: &[Column], version: u32) -> u32 {
 
 /// Takes rows into batches.
 pub(super) struct Reader<'a, 'e> {
-    pub(super) columns: &'a [Column],
-    pub(super) builder: &'a mut BatchBuilder,
-    pub(super) emit: &'a mut Emit<'e>,
-    pub(super) count: u64,
+    columns: &'a [Column],
+    /// Of each column, whether its characters are converted on their way here.
+    converted: Vec<bool>,
+    builder: &'a mut BatchBuilder,
+    emit: &'a mut Emit<'e>,
+    count: u64,
+}
+
+impl<'a, 'e> Reader<'a, 'e> {
+    pub(super) fn new(
+        columns: &'a [Column],
+        builder: &'a mut BatchBuilder,
+        emit: &'a mut Emit<'e>,
+    ) -> Self {
+        let converted = |c: &Column| c.charset.as_deref().is_some_and(|s| !types::is_unicode(s));
+        let converted = columns.iter().map(converted).collect();
+        Reader { columns, converted, builder, emit, count: 0 }
+    }
+
+    /// Hands on what is left; the rows that came.
+    pub(super) fn finish(self) -> Result<u64> {
+        self.builder.flush(self.emit)?;
+        Ok(self.count)
+    }
 }
 
 impl Rows for Reader<'_, '_> {
@@ -53,7 +78,12 @@ impl Rows for Reader<'_, '_> {
 
     fn row(&mut self, fields: &[Field<'_>]) -> Result<()> {
         for (i, (column, field)) in self.columns.iter().zip(fields).enumerate() {
-            append(self.builder, i, column, field);
+            match field {
+                Field::Text(text) if self.converted[i] && text.contains(REPLACEMENT) => {
+                    self.builder.bad(i, "has bytes that are no character of its character set");
+                }
+                field => append(self.builder, i, column, field),
+            }
         }
         self.count += 1;
         self.builder.end_row(self.emit)

@@ -137,6 +137,11 @@ pub(crate) fn column(name: &str, d: &Declared<'_>) -> Option<Column> {
     Some(with_charset(column, d))
 }
 
+/// Whether a character set of Oracle's has every character.
+pub(super) fn is_unicode(charset: &str) -> bool {
+    matches!(charset, "AL32UTF8" | "UTF8" | "AL16UTF16" | "ZHS32GB18030")
+}
+
 /// A column whose values travel as ASCII text of at most so many characters.
 fn spelt(chars: u64, column: Column) -> Column {
     Column { max_chars: Some(chars), max_bytes: Some(chars), ..column }

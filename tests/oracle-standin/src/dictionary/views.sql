@@ -8,6 +8,9 @@ COMMENT ON COLUMN sys.dual.dummy IS 'ora:VARCHAR2|1|||B|1';
 -- When this database was made.
 CREATE TABLE sys.created_ (moment ora.oradate);
 
+-- The character set that the database says it is in, where a test wants another.
+CREATE TABLE sys.charset_ (name text);
+
 -- Schemas of accounts: those that have their owner's name.
 CREATE VIEW sys.schemas_ AS
     SELECT n.oid, n.nspname, sys.shown(CAST(n.nspname AS text)) AS owner
@@ -211,7 +214,7 @@ BEGIN
 END $$;
 
 CREATE VIEW sys.nls_database_parameters AS
-    SELECT * FROM (VALUES ('NLS_CHARACTERSET', 'AL32UTF8'), ('NLS_NCHAR_CHARACTERSET', 'AL16UTF16'), ('NLS_LANGUAGE', 'AMERICAN'),
+    SELECT * FROM (VALUES ('NLS_CHARACTERSET', coalesce((SELECT name FROM sys.charset_), 'AL32UTF8')), ('NLS_NCHAR_CHARACTERSET', 'AL16UTF16'), ('NLS_LANGUAGE', 'AMERICAN'),
         ('NLS_TERRITORY', 'AMERICA'), ('NLS_LENGTH_SEMANTICS', 'BYTE'), ('NLS_DATE_FORMAT', 'DD-MON-RR'), ('NLS_SORT', 'BINARY'),
         ('NLS_COMP', 'BINARY'), ('NLS_NUMERIC_CHARACTERS', '.,'), ('NLS_RDBMS_VERSION', '19.0.0.0.0')) AS p(parameter, value);
 CREATE VIEW sys.nls_session_parameters AS
