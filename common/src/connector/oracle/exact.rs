@@ -247,11 +247,15 @@ fn digits_of(text: &str) -> Option<u32> {
     plain.then(|| text.parse().ok())?
 }
 
+/// The last year in which Oracle's calendar is the Julian one, to 4 October.
+const JULIAN_END: u16 = 1582;
+
 /// Whether Oracle's calendar has the day: a real one, and none of those that were left out when
-/// the Gregorian calendar began (it moves them on without a word). Before that, days that only
-/// the Julian calendar had are left to Oracle itself.
+/// the Gregorian calendar began (it moves them on without a word). Before that its calendar is the
+/// Julian one, in which every fourth year is a leap year: it has a 29 February 1500.
 pub(super) fn is_day(year: u16, month: u8, day: u8) -> bool {
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let leap = year.is_multiple_of(4)
+        && (year <= JULIAN_END || !year.is_multiple_of(100) || year.is_multiple_of(400));
     let days = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         4 | 6 | 9 | 11 => 30,
@@ -259,7 +263,7 @@ pub(super) fn is_day(year: u16, month: u8, day: u8) -> bool {
         2 => 28,
         _ => 0,
     };
-    let skipped = (year, month) == (1582, 10) && (5..=14).contains(&day);
+    let skipped = (year, month) == (JULIAN_END, 10) && (5..=14).contains(&day);
     (1..=9999).contains(&year) && (1..=days).contains(&day) && !skipped
 }
 

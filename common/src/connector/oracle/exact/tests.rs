@@ -117,12 +117,15 @@ fn days_that_oracle_does_not_have_are_refused() {
         [(0, 1, 1), (2024, 0, 1), (2024, 1, 0), (2023, 2, 29), (2023, 2, 31), (2024, 4, 31)]
             .into_iter()
             .chain((5..=14).map(|d| (1582, 10, d)))
-            .chain([(1900, 2, 29), (0, 0, 0)])
+            .chain([(1900, 2, 29), (1700, 2, 29), (1501, 2, 29), (0, 0, 0)])
     {
         assert!(!is_day(year, month, day), "{year}-{month}-{day}");
     }
     for (year, month, day) in
         [(1, 1, 1), (2024, 2, 29), (2000, 2, 29), (9999, 12, 31), (1582, 10, 4), (1582, 10, 15)]
+            .into_iter()
+            // Of the Julian calendar alone.
+            .chain([(4, 2, 29), (100, 2, 29), (1500, 2, 29)])
     {
         assert!(is_day(year, month, day), "{year}-{month}-{day}");
     }
