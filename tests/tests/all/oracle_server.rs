@@ -12,6 +12,7 @@ use ssync_common::ledger::{self, Seat, id_of};
 use ssync_common::schema::Kind;
 use ssync_common::secret::Secret;
 use ssync_common::value::Value;
+use ssync_tests::servers::oracle::faults::Fault;
 use ssync_tests::servers::oracle::{Generation, OracleAccount, OracleServer, oracle};
 
 use super::conformance::place::{LIMITS, batch, load, plan, read, rows, select, text};
@@ -278,6 +279,22 @@ fn rows_are_loaded_in_a_transaction_only() {
     let plan = plan(&mut *c, "m", WriteMode::Insert, &[]);
     let rows = batch(&plan.columns, &[vec![Value::Int(1)]]);
     assert_eq!(c.load(&plan, &rows, 0..1).unwrap_err().kind, ErrorKind::Internal);
+}
+
+#[test]
+fn a_session_that_no_longer_waits_for_its_commits_is_told() {
+    let server = OracleServer::start(Generation::Oracle19c);
+    let account = server.account("durable");
+    let mut c = account.open();
+    assert_eq!(c.durability_gap().unwrap(), None);
+    c.execute("ALTER SESSION SET COMMIT_WAIT = 'NOWAIT'", &[]).unwrap();
+    let gap = c.durability_gap().unwrap().unwrap();
+    assert!(gap.contains("COMMIT_WAIT is NOWAIT"), "{gap}");
+    // Most accounts may not look, and then the server's word is all there is.
+    let unseen = Fault::parse("execute error=942 sql=V$PARAMETER").unwrap();
+    server.standin().faults().add(unseen);
+    assert_eq!(c.durability_gap().unwrap(), None);
+    assert!(c.durability_gap().unwrap().is_some());
 }
 
 /// Bytes that are no character of the database's set come as U+FFFD: silently another value.

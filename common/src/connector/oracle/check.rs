@@ -5,7 +5,7 @@ use super::connect::{Server, ask, text};
 use super::dialect::ORACLE;
 use super::driver::Driver;
 use super::{describe, errors};
-use crate::error::Result;
+use crate::error::{Kind as ErrorKind, Result};
 use crate::ledger::{FENCE_TABLE, LEDGER_TABLE};
 
 /// See [`super::super::Connection::access_gaps`]. Leaves no transaction open and changes nothing.
@@ -49,7 +49,7 @@ pub(super) fn access_gaps(
         for (privilege, sql) in statements {
             if let Err(failure) = driver.execute(&sql, &[], &[Vec::new()]) {
                 let error = errors::from_call(&failure);
-                if error.kind == crate::error::Kind::Lost {
+                if error.kind == ErrorKind::Lost {
                     return Err(error);
                 }
                 gaps.push(format!(
@@ -62,7 +62,7 @@ pub(super) fn access_gaps(
     }
     let select = format!("SELECT 1 FROM {quoted} WHERE 1 = 0");
     if let Err(error) = ask(driver, &select, &[]) {
-        if error.kind == crate::error::Kind::Lost {
+        if error.kind == ErrorKind::Lost {
             return Err(error);
         }
         gaps.push(format!("The account may not SELECT on {table} ({}).", error.message));
@@ -93,6 +93,35 @@ pub(super) fn access_gaps(
     Ok(gaps)
 }
 
+/// See [`super::super::Connection::durability_gap`]. The session was told to wait for each commit
+/// until it is on disk, and would not have opened had the server refused. Whether that still holds
+/// is read back where the account may see `V$PARAMETER`; most may not, and then the server's word is
+/// all there is.
+pub(super) fn durability_gap(driver: &mut dyn Driver) -> Result<Option<String>> {
+    let sql = "SELECT VALUE FROM V$PARAMETER WHERE NAME = 'commit_wait'";
+    match ask(driver, sql, &[]) {
+        Ok(rows) => {
+            let wait = rows.first().and_then(|row| row.first()).map(text).unwrap_or_default();
+            Ok(gap_of(&wait))
+        }
+        // No such view to this account, or no right to it.
+        Err(e) if matches!(e.kind, ErrorKind::Config | ErrorKind::Privilege) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// `COMMIT_LOGGING` may be anything: a commit that waits has been written, in a batch or not.
+fn gap_of(commit_wait: &str) -> Option<String> {
+    match commit_wait.to_ascii_uppercase().as_str() {
+        "WAIT" | "FORCE_WAIT" => None,
+        other => Some(format!(
+            "COMMIT_WAIT is {} in ssync's session, which set WAIT: a commit may be confirmed \
+             before it is on disk, and be lost with power. Look for what changes sessions.",
+            if other.is_empty() { "not set" } else { other }
+        )),
+    }
+}
+
 /// What stands against making ssync's own tables.
 fn own_table_gaps(driver: &mut dyn Driver, server: &Server, gaps: &mut Vec<String>) -> Result<()> {
     let mut missing = false;
@@ -114,4 +143,21 @@ fn own_table_gaps(driver: &mut dyn Driver, server: &Server, gaps: &mut Vec<Strin
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::gap_of;
+
+    #[test]
+    fn only_a_session_that_waits_for_its_commits_has_no_gap() {
+        for waits in ["WAIT", "wait", "FORCE_WAIT"] {
+            assert_eq!(gap_of(waits), None, "{waits}");
+        }
+        for (loses, shown) in
+            [("NOWAIT", "NOWAIT"), ("FORCE_NOWAIT", "FORCE_NOWAIT"), ("", "not set")]
+        {
+            assert!(gap_of(loses).is_some_and(|gap| gap.contains(shown)), "{loses}");
+        }
+    }
 }

@@ -296,9 +296,8 @@ impl Connection for OracleConnection {
         .map_err(|e| e.detail(format!("table {}", plan.table)))
     }
 
-    // The session is told to wait for each commit until it is on disk, whatever the instance says.
     fn durability_gap(&mut self) -> Result<Option<String>> {
-        self.with(|_, _| Ok(None))
+        self.with(|_, driver| check::durability_gap(driver))
     }
 
     fn atomicity_gap(&mut self) -> Result<Option<String>> {

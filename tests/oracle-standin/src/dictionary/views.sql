@@ -238,7 +238,7 @@ CREATE VIEW sys.v$database AS
         CAST('PRIMARY' AS text) AS database_role, CAST(CAST(txid_snapshot_xmax(txid_current_snapshot()) AS bigint) AS numeric) AS current_scn,
         CAST('NO' AS text) AS flashback_on, CAST('NO' AS text) AS supplemental_log_data_min;
 CREATE VIEW sys.v$parameter AS
-    SELECT * FROM (VALUES ('undo_retention', '900'), ('max_string_size', 'EXTENDED'), ('open_cursors', '300'), ('processes', '300'),
+    SELECT * FROM (VALUES ('commit_wait', sys.setting('commit_wait')), ('commit_logging', sys.setting('commit_logging')), ('undo_retention', '900'), ('max_string_size', 'EXTENDED'), ('open_cursors', '300'), ('processes', '300'),
         ('compatible', '19.0.0'), ('db_block_size', '8192'), ('undo_management', 'AUTO'), ('recyclebin', 'off')) AS p(name, value);
 CREATE VIEW sys.v$session AS
     SELECT CAST(pid AS numeric) AS sid, CAST(pid AS numeric) AS "serial#", sys.shown(CAST(usename AS text)) AS username, upper(CASE state WHEN 'active' THEN 'active' ELSE 'inactive' END) AS status,

@@ -89,7 +89,9 @@ fn alter(tokens: &[Token]) -> Result<Order, OraError> {
                 i += usize::from(text == "READ");
             }
             // The dictionary and the conversions without a format look there.
-            name if name.starts_with("NLS_") => {
+            name if name.starts_with("NLS_")
+                || matches!(name, "COMMIT_WAIT" | "COMMIT_LOGGING") =>
+            {
                 script.push(format!("SET ora.{} = {}", name.to_lowercase(), literal(&text)));
             }
             "" => return Err(invalid()),
