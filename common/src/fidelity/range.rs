@@ -132,7 +132,8 @@ pub fn is_list(column: &Column) -> bool {
 
 /// Whether any text can stand in the column.
 pub fn is_free_text(column: &Column) -> bool {
-    !matches!(column.family.as_str(), "enum" | "set" | "uuid" | "inet4" | "inet6")
+    // XML begins with an angle bracket, and is nothing else.
+    !matches!(column.family.as_str(), "enum" | "set" | "uuid" | "inet4" | "inet6" | "xmltype")
         && !is_spelt(column)
 }
 

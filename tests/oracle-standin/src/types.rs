@@ -109,6 +109,7 @@ impl OraType {
             "NCLOB" => OraType::new(CLOB, 4000).national(),
             "BLOB" => OraType::new(BLOB, 4000),
             "ROWID" | "UROWID" => OraType::new(ROWID, 18),
+            // JSON and XMLTYPE have forms of their own on the wire: here they only go as text.
             "BOOLEAN" => OraType::new(BOOLEAN, 4),
             _ => return None,
         })

@@ -297,6 +297,25 @@ fn a_session_that_no_longer_waits_for_its_commits_is_told() {
     assert!(c.durability_gap().unwrap().is_some());
 }
 
+#[test]
+fn a_zone_with_a_name_becomes_its_offset_at_that_time() {
+    let account = account("zones");
+    account.run(&["CREATE TABLE z (id NUMBER(9) PRIMARY KEY, t TIMESTAMP(9) WITH TIME ZONE)"]);
+    let times = [
+        ("2024-07-01 12:00:00 Europe/Berlin", "2024-07-01 12:00:00 +02:00"),
+        ("2024-01-01 12:00:00 Europe/Berlin", "2024-01-01 12:00:00 +01:00"),
+        ("2024-07-01 00:30:00.123456789 America/New_York", "2024-07-01 00:30:00.123456789 -04:00"),
+        ("2024-07-01 00:30:00 Asia/Kolkata", "2024-07-01 00:30:00 +05:30"),
+        ("2024-07-01 00:30:00.5 UTC", "2024-07-01 00:30:00.500000 +00:00"),
+    ];
+    let mut c = account.open();
+    for (i, (literal, _)) in times.iter().enumerate() {
+        c.execute(&format!("INSERT INTO z VALUES ({i}, TIMESTAMP '{literal}')"), &[]).unwrap();
+    }
+    let read: Vec<Value> = rows(&mut *c, "z").into_iter().map(|mut row| row.remove(1)).collect();
+    assert_eq!(read, times.map(|(_, arrives)| text(arrives)));
+}
+
 /// Bytes that are no character of the database's set come as U+FFFD: silently another value.
 #[test]
 fn a_replaced_character_is_a_bad_value_unless_the_database_is_in_unicode() {

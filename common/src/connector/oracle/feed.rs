@@ -51,6 +51,7 @@ enum Target {
     Double,
     Text,
     LargeText,
+    Json,
     Bytes,
     LargeBytes,
     Moment,
@@ -103,7 +104,8 @@ impl<'a> Feed<'a> {
             "binary_float" => Target::Single,
             "binary_double" => Target::Double,
             "char" | "nchar" | "varchar2" | "nvarchar2" => Target::Text,
-            "clob" | "nclob" | "json" => Target::LargeText,
+            "clob" | "nclob" => Target::LargeText,
+            "json" => Target::Json,
             "raw" => Target::Bytes,
             "blob" => Target::LargeBytes,
             "date" | "timestamp" | "timestamp_ltz" => Target::Moment,
@@ -128,6 +130,7 @@ impl<'a> Feed<'a> {
             Target::Moment
             | Target::Text
             | Target::LargeText
+            | Target::Json
             | Target::Zoned
             | Target::Interval
             | Target::Months
@@ -228,7 +231,7 @@ impl<'a> Feed<'a> {
 
     fn text(&self, text: Cow<'a, str>) -> Result<Fed<'a>, Unfit> {
         match self.target {
-            Target::Text | Target::LargeText => self.spelt(text),
+            Target::Text | Target::LargeText | Target::Json => self.spelt(text),
             Target::Bytes | Target::LargeBytes => match text {
                 Cow::Borrowed(text) => self.bytes(text.as_bytes().into()),
                 Cow::Owned(text) => self.bytes(text.into_bytes().into()),
@@ -259,7 +262,7 @@ impl<'a> Feed<'a> {
 
     /// Text for a column of characters.
     fn spelt(&self, text: Cow<'a, str>) -> Result<Fed<'a>, Unfit> {
-        if text.is_empty() && self.target == Target::LargeText && self.column.family != "json" {
+        if text.is_empty() && self.target == Target::LargeText {
             return Ok(Fed::Empty);
         }
         if self.by_way_of_less && !text.is_ascii() {

@@ -124,9 +124,22 @@ BEGIN
     away := left(away, 1) || lpad(substr(away, 2), 5, '0');
     RETURN ora.zoned9_made(here - CAST(left(away, 1) || '1' AS int) * CAST(substr(away, 2) AS interval), part, away);
 END $$;
--- What a literal with an offset or a zone says.
-CREATE FUNCTION sys.zoned(text) RETURNS ora.zoned9 LANGUAGE sql STABLE STRICT AS $$
-    SELECT CASE WHEN $1 ~ '[+-]\d{1,2}:\d{2}\s*$' THEN ora.to_timestamp_tz($1) ELSE ora.zoned9(CAST($1 AS timestamptz)) END $$;
+-- What a literal with an offset or a zone says. Of a zone that has a name the offset is kept that it has then.
+CREATE FUNCTION sys.zoned(text) RETURNS ora.zoned9 LANGUAGE plpgsql STABLE STRICT AS $$
+DECLARE
+    zone text := substring($1 FROM '[0-9] +([A-Za-z][A-Za-z_/+-]*[0-9]*)\s*$');
+    here timestamp;
+    away interval;
+BEGIN
+    IF $1 ~ '[+-]\d{1,2}:\d{2}\s*$' THEN RETURN ora.to_timestamp_tz($1); END IF;
+    IF zone IS NULL THEN RETURN ora.zoned9(CAST($1 AS timestamptz)); END IF;
+    here := CAST(regexp_replace($1, '(\.\d+)? +[A-Za-z/_+-]+[0-9]*\s*$', '') AS timestamp);
+    away := here - ((here AT TIME ZONE zone) AT TIME ZONE 'UTC');
+    RETURN ora.zoned9_made(here - away, rpad(coalesce(substring($1 FROM '[.](\d{1,9})'), ''), 9, '0'),
+        CASE WHEN away < interval '0' THEN '-' ELSE '+' END
+        || pg_catalog.to_char(CASE WHEN away < interval '0' THEN -away ELSE away END, 'HH24:MI'));
+END $$;
+CREATE FUNCTION ora.xmltype(text) RETURNS xml LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT CAST($1 AS xml) $$;
 CREATE FUNCTION ora.to_char(ora.zoned9, text DEFAULT 'YYYY-MM-DD HH24:MI:SS.FF9 TZH:TZM') RETURNS text LANGUAGE sql STABLE AS $$
     SELECT ora.to_char(ora.zoned9_stamp9($1), regexp_replace(regexp_replace($2, 'TZH:TZM|TZR', '"' || substr(CAST($1 AS text), 31) || '"', 'i'),
         'TZH', '"' || substr(CAST($1 AS text), 31, 3) || '"', 'i')) $$;

@@ -165,7 +165,8 @@ pub(crate) fn parse_type(tokens: &[Token], i: usize) -> Result<(Declared, usize)
             if word(tokens, next) == "WITH" && (local || word(tokens, next + 1) == "TIME") {
                 next += if local { 4 } else { 3 };
                 let (kind, size) = if local { ("LOCAL TIME ZONE", 11) } else { ("TIME ZONE", 13) };
-                let postgres = if local {
+                // What is finer than PostgreSQL's microseconds is kept with the offset that it had.
+                let postgres = if local && scale <= 6 {
                     format!("timestamptz({kept})")
                 } else {
                     format!("zoned9({})", scale + 1)
@@ -203,7 +204,10 @@ pub(crate) fn parse_type(tokens: &[Token], i: usize) -> Result<(Declared, usize)
             Declared::new("bytea", "LONG RAW|0||||".to_owned())
         }
         "LONG" => Declared::new("text", "LONG|0||||".to_owned()),
-        "ROWID" | "UROWID" => Declared::new("rowid", "ROWID|10||||".to_owned()),
+        "ROWID" => Declared::new("rowid", "ROWID|10||||".to_owned()),
+        "UROWID" => Declared::new("rowid", "UROWID|4000||||".to_owned()),
+        "JSON" => Declared::new("jsonb", "JSON|8200||||".to_owned()),
+        "XMLTYPE" => Declared::new("xml", "XMLTYPE|2000||||".to_owned()),
         "BOOLEAN" => Declared::new("bool", "BOOLEAN|1||||".to_owned()),
         _ => return Err(invalid()),
     };

@@ -311,6 +311,15 @@ fn emit_call(tokens: &[Token], i: usize, word: &str, out: &mut Output) -> Result
             out.push("END", at);
             return Ok(close + 1);
         }
+        // As text: the type itself never travels.
+        "JSON_SERIALIZE" | "XMLSERIALIZE" => {
+            let start = usize::from(matches!(word_at(inner, 0), "CONTENT" | "DOCUMENT"));
+            let end = inner.iter().position(|t| matches!(t.word(), "RETURNING" | "AS"));
+            out.push("CAST(CAST(", at);
+            emit(&inner[start..end.unwrap_or(inner.len())], out)?;
+            out.push("AS text) AS clob)", at);
+            return Ok(close + 1);
+        }
         "NVL2" => {
             let parts = split(inner, ",");
             if let [tested, present, absent] = parts[..] {
@@ -361,7 +370,7 @@ fn emit_call(tokens: &[Token], i: usize, word: &str, out: &mut Output) -> Result
         | "RAWTOHEX" | "CHARTOROWID" | "ROWIDTOCHAR" | "SYS_CONTEXT" | "USERENV" | "ORA_HASH"
         | "NUMTODSINTERVAL" | "NUMTOYMINTERVAL" | "TO_DSINTERVAL" | "TO_YMINTERVAL"
         | "SYS_GUID" | "STANDARD_HASH" | "ADD_MONTHS" | "LAST_DAY" | "MONTHS_BETWEEN"
-        | "TO_NCHAR" | "TIMESTAMP_TO_SCN" | "SCN_TO_TIMESTAMP" => {
+        | "TO_NCHAR" | "TIMESTAMP_TO_SCN" | "SCN_TO_TIMESTAMP" | "XMLTYPE" => {
             // The stand-in's own, where it has one; else orafce's.
             out.push(&word.to_lowercase(), at);
         }

@@ -187,8 +187,10 @@ fn pool_of_oracle(column: &Column) -> Vec<&'static str> {
         "number" | "float" if column.kind == Kind::Int || column.scale == Some(0) => &[INTEGERS],
         "number" | "float" if column.precision.is_none() => &[INTEGERS, FRACTIONS],
         "binary_float" | "binary_double" => &[INTEGERS, FRACTIONS],
-        "char" | "nchar" | "varchar2" | "nvarchar2" | "clob" | "nclob" => &[WRITINGS, LONG_ORACLE],
-        "raw" => &[BYTES_ORACLE],
+        "char" | "nchar" | "varchar2" | "nvarchar2" | "clob" | "nclob" | "long" => {
+            &[WRITINGS, LONG_ORACLE]
+        }
+        "raw" | "long_raw" => &[BYTES_ORACLE],
         "date" | "timestamp" => &[TIMES_ORACLE],
         _ => &[],
     };
@@ -264,10 +266,32 @@ pub const ORACLE: &[Case] = &[
         "TIMESTAMP(6)",
         &["TIMESTAMP '9999-12-31 23:59:59.999999'", "TIMESTAMP '2024-02-29 12:30:00.000001'"],
     ),
-    case("TIMESTAMP(9)", &["TIMESTAMP '2024-02-29 12:30:00.123456'"]),
+    case(
+        "TIMESTAMP(7)",
+        &["TIMESTAMP '2024-02-29 12:30:00.1234567'", "TIMESTAMP '1960-02-29 12:30:00'"],
+    ),
+    case(
+        "TIMESTAMP(9)",
+        &[
+            "NULL",
+            "TIMESTAMP '2024-02-29 12:30:00.123456'",
+            "TIMESTAMP '2024-02-29 12:30:00.123456789'",
+            "TIMESTAMP '9999-12-31 23:59:59.999999999'",
+            "TIMESTAMP '1969-12-31 23:59:59.000000001'",
+        ],
+    ),
     case(
         "TIMESTAMP(6) WITH LOCAL TIME ZONE",
         &["NULL", "TIMESTAMP '2024-02-29 12:30:00.123456'", "TIMESTAMP '1960-02-29 12:30:00'"],
+    ),
+    case(
+        "TIMESTAMP(9) WITH LOCAL TIME ZONE",
+        &[
+            "NULL",
+            "TIMESTAMP '2024-02-29 12:30:00.123456789'",
+            "TIMESTAMP '1960-02-29 12:30:00.000000001'",
+            "TIMESTAMP '2024-02-29 12:30:00'",
+        ],
     ),
     case(
         "TIMESTAMP(6) WITH TIME ZONE",
@@ -275,6 +299,15 @@ pub const ORACLE: &[Case] = &[
             "NULL",
             "TIMESTAMP '2024-02-29 12:30:00.5 +08:00'",
             "TIMESTAMP '1960-02-29 12:30:00 -05:30'",
+            "TIMESTAMP '2024-07-01 12:30:00 Europe/Berlin'",
+        ],
+    ),
+    case(
+        "TIMESTAMP(9) WITH TIME ZONE",
+        &[
+            "NULL",
+            "TIMESTAMP '2024-02-29 12:30:00.123456789 +08:00'",
+            "TIMESTAMP '2024-01-01 12:30:00.000000001 America/New_York'",
         ],
     ),
     case(
@@ -301,6 +334,63 @@ pub const ORACLE: &[Case] = &[
         &["NULL", "TO_YMINTERVAL('0-01')", "TO_YMINTERVAL('-99-11')", "TO_YMINTERVAL('7-00')"],
     ),
 ];
+
+macro_rules! ten_thousand {
+    () => {
+        " || TO_CLOB(RPAD('x', 4000, 'x')) || TO_CLOB(RPAD('x', 4000, 'x')) \
+         || TO_CLOB(RPAD('x', 2000, 'x'))"
+    };
+}
+const LONG_XML: &str = concat!(
+    "XMLTYPE(TO_CLOB('<a>')",
+    ten_thousand!(),
+    ten_thousand!(),
+    ten_thousand!(),
+    ten_thousand!(),
+    ten_thousand!(),
+    ten_thousand!(),
+    ten_thousand!(),
+    " || TO_CLOB('</a>'))"
+);
+
+/// What can be read, and never is written.
+const ORACLE_READ_ONLY: &[Case] = &[
+    case("LONG", &["NULL", "'a'", "'中 '", "RPAD('x', 4000, 'x')"]),
+    case("LONG RAW", &["NULL", "HEXTORAW('00FF')", "HEXTORAW('61')"]),
+    case("ROWID", &["NULL", "CHARTOROWID('AAASdqAAEAAAAInAAA')"]),
+    case("UROWID", &["NULL", "CHARTOROWID('AAASdqAAEAAAAInAAB')"]),
+    case("XMLTYPE", &["NULL", "XMLTYPE('<a b=\"1\">é 한 😀</a>')", LONG_XML]),
+];
+
+/// Of 23ai.
+pub const ORACLE_23: &[Case] = &[
+    case("BOOLEAN", &["NULL", "TRUE", "FALSE"]),
+    case(
+        "JSON",
+        &[
+            "NULL",
+            "'{\"a\": [1, \"é 한 😀\", null]}'",
+            "'[]'",
+            "'\"x\"'",
+            "'7'",
+            "'70'",
+            "'1.0'",
+            "'1.50'",
+        ],
+    ),
+];
+
+/// What an Oracle of this major version can be read from.
+pub fn oracle_sources(major: u32) -> Vec<Case> {
+    let newest = if major >= 23 { ORACLE_23 } else { &[] };
+    [ORACLE, ORACLE_READ_ONLY, newest].concat()
+}
+
+/// What can be written there.
+pub fn oracle_dests(major: u32) -> Vec<Case> {
+    let newest = if major >= 23 { ORACLE_23 } else { &[] };
+    [ORACLE, newest].concat()
+}
 
 pub const SQLITE: &[Case] = &[
     case(

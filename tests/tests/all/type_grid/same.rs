@@ -12,7 +12,7 @@ pub fn same(source: &Column, given: &Value, dest: &Column, value: &Value) -> boo
     let single = |c: &Column| c.kind == Kind::Float32;
     match (given, value) {
         (Null, Null) => true,
-        (Text(a), Text(b)) if dest.family == "timestamp" => {
+        (Text(a), Text(b)) if matches!(&*dest.family, "timestamp" | "timestamp_ltz") => {
             a == b || (DateTime::parse(a).is_some() && DateTime::parse(a) == DateTime::parse(b))
         }
         (Text(a), Time(b)) if source.family == "interval_ds" => days(a) == Some(*b),
@@ -84,7 +84,7 @@ fn same_any(given: &Value, dest: &Column, value: &Value) -> bool {
             [digits(&format!("{a:?}")), exact].contains(&number(value))
         }
         (Value::Text(_), Value::Text(_))
-            if matches!(&*dest.family, "timestamp" | "interval_ds") =>
+            if matches!(&*dest.family, "timestamp" | "timestamp_ltz" | "interval_ds") =>
         {
             let text = Column::new("v", Kind::Text, "text");
             same(&text, given, dest, value)
