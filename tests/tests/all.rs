@@ -52,6 +52,8 @@ mod mysql_support;
 mod mysql_types;
 #[path = "all/oracle_crash.rs"]
 mod oracle_crash;
+#[path = "all/oracle_python.rs"]
+mod oracle_python;
 #[path = "all/oracle_server.rs"]
 mod oracle_server;
 #[path = "all/oracle_tls.rs"]

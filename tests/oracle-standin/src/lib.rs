@@ -30,6 +30,7 @@ mod number;
 mod ora_error;
 mod packet;
 pub mod postgres;
+pub mod python;
 mod request;
 mod session;
 mod sql;

@@ -252,27 +252,11 @@ fn a_client_that_dies_while_it_waits_for_a_lock_lets_go() {
     assert_eq!(number(&last, "select v from t"), 3);
 }
 
-/// Oracle's Python client, pinned, in an environment of its own under `target`.
+/// Oracle's Python client, pinned.
 fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
-        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/requirements.txt");
-        let wanted = std::fs::read_to_string(&requirements).unwrap();
-        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("oracle-standin-python");
-        let (program, stamp) = (home.join("bin/python"), home.join("requirements.txt"));
-        if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
-            return program;
-        }
-        let does = |command: &mut Command| {
-            let output = command.output().unwrap();
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{command:?}: {said}");
-        };
-        does(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home));
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
-        does(Command::new(&program).args(pip).arg(&requirements));
-        std::fs::write(&stamp, wanted).unwrap();
-        program
+        ssync_oracle_standin::python::python(Path::new(env!("CARGO_TARGET_TMPDIR")))
     })
 }
 
