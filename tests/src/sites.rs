@@ -9,8 +9,9 @@ use std::time::Duration;
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
 
+use crate::servers::oracle::OracleAccount;
 use crate::servers::{PASSWORD, Server, USER};
-use crate::ssync::PASSWORD_ENV;
+use crate::ssync::{ORACLE_PASSWORD_ENV, PASSWORD_ENV};
 
 /// One side of a transfer.
 #[derive(Debug, Clone)]
@@ -24,6 +25,15 @@ pub enum Site {
     },
     /// A file.
     Sqlite(PathBuf),
+    /// The schema of an account in Oracle, or its stand-in.
+    Oracle {
+        /// `oracle://user@host:port/service`.
+        url: String,
+        /// The account's name.
+        user: String,
+        /// Its password.
+        password: &'static str,
+    },
 }
 
 /// What a column holds, as far as a comparison needs to know.
@@ -35,6 +45,10 @@ pub enum Holds {
     Real,
     /// Text, also decimals and times.
     Text,
+    /// Decimals, which are compared without the zeros that a spelling may have or not.
+    Decimal,
+    /// Times, to the microsecond.
+    Time,
     /// Bytes.
     Bytes,
 }
@@ -79,6 +93,17 @@ impl Site {
         Site::Sqlite(path)
     }
 
+    /// The schema of that account. It stays until the account is dropped.
+    pub fn of_account(account: &OracleAccount<'_>) -> Site {
+        let (url, user) = (account.url(), account.name().to_owned());
+        Site::Oracle { url, user, password: account.password() }
+    }
+
+    /// Whether it is in Oracle.
+    pub fn is_oracle(&self) -> bool {
+        matches!(self, Site::Oracle { .. })
+    }
+
     /// Whether it is a file.
     pub fn is_sqlite(&self) -> bool {
         matches!(self, Site::Sqlite(_))
@@ -94,6 +119,10 @@ impl Site {
             Site::Sqlite(path) => {
                 format!("[[link]]\nname = \"{name}\"\nurl = \"sqlite://{}\"\n", path.display())
             }
+            Site::Oracle { url, .. } => format!(
+                "[[link]]\nname = \"{name}\"\nurl = \"{url}\"\n\
+                 password = {{ env = \"{ORACLE_PASSWORD_ENV}\" }}\nio_timeout_secs = 20\n"
+            ),
         }
     }
 
@@ -118,6 +147,37 @@ impl Site {
         let db = rusqlite::Connection::open(path).unwrap();
         db.busy_timeout(Duration::from_secs(60)).unwrap();
         db
+    }
+
+    /// A connection to Oracle, by its own driver. Panics for others.
+    pub fn oracle(&self) -> oracledb::Connection {
+        let Site::Oracle { url, user, password } = self else { panic!("not Oracle") };
+        let (_, place) = url.split_once('@').unwrap();
+        let config = oracledb::Config::default()
+            .set_credentials(user, password)
+            .set_connect_string(place)
+            .unwrap();
+        let conn = oracledb::connect(config).unwrap();
+        conn.execute(
+            "ALTER SESSION SET NLS_NUMERIC_CHARACTERS = '.,' \
+             NLS_TIMESTAMP_FORMAT = 'YYYY-MM-DD HH24:MI:SS.FF6'",
+            &[],
+        )
+        .unwrap();
+        conn
+    }
+
+    /// A name of ssync's own columns, as SQL of this database.
+    pub fn quoted(&self, name: &str) -> String {
+        if self.is_oracle() { format!("\"{name}\"") } else { name.to_owned() }
+    }
+
+    /// What to select so that a column comes as [`Site::rows`] expects it.
+    pub fn shown(&self, column: &str, holds: Holds) -> String {
+        match (self, holds) {
+            (Site::Oracle { .. }, Holds::Decimal | Holds::Time) => format!("TO_CHAR({column})"),
+            _ => column.to_owned(),
+        }
     }
 
     /// Runs statements, each on its own, over one connection.
@@ -156,6 +216,10 @@ impl Site {
                     "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = '{name}'"
                 )
             }
+            Site::Oracle { .. } => format!(
+                "SELECT COUNT(*) FROM user_tables WHERE table_name = '{}'",
+                name.to_ascii_uppercase()
+            ),
         };
         self.number(&sql) > 0
     }
@@ -167,6 +231,7 @@ impl Site {
                 "SELECT table_name FROM information_schema.tables WHERE table_schema = '{database}'"
             ),
             Site::Sqlite(_) => "SELECT name FROM sqlite_master WHERE type = 'table'".to_owned(),
+            Site::Oracle { .. } => "SELECT table_name FROM user_tables".to_owned(),
         };
         self.rows(&sql, &[Holds::Text])
             .into_iter()
@@ -183,9 +248,15 @@ impl Site {
         match (cell, self) {
             (Cell::Null, _) => "NULL".to_owned(),
             (Cell::Int(v), _) => v.to_string(),
+            (Cell::Real(bits), Site::Oracle { .. }) => {
+                format!("TO_BINARY_DOUBLE('{:e}')", f64::from_bits(*bits))
+            }
             (Cell::Real(bits), _) => format!("{:e}", f64::from_bits(*bits)),
             (Cell::Text(t), Site::MySql { .. }) => format!("_utf8mb4 X'{}'", hex(t.as_bytes())),
             (Cell::Text(t), Site::Sqlite(_)) => format!("CAST(X'{}' AS TEXT)", hex(t.as_bytes())),
+            (Cell::Text(t), Site::Oracle { .. }) => format!("'{}'", t.replace('\'', "''")),
+            (Cell::Bytes(b), Site::Oracle { .. }) if b.is_empty() => "EMPTY_BLOB()".to_owned(),
+            (Cell::Bytes(b), Site::Oracle { .. }) => format!("HEXTORAW('{}')", hex(b)),
             (Cell::Bytes(b), _) => format!("X'{}'", hex(b)),
             (Cell::Odd(what), _) => panic!("{what} is no value to write"),
         }
@@ -203,6 +274,13 @@ pub enum Session {
     MySql(Conn),
     /// To a file.
     Sqlite(rusqlite::Connection),
+    /// To Oracle.
+    Oracle {
+        /// The connection.
+        conn: oracledb::Connection,
+        /// A BEGIN was said: Oracle itself has no such word.
+        begun: bool,
+    },
 }
 
 impl Session {
@@ -211,6 +289,7 @@ impl Session {
         match site {
             Site::MySql { .. } => Session::MySql(site.mysql()),
             Site::Sqlite(_) => Session::Sqlite(site.sqlite()),
+            Site::Oracle { .. } => Session::Oracle { conn: site.oracle(), begun: false },
         }
     }
 
@@ -230,6 +309,18 @@ impl Session {
             Session::Sqlite(db) => {
                 db.execute_batch(sql).map_err(|e| e.to_string())?;
                 Ok(db.changes())
+            }
+            Session::Oracle { conn, begun } => {
+                if matches!(sql, "BEGIN" | "COMMIT" | "ROLLBACK") {
+                    *begun = sql == "BEGIN";
+                    let done = if sql == "COMMIT" { conn.commit() } else { conn.rollback() };
+                    return done.map(|()| 0).map_err(|e| e.to_string());
+                }
+                let done = conn.execute(sql, &[]).map_err(|e| e.to_string())?;
+                if !*begun {
+                    conn.commit().map_err(|e| e.to_string())?;
+                }
+                Ok(done.rows_affected())
             }
         }
     }
@@ -260,11 +351,33 @@ impl Session {
                 }
                 found
             }
+            Session::Oracle { conn, .. } => {
+                let rows = conn.query(sql, &[]).unwrap_or_else(|e| panic!("{e}\nin: {sql}"));
+                rows.map(|row| {
+                    let row = row.unwrap_or_else(|e| panic!("{e}\nin: {sql}"));
+                    holds.iter().enumerate().map(|(i, h)| of_oracle(&row, i, *h)).collect()
+                })
+                .collect()
+            }
         }
     }
 
     /// Inserts rows, in one transaction.
     pub fn insert(&mut self, site: &Site, table: &str, columns: &[&str], rows: &[Row]) {
+        if let Session::Oracle { conn, .. } = self {
+            // A statement of Oracle's has the values of one row.
+            for row in rows {
+                let cells: Vec<_> = row.iter().map(|c| site.literal(c)).collect();
+                let sql = format!(
+                    "INSERT INTO {table} ({}) VALUES ({})",
+                    columns.join(","),
+                    cells.join(",")
+                );
+                conn.execute(&sql, &[]).unwrap_or_else(|e| panic!("{e}\nin: {sql}"));
+            }
+            conn.commit().unwrap();
+            return;
+        }
         self.run("BEGIN");
         for chunk in rows.chunks(200) {
             let values: Vec<String> = chunk
@@ -298,8 +411,40 @@ fn of_mysql(value: mysql::Value, holds: Holds) -> Cell {
     match holds {
         Holds::Int => text.parse().map_or(Cell::Odd(text), Cell::Int),
         Holds::Real => text.parse().map_or(Cell::Odd(text), |v: f64| Cell::Real(v.to_bits())),
+        Holds::Decimal => Cell::Text(plain_decimal(&text)),
         _ => Cell::Text(text),
     }
+}
+
+/// By the driver's own conversions; a value that has none into what is expected is odd.
+fn of_oracle(row: &oracledb::Row, at: usize, holds: Holds) -> Cell {
+    let cell = match holds {
+        Holds::Int => row.get::<Option<i64>>(at).map(|v| v.map(Cell::Int)),
+        Holds::Real => row.get::<Option<f64>>(at).map(|v| v.map(|v| Cell::Real(v.to_bits()))),
+        Holds::Bytes => row.get::<Option<Vec<u8>>>(at).map(|v| v.map(Cell::Bytes)),
+        Holds::Decimal => {
+            row.get::<Option<String>>(at).map(|v| v.map(|text| Cell::Text(plain_decimal(&text))))
+        }
+        Holds::Text | Holds::Time => row.get::<Option<String>>(at).map(|v| v.map(Cell::Text)),
+    };
+    match cell {
+        Ok(cell) => cell.unwrap_or(Cell::Null),
+        Err(error) => Cell::Odd(error.to_string()),
+    }
+}
+
+/// A decimal without what its spelling may have or not: zeros at the end, none before the point.
+fn plain_decimal(text: &str) -> String {
+    let (sign, digits) = match text.trim().strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text.trim()),
+    };
+    let zero = if digits.starts_with('.') { "0" } else { "" };
+    let digits = match digits.contains('.') {
+        true => digits.trim_end_matches('0').trim_end_matches('.'),
+        false => digits,
+    };
+    format!("{sign}{zero}{digits}")
 }
 
 fn of_sqlite(value: rusqlite::types::ValueRef<'_>, holds: Holds) -> Cell {
@@ -308,10 +453,12 @@ fn of_sqlite(value: rusqlite::types::ValueRef<'_>, holds: Holds) -> Cell {
         (ValueRef::Null, _) => Cell::Null,
         (ValueRef::Integer(v), Holds::Int) => Cell::Int(v),
         (ValueRef::Real(v), Holds::Real) => Cell::Real(v.to_bits()),
-        (ValueRef::Text(t), Holds::Text) => match std::str::from_utf8(t) {
-            Ok(text) => Cell::Text(text.to_owned()),
-            Err(_) => Cell::Odd(format!("not UTF-8: {t:02x?}")),
-        },
+        (ValueRef::Text(t), Holds::Text | Holds::Decimal | Holds::Time) => {
+            match std::str::from_utf8(t) {
+                Ok(text) => Cell::Text(text.to_owned()),
+                Err(_) => Cell::Odd(format!("not UTF-8: {t:02x?}")),
+            }
+        }
         (ValueRef::Blob(b), Holds::Bytes) => Cell::Bytes(b.to_vec()),
         (other, _) => Cell::Odd(format!("{other:?}")),
     }

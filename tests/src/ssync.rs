@@ -22,10 +22,12 @@ use ssync_common::config::Config;
 use ssync_common::shm;
 use ssync_common::store::{Home, Store, StoreLocation};
 
-use crate::servers::PASSWORD;
+use crate::servers::{PASSWORD, oracle};
 
 /// Environment variable that links of test configurations take their password from.
 pub const PASSWORD_ENV: &str = "SSYNC_TEST_PASSWORD";
+/// The same for links to Oracle.
+pub const ORACLE_PASSWORD_ENV: &str = "SSYNC_TEST_ORACLE_LINK";
 /// A run that takes longer hangs. Longer than the longest wait for a lock (a minute), twice.
 pub const RUN_TIME_MAX: Duration = Duration::from_secs(170);
 /// How long a process that was killed may take to be gone.
@@ -53,7 +55,10 @@ impl Instance {
     /// A fresh home with this configuration.
     pub fn new(toml: &str) -> Instance {
         let dir = tempfile::Builder::new().prefix("ssync-home-").tempdir().unwrap();
-        let environment = vec![(PASSWORD_ENV.into(), PASSWORD.into())];
+        let environment = vec![
+            (PASSWORD_ENV.into(), PASSWORD.into()),
+            (ORACLE_PASSWORD_ENV.into(), oracle::account_password().into()),
+        ];
         let instance = Instance { dir, environment };
         fs::create_dir(instance.home()).unwrap();
         nix::sys::stat::fchmodat(

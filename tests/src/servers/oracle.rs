@@ -24,6 +24,11 @@ const EXTERNAL_PASSWORD: &str = "Pw_xK7sentinel_9";
 const GRANTS: &str =
     "CREATE SESSION, CREATE TABLE, CREATE VIEW, CREATE TRIGGER, CREATE SEQUENCE, CREATE PROCEDURE";
 
+/// The password of every account that tests make, on the stand-in or on the user's server.
+pub fn account_password() -> &'static str {
+    if std::env::var_os(ORACLE_URL_ENV).is_some() { EXTERNAL_PASSWORD } else { PASSWORD }
+}
+
 /// The server of a generation that all tests of this process share; where [`ORACLE_URL_ENV`] names a
 /// server of the user's, that one in the place of all.
 pub fn oracle(generation: Generation) -> &'static OracleServer {

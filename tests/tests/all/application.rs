@@ -111,15 +111,19 @@ struct Scene {
 
 impl Scene {
     fn new(source: Site, dest: Site, kind: Dest, reset: Reset) -> Scene {
-        let text = |site: &Site| match site {
-            Site::MySql { .. } => "VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL",
-            Site::Sqlite(_) => "TEXT NOT NULL",
+        // The key's and the version's kind, the state's, the text's.
+        let kinds = |site: &Site| match site {
+            Site::MySql { .. } => {
+                ("BIGINT", "INT", "VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL")
+            }
+            Site::Sqlite(_) => ("BIGINT", "INT", "TEXT NOT NULL"),
+            Site::Oracle { .. } => ("NUMBER(18)", "NUMBER(1)", "VARCHAR2(100 CHAR) NOT NULL"),
         };
+        let (number, state, text) = kinds(&source);
         source.run(&[
             &format!(
-                "CREATE TABLE src (id BIGINT NOT NULL, ver BIGINT NOT NULL, body {}, sync_status \
-                 INT NOT NULL DEFAULT 0, PRIMARY KEY (id))",
-                text(&source)
+                "CREATE TABLE src (id {number} NOT NULL, ver {number} NOT NULL, body {text}, \
+                 sync_status {state} DEFAULT 0 NOT NULL, PRIMARY KEY (id))"
             ),
             "CREATE INDEX src_state ON src (sync_status)",
         ]);
@@ -134,9 +138,11 @@ impl Scene {
                      OLD.sync_status AND OLD.sync_status <> 0 BEGIN UPDATE src SET sync_status = 0 \
                      WHERE rowid = NEW.rowid; END"
                 }
+                Site::Oracle { .. } => panic!("the stand-in knows no such trigger"),
             }]);
         }
-        let columns = format!("id BIGINT NOT NULL, ver BIGINT NOT NULL, body {}", text(&dest));
+        let (number, _, text) = kinds(&dest);
+        let columns = format!("id {number} NOT NULL, ver {number} NOT NULL, body {text}");
         dest.run(&[match (kind, &dest) {
             (Dest::Upsert, _) => format!("CREATE TABLE dst ({columns}, PRIMARY KEY (id))"),
             (Dest::Log, Site::MySql { .. }) => {
@@ -144,6 +150,10 @@ impl Scene {
             }
             (Dest::Log, Site::Sqlite(_)) => {
                 format!("CREATE TABLE dst (seq INTEGER PRIMARY KEY AUTOINCREMENT, {columns})")
+            }
+            (Dest::Log, Site::Oracle { .. }) => {
+                let counter = "NUMBER(18) GENERATED ALWAYS AS IDENTITY PRIMARY KEY";
+                format!("CREATE TABLE dst (seq {counter}, {columns})")
             }
         }]);
         let write = if kind == Dest::Upsert { "write = \"upsert\"\n" } else { "" };

@@ -1,18 +1,20 @@
 //! Rows between MariaDB and the Oracle stand-in while processes are killed and connections break,
 //! before a statement or a commit, in it, or after it: afterwards both sides are compared row by
-//! row. (`crash_matrix` does the same to the other databases by chance; here the faults of the
-//! stand-in are what is tried, each at a chosen place.)
+//! row. (`crash_matrix` does the same by chance; here each fault has a chosen place, and a case
+//! fails whose fault did not strike.)
+//!
+//! What is in [`processes`] runs on a server of the user's, too (`scripts/test-oracle`); what is in
+//! [`standin`] needs one that breaks on order.
 
 use std::collections::BTreeSet;
 
 use ssync_tests::servers::mariadb;
 use ssync_tests::servers::oracle::faults::Fault;
-use ssync_tests::servers::oracle::{Generation, OracleServer};
+use ssync_tests::servers::oracle::{Generation, OracleServer, oracle};
 use ssync_tests::sites::{Cell, Holds, Row, Site, differences};
 use ssync_tests::ssync::Instance;
 
 const ROWS: i64 = 240;
-const ORACLE_PASSWORD_ENV: &str = "SSYNC_TEST_ORACLE_LINK";
 /// Runs after which a case must have come to its end.
 const RUNS_MAX: usize = 8;
 
@@ -73,42 +75,88 @@ const STREAMING: &[Wrong] = &[
     Server("connect drop-before nth=2"),
 ];
 
-#[test]
-fn no_row_is_lost_or_doubled_from_mariadb_to_oracle() {
-    every(LANDING, |wrong, generation| into_oracle(wrong, generation, true));
+/// Processes are killed.
+mod processes {
+    use super::*;
+
+    fn killed(wrongs: &[Wrong], run: Run, keyed: bool) {
+        every(wrongs, |wrong| matches!(wrong, Process(_)), run, keyed);
+    }
+
+    #[test]
+    fn killed_from_mariadb_to_oracle() {
+        killed(LANDING, into_oracle, true);
+    }
+
+    #[test]
+    fn killed_from_mariadb_to_oracle_without_a_key() {
+        killed(LANDING, into_oracle, false);
+    }
+
+    #[test]
+    fn killed_from_oracle_to_mariadb() {
+        killed(READING, out_of_oracle, true);
+    }
+
+    #[test]
+    fn killed_from_oracle_to_mariadb_without_a_key() {
+        killed(STREAMING, out_of_oracle, false);
+    }
 }
 
-#[test]
-fn no_row_is_lost_or_doubled_from_mariadb_to_oracle_without_a_key() {
-    every(LANDING, |wrong, generation| into_oracle(wrong, generation, false));
+/// The server breaks, as only the stand-in does on order.
+mod standin {
+    use super::*;
+
+    fn broken(wrongs: &[Wrong], run: Run, keyed: bool) {
+        every(wrongs, |wrong| matches!(wrong, Server(_)), run, keyed);
+    }
+
+    #[test]
+    fn broken_from_mariadb_to_oracle() {
+        broken(LANDING, into_oracle, true);
+    }
+
+    #[test]
+    fn broken_from_mariadb_to_oracle_without_a_key() {
+        broken(LANDING, into_oracle, false);
+    }
+
+    #[test]
+    fn broken_from_oracle_to_mariadb() {
+        broken(READING, out_of_oracle, true);
+    }
+
+    #[test]
+    fn broken_from_oracle_to_mariadb_without_a_key() {
+        broken(STREAMING, out_of_oracle, false);
+    }
 }
 
-#[test]
-fn no_row_is_lost_or_doubled_from_oracle_to_mariadb() {
-    every(READING, |wrong, generation| out_of_oracle(wrong, generation, true));
-}
+/// A case: what goes wrong, at which server, whether the table has a key.
+type Run = fn(Wrong, &OracleServer, bool) -> Result<(), String>;
 
-#[test]
-fn no_row_is_lost_or_doubled_from_oracle_to_mariadb_without_a_key() {
-    every(STREAMING, |wrong, generation| out_of_oracle(wrong, generation, false));
-}
-
-/// Each fault with one of the generations, which take turns.
-fn every(wrongs: &[Wrong], run: impl Fn(Wrong, Generation) -> Result<(), String>) {
+/// Each fault of that kind with one of the generations, which take turns.
+fn every(wrongs: &[Wrong], of_kind: impl Fn(&Wrong) -> bool, run: Run, keyed: bool) {
     let mut failures = Vec::new();
-    for (i, wrong) in wrongs.iter().enumerate() {
+    for (i, wrong) in wrongs.iter().enumerate().filter(|(_, wrong)| of_kind(wrong)) {
         let generation = Generation::ALL[i % 3];
-        let words = match wrong {
-            Process(words) | Server(words) => words,
+        let (words, result) = match wrong {
+            Process(words) => (words, run(*wrong, oracle(generation), keyed)),
+            // A stand-in of its own: all who connect meet its faults.
+            Server(words) => (words, run(*wrong, &OracleServer::start(generation), keyed)),
         };
-        if let Err(why) = run(*wrong, generation) {
-            failures.push(format!("-- {words} ({generation:?}):\n{why}"));
+        match result {
+            Ok(()) => eprintln!("{words} ({generation:?}): struck, and no row was lost or doubled"),
+            Err(why) => failures.push(format!("-- {words} ({generation:?}):\n{why}")),
         }
     }
     assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
 }
 
 const COLUMNS: [&str; 6] = ["id", "grp", "v_text", "v_num", "v_time", "v_bytes"];
+const HOLDS: [Holds; 6] =
+    [Holds::Int, Holds::Int, Holds::Text, Holds::Decimal, Holds::Time, Holds::Bytes];
 const MARIADB: &str = "id BIGINT NOT NULL, grp INT NOT NULL, v_text VARCHAR(60), v_num DECIMAL(20,6), \
                        v_time DATETIME(6), v_bytes VARBINARY(40)";
 const ORACLE: &str = "id NUMBER(18) NOT NULL, grp NUMBER(9) NOT NULL, v_text VARCHAR2(60 CHAR), \
@@ -128,218 +176,120 @@ fn row(n: i64, v: i64) -> Row {
     ]
 }
 
-struct Oracle {
-    server: OracleServer,
-    generation: Generation,
+fn rows(site: &Site, table: &str) -> Vec<Row> {
+    let shown: Vec<_> = COLUMNS.iter().zip(HOLDS).map(|(c, h)| site.shown(c, h)).collect();
+    site.rows(&format!("SELECT {} FROM {table}", shown.join(", ")), &HOLDS)
 }
 
-/// Statements over Oracle's own driver, apart from everything under test.
-struct Plain(oracledb::Connection);
-
-impl Plain {
-    fn open(server: &OracleServer, user: &str, password: &str) -> Plain {
-        let config = oracledb::Config::default()
-            .set_credentials(user, password)
-            .set_connect_string(&server.standin().connect_string())
-            .unwrap();
-        Plain(oracledb::connect(config).unwrap())
-    }
-
-    fn run(&self, sql: &str) {
-        self.0.execute(sql, &[]).unwrap_or_else(|e| panic!("{e}\nin: {sql}"));
-        self.0.commit().unwrap();
-    }
-
-    fn rows(&self, table: &str) -> Vec<Row> {
-        let sql = format!(
-            "SELECT id, grp, v_text, TO_CHAR(v_num), TO_CHAR(v_time, 'YYYY-MM-DD HH24:MI:SS.FF6'), \
-             v_bytes FROM {table}"
-        );
-        let rows = self.0.query(&sql, &[]).unwrap_or_else(|e| panic!("{e}\nin: {sql}"));
-        rows.map(|row| {
-            let row = row.unwrap();
-            let text =
-                |i: usize| row.get::<Option<String>>(i).unwrap().map_or(Cell::Null, Cell::Text);
-            let int = |i: usize| Cell::Int(row.get::<i64>(i).unwrap());
-            let bytes = row.get::<Option<Vec<u8>>>(5).unwrap().map_or(Cell::Null, Cell::Bytes);
-            vec![int(0), int(1), text(2), number(text(3)), text(4), bytes]
-        })
-        .collect()
-    }
-
-    fn number(&self, sql: &str) -> i64 {
-        self.0.query_row(sql, &[]).and_then(|row| row.get(0)).unwrap()
-    }
-
-    fn insert(&self, table: &str, rows: &[Row]) {
-        for row in rows {
-            let values: Vec<String> = row.iter().enumerate().map(|(i, c)| literal(i, c)).collect();
-            let sql = format!(
-                "INSERT INTO {table} ({}) VALUES ({})",
-                COLUMNS.join(", "),
-                values.join(", ")
-            );
-            self.0.execute(&sql, &[]).unwrap_or_else(|e| panic!("{e}\nin: {sql}"));
-        }
-        self.0.commit().unwrap();
-    }
-}
-
-/// A number's text without what may differ in it: zeros at the end, none before the point.
-fn number(cell: Cell) -> Cell {
-    let Cell::Text(text) = cell else { return cell };
-    let (sign, digits) = match text.trim().strip_prefix('-') {
-        Some(digits) => ("-", digits.to_owned()),
-        None => ("", text.trim().to_owned()),
-    };
-    let digits = if digits.starts_with('.') { format!("0{digits}") } else { digits };
-    let digits = match digits.contains('.') {
-        true => digits.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => digits,
-    };
-    Cell::Text(format!("{sign}{digits}"))
-}
-
-fn literal(column: usize, cell: &Cell) -> String {
-    match (column, cell) {
-        (_, Cell::Null) => "NULL".to_owned(),
-        (_, Cell::Int(v)) => v.to_string(),
-        (3, Cell::Text(t)) => t.clone(),
-        (4, Cell::Text(t)) => format!("TO_TIMESTAMP('{t}', 'YYYY-MM-DD HH24:MI:SS.FF6')"),
-        (_, Cell::Text(t)) => format!("'{}'", t.replace('\'', "''")),
-        (_, Cell::Bytes(b)) => {
-            format!("HEXTORAW('{}')", b.iter().map(|b| format!("{b:02X}")).collect::<String>())
-        }
-        (_, other) => panic!("{other:?}"),
-    }
-}
-
-fn mariadb_rows(site: &Site, table: &str) -> Vec<Row> {
-    use Holds::{Bytes, Int, Text};
-    let sql = format!("SELECT {} FROM {table}", COLUMNS.join(", "));
-    let mut rows = site.rows(&sql, &[Int, Int, Text, Text, Text, Bytes]);
-    for row in &mut rows {
-        row[3] = number(row[3].clone());
-    }
-    rows
-}
-
-fn toml(source: &str, dest: &str, keyed: bool) -> String {
+fn toml(source: &Site, dest: &Site, keyed: bool) -> String {
     let mode = match keyed {
         true => "mode = \"status\"\napp_resets_status = true\nwrite = \"upsert\"\n",
         false => "mode = \"full\"\nfull = \"truncate\"\n",
     };
     format!(
-        "{source}{dest}[[task]]\nid = 1\nsource = \"src\"\ndest = \"dst\"\nwriters = 3\n\
+        "{}{}[[task]]\nid = 1\nsource = \"src\"\ndest = \"dst\"\nwriters = 3\n\
          batch_rows = 30\nslot_bytes = 131072\n\
-         [[task.table]]\nname = \"t\"\nsource = \"src\"\ndest = \"dst\"\n{mode}"
+         [[task.table]]\nname = \"t\"\nsource = \"src\"\ndest = \"dst\"\n{mode}",
+        source.link("src"),
+        dest.link("dst")
     )
 }
 
-fn oracle_link(name: &str, url: &str) -> String {
-    format!(
-        "[[link]]\nname = \"{name}\"\nurl = \"{url}\"\n\
-         password = {{ env = \"{ORACLE_PASSWORD_ENV}\" }}\nio_timeout_secs = 20\n"
-    )
+fn into_oracle(wrong: Wrong, server: &OracleServer, keyed: bool) -> Result<(), String> {
+    let account = server.account("crash");
+    let (source, dest) = (Site::on_server(mariadb(), "src"), Site::of_account(&account));
+    moved(wrong, server, &source, &dest, keyed)
 }
 
-/// Runs the task until it has succeeded.
+fn out_of_oracle(wrong: Wrong, server: &OracleServer, keyed: bool) -> Result<(), String> {
+    let account = server.account("crash");
+    let (source, dest) = (Site::of_account(&account), Site::on_server(mariadb(), "dst"));
+    moved(wrong, server, &source, &dest, keyed)
+}
+
+/// Rows are moved while that goes wrong, then changed and moved again.
+fn moved(
+    wrong: Wrong,
+    server: &OracleServer,
+    source: &Site,
+    dest: &Site,
+    keyed: bool,
+) -> Result<(), String> {
+    let key = if keyed { ", PRIMARY KEY (id)" } else { "" };
+    let columns = |site: &Site| if site.is_oracle() { ORACLE } else { MARIADB };
+    let status = match (keyed, source.is_oracle()) {
+        (true, true) => ", sync_status NUMBER(1) DEFAULT 0 NOT NULL",
+        (true, false) => ", sync_status TINYINT NOT NULL DEFAULT 0",
+        (false, _) => "",
+    };
+    source.run(&[format!("CREATE TABLE src ({}{status}{key})", columns(source))]);
+    dest.run(&[format!("CREATE TABLE dst ({}{key})", columns(dest))]);
+    source.insert("src", &COLUMNS, &(0..ROWS).map(|n| row(n, 0)).collect::<Vec<_>>());
+    let instance = Instance::new(&toml(source, dest, keyed));
+    let even = |when: &str| {
+        let mut found = differences(&rows(source, "src"), &rows(dest, "dst"));
+        found.extend(instance.leftovers());
+        if keyed {
+            let open = source.number("SELECT COUNT(*) FROM src WHERE sync_status <> 2");
+            let settled = dest.quoted("settled");
+            let unsettled =
+                dest.number(&format!("SELECT COUNT(*) FROM SSYNC_LEDGER WHERE {settled} = 0"));
+            if (open, unsettled) != (0, 0) {
+                found.push(format!("{open} rows not in state 2, {unsettled} entries not settled"));
+            }
+        }
+        match found.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{when}:\n{}\n{}", found.join("\n"), instance.logs())),
+        }
+    };
+    run_until_good(&instance, server, Some(wrong))?;
+    even("after the fault")?;
+    // What changes now goes after it, over what is there.
+    let status = if keyed { ", sync_status = 0" } else { "" };
+    source.run(&[format!("UPDATE src SET v_text = CONCAT('new ', grp){status} WHERE grp < 3")]);
+    run_until_good(&instance, server, None)?;
+    even("after the next run")
+}
+
+/// Runs the task until it has succeeded. What was to go wrong must have done so.
 fn run_until_good(
     instance: &Instance,
-    oracle: &Oracle,
+    server: &OracleServer,
     wrong: Option<Wrong>,
 ) -> Result<(), String> {
-    let faults = oracle.server.standin().faults();
-    let mut failpoints = "";
-    match wrong {
-        Some(Process(words)) => failpoints = words,
-        Some(Server(words)) => faults.add(Fault::parse(words).expect("a fault in words")),
-        None => {}
-    }
+    let failpoints = match wrong {
+        Some(Process(words)) => words,
+        Some(Server(words)) => {
+            server.standin().faults().add(Fault::parse(words).expect("a fault in words"));
+            ""
+        }
+        None => "",
+    };
     let mut story = String::new();
     for _ in 0..RUNS_MAX {
         let outcome = instance.run_with(&["--task", "1", "--json"], failpoints);
         story += &format!("-- {outcome}\n");
         if outcome.code == Some(0) {
-            if let Some(Server(_)) = wrong
-                && faults.waiting() > 0
-            {
-                faults.clear();
-                return Err(format!("the fault never struck:\n{story}"));
-            }
-            return Ok(());
+            return match wrong.is_none_or(|wrong| has_struck(instance, server, wrong)) {
+                true => Ok(()),
+                false => Err(format!("what was to go wrong did not:\n{story}")),
+            };
         }
         instance.wait_until_dead();
     }
-    Err(format!(
-        "{RUNS_MAX} runs were not enough ({:?}):\n{story}{}",
-        oracle.generation,
-        instance.logs()
-    ))
+    Err(format!("{RUNS_MAX} runs were not enough:\n{story}{}", instance.logs()))
 }
 
-fn even(wanted: &[Row], found: &[Row], instance: &Instance, when: &str) -> Result<(), String> {
-    let mut differing = differences(wanted, found);
-    differing.extend(instance.leftovers());
-    match differing.is_empty() {
-        true => Ok(()),
-        false => Err(format!("{when}:\n{}\n{}", differing.join("\n"), instance.logs())),
+fn has_struck(instance: &Instance, server: &OracleServer, wrong: Wrong) -> bool {
+    match wrong {
+        Process(words) => {
+            let (point, rest) = words.split_once('@').expect("point@batch=action");
+            let (batch, _) = rest.split_once('=').expect("point@batch=action");
+            instance.has_fired(point, batch)
+        }
+        Server(_) => server.standin().faults().waiting() == 0,
     }
-}
-
-fn into_oracle(wrong: Wrong, generation: Generation, keyed: bool) -> Result<(), String> {
-    let oracle = Oracle { server: OracleServer::start(generation), generation };
-    let account = oracle.server.account("crash");
-    let plain = Plain::open(&oracle.server, account.name(), account.password());
-    let source = Site::on_server(mariadb(), "src");
-    let key = if keyed { ", PRIMARY KEY (id)" } else { "" };
-    let status = if keyed { ", sync_status TINYINT NOT NULL DEFAULT 0" } else { "" };
-    source.run(&[format!("CREATE TABLE src ({MARIADB}{status}{key})")]);
-    plain.run(&format!("CREATE TABLE dst ({ORACLE}{key})"));
-    let rows: Vec<Row> = (0..ROWS).map(|n| row(n, 0)).collect();
-    source.insert("src", &COLUMNS, &rows);
-    let mut instance =
-        Instance::new(&toml(&source.link("src"), &oracle_link("dst", &account.url()), keyed));
-    instance.set_env(ORACLE_PASSWORD_ENV, account.password());
-    run_until_good(&instance, &oracle, Some(wrong))?;
-    even(&mariadb_rows(&source, "src"), &plain.rows("dst"), &instance, "after the fault")?;
-    if keyed {
-        let open = source.number("SELECT COUNT(*) FROM src WHERE sync_status <> 2");
-        assert_eq!(open, 0, "rows that are not in state 2");
-        let open = plain.number("SELECT COUNT(*) FROM SSYNC_LEDGER WHERE \"settled\" = 0");
-        assert_eq!(open, 0, "ledger entries that are not settled");
-    }
-    // What changes now goes after it, over what is there.
-    let status = if keyed { ", sync_status = 0" } else { "" };
-    source.run(&[format!("UPDATE src SET v_text = CONCAT('new ', grp){status} WHERE grp < 3")]);
-    run_until_good(&instance, &oracle, None)?;
-    even(&mariadb_rows(&source, "src"), &plain.rows("dst"), &instance, "after the next run")
-}
-
-fn out_of_oracle(wrong: Wrong, generation: Generation, keyed: bool) -> Result<(), String> {
-    let oracle = Oracle { server: OracleServer::start(generation), generation };
-    let account = oracle.server.account("crash");
-    let plain = Plain::open(&oracle.server, account.name(), account.password());
-    let dest = Site::on_server(mariadb(), "dst");
-    let key = if keyed { ", PRIMARY KEY (id)" } else { "" };
-    let status = if keyed { ", sync_status NUMBER(1) DEFAULT 0 NOT NULL" } else { "" };
-    plain.run(&format!("CREATE TABLE src ({ORACLE}{status}{key})"));
-    dest.run(&[format!("CREATE TABLE dst ({MARIADB}{key})")]);
-    let rows: Vec<Row> = (0..ROWS).map(|n| row(n, 0)).collect();
-    plain.insert("src", &rows);
-    let mut instance =
-        Instance::new(&toml(&oracle_link("src", &account.url()), &dest.link("dst"), keyed));
-    instance.set_env(ORACLE_PASSWORD_ENV, account.password());
-    run_until_good(&instance, &oracle, Some(wrong))?;
-    even(&plain.rows("src"), &mariadb_rows(&dest, "dst"), &instance, "after the fault")?;
-    if keyed {
-        let open = plain.number("SELECT COUNT(*) FROM src WHERE sync_status <> 2");
-        assert_eq!(open, 0, "rows that are not in state 2");
-    }
-    let status = if keyed { ", sync_status = 0" } else { "" };
-    plain.run(&format!("UPDATE src SET v_text = 'new ' || TO_CHAR(grp){status} WHERE grp < 3"));
-    run_until_good(&instance, &oracle, None)?;
-    even(&plain.rows("src"), &mariadb_rows(&dest, "dst"), &instance, "after the next run")
 }
 
 #[test]

@@ -53,6 +53,7 @@ impl Scene {
             let number = match site {
                 Site::MySql { .. } => "BIGINT AUTO_INCREMENT PRIMARY KEY",
                 Site::Sqlite(_) => "INTEGER PRIMARY KEY AUTOINCREMENT",
+                Site::Oracle { .. } => "NUMBER(18) GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
             };
             site.run(&[format!("CREATE TABLE step_log (seq {number}, what VARCHAR(40))")]);
         }
