@@ -19,6 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ssync_tests::rng::{Rng, seed};
+use ssync_tests::servers::oracle::{OracleServer, faults};
 use ssync_tests::servers::{Server, Software, mariadb};
 use ssync_tests::sites::Site;
 use ssync_tests::ssync::{Instance, Outcome};
@@ -90,6 +91,8 @@ struct Matrix {
     began: Instant,
     failures: Mutex<Vec<String>>,
     fired: Mutex<BTreeMap<String, u64>>,
+    /// Faults of the stand-in that struck.
+    at_oracle: Mutex<BTreeMap<String, u64>>,
     done: AtomicU64,
 }
 
@@ -101,6 +104,7 @@ impl Matrix {
             began: Instant::now(),
             failures: Mutex::default(),
             fired: Mutex::default(),
+            at_oracle: Mutex::default(),
             done: AtomicU64::new(0),
         }
     }
@@ -113,7 +117,11 @@ impl Matrix {
             run(&case, Rng::new(self.seed, number), servers.as_deref_mut())
         }));
         let failure = match result {
-            Ok(Ok(fired)) => {
+            Ok(Ok((fired, at_oracle))) => {
+                if let (true, Some(words)) = (at_oracle, &case.oracle_fault) {
+                    let kind: Vec<_> = words.split_whitespace().take(2).collect();
+                    *self.at_oracle.lock().unwrap().entry(kind.join(" ")).or_default() += 1;
+                }
                 let mut all = self.fired.lock().unwrap();
                 for fault in fired {
                     *all.entry(fault.point.to_owned()).or_default() += 1;
@@ -146,6 +154,8 @@ impl Matrix {
         for name in point_names() {
             eprintln!("{:>6}  {name}", fired.get(name).copied().unwrap_or(0));
         }
+        let at_oracle = self.at_oracle.lock().unwrap();
+        eprintln!("faults of the Oracle stand-in that struck: {at_oracle:?}");
         let failures = self.failures.lock().unwrap();
         assert!(
             failures.is_empty(),
@@ -156,6 +166,10 @@ impl Matrix {
         if complete {
             let missed: Vec<_> = point_names().filter(|n| !fired.contains_key(*n)).collect();
             assert!(missed.is_empty(), "nothing ever crashed at {missed:?}");
+            for moment in ["connect", "commit", "execute"] {
+                let struck = at_oracle.keys().any(|kind| kind.starts_with(moment));
+                assert!(struck, "no fault of the stand-in struck at a {moment}");
+            }
         }
     }
 }
@@ -168,27 +182,28 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "a panic".to_owned())
 }
 
-/// Runs a case; the faults that acted, or what is wrong.
+/// Runs a case; the faults that acted, and whether one at Oracle did; or what is wrong.
 fn run(
     case: &Case,
     mut rng: Rng,
     servers: Option<&mut PrivateServers>,
-) -> Result<Vec<Fault>, String> {
+) -> Result<(Vec<Fault>, bool), String> {
     let scratch = tempfile::tempdir().unwrap();
-    let site = |sqlite: bool, name: &str, server: &Server| match sqlite {
-        true => Site::in_file(scratch.path(), name),
-        false => Site::on_server(server, name),
+    // A stand-in of the case's own: its faults are for all who connect.
+    let oracle = case.pair.has_oracle().then(|| OracleServer::start(case.generation));
+    let account = oracle.as_ref().map(|server| server.account("matrix"));
+    let (source_server, dest_server) = match &servers {
+        Some(servers) => (&servers.source, &servers.dest),
+        None => (mariadb(), mariadb()),
     };
-    let (source, dest) = {
-        let (source_server, dest_server) = match &servers {
-            Some(servers) => (&servers.source, &servers.dest),
-            None => (mariadb(), mariadb()),
-        };
-        (
-            site(case.pair.source_is_sqlite(), "src", source_server),
-            site(case.pair.dest_is_sqlite(), "dst", dest_server),
-        )
+    let site = |sqlite: bool, is_oracle: bool, name: &str, server: &Server| match &account {
+        Some(account) if is_oracle => Site::of_account(account),
+        _ if sqlite => Site::in_file(scratch.path(), name),
+        _ => Site::on_server(server, name),
     };
+    let pair = case.pair;
+    let source = site(pair.source_is_sqlite(), pair.source_is_oracle(), "src", source_server);
+    let dest = site(pair.dest_is_sqlite(), pair.dest_is_oracle(), "dst", dest_server);
     let mut workload = Workload::new(case, source, dest);
     workload.add_rows(&mut rng, case.rows);
     let instance = Instance::new(&workload.toml());
@@ -200,19 +215,28 @@ fn run(
             false => Err(format!("{when}:\n{}\n{}", found.join("\n"), instance.logs())),
         }
     };
-    let mut crash = Crash { case, instance: &instance, servers };
+    if let (Some(server), Some(words)) = (&oracle, &case.oracle_fault) {
+        server.standin().faults().add(faults::Fault::parse(words).unwrap());
+    }
+    let mut crash = Crash { case, instance: &instance, servers, oracle: oracle.as_ref() };
     crash.run_until_good(&mut workload)?;
+    let struck = case.oracle_fault.is_some() && !crash.oracle_fault_waits();
+    if let Some(server) = &oracle {
+        // What has not struck by now must not strike this test's own connections.
+        server.standin().faults().clear();
+    }
     checked(&workload, "after the crash")?;
     workload.change(&mut rng);
     crash.run_until_good(&mut workload)?;
     checked(&workload, "after the run that followed")?;
-    Ok(crash.fired())
+    Ok((crash.fired(), struck))
 }
 
 struct Crash<'a> {
     case: &'a Case,
     instance: &'a Instance,
     servers: Option<&'a mut PrivateServers>,
+    oracle: Option<&'a OracleServer>,
 }
 
 impl Crash<'_> {
@@ -221,12 +245,17 @@ impl Crash<'_> {
         self.case.faults.iter().filter(has_fired).cloned().collect()
     }
 
+    fn oracle_fault_waits(&self) -> bool {
+        self.oracle.is_some_and(|server| server.standin().faults().waiting() > 0)
+    }
+
     /// Runs the task again and again until it has succeeded. A run in which nothing was made to
     /// go wrong must succeed; so must one that lost nothing but writers or a server.
     fn run_until_good(&mut self, workload: &mut Workload<'_>) -> Result<(), String> {
         let mut story = String::new();
         for _ in 0..RUNS_MAX {
             let before = self.fired();
+            let waited = self.oracle_fault_waits();
             let outcome = self.run_once();
             let new: Vec<_> = self.fired().into_iter().filter(|f| !before.contains(f)).collect();
             let points: Vec<_> = new.iter().map(Fault::spec).collect();
@@ -244,7 +273,10 @@ impl Crash<'_> {
                 f.action.kills_server()
                     || f.point.starts_with("writer.") && f.action == Action::Kill
             };
-            if new.iter().all(harmless) && !early {
+            // What broke at Oracle may have been the end itself, done and not answered.
+            let broken = waited && !self.oracle_fault_waits();
+            workload.maybe_finished += i64::from(broken);
+            if new.iter().all(harmless) && !early && !broken {
                 return Err(format!(
                     "a run that should have come to its end did not:\n{story}{}",
                     self.instance.logs()

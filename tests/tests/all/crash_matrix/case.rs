@@ -1,6 +1,7 @@
 //! What a case of the crash matrix is made of, all of it from a seed and a number.
 
 use ssync_tests::rng::Rng;
+use ssync_tests::servers::oracle::Generation;
 
 /// Software of source and destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,9 +10,23 @@ pub enum Pair {
     SqliteToMaria,
     MariaToSqlite,
     SqliteToSqlite,
+    MariaToOracle,
+    OracleToMaria,
 }
 
 impl Pair {
+    pub fn source_is_oracle(self) -> bool {
+        self == Pair::OracleToMaria
+    }
+
+    pub fn dest_is_oracle(self) -> bool {
+        self == Pair::MariaToOracle
+    }
+
+    pub fn has_oracle(self) -> bool {
+        self.source_is_oracle() || self.dest_is_oracle()
+    }
+
     pub fn source_is_sqlite(self) -> bool {
         matches!(self, Pair::SqliteToMaria | Pair::SqliteToSqlite)
     }
@@ -194,6 +209,10 @@ pub struct Case {
     pub batch_rows: u64,
     pub writers: u64,
     pub faults: Vec<Fault>,
+    /// Which stand-in it is, where one side is Oracle.
+    pub generation: Generation,
+    /// What goes wrong at the stand-in, in its words.
+    pub oracle_fault: Option<String>,
     /// A killed server comes back only after the process has gone on.
     pub server_late: bool,
 }
@@ -214,7 +233,10 @@ impl Case {
     }
 
     fn table(rng: &mut Rng, servers: bool) -> Case {
-        use Pair::{MariaToMaria, MariaToSqlite, SqliteToMaria, SqliteToSqlite};
+        use Pair::{
+            MariaToMaria, MariaToOracle, MariaToSqlite, OracleToMaria, SqliteToMaria,
+            SqliteToSqlite,
+        };
         let pair = match servers {
             true => *rng.pick(&[MariaToMaria, MariaToMaria, SqliteToMaria, MariaToSqlite]),
             false => *rng.pick(&[
@@ -224,6 +246,8 @@ impl Case {
                 SqliteToMaria,
                 MariaToSqlite,
                 SqliteToSqlite,
+                MariaToOracle,
+                OracleToMaria,
             ]),
         };
         let mode = *rng.pick(&[
@@ -241,6 +265,11 @@ impl Case {
         if mode.is_full() {
             keys.push(Key::None);
         }
+        // Oracle has no way to swap tables in one step.
+        let mode = match mode {
+            Mode::Swap if pair.dest_is_oracle() => Mode::Truncate,
+            mode => mode,
+        };
         let key = *rng.pick(&keys);
         let upsert = !mode.is_full() && rng.chance(50);
         let rows = rng.between(60, 600);
@@ -258,6 +287,8 @@ impl Case {
             batch_rows: rows.div_ceil(batches),
             writers: rng.between(1, 4),
             faults: Vec::new(),
+            generation: *rng.pick(&Generation::ALL),
+            oracle_fault: None,
             server_late: rng.chance(50),
         }
     }
@@ -331,6 +362,25 @@ impl Case {
             }
         }
         self.faults = faults;
+        if self.pair.has_oracle() && rng.chance(50) {
+            self.oracle_fault = Some(self.fault_at_oracle(rng));
+        }
+    }
+
+    /// A connection that breaks, or an error, at a statement or commit by chance. What waits for
+    /// a statement that never comes does not strike.
+    fn fault_at_oracle(&self, rng: &mut Rng) -> String {
+        let effect = *rng.pick(&["drop-before", "drop-after", "drop-answered", "error=3113"]);
+        let nth = rng.between(1, self.batches().max(4));
+        let table = if self.pair.dest_is_oracle() { "DST" } else { "SRC" };
+        match rng.below(4) {
+            0 => format!("connect drop-before nth={}", rng.between(2, 4)),
+            1 => {
+                let effect = *rng.pick(&["drop-before", "drop-after", "drop-answered"]);
+                format!("commit {effect} nth={}", nth + 2)
+            }
+            _ => format!("execute {effect} nth={nth} sql=\"{table}\""),
+        }
     }
 
     pub fn failpoints(&self) -> String {

@@ -10,6 +10,7 @@ struct Column {
     name: &'static str,
     mysql: &'static str,
     sqlite: &'static str,
+    oracle: &'static str,
     holds: Holds,
 }
 
@@ -17,9 +18,10 @@ const fn column(
     name: &'static str,
     mysql: &'static str,
     sqlite: &'static str,
+    oracle: &'static str,
     holds: Holds,
 ) -> Column {
-    Column { name, mysql, sqlite, holds }
+    Column { name, mysql, sqlite, oracle, holds }
 }
 
 /// Source and destination of a case, filled and compared.
@@ -72,49 +74,105 @@ const CHARS: &[char] = &[
 impl<'a> Workload<'a> {
     pub fn new(case: &'a Case, source: Site, dest: Site) -> Workload<'a> {
         let mut columns = Vec::new();
+        // Only Oracle forgets the zeros at the end of a decimal.
+        let decimals = if case.pair.has_oracle() { Holds::Decimal } else { Holds::Text };
         let key: Vec<&'static str> = match case.key {
             Key::Int => {
-                columns.push(column("id", "BIGINT NOT NULL", "INTEGER NOT NULL", Holds::Int));
+                columns.push(column(
+                    "id",
+                    "BIGINT NOT NULL",
+                    "INTEGER NOT NULL",
+                    "NUMBER(18) NOT NULL",
+                    Holds::Int,
+                ));
                 vec!["id"]
             }
             Key::Composite => {
                 let text = "VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL";
-                columns.push(column("region", text, "TEXT NOT NULL", Holds::Text));
-                columns.push(column("seq", "INT NOT NULL", "INTEGER NOT NULL", Holds::Int));
+                columns.push(column(
+                    "region",
+                    text,
+                    "TEXT NOT NULL",
+                    "VARCHAR2(8 CHAR) NOT NULL",
+                    Holds::Text,
+                ));
+                columns.push(column(
+                    "seq",
+                    "INT NOT NULL",
+                    "INTEGER NOT NULL",
+                    "NUMBER(9) NOT NULL",
+                    Holds::Int,
+                ));
                 vec!["region", "seq"]
             }
             Key::Text => {
                 let text = "VARCHAR(60) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL";
-                columns.push(column("code", text, "TEXT NOT NULL", Holds::Text));
+                columns.push(column(
+                    "code",
+                    text,
+                    "TEXT NOT NULL",
+                    "VARCHAR2(60 CHAR) NOT NULL",
+                    Holds::Text,
+                ));
                 vec!["code"]
             }
             Key::Bytes => {
                 let bytes = "VARBINARY(24) NOT NULL";
-                columns.push(column("bkey", bytes, "BLOB NOT NULL", Holds::Bytes));
+                columns.push(column(
+                    "bkey",
+                    bytes,
+                    "BLOB NOT NULL",
+                    "RAW(24) NOT NULL",
+                    Holds::Bytes,
+                ));
                 vec!["bkey"]
             }
             Key::Decimal => {
                 let decimal = "DECIMAL(30,10) NOT NULL";
-                columns.push(column("dkey", decimal, "TEXT NOT NULL", Holds::Text));
+                columns.push(column(
+                    "dkey",
+                    decimal,
+                    "TEXT NOT NULL",
+                    "NUMBER(30,10) NOT NULL",
+                    decimals,
+                ));
                 vec!["dkey"]
             }
             Key::Time => {
                 let time = "DATETIME(6) NOT NULL";
-                columns.push(column("tkey", time, "TEXT NOT NULL", Holds::Text));
+                columns.push(column(
+                    "tkey",
+                    time,
+                    "TEXT NOT NULL",
+                    "TIMESTAMP(6) NOT NULL",
+                    Holds::Time,
+                ));
                 vec!["tkey"]
             }
             Key::None => vec![],
         };
         let wide = "VARCHAR(300) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci";
-        columns.push(column("mark", "BIGINT NOT NULL", "INTEGER NOT NULL", Holds::Int));
-        columns.push(column("grp", "INT NOT NULL", "INTEGER NOT NULL", Holds::Int));
-        columns.push(column("v_int", "BIGINT", "INTEGER", Holds::Int));
-        columns.push(column("v_text", wide, "TEXT", Holds::Text));
-        columns.push(column("v_real", "DOUBLE", "REAL", Holds::Real));
-        columns.push(column("v_bytes", "LONGBLOB", "BLOB", Holds::Bytes));
+        columns.push(column(
+            "mark",
+            "BIGINT NOT NULL",
+            "INTEGER NOT NULL",
+            "NUMBER(18) NOT NULL",
+            Holds::Int,
+        ));
+        columns.push(column(
+            "grp",
+            "INT NOT NULL",
+            "INTEGER NOT NULL",
+            "NUMBER(9) NOT NULL",
+            Holds::Int,
+        ));
+        columns.push(column("v_int", "BIGINT", "INTEGER", "NUMBER(18)", Holds::Int));
+        columns.push(column("v_text", wide, "TEXT", "VARCHAR2(300 CHAR)", Holds::Text));
+        columns.push(column("v_real", "DOUBLE", "REAL", "BINARY_DOUBLE", Holds::Real));
+        columns.push(column("v_bytes", "LONGBLOB", "BLOB", "BLOB", Holds::Bytes));
         if !source.is_sqlite() {
-            columns.push(column("v_dec", "DECIMAL(20,6)", "TEXT", Holds::Text));
-            columns.push(column("v_time", "DATETIME(6)", "TEXT", Holds::Text));
+            columns.push(column("v_dec", "DECIMAL(20,6)", "TEXT", "NUMBER(20,6)", decimals));
+            columns.push(column("v_time", "DATETIME(6)", "TEXT", "TIMESTAMP(6)", Holds::Time));
         }
         let workload =
             Workload { case, source, dest, columns, key, made: 0, finished: 0, maybe_finished: 0 };
@@ -128,7 +186,12 @@ impl<'a> Workload<'a> {
                 .columns
                 .iter()
                 .map(|c| {
-                    format!("{} {}", c.name, if site.is_sqlite() { c.sqlite } else { c.mysql })
+                    let kind = match site {
+                        Site::MySql { .. } => c.mysql,
+                        Site::Sqlite(_) => c.sqlite,
+                        Site::Oracle { .. } => c.oracle,
+                    };
+                    format!("{} {kind}", c.name)
                 })
                 .collect();
             parts.extend((!extra.is_empty()).then(|| extra.to_owned()));
@@ -137,16 +200,21 @@ impl<'a> Workload<'a> {
             }
             parts.join(", ")
         };
-        let state = match (self.case.mode, self.source.is_sqlite()) {
-            (Mode::Status, false) => "sync_status TINYINT NOT NULL DEFAULT 0",
-            (Mode::Status, true) => "sync_status INTEGER NOT NULL DEFAULT 0",
+        let state = match (self.case.mode, &self.source) {
+            (Mode::Status, Site::MySql { .. }) => "sync_status TINYINT NOT NULL DEFAULT 0",
+            (Mode::Status, Site::Sqlite(_)) => "sync_status INTEGER NOT NULL DEFAULT 0",
+            (Mode::Status, Site::Oracle { .. }) => "sync_status NUMBER(1) DEFAULT 0 NOT NULL",
             _ => "",
         };
         let src = definition(&self.source, true, state);
         let dst = definition(&self.dest, self.case.dest_keyed, "");
-        self.source
-            .run(&[&format!("CREATE TABLE src ({src})"), "CREATE TABLE src_log (what TEXT)"]);
-        self.dest.run(&[&format!("CREATE TABLE dst ({dst})"), "CREATE TABLE dst_log (what TEXT)"]);
+        for (site, name, columns) in [(&self.source, "src", src), (&self.dest, "dst", dst)] {
+            let text = if site.is_oracle() { "VARCHAR2(20)" } else { "TEXT" };
+            site.run(&[
+                format!("CREATE TABLE {name} ({columns})"),
+                format!("CREATE TABLE {name}_log (what {text})"),
+            ]);
+        }
         if self.case.mode == Mode::Status && self.case.indexed {
             self.source.run(&["CREATE INDEX src_state ON src (sync_status)"]);
         }
@@ -203,6 +271,9 @@ impl<'a> Workload<'a> {
             Key::Int => vec![Cell::Int(spread as i64 - 0x8000_0000)],
             Key::Composite => {
                 let region = ["", "a", "B", "ä", "zz", "中"][(spread % 6) as usize];
+                // Oracle takes empty text for NULL, which no key may be.
+                let region =
+                    if self.case.pair.has_oracle() && region.is_empty() { "-" } else { region };
                 vec![Cell::Text(region.to_owned()), Cell::Int(n as i64)]
             }
             Key::Text => vec![Cell::Text(format!("{}{spread:x}", pad(spread)))],
@@ -228,14 +299,20 @@ impl<'a> Workload<'a> {
     fn values(&self, rng: &mut Rng) -> Row {
         let some = |rng: &mut Rng, cell: Cell| if rng.chance(10) { Cell::Null } else { cell };
         let mut row = Vec::new();
+        let oracle = self.case.pair.has_oracle();
         let int = *rng.pick(&[0, 1, -1, i64::MAX, i64::MIN, 1234567]);
+        // What NUMBER(18) has room for.
+        let int = if oracle { int % 1_000_000_000_000_000_000 } else { int };
         row.push(some(rng, Cell::Int(int)));
         let chars = rng.below(40);
         let text: String = (0..chars).map(|_| *rng.pick(CHARS)).collect();
-        row.push(some(rng, Cell::Text(text)));
+        // Oracle takes empty text for NULL.
+        let text = if oracle && text.is_empty() { Cell::Null } else { Cell::Text(text) };
+        row.push(some(rng, text));
         let real: f64 = *rng.pick(&[0.0, 1.5, -2.25, 1e300, 0.1, 3.0, 5e-324]);
         row.push(some(rng, Cell::Real(real.to_bits())));
-        let length = rng.below(60);
+        // Oracle's driver shows an empty BLOB as NULL: it could not be told from one.
+        let length = rng.below(60) + u64::from(oracle);
         let bytes: Vec<u8> = (0..length).map(|_| rng.next() as u8).collect();
         row.push(some(rng, Cell::Bytes(bytes)));
         if self.columns.iter().any(|c| c.name == "v_dec") {
@@ -313,24 +390,35 @@ impl<'a> Workload<'a> {
                     found.push(format!("{n} rows outside the filter were touched"));
                 }
             }
-            let n = dst("SELECT COUNT(*) FROM SSYNC_LEDGER WHERE settled = 0");
+            let n = dst(&format!(
+                "SELECT COUNT(*) FROM SSYNC_LEDGER WHERE {} = 0",
+                self.dest.quoted("settled")
+            ));
             if n != 0 {
                 found.push(format!("{n} ledger entries are not settled"));
             }
         }
-        if dst("SELECT COUNT(*) FROM SSYNC_FENCE WHERE run_open = 1") != 0 {
+        let open = self.dest.quoted("run_open");
+        if dst(&format!("SELECT COUNT(*) FROM SSYNC_FENCE WHERE {open} = 1")) != 0 {
             found.push("a run is still open".to_owned());
         }
         // Without its server the source cannot be given back; that the owner is dead is seen.
         let lost = self.case.faults.iter().any(|f| f.action == Action::KillSource);
         if !lost
             && self.source.has_table("SSYNC_OWNER")
-            && self.source.number("SELECT COUNT(*) FROM SSYNC_OWNER WHERE token IS NOT NULL") != 0
+            && self.source.number(&format!(
+                "SELECT COUNT(*) FROM SSYNC_OWNER WHERE {} IS NOT NULL",
+                self.source.quoted("token")
+            )) != 0
         {
             found.push("the source table is still owned".to_owned());
         }
         for table in self.dest.tables() {
-            if !["dst", "dst_log", "SSYNC_FENCE", "SSYNC_LEDGER"].contains(&table.as_str()) {
+            let known = match self.dest.is_oracle() {
+                true => &["DST", "DST_LOG", "SSYNC_FENCE", "SSYNC_LEDGER", "SSYNC_SEAT"][..],
+                false => &["dst", "dst_log", "SSYNC_FENCE", "SSYNC_LEDGER"],
+            };
+            if !known.contains(&table.as_str()) {
                 found.push(format!("table {table} was left behind"));
             }
         }
@@ -361,10 +449,13 @@ impl<'a> Workload<'a> {
 
     fn compare(&self) -> Vec<String> {
         let holds: Vec<_> = self.columns.iter().map(|c| c.holds).collect();
-        let names: Vec<_> = self.columns.iter().map(|c| c.name).collect();
         let filter = if self.case.filtered { " WHERE grp < 5" } else { "" };
-        let wanted = format!("SELECT {} FROM src{filter}", names.join(", "));
-        let found = format!("SELECT {} FROM dst", names.join(", "));
+        let shown = |site: &Site| {
+            let shown: Vec<_> = self.columns.iter().map(|c| site.shown(c.name, c.holds)).collect();
+            shown.join(", ")
+        };
+        let wanted = format!("SELECT {} FROM src{filter}", shown(&self.source));
+        let found = format!("SELECT {} FROM dst", shown(&self.dest));
         differences(&self.source.rows(&wanted, &holds), &self.dest.rows(&found, &holds))
     }
 }
