@@ -51,30 +51,7 @@ impl Session {
             self.work(Doing::Commit, |backend| backend.script("COMMIT").map(|_| ()))?;
         }
         for step in steps {
-            match step {
-                Step::CreateUser { user, .. } if self.world.has_account(user) => {
-                    let text = format!(
-                        "user name '{}' conflicts with another user or role name",
-                        shown(user)
-                    );
-                    return Err(OraError::new(1920, &text).into());
-                }
-                Step::CreateUser { user, password } => self.world.make_account(user, password),
-                Step::AlterUser { user, password } if !password.is_empty() => {
-                    self.world.make_account(user, password);
-                }
-                Step::DropUser { user } | Step::AlterUser { user, .. }
-                    if !self.world.has_account(user) =>
-                {
-                    let text = format!("user '{}' does not exist", shown(user));
-                    return Err(OraError::new(1918, &text).into());
-                }
-                Step::DropUser { user } => self.world.drop_account(user),
-                Step::AlterUser { .. }
-                | Step::Run(_)
-                | Step::Declare { .. }
-                | Step::Object { .. } => {}
-            }
+            self.change_account(step)?;
         }
         for cursor in self.cursors.values_mut() {
             cursor.prepared = None;
@@ -106,6 +83,65 @@ impl Session {
             (Err(Fail::Ora(error)), _) => Err(Fail::Ora(error.at(0))),
             (result, _) => result,
         }
+    }
+}
+
+impl Session {
+    /// Makes, changes or drops an account, where the step is one of those.
+    fn change_account(&mut self, step: &Step) -> Result<(), Fail> {
+        let (Step::CreateUser { user, .. }
+        | Step::AlterUser { user, .. }
+        | Step::DropUser { user }) = step
+        else {
+            return Ok(());
+        };
+        let is_own_password = matches!(step, Step::AlterUser { password, .. } if !password.is_empty())
+            && *user == self.user;
+        let privileged = "SELECT 1 FROM pg_roles WHERE rolname = session_user \
+                          AND (rolsuper OR rolcreaterole)";
+        if !is_own_password && !self.finds(privileged)? {
+            return Err(OraError::new(1031, "insufficient privileges").into());
+        }
+        let exists = self.world.has_account(user);
+        match step {
+            Step::CreateUser { .. } if exists => {
+                let text =
+                    format!("user name '{}' conflicts with another user or role name", shown(user));
+                Err(OraError::new(1920, &text).into())
+            }
+            Step::CreateUser { password, .. } => {
+                self.world.make_account(user, password);
+                Ok(())
+            }
+            _ if !exists => {
+                let text = format!("user '{}' does not exist", shown(user));
+                Err(OraError::new(1918, &text).into())
+            }
+            Step::AlterUser { password, .. } => {
+                // A quota means nothing here.
+                if !password.is_empty() {
+                    self.world.make_account(user, password);
+                }
+                Ok(())
+            }
+            _ => {
+                let connected = format!(
+                    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() \
+                     AND usename = {}",
+                    literal(user)
+                );
+                if self.finds(&connected)? {
+                    let text = "cannot drop a user that is currently connected";
+                    return Err(OraError::new(1940, text).into());
+                }
+                self.world.drop_account(user);
+                Ok(())
+            }
+        }
+    }
+
+    fn finds(&mut self, query: &str) -> Result<bool, Fail> {
+        self.work(Doing::Other, |backend| backend.script(query).map(|rows| !rows.is_empty()))
     }
 }
 

@@ -104,6 +104,9 @@ pub(crate) struct World {
 impl World {
     /// Makes or changes an account, with a schema of its name. `user` is PostgreSQL's name.
     pub(crate) fn make_account(&self, user: &str, password: &str) {
+        // One at a time: each changes what the whole database grants.
+        static MAKING: Mutex<()> = Mutex::new(());
+        let _one = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let name = crate::sql::quote(user);
         let literal = crate::sql::literal(user);
         self.postgres.admin(

@@ -3,11 +3,12 @@
 //! No Oracle can be had where ssync is built. What passes here on the stand-in has never been seen on
 //! Oracle itself; `scripts/test-oracle` runs the same tests there.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ssync_common::connector::{Connection, LinkParams, TlsMode, open};
+use ssync_common::error::Error;
 use ssync_common::secret::Secret;
 use ssync_oracle_standin::{PASSWORD, SERVICE, Standin};
 
@@ -18,6 +19,15 @@ pub use ssync_oracle_standin::{Generation, faults};
 pub const ORACLE_URL_ENV: &str = "SSYNC_TEST_ORACLE_URL";
 /// The password for it.
 pub const ORACLE_PASSWORD_ENV: &str = "SSYNC_TEST_ORACLE_PASSWORD";
+/// Where the tests' tables go on a server of the user's; `USERS` where it is not set.
+pub const ORACLE_TABLESPACE_ENV: &str = "SSYNC_TEST_ORACLE_TABLESPACE";
+/// A few letters and digits that stand in the name of every account of one run of
+/// `scripts/test-oracle`, so that what an aborted one left behind can be found.
+pub const ORACLE_RUN_ENV: &str = "SSYNC_TEST_ORACLE_RUN";
+/// How often, and in which steps, a user is tried to be dropped: a session of its that ends slowly
+/// keeps it.
+const DROP_TRIES: u32 = 40;
+const DROP_PAUSE: Duration = Duration::from_millis(250);
 /// Quotes in the text would end it.
 const EXTERNAL_PASSWORD: &str = "Pw_xK7sentinel_9";
 /// What an account of a test may do.
@@ -91,20 +101,21 @@ impl OracleServer {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         // Old servers have names of 30 bytes, and others may test there, too.
-        let short: String = name.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
-        let user = format!("SS{short}_{}_{n}", std::process::id()).to_ascii_uppercase();
+        let short: String = name.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+        let user = format!("SS{short}_{}_{:X}_{n}", run(), std::process::id());
+        let user = user.to_ascii_uppercase();
         match self {
-            OracleServer::Standin(standin) => {
-                // One at a time: each changes what the whole database grants.
-                static MAKING: Mutex<()> = Mutex::new(());
-                let _one = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-                standin.create_user(&user, PASSWORD);
-            }
+            OracleServer::Standin(standin) => standin.create_user(&user, PASSWORD),
             OracleServer::Users(_) => {
                 let mut admin = self.administrator();
+                let space =
+                    std::env::var(ORACLE_TABLESPACE_ENV).unwrap_or_else(|_| "USERS".to_owned());
                 for sql in [
-                    format!("CREATE USER {user} IDENTIFIED BY \"{EXTERNAL_PASSWORD}\""),
-                    format!("ALTER USER {user} QUOTA UNLIMITED ON USERS"),
+                    format!(
+                        "CREATE USER {user} IDENTIFIED BY \"{EXTERNAL_PASSWORD}\" \
+                         DEFAULT TABLESPACE {space}"
+                    ),
+                    format!("ALTER USER {user} QUOTA UNLIMITED ON {space}"),
                     format!("GRANT {GRANTS} TO {user}"),
                 ] {
                     admin.execute(&sql, &[]).unwrap_or_else(|e| panic!("{e:?}\nin: {sql}"));
@@ -114,11 +125,61 @@ impl OracleServer {
         OracleAccount { server: self, user }
     }
 
-    fn administrator(&self) -> Box<dyn Connection> {
+    /// A connection as the account that makes and drops the others, on a server of the user's.
+    ///
+    /// # Panics
+    ///
+    /// Where it is a stand-in, or the server does not let the account in.
+    pub fn administrator(&self) -> Box<dyn Connection> {
+        self.try_administrator().unwrap()
+    }
+
+    /// The same, or why there is none.
+    ///
+    /// # Errors
+    ///
+    /// What the connector says.
+    ///
+    /// # Panics
+    ///
+    /// Where it is a stand-in.
+    pub fn try_administrator(&self) -> Result<Box<dyn Connection>, Error> {
         let OracleServer::Users(url) = self else { panic!("a stand-in needs no administrator") };
         let password = std::env::var(ORACLE_PASSWORD_ENV).unwrap_or_default();
-        open(&self.link_as(url.clone(), &password)).unwrap()
+        open(&self.link_as(url.clone(), &password))
     }
+
+    /// The accounts of this run that are still there, on a server of the user's.
+    pub fn leftovers(&self) -> Vec<String> {
+        let mark = format!("_{}_", run().to_ascii_uppercase());
+        let rows = self.administrator().query("SELECT USERNAME FROM ALL_USERS", &[]).unwrap();
+        let names = rows.iter().filter_map(|row| Some(row[0].as_str()?.to_owned()));
+        names.filter(|name| name.starts_with("SS") && name.contains(&mark)).collect()
+    }
+
+    /// Drops an account with all it has, on a server of the user's.
+    ///
+    /// # Errors
+    ///
+    /// What the server said the last time.
+    pub fn drop_account(&self, user: &str) -> Result<(), Error> {
+        let sql = format!("DROP USER {user} CASCADE");
+        let drop = || self.try_administrator()?.execute(&sql, &[]);
+        let mut tries = 0;
+        while let Err(why) = drop() {
+            tries += 1;
+            if tries == DROP_TRIES {
+                return Err(why);
+            }
+            std::thread::sleep(DROP_PAUSE);
+        }
+        Ok(())
+    }
+}
+
+/// What stands in the names of this run's accounts.
+fn run() -> String {
+    std::env::var(ORACLE_RUN_ENV).unwrap_or_else(|_| "T".to_owned())
 }
 
 /// An account of its own for one test.
@@ -169,6 +230,18 @@ impl OracleAccount<'_> {
         open(&self.link()).unwrap()
     }
 
+    /// A connection of Oracle's own driver, apart from everything under test.
+    pub fn plain(&self) -> oracledb::Connection {
+        let url = self.url();
+        let (_, place) = url.split_once('@').expect("oracle://user@host:port/service");
+        let place = place.split_once('?').map_or(place, |(place, _)| place);
+        let config = oracledb::Config::default()
+            .set_credentials(&self.user, self.password())
+            .set_connect_string(place)
+            .unwrap();
+        oracledb::connect(config).unwrap()
+    }
+
     /// Runs statements, each a transaction of its own.
     pub fn run(&self, statements: &[&str]) {
         let mut conn = self.open();
@@ -180,17 +253,12 @@ impl OracleAccount<'_> {
 
 impl Drop for OracleAccount<'_> {
     fn drop(&mut self) {
+        // After a failure, too: nothing is to stay on a server of the user's. What cannot be
+        // dropped yet, the script finds at its end.
         if let OracleServer::Users(_) = self.server
-            && !std::thread::panicking()
+            && let Err(why) = self.server.drop_account(&self.user)
         {
-            let sql = format!("DROP USER {} CASCADE", self.user);
-            // A session of its that ends slowly keeps a user from being dropped.
-            for _ in 0..20 {
-                if self.server.administrator().execute(&sql, &[]).is_ok() {
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(250));
-            }
+            eprintln!("{} was not dropped: {why}", self.user);
         }
     }
 }

@@ -5,17 +5,15 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ssync_common::batch::{BatchBuilder, BatchLimits, value_at};
 use ssync_common::connector::{Connection, LinkParams, LockWait, WriteMode, open};
 use ssync_common::error::Kind as ErrorKind;
 use ssync_common::ledger::{self, Seat, id_of};
 use ssync_common::schema::Kind;
 use ssync_common::secret::Secret;
 use ssync_common::value::Value;
-use ssync_tests::servers::oracle::faults::Fault;
-use ssync_tests::servers::oracle::{Generation, OracleAccount, OracleServer, oracle};
+use ssync_tests::servers::oracle::{Generation, OracleAccount, oracle};
 
-use super::conformance::place::{LIMITS, batch, load, plan, read, rows, select, text};
+use super::conformance::place::{batch, load, plan, rows, text};
 
 fn account(name: &str) -> OracleAccount<'static> {
     oracle(Generation::Oracle19c).account(name)
@@ -242,36 +240,6 @@ fn numbers_come_and_go_to_the_last_digit() {
 }
 
 #[test]
-fn a_snapshot_that_is_too_old_may_be_read_again() {
-    let server = oracle(Generation::Oracle23ai);
-    let account = server.account("snapshot");
-    // `scripts/test-oracle` leaves this test out.
-    let ssync_tests::servers::oracle::OracleServer::Standin(standin) = server else {
-        panic!("only a stand-in can be told to fail");
-    };
-    account.run(&["CREATE TABLE s (id NUMBER(9) PRIMARY KEY)", "INSERT INTO s VALUES (1)"]);
-    let mut c = account.open();
-    let columns = c.describe("s").unwrap().unwrap().columns;
-    let fault =
-        ssync_tests::servers::oracle::faults::Fault::parse("execute error=1555 sql=SNAPSHOT_TEST");
-    standin.faults().add(fault.unwrap());
-    let mut read = || {
-        let limits = BatchLimits { rows: 10, slot_bytes: 1 << 20 };
-        let mut builder = BatchBuilder::new(&columns, limits);
-        let mut ids = Vec::new();
-        let sql = "SELECT id FROM s /* SNAPSHOT_TEST */";
-        c.read(sql, &[], &columns, &mut builder, &mut |b| {
-            ids.push(value_at(&b.rows, 0, columns[0].kind, 0));
-            Ok(())
-        })
-        .map(|_| ids)
-    };
-    let e = read().unwrap_err();
-    assert!(e.kind.is_transient() && e.kind != ErrorKind::Lost, "{e:?}");
-    assert_eq!(read().unwrap(), [Value::Int(1)]);
-}
-
-#[test]
 fn rows_are_loaded_in_a_transaction_only() {
     let account = account("misuse");
     account.run(&["CREATE TABLE m (id NUMBER(9) PRIMARY KEY)"]);
@@ -279,22 +247,6 @@ fn rows_are_loaded_in_a_transaction_only() {
     let plan = plan(&mut *c, "m", WriteMode::Insert, &[]);
     let rows = batch(&plan.columns, &[vec![Value::Int(1)]]);
     assert_eq!(c.load(&plan, &rows, 0..1).unwrap_err().kind, ErrorKind::Internal);
-}
-
-#[test]
-fn a_session_that_no_longer_waits_for_its_commits_is_told() {
-    let server = OracleServer::start(Generation::Oracle19c);
-    let account = server.account("durable");
-    let mut c = account.open();
-    assert_eq!(c.durability_gap().unwrap(), None);
-    c.execute("ALTER SESSION SET COMMIT_WAIT = 'NOWAIT'", &[]).unwrap();
-    let gap = c.durability_gap().unwrap().unwrap();
-    assert!(gap.contains("COMMIT_WAIT is NOWAIT"), "{gap}");
-    // Most accounts may not look, and then the server's word is all there is.
-    let unseen = Fault::parse("execute error=942 sql=V$PARAMETER").unwrap();
-    server.standin().faults().add(unseen);
-    assert_eq!(c.durability_gap().unwrap(), None);
-    assert!(c.durability_gap().unwrap().is_some());
 }
 
 #[test]
@@ -316,29 +268,81 @@ fn a_zone_with_a_name_becomes_its_offset_at_that_time() {
     assert_eq!(read, times.map(|(_, arrives)| text(arrives)));
 }
 
-/// Bytes that are no character of the database's set come as U+FFFD: silently another value.
-#[test]
-fn a_replaced_character_is_a_bad_value_unless_the_database_is_in_unicode() {
-    let server = OracleServer::start(Generation::Oracle19c);
-    let account = server.account("replaced");
-    account.run(&[
-        "CREATE TABLE r (id NUMBER(9) PRIMARY KEY, v VARCHAR2(20), h CHAR(9), n NVARCHAR2(20), c CLOB)",
-        "INSERT INTO r VALUES (0, 'a', 'b', '中', '\u{fffc}')",
-        "INSERT INTO r VALUES (1, 'a\u{fffd}', 'b', 'c', 'd')",
-        "INSERT INTO r VALUES (2, 'a', '\u{fffd}', 'c', 'd')",
-        "INSERT INTO r VALUES (3, 'a', 'b', 'c\u{fffd}', 'd')",
-        "INSERT INTO r VALUES (4, 'a', 'b', 'c', '\u{fffd}\u{fffd}')",
-    ]);
-    let bad = || {
+/// What only a stand-in can be told to do.
+mod standin {
+    use ssync_common::batch::{BatchBuilder, BatchLimits, value_at};
+    use ssync_common::error::Kind as ErrorKind;
+    use ssync_common::value::Value;
+    use ssync_tests::servers::oracle::faults::Fault;
+    use ssync_tests::servers::oracle::{Generation, OracleServer, oracle};
+
+    use super::super::conformance::place::{LIMITS, read, select};
+
+    #[test]
+    fn a_snapshot_that_is_too_old_may_be_read_again() {
+        let server = oracle(Generation::Oracle23ai);
+        let account = server.account("snapshot");
+        account.run(&["CREATE TABLE s (id NUMBER(9) PRIMARY KEY)", "INSERT INTO s VALUES (1)"]);
         let mut c = account.open();
-        let columns = c.describe("r").unwrap().unwrap().columns;
-        let sql = format!("{} ORDER BY id", select(&*c, "r", &columns));
-        let batches = read(&mut *c, &sql, &[], &columns, LIMITS);
-        let [batch] = batches.as_slice() else { panic!("one batch") };
-        batch.bad.iter().map(|b| (b.row, b.column.clone())).collect::<Vec<_>>()
-    };
-    // A character as any other.
-    assert_eq!(bad(), []);
-    server.standin().pretend_charset("ZHS16GBK");
-    assert_eq!(bad(), [(1, "V".to_owned()), (2, "H".to_owned()), (4, "C".to_owned())]);
+        let columns = c.describe("s").unwrap().unwrap().columns;
+        let fault = Fault::parse("execute error=1555 sql=SNAPSHOT_TEST");
+        server.standin().faults().add(fault.unwrap());
+        let mut read = || {
+            let limits = BatchLimits { rows: 10, slot_bytes: 1 << 20 };
+            let mut builder = BatchBuilder::new(&columns, limits);
+            let mut ids = Vec::new();
+            let sql = "SELECT id FROM s /* SNAPSHOT_TEST */";
+            c.read(sql, &[], &columns, &mut builder, &mut |b| {
+                ids.push(value_at(&b.rows, 0, columns[0].kind, 0));
+                Ok(())
+            })
+            .map(|_| ids)
+        };
+        let e = read().unwrap_err();
+        assert!(e.kind.is_transient() && e.kind != ErrorKind::Lost, "{e:?}");
+        assert_eq!(read().unwrap(), [Value::Int(1)]);
+    }
+
+    #[test]
+    fn a_session_that_no_longer_waits_for_its_commits_is_told() {
+        let server = OracleServer::start(Generation::Oracle19c);
+        let account = server.account("durable");
+        let mut c = account.open();
+        assert_eq!(c.durability_gap().unwrap(), None);
+        c.execute("ALTER SESSION SET COMMIT_WAIT = 'NOWAIT'", &[]).unwrap();
+        let gap = c.durability_gap().unwrap().unwrap();
+        assert!(gap.contains("COMMIT_WAIT is NOWAIT"), "{gap}");
+        // Most accounts may not look, and then the server's word is all there is.
+        let unseen = Fault::parse("execute error=942 sql=V$PARAMETER").unwrap();
+        server.standin().faults().add(unseen);
+        assert_eq!(c.durability_gap().unwrap(), None);
+        assert!(c.durability_gap().unwrap().is_some());
+    }
+
+    /// Bytes that are no character of the database's set come as U+FFFD: silently another value.
+    #[test]
+    fn a_replaced_character_is_a_bad_value_unless_the_database_is_in_unicode() {
+        let server = OracleServer::start(Generation::Oracle19c);
+        let account = server.account("replaced");
+        account.run(&[
+            "CREATE TABLE r (id NUMBER(9) PRIMARY KEY, v VARCHAR2(20), h CHAR(9), n NVARCHAR2(20), c CLOB)",
+            "INSERT INTO r VALUES (0, 'a', 'b', '中', '\u{fffc}')",
+            "INSERT INTO r VALUES (1, 'a\u{fffd}', 'b', 'c', 'd')",
+            "INSERT INTO r VALUES (2, 'a', '\u{fffd}', 'c', 'd')",
+            "INSERT INTO r VALUES (3, 'a', 'b', 'c\u{fffd}', 'd')",
+            "INSERT INTO r VALUES (4, 'a', 'b', 'c', '\u{fffd}\u{fffd}')",
+        ]);
+        let bad = || {
+            let mut c = account.open();
+            let columns = c.describe("r").unwrap().unwrap().columns;
+            let sql = format!("{} ORDER BY id", select(&*c, "r", &columns));
+            let batches = read(&mut *c, &sql, &[], &columns, LIMITS);
+            let [batch] = batches.as_slice() else { panic!("one batch") };
+            batch.bad.iter().map(|b| (b.row, b.column.clone())).collect::<Vec<_>>()
+        };
+        // A character as any other.
+        assert_eq!(bad(), []);
+        server.standin().pretend_charset("ZHS16GBK");
+        assert_eq!(bad(), [(1, "V".to_owned()), (2, "H".to_owned()), (4, "C".to_owned())]);
+    }
 }

@@ -356,9 +356,8 @@ pub(crate) fn statement(tokens: &[Token]) -> Result<Vec<Step>, OraError> {
             Ok(vec![Step::Run(format!("ALTER TABLE {old} RENAME TO {new}"))])
         }
         verb @ ("GRANT" | "REVOKE") => {
-            // System privileges mean nothing here; those on objects do.
             let Some(on) = tokens.iter().position(|t| t.word() == "ON") else {
-                return Ok(Vec::new());
+                return system_privileges(tokens);
             };
             let (object, next) = dotted(tokens, on + 1)?;
             let rights = expression(&tokens[1..on])?.replace("read", "select");
@@ -368,4 +367,20 @@ pub(crate) fn statement(tokens: &[Token]) -> Result<Vec<Step>, OraError> {
         }
         _ => Ok(Vec::new()),
     }
+}
+
+/// System privileges mean nothing here, but for the one to make and drop accounts.
+fn system_privileges(tokens: &[Token]) -> Result<Vec<Step>, OraError> {
+    let (may, to) = match word(tokens, 0) {
+        "GRANT" => ("CREATEROLE", "TO"),
+        _ => ("NOCREATEROLE", "FROM"),
+    };
+    let at = tokens.iter().position(|t| t.word() == to).unwrap_or(tokens.len());
+    let about_users =
+        tokens[..at].windows(2).any(|w| (w[0].word(), w[1].word()) == ("CREATE", "USER"));
+    if !about_users || at == tokens.len() {
+        return Ok(Vec::new());
+    }
+    let (user, _) = dotted(tokens, at + 1)?;
+    Ok(vec![Step::Run(format!("ALTER ROLE {user} {may}"))])
 }
