@@ -95,7 +95,13 @@ fn text(value: &ssync_common::value::Value) -> String {
 }
 
 fn clear(server: &OracleServer) -> ExitCode {
-    let left = server.leftovers();
+    let left = match server.leftovers() {
+        Ok(left) => left,
+        Err(why) => {
+            println!("whether a user SS… is left cannot be seen: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
     let mut stays = false;
     for user in &left {
         match server.drop_account(user) {
@@ -133,6 +139,7 @@ fn bench(server: &OracleServer, rows: u64, rounds: usize, program: &Path) {
     let mariadb = Site::on_server(mariadb(), "bench");
     let account = server.account("bench");
     mariadb.run(&[
+        format!("SET max_recursive_iterations = {rows}"),
         format!("CREATE TABLE src ({MARIADB})"),
         format!("CREATE TABLE back ({MARIADB})"),
         format!(

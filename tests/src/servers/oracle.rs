@@ -150,11 +150,15 @@ impl OracleServer {
     }
 
     /// The accounts of this run that are still there, on a server of the user's.
-    pub fn leftovers(&self) -> Vec<String> {
+    ///
+    /// # Errors
+    ///
+    /// When the server does not say.
+    pub fn leftovers(&self) -> Result<Vec<String>, Error> {
         let mark = format!("_{}_", run().to_ascii_uppercase());
-        let rows = self.administrator().query("SELECT USERNAME FROM ALL_USERS", &[]).unwrap();
+        let rows = self.try_administrator()?.query("SELECT USERNAME FROM ALL_USERS", &[])?;
         let names = rows.iter().filter_map(|row| Some(row[0].as_str()?.to_owned()));
-        names.filter(|name| name.starts_with("SS") && name.contains(&mark)).collect()
+        Ok(names.filter(|name| name.starts_with("SS") && name.contains(&mark)).collect())
     }
 
     /// Drops an account with all it has, on a server of the user's.
