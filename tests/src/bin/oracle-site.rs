@@ -75,6 +75,9 @@ fn introduce(server: &OracleServer) -> ExitCode {
         }
     };
     println!("server: {}", admin.server());
+    if let Some(banner) = server.banner() {
+        println!("it calls itself {banner}");
+    }
     let sql = "SELECT PARAMETER, VALUE FROM NLS_DATABASE_PARAMETERS \
                WHERE PARAMETER IN ('NLS_CHARACTERSET', 'NLS_NCHAR_CHARACTERSET') ORDER BY 1";
     for row in admin.query(sql, &[]).unwrap() {

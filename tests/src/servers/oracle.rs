@@ -82,6 +82,26 @@ impl OracleServer {
         }
     }
 
+    /// Whether it is a stand-in, also one that plays a server of the user's.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not say.
+    pub fn is_standin(&self) -> bool {
+        match self {
+            OracleServer::Standin(_) => true,
+            OracleServer::Users(_) => {
+                self.banner().is_some_and(|banner| banner.ends_with("(stand-in)"))
+            }
+        }
+    }
+
+    /// What a server of the user's calls itself; nothing where the account may not see it.
+    pub fn banner(&self) -> Option<String> {
+        let rows = self.administrator().query("SELECT BANNER FROM V$VERSION", &[]).ok()?;
+        rows.first()?.first()?.plain()
+    }
+
     fn link_as(&self, url: String, password: &str) -> LinkParams {
         LinkParams {
             name: "oracle".to_owned(),

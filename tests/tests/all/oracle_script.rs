@@ -187,6 +187,7 @@ exec \"$BUILT/oracle-site\" \"$@\"
         assert!(output.status.success(), "{report}{output:?}");
         for line in [
             "server: Oracle 19.3.0.0.0",
+            "it calls itself Oracle Database 19c Enterprise Edition Release 19.3.0.0.0 - Production (stand-in)",
             "1 tests",
             "    oracle_server::standin::a_snapshot_that_is_too_old_may_be_read_again",
             "test oracle_server::rows_are_loaded_in_a_transaction_only ... ok",

@@ -8,7 +8,7 @@ use ssync_common::connector::{Connection, LinkParams, LoadPlan, Loaded, TlsMode,
 use ssync_common::error::Result;
 use ssync_common::schema::{Column, Kind, Table};
 use ssync_common::value::{DateTime, Value};
-use ssync_tests::servers::oracle::{Generation, OracleAccount, OracleServer, oracle};
+use ssync_tests::servers::oracle::{Generation, OracleAccount, oracle};
 use ssync_tests::servers::{Database, Software, mariadb, mysql56};
 
 use super::spelling::Spelt;
@@ -151,10 +151,7 @@ impl Place {
         }
         if self.is_oracle() {
             // The stand-in's PostgreSQL holds no text with a zero byte in it.
-            let standin = matches!(
-                self.oracle.as_ref().map(OracleAccount::server),
-                Some(OracleServer::Standin(_))
-            );
+            let standin = self.oracle.as_ref().is_some_and(|account| account.server().is_standin());
             let keeps = |v: &Value| !standin || v.as_str().is_some_and(|t| !t.contains('\0'));
             let texts = texts.into_iter().filter(keeps).collect();
             return oracle_keys(integers, texts, bytes);
