@@ -18,6 +18,7 @@ use ssync_common::secret::Secret;
 use ssync_common::store::*;
 use ssync_common::value::Value;
 use ssync_tests::command::Ssync;
+use ssync_tests::servers::oracle::{Generation, OracleAccount, oracle};
 use ssync_tests::servers::{Database, PASSWORD, Server, Software, mariadb, mysql56};
 
 const CONFIG: &str = r#"
@@ -81,16 +82,71 @@ mode = "increment"
 watermark = { column = "at", lag = "1m 10s" }
 "#;
 
+/// Makes each named function a test on every kind of configuration database.
+macro_rules! on_every_store {
+    ($($test:ident),+ $(,)?) => {
+        mod embedded {
+            $(#[test] fn $test() { super::$test(&super::Place::embedded()) })+
+        }
+        mod mariadb {
+            $(#[test] fn $test() { super::$test(&super::Place::mariadb(stringify!($test))) })+
+        }
+        mod mysql56 {
+            $(#[test] fn $test() { super::$test(&super::Place::mysql56(stringify!($test))) })+
+        }
+        mod oracle {
+            $(#[test] fn $test() { super::$test(&super::Place::oracle(stringify!($test))) })+
+        }
+    };
+}
+use on_every_store;
+
+on_every_store!(
+    a_configuration_is_kept_whole_and_told_apart,
+    the_controller_is_told_of_tasks_that_came_changed_or_went,
+    two_who_apply_at_once_leave_one_of_the_two_configurations,
+    many_who_open_an_empty_database_at_once_find_the_same_installation,
+    a_schema_of_the_future_is_refused,
+    a_schema_of_version_1_is_widened,
+    parameters_are_written_and_read,
+    runs_are_recorded_from_begin_to_end,
+    batches_are_recorded_once_each,
+    use_times_go_to_the_table_of_that_name,
+    bad_rows_are_numbered_found_and_marked,
+    a_failed_real_time_task_is_held_until_it_is_resumed,
+    what_was_written_beside_the_store_is_named_when_it_is_wrong,
+);
+
 /// A configuration database to test on.
 enum Place {
     Embedded(tempfile::TempDir),
     Server(tempfile::TempDir, Database<'static>),
+    Oracle(tempfile::TempDir, OracleAccount<'static>),
 }
 
 impl Place {
+    fn embedded() -> Place {
+        Place::Embedded(tempfile::tempdir().unwrap())
+    }
+
+    fn mariadb(test: &str) -> Place {
+        Place::Server(tempfile::tempdir().unwrap(), mariadb().database(test))
+    }
+
+    fn mysql56(test: &str) -> Place {
+        Place::Server(tempfile::tempdir().unwrap(), mysql56().database(test))
+    }
+
+    fn oracle(test: &str) -> Place {
+        let account = oracle(Generation::Oracle19c).account(test);
+        Place::Oracle(tempfile::tempdir().unwrap(), account)
+    }
+
     fn home(&self) -> PathBuf {
         match self {
-            Place::Embedded(dir) | Place::Server(dir, _) => dir.path().join("home"),
+            Place::Embedded(dir) | Place::Server(dir, _) | Place::Oracle(dir, _) => {
+                dir.path().join("home")
+            }
         }
     }
 
@@ -107,6 +163,10 @@ impl Place {
                 let password = Some(Secret::from(PASSWORD.to_owned()));
                 StoreLocation::server(home, &database.url(), password).unwrap()
             }
+            Place::Oracle(_, account) => {
+                let password = Some(Secret::from(account.password().to_owned()));
+                StoreLocation::server(home, &account.url(), password).unwrap()
+            }
         }
     }
 
@@ -116,6 +176,11 @@ impl Place {
 
     /// Runs a statement beside the store.
     fn sql(&self, sql: &str) -> Vec<Vec<Value>> {
+        let spelt = match self {
+            Place::Oracle(..) => small_letters_kept(sql),
+            _ => sql.to_owned(),
+        };
+        let sql = spelt.as_str();
         let mut conn = connector::open(&self.location().link).unwrap();
         if sql.starts_with("SELECT") {
             return conn.query(sql, &[]).unwrap();
@@ -125,12 +190,25 @@ impl Place {
     }
 }
 
-/// Runs a test on every kind of configuration database.
-fn on_each(name: &str, test: impl Fn(&Place)) {
-    let dir = || tempfile::tempdir().unwrap();
-    test(&Place::Embedded(dir()));
-    test(&Place::Server(dir(), mariadb().database(name)));
-    test(&Place::Server(dir(), mysql56().database(name)));
+/// The statement for Oracle: names of small letters, which it would fold, in quotes.
+fn small_letters_kept(sql: &str) -> String {
+    let mut spelt = String::new();
+    for (i, part) in sql.split('\'').enumerate() {
+        let is_literal = i % 2 == 1;
+        if is_literal {
+            spelt += &format!("'{part}'");
+            continue;
+        }
+        for word in part.split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_')) {
+            let name = word.trim_end_matches(|c: char| !(c.is_alphanumeric() || c == '_'));
+            let after = &word[name.len()..];
+            match name.starts_with(|c: char| c.is_ascii_lowercase()) {
+                true => spelt += &format!("\"{name}\"{after}"),
+                false => spelt += word,
+            }
+        }
+    }
+    spelt
 }
 
 fn config(text: &str) -> Config {
@@ -141,163 +219,147 @@ fn table_texts(rows: Vec<Vec<Value>>) -> Vec<String> {
     rows.iter().map(|row| row[0].as_str().unwrap().to_owned()).collect()
 }
 
-#[test]
-fn a_configuration_is_kept_whole_and_told_apart() {
-    on_each("kept", |place| {
-        let first = config(CONFIG);
-        let second = config(
-            &CONFIG
-                .replace(
-                    "[\"部门\", \"id\", { from = \"cust\", to = \"customer\" }]",
-                    "[\"cust\", \"id\", \"部门\"]",
-                )
-                .replace("old = [{ env = \"OLD_PII\" }, { file = \"/older.key\" }]", "")
-                .replace("name = \"log\"", &format!("name = \"{}\"", "长".repeat(64)))
-                .replace("lag = \"1m 10s\"", "lag = 9223372036854775807")
-                .replace("every = \"90s\"", "every = \"36599d 23h 59m 59s\"")
-                .replace("id = 9", "id = 8"),
-        );
-        let mut store = place.open();
-        for config in [&first, &second, &Config::default(), &second, &first] {
-            let changes = store.apply(config, true).unwrap();
-            assert!(!changes.is_empty());
-            assert_eq!(store.apply(config, false).unwrap(), changes);
-            assert_eq!(store.load().unwrap(), *config);
-            assert_eq!(place.open().load().unwrap(), *config);
-            assert_eq!(store.apply(config, false).unwrap(), vec![]);
-        }
-        // Nothing of the others is left behind.
-        for (table, rows) in
-            [("T_KEY", 3), ("task_detail", 3), ("T_TASK_COLUMN", 5), ("T_TASK_SQL", 4)]
-        {
-            let count = place.sql(&format!("SELECT COUNT(*) FROM {table}"));
-            assert_eq!(count[0][0].as_i64(), Some(rows), "{table}");
-        }
-    });
+fn a_configuration_is_kept_whole_and_told_apart(place: &Place) {
+    let first = config(CONFIG);
+    let second = config(
+        &CONFIG
+            .replace(
+                "[\"部门\", \"id\", { from = \"cust\", to = \"customer\" }]",
+                "[\"cust\", \"id\", \"部门\"]",
+            )
+            .replace("old = [{ env = \"OLD_PII\" }, { file = \"/older.key\" }]", "")
+            .replace("name = \"log\"", &format!("name = \"{}\"", "长".repeat(64)))
+            .replace("lag = \"1m 10s\"", "lag = 9223372036854775807")
+            .replace("every = \"90s\"", "every = \"36599d 23h 59m 59s\"")
+            .replace("id = 9", "id = 8"),
+    );
+    let mut store = place.open();
+    for config in [&first, &second, &Config::default(), &second, &first] {
+        let changes = store.apply(config, true).unwrap();
+        assert!(!changes.is_empty());
+        assert_eq!(store.apply(config, false).unwrap(), changes);
+        assert_eq!(store.load().unwrap(), *config);
+        assert_eq!(place.open().load().unwrap(), *config);
+        assert_eq!(store.apply(config, false).unwrap(), vec![]);
+    }
+    // Nothing of the others is left behind.
+    for (table, rows) in [("T_KEY", 3), ("task_detail", 3), ("T_TASK_COLUMN", 5), ("T_TASK_SQL", 4)]
+    {
+        let count = place.sql(&format!("SELECT COUNT(*) FROM {table}"));
+        assert_eq!(count[0][0].as_i64(), Some(rows), "{table}");
+    }
 }
 
-#[test]
-fn the_controller_is_told_of_tasks_that_came_changed_or_went() {
-    on_each("told", |place| {
-        let mut store = place.open();
+fn the_controller_is_told_of_tasks_that_came_changed_or_went(place: &Place) {
+    let mut store = place.open();
+    store.apply(&config(CONFIG), false).unwrap();
+    let (came, went) = (TaskChange::Added, TaskChange::Removed);
+    assert_eq!(store.task_changes().unwrap(), [(7, came), (9, came)]);
+    let note_all = |store: &mut Store| {
+        for (task, change) in store.task_changes().unwrap() {
+            store.note_task_change(task, change).unwrap();
+        }
+    };
+    note_all(&mut store);
+    assert_eq!(store.task_changes().unwrap(), []);
+    // By a table, by its schedule, by a key it uses, by its link.
+    for (from, to, tasks) in [
+        ("dest = \"log\"", "dest = \"log_2\"", &[7][..]),
+        ("every = \"90s\"", "every = \"91s\"", &[7]),
+        ("/pii.key", "/pii2.key", &[7, 9]),
+        ("sqlite:///a.db", "sqlite:///a2.db", &[7, 9]),
+    ] {
+        store.apply(&config(&CONFIG.replace(from, to)), false).unwrap();
+        let changed: Vec<_> = tasks.iter().map(|t| (*t, came)).collect();
+        assert_eq!(store.task_changes().unwrap(), changed, "{from}");
         store.apply(&config(CONFIG), false).unwrap();
-        let (came, went) = (TaskChange::Added, TaskChange::Removed);
-        assert_eq!(store.task_changes().unwrap(), [(7, came), (9, came)]);
-        let note_all = |store: &mut Store| {
-            for (task, change) in store.task_changes().unwrap() {
-                store.note_task_change(task, change).unwrap();
+        note_all(&mut store);
+    }
+    // Gone at once for whoever loads, and noted in its own time.
+    store.apply(&config(CONFIG.split("[[task]]\nid = 7").next().unwrap()), false).unwrap();
+    assert_eq!(store.task_changes().unwrap(), [(7, went)]);
+    assert_eq!(store.load().unwrap().tasks.len(), 1);
+    assert_eq!(
+        place.sql("SELECT IS_ADD_DEL FROM T_EXTRACTION_TASK WHERE task_id = 7")[0][0].as_i64(),
+        Some(2)
+    );
+    note_all(&mut store);
+    assert_eq!(place.sql("SELECT task_id FROM T_EXTRACTION_TASK WHERE task_id = 7").len(), 0);
+    // Back before it was noted.
+    store.apply(&Config::default(), false).unwrap();
+    store.apply(&config(CONFIG), false).unwrap();
+    assert_eq!(store.task_changes().unwrap(), [(7, came), (9, came)]);
+}
+
+fn two_who_apply_at_once_leave_one_of_the_two_configurations(place: &Place) {
+    let one = config(CONFIG);
+    let two = config(
+        &CONFIG
+            .replace("id = 7", "id = 6")
+            .replace("app_resets_status", "allow_triggers = false\n#")
+            .replace("allow_triggers = true\n", ""),
+    );
+    place.open();
+    for _ in 0..5 {
+        std::thread::scope(|scope| {
+            for config in [&one, &two, &one, &two] {
+                scope.spawn(|| place.open().apply(config, false).unwrap());
             }
-        };
-        note_all(&mut store);
-        assert_eq!(store.task_changes().unwrap(), []);
-        // By a table, by its schedule, by a key it uses, by its link.
-        for (from, to, tasks) in [
-            ("dest = \"log\"", "dest = \"log_2\"", &[7][..]),
-            ("every = \"90s\"", "every = \"91s\"", &[7]),
-            ("/pii.key", "/pii2.key", &[7, 9]),
-            ("sqlite:///a.db", "sqlite:///a2.db", &[7, 9]),
-        ] {
-            store.apply(&config(&CONFIG.replace(from, to)), false).unwrap();
-            let changed: Vec<_> = tasks.iter().map(|t| (*t, came)).collect();
-            assert_eq!(store.task_changes().unwrap(), changed, "{from}");
-            store.apply(&config(CONFIG), false).unwrap();
-            note_all(&mut store);
-        }
-        // Gone at once for whoever loads, and noted in its own time.
-        store.apply(&config(CONFIG.split("[[task]]\nid = 7").next().unwrap()), false).unwrap();
-        assert_eq!(store.task_changes().unwrap(), [(7, went)]);
-        assert_eq!(store.load().unwrap().tasks.len(), 1);
-        assert_eq!(
-            place.sql("SELECT IS_ADD_DEL FROM T_EXTRACTION_TASK WHERE task_id = 7")[0][0].as_i64(),
-            Some(2)
-        );
-        note_all(&mut store);
-        assert_eq!(place.sql("SELECT task_id FROM T_EXTRACTION_TASK WHERE task_id = 7").len(), 0);
-        // Back before it was noted.
-        store.apply(&Config::default(), false).unwrap();
-        store.apply(&config(CONFIG), false).unwrap();
-        assert_eq!(store.task_changes().unwrap(), [(7, came), (9, came)]);
-    });
-}
-
-#[test]
-fn two_who_apply_at_once_leave_one_of_the_two_configurations() {
-    on_each("at_once", |place| {
-        let one = config(CONFIG);
-        let two = config(
-            &CONFIG
-                .replace("id = 7", "id = 6")
-                .replace("app_resets_status", "allow_triggers = false\n#")
-                .replace("allow_triggers = true\n", ""),
-        );
-        place.open();
-        for _ in 0..5 {
-            std::thread::scope(|scope| {
-                for config in [&one, &two, &one, &two] {
-                    scope.spawn(|| place.open().apply(config, false).unwrap());
-                }
-            });
-            let left = place.open().load().unwrap();
-            assert!(left == one || left == two, "{left:?}");
-        }
-    });
-}
-
-#[test]
-fn many_who_open_an_empty_database_at_once_find_the_same_installation() {
-    on_each("opened_at_once", |place| {
-        let ids: Vec<String> = std::thread::scope(|scope| {
-            let open = |_| scope.spawn(|| place.open().instance_id().to_owned());
-            let opening: Vec<_> = (0..6).map(open).collect();
-            opening.into_iter().map(|t| t.join().unwrap()).collect()
         });
-        assert_eq!(ids[0].len(), 32);
-        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
-    });
+        let left = place.open().load().unwrap();
+        assert!(left == one || left == two, "{left:?}");
+    }
 }
 
-#[test]
-fn a_schema_of_the_future_is_refused() {
-    on_each("future", |place| {
-        place.open();
-        place.sql("UPDATE T_PARAMETER SET param_value = '99' WHERE param_name = 'schema_version'");
-        let error = Store::open(&place.location()).err().unwrap();
-        assert_eq!(error.kind, Kind::Config);
-        assert!(error.message.contains("schema 99"), "{error}");
+fn many_who_open_an_empty_database_at_once_find_the_same_installation(place: &Place) {
+    let ids: Vec<String> = std::thread::scope(|scope| {
+        let open = |_| scope.spawn(|| place.open().instance_id().to_owned());
+        let opening: Vec<_> = (0..6).map(open).collect();
+        opening.into_iter().map(|t| t.join().unwrap()).collect()
     });
+    assert_eq!(ids[0].len(), 32);
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+}
+
+fn a_schema_of_the_future_is_refused(place: &Place) {
+    place.open();
+    place.sql("UPDATE T_PARAMETER SET param_value = '99' WHERE param_name = 'schema_version'");
+    let error = Store::open(&place.location()).err().unwrap();
+    assert_eq!(error.kind, Kind::Config);
+    assert!(error.message.contains("schema 99"), "{error}");
 }
 
 /// Schema 1 had room for 64 characters of a plan's fingerprint, which has 65.
-#[test]
-fn a_schema_of_version_1_is_widened() {
-    on_each("widened", |place| {
-        drop(place.open());
-        if let Place::Server(..) = place {
+fn a_schema_of_version_1_is_widened(place: &Place) {
+    drop(place.open());
+    match place {
+        Place::Embedded(_) => {}
+        Place::Server(..) => {
             place.sql("ALTER TABLE T_RUN MODIFY COLUMN plan_hash VARCHAR(64) NOT NULL");
         }
-        place.sql("UPDATE T_PARAMETER SET param_value = '1' WHERE param_name = 'schema_version'");
-        let mut store = place.open();
-        let run = NewRun { plan_hash: "x".repeat(65), ..new_run(1, "orders") };
-        store.begin_run(&run).unwrap();
-        assert_eq!(store.run(run.id).unwrap().unwrap().plan_hash, run.plan_hash);
-        assert_eq!(
-            store.parameter("schema_version").unwrap().as_deref(),
-            Some(schema::VERSION.to_string().as_str())
-        );
-    });
+        Place::Oracle(..) => {
+            place.sql("ALTER TABLE T_RUN MODIFY (plan_hash VARCHAR2(64 CHAR))");
+        }
+    }
+    place.sql("UPDATE T_PARAMETER SET param_value = '1' WHERE param_name = 'schema_version'");
+    let mut store = place.open();
+    let run = NewRun { plan_hash: "x".repeat(65), ..new_run(1, "orders") };
+    store.begin_run(&run).unwrap();
+    assert_eq!(store.run(run.id).unwrap().unwrap().plan_hash, run.plan_hash);
+    assert_eq!(
+        store.parameter("schema_version").unwrap().as_deref(),
+        Some(schema::VERSION.to_string().as_str())
+    );
 }
 
-#[test]
-fn parameters_are_written_and_read() {
-    on_each("parameters", |place| {
-        let mut store = place.open();
-        let name = format!("last_settled.4294967295.{}", "客".repeat(64));
-        for value in ["one", "two", ""] {
-            store.set_parameter(&name, value).unwrap();
-            assert_eq!(store.parameter(&name).unwrap().unwrap_or_default(), value);
-        }
-        assert_eq!(store.parameter("nosuch").unwrap(), None);
-    });
+fn parameters_are_written_and_read(place: &Place) {
+    let mut store = place.open();
+    let name = format!("last_settled.4294967295.{}", "客".repeat(64));
+    for value in ["one", "two", ""] {
+        store.set_parameter(&name, value).unwrap();
+        assert_eq!(store.parameter(&name).unwrap().unwrap_or_default(), value);
+    }
+    assert_eq!(store.parameter("nosuch").unwrap(), None);
 }
 
 fn at(secs: i64) -> Timestamp {
@@ -315,141 +377,129 @@ fn new_run(n: u8, table: &str) -> NewRun {
     }
 }
 
-#[test]
-fn runs_are_recorded_from_begin_to_end() {
-    on_each("runs", |place| {
-        let mut store = place.open();
-        assert_eq!(store.last_run(7, "orders").unwrap(), None);
-        for n in 1..=3 {
-            store.begin_run(&new_run(n, if n == 2 { "log" } else { "orders" })).unwrap();
-        }
-        let counts = RunCounts {
-            claimed: 1,
-            read: 2,
-            landed: 3,
-            failed: 4,
-            withdrawn: 5,
-            settled: 6,
-            changed: 7,
-            skipped: u64::MAX >> 1,
-        };
-        let error = Error::new(Kind::Balance, "it does not add up").detail("数").hint("Look.");
-        let end = RunEnd {
-            state: RunState::Failed,
-            counts,
-            message: Some("failed 😀".into()),
-            error: Some(error.clone()),
-            end: at(100),
-        };
-        store.finish_run(RunId([3; 16]), &end).unwrap();
-        let run = store.last_run(7, "orders").unwrap().unwrap();
-        let expected = RunRecord {
-            id: RunId([3; 16]),
-            task: 7,
-            table: "orders".into(),
-            mode: TableMode::Status,
-            state: RunState::Failed,
-            plan_hash: "f".repeat(64),
-            begin: at(3),
-            end: Some(at(100)),
-            counts,
-            message: end.message.clone(),
-            error: Some(error),
-        };
-        assert_eq!(run, expected);
-        // Resumed: open again, from its own beginning.
-        store.begin_run(&NewRun { begin: at(50), ..new_run(3, "orders") }).unwrap();
-        let run = store.run(RunId([3; 16])).unwrap().unwrap();
-        assert_eq!((run.state, run.begin, run.end), (RunState::Open, at(3), None));
-        store.record_counts(RunId([3; 16]), RunCounts { landed: 9, ..counts }).unwrap();
-        assert_eq!(store.run(RunId([3; 16])).unwrap().unwrap().counts.landed, 9);
+fn runs_are_recorded_from_begin_to_end(place: &Place) {
+    let mut store = place.open();
+    assert_eq!(store.last_run(7, "orders").unwrap(), None);
+    for n in 1..=3 {
+        store.begin_run(&new_run(n, if n == 2 { "log" } else { "orders" })).unwrap();
+    }
+    let counts = RunCounts {
+        claimed: 1,
+        read: 2,
+        landed: 3,
+        failed: 4,
+        withdrawn: 5,
+        settled: 6,
+        changed: 7,
+        skipped: u64::MAX >> 1,
+    };
+    let error = Error::new(Kind::Balance, "it does not add up").detail("数").hint("Look.");
+    let end = RunEnd {
+        state: RunState::Failed,
+        counts,
+        message: Some("failed 😀".into()),
+        error: Some(error.clone()),
+        end: at(100),
+    };
+    store.finish_run(RunId([3; 16]), &end).unwrap();
+    let run = store.last_run(7, "orders").unwrap().unwrap();
+    let expected = RunRecord {
+        id: RunId([3; 16]),
+        task: 7,
+        table: "orders".into(),
+        mode: TableMode::Status,
+        state: RunState::Failed,
+        plan_hash: "f".repeat(64),
+        begin: at(3),
+        end: Some(at(100)),
+        counts,
+        message: end.message.clone(),
+        error: Some(error),
+    };
+    assert_eq!(run, expected);
+    // Resumed: open again, from its own beginning.
+    store.begin_run(&NewRun { begin: at(50), ..new_run(3, "orders") }).unwrap();
+    let run = store.run(RunId([3; 16])).unwrap().unwrap();
+    assert_eq!((run.state, run.begin, run.end), (RunState::Open, at(3), None));
+    store.record_counts(RunId([3; 16]), RunCounts { landed: 9, ..counts }).unwrap();
+    assert_eq!(store.run(RunId([3; 16])).unwrap().unwrap().counts.landed, 9);
 
-        let ids = |filter: RunFilter| {
-            let runs = place.open().runs(&filter).unwrap();
-            runs.iter().map(|r| r.id.0[0]).collect::<Vec<_>>()
-        };
-        assert_eq!(ids(RunFilter::default()), [3, 2, 1]);
-        assert_eq!(ids(RunFilter { limit: Some(2), ..Default::default() }), [3, 2]);
-        let table = Some("orders".to_owned());
-        assert_eq!(ids(RunFilter { task: Some(7), table, ..Default::default() }), [3, 1]);
-        assert!(ids(RunFilter { task: Some(8), ..Default::default() }).is_empty());
-        assert_eq!(ids(RunFilter { since: Some(at(2)), ..Default::default() }), [3, 2]);
-        assert!(ids(RunFilter { since: Some(at(4)), ..Default::default() }).is_empty());
-    });
+    let ids = |filter: RunFilter| {
+        let runs = place.open().runs(&filter).unwrap();
+        runs.iter().map(|r| r.id.0[0]).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(RunFilter::default()), [3, 2, 1]);
+    assert_eq!(ids(RunFilter { limit: Some(2), ..Default::default() }), [3, 2]);
+    let table = Some("orders".to_owned());
+    assert_eq!(ids(RunFilter { task: Some(7), table, ..Default::default() }), [3, 1]);
+    assert!(ids(RunFilter { task: Some(8), ..Default::default() }).is_empty());
+    assert_eq!(ids(RunFilter { since: Some(at(2)), ..Default::default() }), [3, 2]);
+    assert!(ids(RunFilter { since: Some(at(4)), ..Default::default() }).is_empty());
 }
 
-#[test]
-fn batches_are_recorded_once_each() {
-    on_each("batches", |place| {
-        let mut store = place.open();
-        let whole = BatchRecord {
-            run: RunId([1; 16]),
-            number: 0,
-            part: None,
-            rows: 10,
-            low: vec![Value::Int(1), Value::Text("a".into())],
-            high: vec![Value::UInt(u64::MAX), Value::Bytes(vec![0, 255])],
-            state: BatchState::Sent,
-            sent: Some(at(1)),
-            landed: None,
-            settled: None,
-            writer: Some(2),
-        };
-        let part = BatchRecord {
-            part: Some("0.1".into()),
-            rows: 5,
-            low: vec![],
-            high: vec![],
-            ..whole.clone()
-        };
-        let next = BatchRecord { number: 10, ..whole.clone() };
-        store.record_batches(&[next.clone(), whole.clone(), part.clone()]).unwrap();
-        assert_eq!(
-            store.batches(RunId([1; 16])).unwrap(),
-            [whole.clone(), part.clone(), next.clone()]
-        );
-        let landed = BatchRecord { state: BatchState::Landed, landed: Some(at(2)), ..whole };
-        store.record_batches(std::slice::from_ref(&landed)).unwrap();
-        assert_eq!(store.batches(RunId([1; 16])).unwrap(), [landed, part, next]);
-        assert_eq!(store.batches(RunId([2; 16])).unwrap(), []);
-    });
+fn batches_are_recorded_once_each(place: &Place) {
+    let mut store = place.open();
+    let whole = BatchRecord {
+        run: RunId([1; 16]),
+        number: 0,
+        part: None,
+        rows: 10,
+        low: vec![Value::Int(1), Value::Text("a".into())],
+        high: vec![Value::UInt(u64::MAX), Value::Bytes(vec![0, 255])],
+        state: BatchState::Sent,
+        sent: Some(at(1)),
+        landed: None,
+        settled: None,
+        writer: Some(2),
+    };
+    let part = BatchRecord {
+        part: Some("0.1".into()),
+        rows: 5,
+        low: vec![],
+        high: vec![],
+        ..whole.clone()
+    };
+    let next = BatchRecord { number: 10, ..whole.clone() };
+    store.record_batches(&[next.clone(), whole.clone(), part.clone()]).unwrap();
+    assert_eq!(store.batches(RunId([1; 16])).unwrap(), [whole.clone(), part.clone(), next.clone()]);
+    let landed = BatchRecord { state: BatchState::Landed, landed: Some(at(2)), ..whole };
+    store.record_batches(std::slice::from_ref(&landed)).unwrap();
+    assert_eq!(store.batches(RunId([1; 16])).unwrap(), [landed, part, next]);
+    assert_eq!(store.batches(RunId([2; 16])).unwrap(), []);
 }
 
-#[test]
-fn use_times_go_to_the_table_of_that_name() {
-    on_each("use_times", |place| {
-        let mut store = place.open();
-        let times = UseTimes {
-            task: 7,
-            table: "orders".into(),
-            run: RunId([1; 16]),
-            begin: at(0),
-            end: at(90),
-            rows: 1_000_000,
-            bytes: 1 << 40,
-            result: RunState::Done,
-        };
-        store.record_use_times(&times).unwrap();
-        store.record_use_times(&times).unwrap();
-        let rows = place.sql(
+fn use_times_go_to_the_table_of_that_name(place: &Place) {
+    let mut store = place.open();
+    let times = UseTimes {
+        task: 7,
+        table: "orders".into(),
+        run: RunId([1; 16]),
+        begin: at(0),
+        end: at(90),
+        rows: 1_000_000,
+        bytes: 1 << 40,
+        result: RunState::Done,
+    };
+    store.record_use_times(&times).unwrap();
+    store.record_use_times(&times).unwrap();
+    let rows = place.sql(
             "SELECT task_id, table_name, begin_at, end_at, use_micros, row_count, byte_count, result FROM proc_use_times",
         );
-        assert_eq!(rows.len(), 1);
-        let text: Vec<_> = rows[0].iter().map(|v| v.plain().unwrap()).collect();
-        assert_eq!(
-            text,
-            [
-                "7",
-                "orders",
-                "2027-01-15T08:00:00.123456Z",
-                "2027-01-15T08:01:30.123456Z",
-                "90000000",
-                "1000000",
-                "1099511627776",
-                "done",
-            ]
-        );
-    });
+    assert_eq!(rows.len(), 1);
+    let text: Vec<_> = rows[0].iter().map(|v| v.plain().unwrap()).collect();
+    assert_eq!(
+        text,
+        [
+            "7",
+            "orders",
+            "2027-01-15T08:00:00.123456Z",
+            "2027-01-15T08:01:30.123456Z",
+            "90000000",
+            "1000000",
+            "1099511627776",
+            "done",
+        ]
+    );
 }
 
 fn bad_row(run: u8, id: i64) -> ErrorRow {
@@ -468,75 +518,67 @@ fn bad_row(run: u8, id: i64) -> ErrorRow {
     }
 }
 
-#[test]
-fn bad_rows_are_numbered_found_and_marked() {
-    on_each("bad_rows", |place| {
-        let mut store = place.open();
-        store.record_errors(&[bad_row(1, 1), bad_row(1, 2)]).unwrap();
-        store.record_errors(&[bad_row(1, 3), bad_row(2, 1), bad_row(3, 1)]).unwrap();
-        let all = store.errors(&ErrorFilter::default()).unwrap();
-        let places: Vec<_> = all.iter().map(|e| (e.table.as_str(), e.run.0[0], e.number)).collect();
-        assert_eq!(
-            places,
-            [("log", 2, 0), ("orders", 1, 0), ("orders", 1, 1), ("orders", 1, 2), ("orders", 3, 0)]
-        );
-        assert_eq!(all[1], bad_row(1, 1));
-        assert_eq!(all[2], ErrorRow { number: 1, ..bad_row(1, 2) });
+fn bad_rows_are_numbered_found_and_marked(place: &Place) {
+    let mut store = place.open();
+    store.record_errors(&[bad_row(1, 1), bad_row(1, 2)]).unwrap();
+    store.record_errors(&[bad_row(1, 3), bad_row(2, 1), bad_row(3, 1)]).unwrap();
+    let all = store.errors(&ErrorFilter::default()).unwrap();
+    let places: Vec<_> = all.iter().map(|e| (e.table.as_str(), e.run.0[0], e.number)).collect();
+    assert_eq!(
+        places,
+        [("log", 2, 0), ("orders", 1, 0), ("orders", 1, 1), ("orders", 1, 2), ("orders", 3, 0)]
+    );
+    assert_eq!(all[1], bad_row(1, 1));
+    assert_eq!(all[2], ErrorRow { number: 1, ..bad_row(1, 2) });
 
-        let orders =
-            ErrorFilter { task: Some(7), table: Some("orders".into()), ..Default::default() };
-        let run = ErrorFilter { run: Some(RunId([1; 16])), ..orders.clone() };
-        let in_state = |state| ErrorFilter { states: vec![state], ..orders.clone() };
-        assert_eq!(store.mark_retried(&run).unwrap(), 3);
-        assert_eq!(store.mark_retried(&run).unwrap(), 0);
-        assert_eq!(store.errors(&in_state(RowState::Bad)).unwrap().len(), 1);
-        assert_eq!(store.errors(&in_state(RowState::Retried)).unwrap().len(), 3);
-        // One row, whichever run met it; then the others.
-        let named =
-            |rows: Vec<ErrorRow>| rows.iter().map(|r| (r.run, r.number)).collect::<Vec<_>>();
-        let mut ones = store.errors(&orders).unwrap();
-        ones.retain(|row| row.key == [Value::Int(1)]);
-        assert_eq!(ones.len(), 2);
-        store.mark_rows_resolved(&named(ones)).unwrap();
-        assert_eq!(store.errors(&in_state(RowState::Resolved)).unwrap().len(), 2);
-        let others = store.errors(&in_state(RowState::Retried)).unwrap();
-        assert_eq!(others.len(), 2);
-        store.mark_rows_resolved(&named(others)).unwrap();
-        assert_eq!(store.errors(&in_state(RowState::Resolved)).unwrap().len(), 4);
-        // Another table's are not touched.
-        let log = ErrorFilter { table: Some("log".into()), ..Default::default() };
-        assert_eq!(store.errors(&log).unwrap()[0].state, RowState::Bad);
-        assert_eq!(
-            store.errors(&ErrorFilter { limit: Some(2), ..Default::default() }).unwrap().len(),
-            2
-        );
-        assert_eq!(
-            store.mark_retried(&ErrorFilter { task: Some(8), ..Default::default() }).unwrap(),
-            0
-        );
-    });
+    let orders = ErrorFilter { task: Some(7), table: Some("orders".into()), ..Default::default() };
+    let run = ErrorFilter { run: Some(RunId([1; 16])), ..orders.clone() };
+    let in_state = |state| ErrorFilter { states: vec![state], ..orders.clone() };
+    assert_eq!(store.mark_retried(&run).unwrap(), 3);
+    assert_eq!(store.mark_retried(&run).unwrap(), 0);
+    assert_eq!(store.errors(&in_state(RowState::Bad)).unwrap().len(), 1);
+    assert_eq!(store.errors(&in_state(RowState::Retried)).unwrap().len(), 3);
+    // One row, whichever run met it; then the others.
+    let named = |rows: Vec<ErrorRow>| rows.iter().map(|r| (r.run, r.number)).collect::<Vec<_>>();
+    let mut ones = store.errors(&orders).unwrap();
+    ones.retain(|row| row.key == [Value::Int(1)]);
+    assert_eq!(ones.len(), 2);
+    store.mark_rows_resolved(&named(ones)).unwrap();
+    assert_eq!(store.errors(&in_state(RowState::Resolved)).unwrap().len(), 2);
+    let others = store.errors(&in_state(RowState::Retried)).unwrap();
+    assert_eq!(others.len(), 2);
+    store.mark_rows_resolved(&named(others)).unwrap();
+    assert_eq!(store.errors(&in_state(RowState::Resolved)).unwrap().len(), 4);
+    // Another table's are not touched.
+    let log = ErrorFilter { table: Some("log".into()), ..Default::default() };
+    assert_eq!(store.errors(&log).unwrap()[0].state, RowState::Bad);
+    assert_eq!(
+        store.errors(&ErrorFilter { limit: Some(2), ..Default::default() }).unwrap().len(),
+        2
+    );
+    assert_eq!(
+        store.mark_retried(&ErrorFilter { task: Some(8), ..Default::default() }).unwrap(),
+        0
+    );
 }
 
-#[test]
-fn a_failed_real_time_task_is_held_until_it_is_resumed() {
-    on_each("holds", |place| {
-        let mut store = configured(place);
-        assert!(store.hold(7, None, HoldKind::Suspended, Some("run 1 failed")).unwrap());
-        // An operator's pause does not hide it, nor the other way round.
-        assert!(!store.hold(7, None, HoldKind::Paused, None).unwrap());
-        assert!(store.hold(7, Some("log"), HoldKind::Paused, None).unwrap());
-        let holds = place.open().holds(Some(7)).unwrap();
-        assert_eq!(holds.len(), 2);
-        assert_eq!(
-            (holds[0].kind, holds[0].reason.as_deref()),
-            (HoldKind::Suspended, Some("run 1 failed"))
-        );
-        assert_eq!(holds[1].table.as_deref(), Some("log"));
-        assert_eq!(store.holds(Some(9)).unwrap(), []);
-        assert_eq!(store.resume(7, None).unwrap().unwrap().kind, HoldKind::Suspended);
-        assert_eq!(store.resume(7, None).unwrap(), None);
-        assert_eq!(store.holds(None).unwrap().len(), 1);
-    });
+fn a_failed_real_time_task_is_held_until_it_is_resumed(place: &Place) {
+    let mut store = configured(place);
+    assert!(store.hold(7, None, HoldKind::Suspended, Some("run 1 failed")).unwrap());
+    // An operator's pause does not hide it, nor the other way round.
+    assert!(!store.hold(7, None, HoldKind::Paused, None).unwrap());
+    assert!(store.hold(7, Some("log"), HoldKind::Paused, None).unwrap());
+    let holds = place.open().holds(Some(7)).unwrap();
+    assert_eq!(holds.len(), 2);
+    assert_eq!(
+        (holds[0].kind, holds[0].reason.as_deref()),
+        (HoldKind::Suspended, Some("run 1 failed"))
+    );
+    assert_eq!(holds[1].table.as_deref(), Some("log"));
+    assert_eq!(store.holds(Some(9)).unwrap(), []);
+    assert_eq!(store.resume(7, None).unwrap().unwrap().kind, HoldKind::Suspended);
+    assert_eq!(store.resume(7, None).unwrap(), None);
+    assert_eq!(store.holds(None).unwrap().len(), 1);
 }
 
 // --- Reaching the database -----------------------------------------------------------------------
@@ -646,43 +688,40 @@ fn the_environment_names_another_database_and_its_password() {
     assert_eq!(tables, wanted);
 }
 
-#[test]
-fn what_was_written_beside_the_store_is_named_when_it_is_wrong() {
-    on_each("damaged", |place| {
-        let mut store = configured(place);
-        assert_eq!(
-            table_texts(place.sql("SELECT link_name FROM T_LINK ORDER BY position")),
-            ["a", "b"]
-        );
-        for (damage, named) in [
-            ("UPDATE T_SCHEDULE SET every_secs = 0", "T_SCHEDULE.every_secs"),
-            ("UPDATE T_LINK SET secret_kind = 'guess' WHERE link_name = 'b'", "T_LINK.secret_kind"),
-            (
-                "UPDATE task_detail SET key_columns = 'id' WHERE table_name = 'orders'",
-                "task_detail.key_columns",
-            ),
-            (
-                "UPDATE T_EXTRACTION_TASK SET writers = 4000 WHERE task_id = 7",
-                "T_EXTRACTION_TASK.writers",
-            ),
+fn what_was_written_beside_the_store_is_named_when_it_is_wrong(place: &Place) {
+    let mut store = configured(place);
+    assert_eq!(
+        table_texts(place.sql("SELECT link_name FROM T_LINK ORDER BY position")),
+        ["a", "b"]
+    );
+    for (damage, named) in [
+        ("UPDATE T_SCHEDULE SET every_secs = 0", "T_SCHEDULE.every_secs"),
+        ("UPDATE T_LINK SET secret_kind = 'guess' WHERE link_name = 'b'", "T_LINK.secret_kind"),
+        (
+            "UPDATE task_detail SET key_columns = 'id' WHERE table_name = 'orders'",
+            "task_detail.key_columns",
+        ),
+        (
+            "UPDATE T_EXTRACTION_TASK SET writers = 4000 WHERE task_id = 7",
+            "T_EXTRACTION_TASK.writers",
+        ),
+    ] {
+        place.sql(damage);
+        let error = store.load().unwrap_err();
+        assert_eq!(error.kind, Kind::Config);
+        assert!(error.message.contains(named), "{error}");
+        // Configured afresh, everything is well again.
+        for table in [
+            "T_LINK",
+            "T_SCHEDULE",
+            "T_KEY",
+            "T_EXTRACTION_TASK",
+            "task_detail",
+            "T_TASK_COLUMN",
+            "T_TASK_SQL",
         ] {
-            place.sql(damage);
-            let error = store.load().unwrap_err();
-            assert_eq!(error.kind, Kind::Config);
-            assert!(error.message.contains(named), "{error}");
-            // Configured afresh, everything is well again.
-            for table in [
-                "T_LINK",
-                "T_SCHEDULE",
-                "T_KEY",
-                "T_EXTRACTION_TASK",
-                "task_detail",
-                "T_TASK_COLUMN",
-                "T_TASK_SQL",
-            ] {
-                place.sql(&format!("DELETE FROM {table}"));
-            }
-            store.apply(&config(CONFIG), false).unwrap();
+            place.sql(&format!("DELETE FROM {table}"));
         }
-    });
+        store.apply(&config(CONFIG), false).unwrap();
+    }
 }

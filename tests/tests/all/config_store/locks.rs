@@ -2,6 +2,14 @@
 
 use super::*;
 
+on_every_store!(
+    a_table_is_locked_by_one_at_a_time_and_the_owner_is_named,
+    many_who_want_a_lock_at_once_do_not_get_it_together,
+    a_lock_lives_as_long_as_the_process_that_holds_its_file,
+    an_owner_that_was_replaced_is_told_and_takes_nothing_back,
+    a_lock_outlives_the_configuration_of_its_table,
+);
+
 pub(super) fn owner() -> Owner {
     Owner::own(RunId::random().unwrap()).unwrap()
 }
@@ -27,124 +35,112 @@ fn refused(result: ssync_common::Result<TableLock>) -> Error {
     error
 }
 
-#[test]
-fn a_table_is_locked_by_one_at_a_time_and_the_owner_is_named() {
-    on_each("one_at_a_time", |place| {
-        let (mut store, mut other) = (configured(place), place.open());
-        let me = owner();
-        let lock = store.lock_table(7, "orders", &me, 60).unwrap();
-        assert!(lock.taken_over.is_none());
-        let error = refused(other.lock_table(7, "orders", &owner(), 60));
-        assert!(error.message.contains("table orders of task 7"), "{error}");
-        let by = format!("pid {} on host {} since ", me.process.pid, me.process.host);
-        assert!(error.details[0].contains(&by), "{error:?}");
-        assert!(error.details[1].contains(&me.run.to_string()), "{error:?}");
+fn a_table_is_locked_by_one_at_a_time_and_the_owner_is_named(place: &Place) {
+    let (mut store, mut other) = (configured(place), place.open());
+    let me = owner();
+    let lock = store.lock_table(7, "orders", &me, 60).unwrap();
+    assert!(lock.taken_over.is_none());
+    let error = refused(other.lock_table(7, "orders", &owner(), 60));
+    assert!(error.message.contains("table orders of task 7"), "{error}");
+    let by = format!("pid {} on host {} since ", me.process.pid, me.process.host);
+    assert!(error.details[0].contains(&by), "{error:?}");
+    assert!(error.details[1].contains(&me.run.to_string()), "{error:?}");
 
-        // Other tables are free.
-        let log = other.lock_table(7, "log", &owner(), 60).unwrap();
-        other.unlock_table(log).unwrap();
-        let wide = other.lock_table(9, "客户", &owner(), 60).unwrap();
-        other.unlock_table(wide).unwrap();
+    // Other tables are free.
+    let log = other.lock_table(7, "log", &owner(), 60).unwrap();
+    other.unlock_table(log).unwrap();
+    let wide = other.lock_table(9, "客户", &owner(), 60).unwrap();
+    other.unlock_table(wide).unwrap();
 
-        assert_eq!(store.lock_holder(7, "orders").unwrap().unwrap().run, me.run);
-        store.unlock_table(lock).unwrap();
-        assert!(store.lock_holder(7, "orders").unwrap().is_none());
-        let again = other.lock_table(7, "orders", &owner(), 60).unwrap();
-        assert!(again.taken_over.is_none());
-        let error = store.lock_table(7, "nosuch", &owner(), 60).err().unwrap();
-        assert_eq!(error.kind, Kind::Config);
-    });
+    assert_eq!(store.lock_holder(7, "orders").unwrap().unwrap().run, me.run);
+    store.unlock_table(lock).unwrap();
+    assert!(store.lock_holder(7, "orders").unwrap().is_none());
+    let again = other.lock_table(7, "orders", &owner(), 60).unwrap();
+    assert!(again.taken_over.is_none());
+    let error = store.lock_table(7, "nosuch", &owner(), 60).err().unwrap();
+    assert_eq!(error.kind, Kind::Config);
 }
 
-#[test]
-fn many_who_want_a_lock_at_once_do_not_get_it_together() {
-    on_each("many", |place| {
-        configured(place);
-        let holders = std::sync::atomic::AtomicU32::new(0);
-        let taken = std::sync::atomic::AtomicU32::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    let mut store = place.open();
-                    let deadline = Instant::now() + Duration::from_secs(60);
-                    let mut mine = 0;
-                    while mine < 5 {
-                        assert!(Instant::now() < deadline, "nobody gives the lock back");
-                        let Ok(lock) = store.lock_table(7, "orders", &owner(), 60) else {
-                            std::thread::yield_now();
-                            continue;
-                        };
-                        let others = holders.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                        assert_eq!(others, 0);
-                        store.renew_lock(&lock, 60).unwrap();
-                        holders.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
-                        store.unlock_table(lock).unwrap();
-                        taken.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                        mine += 1;
-                    }
-                });
-            }
-        });
-        assert_eq!(taken.into_inner(), 20);
+fn many_who_want_a_lock_at_once_do_not_get_it_together(place: &Place) {
+    configured(place);
+    let holders = std::sync::atomic::AtomicU32::new(0);
+    let taken = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut store = place.open();
+                let deadline = Instant::now() + Duration::from_secs(60);
+                let mut mine = 0;
+                while mine < 5 {
+                    assert!(Instant::now() < deadline, "nobody gives the lock back");
+                    let Ok(lock) = store.lock_table(7, "orders", &owner(), 60) else {
+                        std::thread::yield_now();
+                        continue;
+                    };
+                    let others = holders.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    assert_eq!(others, 0);
+                    store.renew_lock(&lock, 60).unwrap();
+                    holders.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                    store.unlock_table(lock).unwrap();
+                    taken.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    mine += 1;
+                }
+            });
+        }
     });
+    assert_eq!(taken.into_inner(), 20);
 }
 
-#[test]
-fn a_lock_lives_as_long_as_the_process_that_holds_its_file() {
-    on_each("holder", |place| {
-        let mut store = configured(place);
-        let dead = owner();
-        // As a crash leaves it: the row says locked, nobody holds the file.
-        drop(store.lock_table(7, "orders", &dead, 3600).unwrap());
-        let file = lock_file(&place.home());
-        let mut holder = Command::new("flock")
-            .args([
-                "--exclusive",
-                "--nonblock",
-                file.to_str().unwrap(),
-                "sh",
-                "-c",
-                "echo held; exec sleep 600",
-            ])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this test needs `flock` (Debian: util-linux)");
-        let mut said = [0; 5];
-        std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut said).unwrap();
+fn a_lock_lives_as_long_as_the_process_that_holds_its_file(place: &Place) {
+    let mut store = configured(place);
+    let dead = owner();
+    // As a crash leaves it: the row says locked, nobody holds the file.
+    drop(store.lock_table(7, "orders", &dead, 3600).unwrap());
+    let file = lock_file(&place.home());
+    let mut holder = Command::new("flock")
+        .args([
+            "--exclusive",
+            "--nonblock",
+            file.to_str().unwrap(),
+            "sh",
+            "-c",
+            "echo held; exec sleep 600",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this test needs `flock` (Debian: util-linux)");
+    let mut said = [0; 5];
+    std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut said).unwrap();
 
-        let error = refused(store.lock_table(7, "orders", &owner(), 60));
-        assert!(error.details[0].contains(&format!("pid {}", dead.process.pid)), "{error:?}");
-        // Children inherit the file from `flock`: all of them have to go.
-        let group = holder.id().to_string();
-        let children = Command::new("pkill").args(["-9", "-P", &group]).status().unwrap();
-        assert!(children.success());
-        holder.wait().unwrap();
+    let error = refused(store.lock_table(7, "orders", &owner(), 60));
+    assert!(error.details[0].contains(&format!("pid {}", dead.process.pid)), "{error:?}");
+    // Children inherit the file from `flock`: all of them have to go.
+    let group = holder.id().to_string();
+    let children = Command::new("pkill").args(["-9", "-P", &group]).status().unwrap();
+    assert!(children.success());
+    holder.wait().unwrap();
 
-        let lock = store.lock_table(7, "orders", &owner(), 60).unwrap();
-        assert_eq!(lock.taken_over.as_ref().unwrap().run, dead.run);
-        store.renew_lock(&lock, 60).unwrap();
-        store.unlock_table(lock).unwrap();
-        let lock = store.lock_table(7, "orders", &owner(), 60).unwrap();
-        assert!(lock.taken_over.is_none());
-    });
+    let lock = store.lock_table(7, "orders", &owner(), 60).unwrap();
+    assert_eq!(lock.taken_over.as_ref().unwrap().run, dead.run);
+    store.renew_lock(&lock, 60).unwrap();
+    store.unlock_table(lock).unwrap();
+    let lock = store.lock_table(7, "orders", &owner(), 60).unwrap();
+    assert!(lock.taken_over.is_none());
 }
 
-#[test]
-fn an_owner_that_was_replaced_is_told_and_takes_nothing_back() {
-    on_each("replaced", |place| {
-        let (mut store, mut other) = (configured(place), place.open());
-        let old = store.lock_table(7, "orders", &owner(), 60).unwrap();
-        // Somebody who does not see our file, after our lease.
-        place.sql("UPDATE task_detail SET lock_token = 'another' WHERE table_name = 'orders'");
-        let error = store.renew_lock(&old, 60).err().unwrap();
-        assert_eq!(error.kind, Kind::Fenced);
-        store.unlock_table(old).unwrap();
-        let rows = place.sql("SELECT lock_token FROM task_detail WHERE table_name = 'orders'");
-        assert_eq!(rows[0][0].as_str(), Some("another"));
-        // And its own file is free again.
-        let lock = other.lock_table(7, "orders", &owner(), 60);
-        assert!(lock.is_ok(), "{:?}", lock.err());
-    });
+fn an_owner_that_was_replaced_is_told_and_takes_nothing_back(place: &Place) {
+    let (mut store, mut other) = (configured(place), place.open());
+    let old = store.lock_table(7, "orders", &owner(), 60).unwrap();
+    // Somebody who does not see our file, after our lease.
+    place.sql("UPDATE task_detail SET lock_token = 'another' WHERE table_name = 'orders'");
+    let error = store.renew_lock(&old, 60).err().unwrap();
+    assert_eq!(error.kind, Kind::Fenced);
+    store.unlock_table(old).unwrap();
+    let rows = place.sql("SELECT lock_token FROM task_detail WHERE table_name = 'orders'");
+    assert_eq!(rows[0][0].as_str(), Some("another"));
+    // And its own file is free again.
+    let lock = other.lock_table(7, "orders", &owner(), 60);
+    assert!(lock.is_ok(), "{:?}", lock.err());
 }
 
 #[test]
@@ -215,25 +211,22 @@ fn with_the_embedded_database_a_reboot_does_not_keep_tables_locked() {
     assert_eq!(lock.taken_over.as_ref().unwrap().run, before.run);
 }
 
-#[test]
-fn a_lock_outlives_the_configuration_of_its_table() {
-    on_each("outlives", |place| {
-        let (mut store, mut other) = (configured(place), place.open());
-        let lock = store.lock_table(7, "orders", &owner(), 60).unwrap();
-        other.apply(&Config::default(), false).unwrap();
-        assert_eq!(other.load().unwrap(), Config::default());
-        // Configured again, the table is still locked.
-        other.apply(&config(CONFIG), false).unwrap();
-        assert_eq!(other.load().unwrap(), config(CONFIG));
-        assert!(other.lock_holder(7, "orders").unwrap().is_some());
-        refused(other.lock_table(7, "orders", &owner(), 60));
-        store.renew_lock(&lock, 60).unwrap();
-        // Removed while locked, it goes with the lock.
-        other.apply(&Config::default(), false).unwrap();
-        store.renew_lock(&lock, 60).unwrap();
-        store.unlock_table(lock).unwrap();
-        assert_eq!(place.sql("SELECT table_name FROM task_detail").len(), 0);
-    });
+fn a_lock_outlives_the_configuration_of_its_table(place: &Place) {
+    let (mut store, mut other) = (configured(place), place.open());
+    let lock = store.lock_table(7, "orders", &owner(), 60).unwrap();
+    other.apply(&Config::default(), false).unwrap();
+    assert_eq!(other.load().unwrap(), Config::default());
+    // Configured again, the table is still locked.
+    other.apply(&config(CONFIG), false).unwrap();
+    assert_eq!(other.load().unwrap(), config(CONFIG));
+    assert!(other.lock_holder(7, "orders").unwrap().is_some());
+    refused(other.lock_table(7, "orders", &owner(), 60));
+    store.renew_lock(&lock, 60).unwrap();
+    // Removed while locked, it goes with the lock.
+    other.apply(&Config::default(), false).unwrap();
+    store.renew_lock(&lock, 60).unwrap();
+    store.unlock_table(lock).unwrap();
+    assert_eq!(place.sql("SELECT table_name FROM task_detail").len(), 0);
 }
 
 // --- Records -------------------------------------------------------------------------------------
