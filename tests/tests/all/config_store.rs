@@ -190,7 +190,8 @@ impl Place {
     }
 }
 
-/// The statement for Oracle: names of small letters, which it would fold, in quotes.
+/// The statement for Oracle: columns of small letters, which it would fold, in quotes. (The store lets
+/// it fold the names of tables.)
 fn small_letters_kept(sql: &str) -> String {
     let mut spelt = String::new();
     for (i, part) in sql.split('\'').enumerate() {
@@ -202,7 +203,8 @@ fn small_letters_kept(sql: &str) -> String {
         for word in part.split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_')) {
             let name = word.trim_end_matches(|c: char| !(c.is_alphanumeric() || c == '_'));
             let after = &word[name.len()..];
-            match name.starts_with(|c: char| c.is_ascii_lowercase()) {
+            let is_table = matches!(name, "task_detail" | "proc_use_times");
+            match !is_table && name.starts_with(|c: char| c.is_ascii_lowercase()) {
                 true => spelt += &format!("\"{name}\"{after}"),
                 false => spelt += word,
             }

@@ -48,12 +48,17 @@ fn files() -> Vec<(String, PathBuf)> {
     found
 }
 
+/// The test functions of a file, but not what they call.
+fn tests_of(text: &str) -> impl Iterator<Item = &str> {
+    text.split("#[test]\n").skip(1).filter_map(|rest| rest.split("\n}\n").next())
+}
+
 #[test]
 fn what_orders_a_stand_in_is_in_a_module_of_that_name() {
     let (_, inside) = apart(&read(&here().join("all.rs")));
     let whole: BTreeSet<&str> =
         inside.lines().filter_map(|l| l.trim().strip_prefix("mod ")?.strip_suffix(';')).collect();
-    assert!(whole.contains("oracle_crash"), "{whole:?}");
+    assert!(whole.contains("oracle_tls"), "{whole:?}");
     let mut seen = 0;
     for (module, path) in files() {
         let text = read(&path);
@@ -62,12 +67,15 @@ fn what_orders_a_stand_in_is_in_a_module_of_that_name() {
             continue;
         }
         let (outside, _) = apart(&text);
-        for order in ORDERS {
-            assert!(
-                !outside.contains(order),
-                "{} has {order} outside of a module `standin`, and so scripts/test-oracle would run it",
-                path.display()
-            );
+        for test in tests_of(&outside) {
+            for order in ORDERS {
+                assert!(
+                    !test.contains(order),
+                    "{} has {order} outside of a module `standin`, and so scripts/test-oracle may \
+                     run it:\n{test}",
+                    path.display()
+                );
+            }
         }
     }
     assert!(seen >= 3, "{seen}");
@@ -81,10 +89,8 @@ fn what_wants_an_oracle_has_it_in_its_path() {
     let mut seen = 0;
     for (module, path) in files() {
         let (outside, _) = apart(&read(&path));
-        // Each test function up to the next one: it, or what it calls directly.
-        for part in outside.split("#[test]\n").skip(1) {
-            let name = part.split("fn ").nth(1).and_then(|p| p.split('(').next()).unwrap();
-            let body = part.split("\n}\n").next().unwrap();
+        for body in tests_of(&outside) {
+            let name = body.split("fn ").nth(1).and_then(|p| p.split('(').next()).unwrap();
             let wants = ["oracle(Generation", "oracle(generation", "Place::oracle"];
             if !wants.iter().any(|w| body.contains(w)) {
                 continue;
