@@ -208,6 +208,8 @@ pub struct Case {
     pub rows: u64,
     pub batch_rows: u64,
     pub writers: u64,
+    /// Threads that read side by side.
+    pub readers: u64,
     pub faults: Vec<Fault>,
     /// Which stand-in it is, where one side is Oracle.
     pub generation: Generation,
@@ -286,6 +288,7 @@ impl Case {
             rows,
             batch_rows: rows.div_ceil(batches),
             writers: rng.between(1, 4),
+            readers: rng.between(1, 3),
             faults: Vec::new(),
             generation: *rng.pick(&Generation::ALL),
             oracle_fault: None,

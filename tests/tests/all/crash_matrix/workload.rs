@@ -254,12 +254,13 @@ impl<'a> Workload<'a> {
         };
         format!(
             "{}{}[[task]]\nid = 1\nsource = \"src\"\ndest = \"dst\"\nwriters = {}\n\
-             batch_rows = {}\nslot_bytes = 131072\n\
+             readers = {}\nbatch_rows = {}\nslot_bytes = 131072\n\
              [[task.table]]\nname = \"t\"\nsource = \"src\"\ndest = \"dst\"\n\
              {mode}{write}{filter}{steps}",
             self.source.link("src"),
             self.dest.link("dst"),
             case.writers,
+            case.readers,
             case.batch_rows
         )
     }
