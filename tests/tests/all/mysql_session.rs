@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ssync_common::connector::{LinkParams, LockWait, TlsMode, open};
+use ssync_common::connector::{LinkParams, LockWait, TlsMode, WriteMode, open};
 use ssync_common::error::Kind;
 use ssync_common::secret::Secret;
 use ssync_common::value::Value;
@@ -155,6 +155,14 @@ fn a_server_that_stops_answering_is_lost_after_the_io_timeout() {
     let mut conn = open(&link).unwrap();
     let pid = nix::unistd::Pid::from_raw(server.pid() as i32);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    // A signal takes its time to reach every thread.
+    let stands = |task: std::io::Result<std::fs::DirEntry>| {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('T'))
+    };
+    while !std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().all(stands) {
+        std::thread::yield_now();
+    }
     let e = conn.query("SELECT 1", &[]).unwrap_err();
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
     assert_eq!(e.kind, Kind::Lost, "{e:?}");
@@ -290,6 +298,22 @@ fn tls_is_spoken_when_wanted_and_verified_when_asked() {
     assert_eq!(cipher(&elsewhere).unwrap_err().kind, Kind::Connect);
     let missing = with(TlsMode::Verified, Some(&dir.path().join("nothing.pem")));
     assert_eq!(cipher(&missing).unwrap_err().kind, Kind::Config);
+
+    // Within TLS the driver reads and loads, by commands of many rows as well.
+    db.run(&[
+        "CREATE TABLE a (id BIGINT PRIMARY KEY, i TINYINT UNSIGNED, u BIGINT UNSIGNED, f FLOAT, d DOUBLE, \
+         n DECIMAL(20,5), t VARCHAR(50), b VARBINARY(50), y YEAR, at DATETIME(6), day DATE, during TIME(3))",
+        "INSERT INTO a SELECT seq, seq % 256, 18446744073709551615 - seq, seq / 8, seq / 3, seq / 7, \
+         CONCAT('ä中', seq), UNHEX(SHA1(seq)), 2000 + seq % 100, '2024-01-02' + INTERVAL seq * 7 MICROSECOND, \
+         '2024-01-02' + INTERVAL seq DAY, SEC_TO_TIME(seq * -1.125) FROM seq_1_to_1700",
+        "UPDATE a SET i = NULL, t = NULL, at = NULL, during = NULL WHERE id % 5 = 0",
+        "CREATE TABLE b LIKE a",
+    ]);
+    let within = with(TlsMode::Verified, Some(&ca));
+    let copied = copy_over(&within, "a", "b", WriteMode::Insert).unwrap();
+    assert_eq!(copied.rows, 1700);
+    let columns = writable(&described(open(&within).unwrap().as_mut(), "a"));
+    assert_identical(&db, "a", "b", &columns);
 
     // A server without TLS is refused, not spoken to in the clear.
     let plain = mariadb().database("no_tls");

@@ -2,7 +2,7 @@
 
 use arrow_array::RecordBatch;
 use ssync_common::batch::{BadValue, BatchBuilder, BatchLimits, ReadBatch};
-use ssync_common::connector::{Connection, LoadPlan, Loaded, WriteMode, open};
+use ssync_common::connector::{Connection, LinkParams, LoadPlan, Loaded, WriteMode, open};
 use ssync_common::error::Result;
 use ssync_common::schema::{Column, Table};
 use ssync_tests::servers::{Database, Server, mariadb, mysql56};
@@ -81,11 +81,16 @@ pub fn load(conn: &mut dyn Connection, plan: &LoadPlan, batch: &RecordBatch) -> 
 
 /// Moves all rows of one table into another of the same database.
 pub fn copy(db: &Database<'_>, from: &str, to: &str, mode: WriteMode) -> Result<Loaded> {
-    let mut source = open(&db.link()).unwrap();
+    copy_over(&db.link(), from, to, mode)
+}
+
+/// The same over connections of that link.
+pub fn copy_over(link: &LinkParams, from: &str, to: &str, mode: WriteMode) -> Result<Loaded> {
+    let mut source = open(link).unwrap();
     let columns = writable(&described(source.as_mut(), from));
     let (batches, bad) = read_columns(source.as_mut(), from, &columns);
     assert_eq!(bad, [], "every value of {from} can be read");
-    let mut dest = open(&db.link()).unwrap();
+    let mut dest = open(link).unwrap();
     let plan = plan(&described(dest.as_mut(), to), &columns, mode);
     let mut sum = Loaded::default();
     for batch in &batches {

@@ -29,6 +29,8 @@ use crate::schema::Kind;
 /// Rows in one bulk command at the most: beyond, the server gains nothing, and the values of a
 /// command no longer stay in the processor's cache.
 const BULK_ROWS: usize = 500;
+/// Unknown command; not supported for prepared statements.
+const BULK_REFUSED: [u16; 2] = [1047, 1295];
 /// Rows by which the driver proves that it sends bulk commands.
 const PROOF_ROWS: usize = 2;
 /// Rows in one bulk command by hand.
@@ -99,7 +101,11 @@ impl Load<'_> {
             let first = first.unwrap_or_default();
             let count = first.len();
             let before = self.savepoint_and_executions()?;
-            let affected = self.bulk_chunk(first)?;
+            let Some(affected) = self.bulk_chunk(first)? else {
+                self.roads.bulk = Some(false);
+                self.text("ROLLBACK TO SAVEPOINT ssync_load")?;
+                return Ok(None);
+            };
             let is_bulk = self.executions()? - before < count as u64;
             rows.start += count;
             if count > 1 {
@@ -117,19 +123,27 @@ impl Load<'_> {
             let mut chunks = Chunks::new(feeds, rows, self.server, BULK_ROWS);
             while let Some(chunk) = chunks.next()? {
                 let count = chunk.len();
-                let affected = self.bulk_chunk(chunk)?;
+                let Some(affected) = self.bulk_chunk(chunk)? else {
+                    // Only the first of a connection is refused: nothing has been written.
+                    self.roads.bulk = Some(false);
+                    return Ok(None);
+                };
                 self.account(affected, count, &mut loaded)?;
             }
         }
         Ok(Some(loaded))
     }
 
-    /// One bulk command, by the driver; the rows it changed.
-    fn bulk_chunk(&mut self, chunk: Vec<Vec<Wire>>) -> Result<u64> {
+    /// One bulk command, by the driver; the rows it changed. `None`: the server takes no such
+    /// commands. (Within TLS the driver believes to have agreed on them, and MariaDB does not.)
+    fn bulk_chunk(&mut self, chunk: Vec<Vec<Wire>>) -> Result<Option<u64>> {
         // As parameters they are already, not to be converted one by one.
         let params = chunk.into_iter().map(Params::Positional);
-        self.conn.exec_batch(self.statement(1), params).map_err(|e| errors::from_driver(&e))?;
-        self.affected_without_warning()
+        match self.conn.exec_batch(self.statement(1), params) {
+            Ok(()) => self.affected_without_warning().map(Some),
+            Err(mysql::Error::MySqlError(e)) if BULK_REFUSED.contains(&e.code) => Ok(None),
+            Err(e) => Err(errors::from_driver(&e)),
+        }
     }
 
     /// Bulk commands by hand. While the server works on one, the next is made.

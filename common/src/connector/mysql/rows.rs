@@ -1,6 +1,6 @@
 //! Rows by hand: a statement is executed, and its rows go from the socket's buffer straight into a
 //! batch, without a value of the driver's for each field. Where that cannot be done (TLS), the
-//! driver reads ([`super::read::rows`]); both decode alike.
+//! driver reads ([`super::read::by_driver`]); both decode alike.
 
 use std::os::fd::AsRawFd;
 
