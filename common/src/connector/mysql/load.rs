@@ -124,7 +124,11 @@ impl Load<'_> {
             while let Some(chunk) = chunks.next()? {
                 let count = chunk.len();
                 let Some(affected) = self.bulk_chunk(chunk)? else {
-                    // Only the first of a connection is refused: nothing has been written.
+                    if loaded != Loaded::default() {
+                        // Another road would write the rows before once more.
+                        let why = "the server refused a bulk command after it had taken others";
+                        return Err(Error::new(ErrorKind::Database, why));
+                    }
                     self.roads.bulk = Some(false);
                     return Ok(None);
                 };
