@@ -12,12 +12,19 @@ use crate::error::{Error, Kind as ErrorKind, Result};
 /// A server that takes smaller packets will refuse rows that many tables have.
 const PACKET_BYTES_WANTED: usize = 4 << 20;
 
-/// A server variable, or `None` where this server has none of that name.
-fn variable(conn: &mut Conn, name: &str) -> Result<Option<String>> {
-    let row: Option<(String, String)> = conn
-        .exec_first("SHOW VARIABLES WHERE Variable_name = ?", (name,))
+/// Server variables; `None` where this server has none of that name.
+fn variables<const N: usize>(conn: &mut Conn, names: [&str; N]) -> Result<[Option<String>; N]> {
+    let places = ["?"; N].join(", ");
+    let found: Vec<(String, String)> = conn
+        .exec(
+            format!("SHOW VARIABLES WHERE Variable_name IN ({places})"),
+            names.map(mysql::Value::from).to_vec(),
+        )
         .map_err(|e| errors::from_driver(&e))?;
-    Ok(row.map(|(_, value)| value))
+    Ok(names.map(|name| {
+        let found = found.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.clone())
+    }))
 }
 
 fn is_on(value: Option<&str>) -> bool {
@@ -26,29 +33,30 @@ fn is_on(value: Option<&str>) -> bool {
 
 /// See [`super::super::Connection::durability_gap`].
 pub(super) fn durability_gap(conn: &mut Conn) -> Result<Option<String>> {
-    if let Some(value) = variable(conn, "innodb_flush_log_at_trx_commit")?
-        && value != "1"
-    {
-        return Ok(Some(format!("innodb_flush_log_at_trx_commit is {value}, not 1")));
-    }
-    if let Some(value) = variable(conn, "innodb_doublewrite")?
-        && matches!(value.as_str(), "OFF" | "0")
-    {
-        return Ok(Some("innodb_doublewrite is off".to_owned()));
-    }
-    // After a crash, a transaction whose binary log entry was lost is rolled back.
-    if is_on(variable(conn, "log_bin")?.as_deref())
-        && let Some(value) = variable(conn, "sync_binlog")?
-        && value != "1"
-    {
-        return Ok(Some(format!("the binary log is on and sync_binlog is {value}, not 1")));
-    }
-    if let Some(value) = variable(conn, "innodb_flush_method")?
-        && value.eq_ignore_ascii_case("nosync")
-    {
-        return Ok(Some("innodb_flush_method is nosync".to_owned()));
-    }
-    Ok(None)
+    let [flush_log, doublewrite, log_bin, sync_binlog, flush_method] = variables(
+        conn,
+        [
+            "innodb_flush_log_at_trx_commit",
+            "innodb_doublewrite",
+            "log_bin",
+            "sync_binlog",
+            "innodb_flush_method",
+        ],
+    )?;
+    Ok(match (flush_log, doublewrite.as_deref(), sync_binlog) {
+        (Some(value), ..) if value != "1" => {
+            Some(format!("innodb_flush_log_at_trx_commit is {value}, not 1"))
+        }
+        (_, Some("OFF" | "0"), _) => Some("innodb_doublewrite is off".to_owned()),
+        // After a crash, a transaction whose binary log entry was lost is rolled back.
+        (_, _, Some(value)) if is_on(log_bin.as_deref()) && value != "1" => {
+            Some(format!("the binary log is on and sync_binlog is {value}, not 1"))
+        }
+        _ if flush_method.is_some_and(|method| method.eq_ignore_ascii_case("nosync")) => {
+            Some("innodb_flush_method is nosync".to_owned())
+        }
+        _ => None,
+    })
 }
 
 /// See [`super::super::Connection::access_gaps`].
@@ -60,7 +68,8 @@ pub(super) fn access_gaps(
     status: bool,
 ) -> Result<Vec<String>> {
     let mut gaps = Vec::new();
-    let Some(described) = describe::describe(conn, server, table)? else {
+    let known = &mut describe::ForeignKeys::default();
+    let Some(described) = describe::describe(conn, server, known, table)? else {
         return Ok(vec![format!("There is no table {table}, or the account may not see it.")]);
     };
     let dialect = MySqlDialect;
@@ -118,12 +127,11 @@ pub(super) fn access_gaps(
 
 /// What stands against writing on this server at all.
 fn writing_gaps(conn: &mut Conn, server: &Server, gaps: &mut Vec<String>) -> Result<()> {
-    if is_on(variable(conn, "read_only")?.as_deref()) {
+    let [read_only, log_bin, format] = variables(conn, ["read_only", "log_bin", "binlog_format"])?;
+    if is_on(read_only.as_deref()) {
         gaps.push("The server is read-only (read_only=1).".to_owned());
     }
-    if is_on(variable(conn, "log_bin")?.as_deref())
-        && variable(conn, "binlog_format")?.as_deref() == Some("STATEMENT")
-    {
+    if is_on(log_bin.as_deref()) && format.as_deref() == Some("STATEMENT") {
         gaps.push(
             "binlog_format is STATEMENT, with which InnoDB refuses READ COMMITTED; set it to ROW."
                 .to_owned(),
@@ -138,10 +146,8 @@ pub(super) fn atomicity_gap(conn: &mut Conn, server: &Server) -> Result<Option<S
     if !server.mariadb {
         return Ok(None);
     }
-    Ok(splits_loads(
-        variable(conn, "wsrep_on")?.as_deref(),
-        variable(conn, "wsrep_load_data_splitting")?.as_deref(),
-    ))
+    let [on, splitting] = variables(conn, ["wsrep_on", "wsrep_load_data_splitting"])?;
+    Ok(splits_loads(on.as_deref(), splitting.as_deref()))
 }
 
 fn splits_loads(wsrep: Option<&str>, splitting: Option<&str>) -> Option<String> {

@@ -26,7 +26,7 @@ const DEFAULT_PORT: u16 = 3306;
 /// - `sql_notes`: roundings and cut blanks are only notes.
 /// - checks on, safe-update and auto-is-null quirks off, messages in English (column names are
 ///   taken out of them).
-const PINNED: &str = "SET SESSION character_set_results = NULL, \
+const PINNED: &str = "SET NAMES utf8mb4, character_set_results = NULL, \
     sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', \
     time_zone = '+00:00', sql_notes = 1, autocommit = 1, \
     foreign_key_checks = 1, unique_checks = 1, sql_auto_is_null = 0, sql_safe_updates = 0, \
@@ -67,6 +67,13 @@ impl Server {
     pub(super) fn can_reset(&self) -> bool {
         let since = if self.mariadb { (10, 2, 7) } else { (5, 7, 4) };
         self.version >= since && !self.init_connect
+    }
+
+    /// What the session's isolation level is called: MySQL gave up the older name in 8.0.3, MariaDB
+    /// has the newer one since 11.1.1.
+    fn isolation_variable(&self) -> &'static str {
+        let newer_since = if self.mariadb { (11, 1, 1) } else { (5, 7, 20) };
+        if self.version >= newer_since { "transaction_isolation" } else { "tx_isolation" }
     }
 
     /// Whether an insert names its new row with `AS new` (MySQL 8.0.19 and later, where
@@ -202,10 +209,8 @@ fn tls(link: &LinkParams) -> Result<Option<SslOpts>> {
     })
 }
 
+/// Two round trips, since every connection that is used again goes through it.
 fn pin(conn: &mut Conn, tls: TlsMode) -> mysql::Result<Server> {
-    conn.query_drop("SET NAMES utf8mb4")?;
-    conn.query_drop(PINNED)?;
-    conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
     type Facts = (String, usize, u8, u8, u8);
     let facts: Option<Facts> = conn.query_first(
         "SELECT VERSION(), @@max_allowed_packet, @@lower_case_table_names, @@local_infile, \
@@ -223,29 +228,29 @@ fn pin(conn: &mut Conn, tls: TlsMode) -> mysql::Result<Server> {
         plain_socket: tls == TlsMode::Off,
         init_connect: init_connect != 0,
     };
+    let isolation = server.isolation_variable();
     // A limit on statement time would cut long reads off.
-    match server.mariadb {
-        true if server.version >= (10, 1, 1) => {
-            conn.query_drop("SET SESSION max_statement_time = 0")?;
-        }
-        false if server.version >= (5, 7, 8) => {
-            conn.query_drop("SET SESSION max_execution_time = 0")?;
-        }
-        _ => {}
-    }
-    set_lock_wait(conn, LockWait::Patient)?;
+    let limit = match server.mariadb {
+        true if server.version >= (10, 1, 1) => ", max_statement_time = 0",
+        false if server.version >= (5, 7, 8) => ", max_execution_time = 0",
+        _ => "",
+    };
+    let waits = lock_waits(LockWait::Patient);
+    conn.query_drop(format!("{PINNED}, {isolation} = 'READ-COMMITTED'{limit}, {waits}"))?;
     Ok(server)
 }
 
 /// How long statements wait for row locks, and for table definitions.
 pub(super) fn set_lock_wait(conn: &mut Conn, wait: LockWait) -> mysql::Result<()> {
+    conn.query_drop(format!("SET SESSION {}", lock_waits(wait)))
+}
+
+fn lock_waits(wait: LockWait) -> String {
     let secs = match wait {
         LockWait::Short => 1,
         LockWait::Patient => 60,
     };
-    conn.query_drop(format!(
-        "SET SESSION innodb_lock_wait_timeout = {secs}, lock_wait_timeout = {secs}"
-    ))
+    format!("innodb_lock_wait_timeout = {secs}, lock_wait_timeout = {secs}")
 }
 
 fn version_of(text: &str) -> (u16, u16, u16) {

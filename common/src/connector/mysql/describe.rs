@@ -1,6 +1,7 @@
 //! A table's structure, from information_schema, in terms that every database shares.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Value};
@@ -10,6 +11,9 @@ use super::connect::Server;
 use super::{errors, types};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, ForeignKey, Index, Table, Trigger};
+
+/// Age beyond which foreign keys are asked for again.
+const FOREIGN_KEYS_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// Where a table stands: its schema and its own name.
 pub(super) fn place(conn: &mut Conn, name: &str) -> Result<(String, String)> {
@@ -32,7 +36,12 @@ pub(super) fn place(conn: &mut Conn, name: &str) -> Result<(String, String)> {
 }
 
 /// The table, or `None` when there is none of that name.
-pub(super) fn describe(conn: &mut Conn, server: &Server, name: &str) -> Result<Option<Table>> {
+pub(super) fn describe(
+    conn: &mut Conn,
+    server: &Server,
+    known: &mut ForeignKeys,
+    name: &str,
+) -> Result<Option<Table>> {
     let (schema, table) = place(conn, name)?;
     let mut ask =
         Asking { conn, schema: &schema, table: &table, case_matters: server.case_matters };
@@ -49,17 +58,15 @@ pub(super) fn describe(conn: &mut Conn, server: &Server, name: &str) -> Result<O
     let is_view = text(table_type).ends_with("VIEW");
     let engine = text(engine);
     let columns = columns(&mut ask)?;
+    let (foreign_keys, referenced_by) = known.of(&mut ask)?;
     Ok(Some(Table {
         name: name.to_owned(),
         full_name,
         server: this_server(ask.conn)?,
         columns,
         indexes: indexes(&mut ask)?,
-        foreign_keys: foreign_keys(&mut ask, ["CONSTRAINT_SCHEMA", "TABLE_NAME"])?,
-        referenced_by: foreign_keys(
-            &mut ask,
-            ["UNIQUE_CONSTRAINT_SCHEMA", "REFERENCED_TABLE_NAME"],
-        )?,
+        foreign_keys,
+        referenced_by,
         triggers: triggers(&mut ask)?,
         transactional: engine.eq_ignore_ascii_case("InnoDB"),
         engine: if is_view { "view".to_owned() } else { engine },
@@ -218,28 +225,72 @@ fn indexes(ask: &mut Asking<'_>) -> Result<Vec<Index>> {
     Ok(indexes.into_values().collect())
 }
 
-/// Keys that the account may see: those of tables it has some privilege on.
-fn foreign_keys(ask: &mut Asking<'_>, place: [&str; 2]) -> Result<Vec<ForeignKey>> {
-    let rows = ask.rows(
-        "CONSTRAINT_NAME, TABLE_NAME, REFERENCED_TABLE_NAME, UPDATE_RULE, DELETE_RULE, \
-         CONSTRAINT_SCHEMA, UNIQUE_CONSTRAINT_SCHEMA",
-        "REFERENTIAL_CONSTRAINTS",
-        place,
-        "CONSTRAINT_NAME",
-    )?;
-    let named = |schema: &Value, table: &Value, here: &str| {
-        let (schema, table) = (text(schema), text(table));
-        if schema == here { table } else { format!("{schema}.{table}") }
-    };
+/// The foreign keys of a server that the account may see: those of tables it has some privilege on.
+/// To find the few that refer to one table the server opens every table there is, so all of them
+/// are kept for a while: a task of many small tables would have it do that for each.
+#[derive(Debug, Default)]
+pub(super) struct ForeignKeys(Option<(Instant, Vec<Constraint>)>);
+
+#[derive(Debug)]
+struct Constraint {
+    name: String,
+    /// Schema and name.
+    child: [String; 2],
+    parent: [String; 2],
+    cascades: bool,
+}
+
+impl ForeignKeys {
+    /// Those that the table has, and those that refer to it.
+    fn of(&mut self, ask: &mut Asking<'_>) -> Result<(Vec<ForeignKey>, Vec<ForeignKey>)> {
+        let constraints = match self.0.take() {
+            Some((since, known)) if since.elapsed() < FOREIGN_KEYS_AGE_MAX => {
+                &self.0.insert((since, known)).1
+            }
+            _ => &self.0.insert((Instant::now(), constraints(ask.conn)?)).1,
+        };
+        let is_it = |[schema, table]: &[String; 2]| match ask.case_matters {
+            true => schema == ask.schema && table == ask.table,
+            false => {
+                schema.to_lowercase() == ask.schema.to_lowercase()
+                    && table.to_lowercase() == ask.table.to_lowercase()
+            }
+        };
+        let named = |[schema, table]: &[String; 2]| match schema == ask.schema {
+            true => table.clone(),
+            false => format!("{schema}.{table}"),
+        };
+        let shown = |c: &Constraint| ForeignKey {
+            name: c.name.clone(),
+            child: named(&c.child),
+            parent: named(&c.parent),
+            cascades: c.cascades,
+        };
+        Ok((
+            constraints.iter().filter(|c| is_it(&c.child)).map(shown).collect(),
+            constraints.iter().filter(|c| is_it(&c.parent)).map(shown).collect(),
+        ))
+    }
+}
+
+fn constraints(conn: &mut Conn) -> Result<Vec<Constraint>> {
+    let rows: Vec<mysql::Row> = conn
+        .query(
+            "SELECT CONSTRAINT_NAME, CONSTRAINT_SCHEMA, TABLE_NAME, UNIQUE_CONSTRAINT_SCHEMA, \
+             REFERENCED_TABLE_NAME, UPDATE_RULE, DELETE_RULE \
+             FROM information_schema.REFERENTIAL_CONSTRAINTS ORDER BY CONSTRAINT_NAME",
+        )
+        .map_err(|e| errors::from_driver(&e))?;
     let acts = |rule: &Value| !matches!(text(rule).as_str(), "RESTRICT" | "NO ACTION");
     Ok(rows
-        .iter()
+        .into_iter()
+        .map(mysql::Row::unwrap)
         .filter(|row| row.len() == 7)
-        .map(|row| ForeignKey {
+        .map(|row| Constraint {
             name: text(&row[0]),
-            child: named(&row[5], &row[1], ask.schema),
-            parent: named(&row[6], &row[2], ask.schema),
-            cascades: acts(&row[3]) || acts(&row[4]),
+            child: [text(&row[1]), text(&row[2])],
+            parent: [text(&row[3]), text(&row[4])],
+            cascades: acts(&row[5]) || acts(&row[6]),
         })
         .collect())
 }

@@ -34,6 +34,7 @@ use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Table};
 use crate::value::Value;
 use connect::Server;
+use describe::ForeignKeys;
 pub use dialect::MySqlDialect;
 use load::{Load, Roads};
 use read::Cut;
@@ -50,6 +51,7 @@ struct MySqlConnection {
     conn: Option<Conn>,
     server: Server,
     roads: Roads,
+    foreign_keys: ForeignKeys,
     lock_wait: LockWait,
     in_transaction: bool,
 }
@@ -61,6 +63,7 @@ impl MySqlConnection {
             conn: Some(conn),
             server,
             roads: Roads::default(),
+            foreign_keys: ForeignKeys::default(),
             lock_wait: LockWait::Patient,
             in_transaction: false,
         }
@@ -181,6 +184,9 @@ impl Connection for MySqlConnection {
     }
 
     fn set_lock_wait(&mut self, wait: LockWait) -> Result<()> {
+        if self.lock_wait == wait && self.conn.is_some() {
+            return Ok(());
+        }
         self.driven(|conn| connect::set_lock_wait(conn, wait))?;
         self.lock_wait = wait;
         Ok(())
@@ -198,12 +204,19 @@ impl Connection for MySqlConnection {
             crate::bail!(ErrorKind::Lost, "link {}: the connection is lost", self.link.name);
         };
         let (conn, server) = connect::refresh(&self.link, conn)?;
-        *self = MySqlConnection::new(&self.link, conn, server);
+        // It is the same connection to the same server: what was learnt of them still holds.
+        *self = MySqlConnection {
+            roads: std::mem::take(&mut self.roads),
+            foreign_keys: std::mem::take(&mut self.foreign_keys),
+            ..MySqlConnection::new(&self.link, conn, server)
+        };
         Ok(())
     }
 
     fn describe(&mut self, table: &str) -> Result<Option<Table>> {
-        self.with(|this, conn| describe::describe(conn, &this.server, table))
+        self.with(|this, conn| {
+            describe::describe(conn, &this.server, &mut this.foreign_keys, table)
+        })
     }
 
     fn read(
