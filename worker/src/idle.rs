@@ -1,5 +1,5 @@
-//! Connections that outlive the piece of work they were opened for: a task of many small tables
-//! would else open eight of them for each (A29).
+//! Connections, and writer processes with theirs, that outlive the piece of work they were opened
+//! for: a task of many small tables would else open eight of them for each (A29).
 //!
 //! What may be reused is decided narrowly, since a session that is not what it seems to be is
 //! worse than a new one:
@@ -12,24 +12,36 @@
 //! - None beyond the permits that its table was given: [`crate::permits::Permits`] that are given
 //!   back close what is idle first.
 //!
-//! Writers are processes of their own and do not outlive their table. The owner's lease opens a
-//! connection only for tables that take long enough not to need this.
+//! A writer does the same with its connection when it is set up for another table. The owner's
+//! lease opens a connection only for tables that take long enough not to need this.
 
+use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ssync_common::connector::{Connection, LinkParams, open};
 use ssync_common::error::Result;
+use ssync_common::ledger;
+
+use crate::pool::WriterProcess;
 
 /// How long a connection waits for further work.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// The idle connections of a task process. Clones are the same.
+/// The idle connections and writers of a task process. Clones are the same.
 #[derive(Clone, Default)]
-pub struct Connections(Arc<Mutex<Vec<Idle>>>);
+pub struct Connections(Arc<Mutex<Idle>>);
 
+#[derive(Default)]
 struct Idle {
+    connections: Vec<IdleConnection>,
+    writers: Vec<(WriterProcess, Instant)>,
+    /// Links whose destination is known to have ssync's own tables.
+    ledgers: BTreeSet<String>,
+}
+
+struct IdleConnection {
     link: String,
     conn: Box<dyn Connection>,
     since: Instant,
@@ -49,16 +61,47 @@ impl Connections {
         Ok(self.lend(&link.name, open(link)?))
     }
 
-    /// Closes those that have been idle for too long.
-    pub fn close_old(&self) {
-        // Closed outside of the lock: a server that is gone may take its time.
-        let old: Vec<_> = self.lock().extract_if(.., |idle| idle.is_old()).collect();
-        drop(old);
+    /// The resting writer of this number, if there is one.
+    pub fn take_writer(&self, n: usize) -> Option<WriterProcess> {
+        self.close_old();
+        let mut idle = self.lock();
+        let at = idle.writers.iter().position(|(writer, _)| writer.n() == n)?;
+        Some(idle.writers.swap_remove(at).0)
     }
 
-    /// Closes all that are idle.
+    /// Keeps a writer that rests.
+    pub fn keep_writer(&self, writer: WriterProcess) {
+        self.lock().writers.push((writer, Instant::now()));
+    }
+
+    /// Makes ssync's own tables at a destination where they are missing; once for each link.
+    pub fn ensure_ledger(&self, link: &str, dest: &mut dyn Connection) -> Result<()> {
+        if !self.lock().ledgers.contains(link) {
+            ledger::ensure_tables(dest)?;
+            self.lock().ledgers.insert(link.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Closes those that have been idle for too long.
+    pub fn close_old(&self) {
+        let is_old = |since: &Instant| since.elapsed() > IDLE_MAX;
+        // Closed outside of the lock: a server that is gone may take its time.
+        let mut idle = self.lock();
+        let connections: Vec<_> =
+            idle.connections.extract_if(.., |idle| is_old(&idle.since)).collect();
+        let writers: Vec<_> = idle.writers.extract_if(.., |(_, since)| is_old(since)).collect();
+        drop(idle);
+        drop((connections, writers));
+    }
+
+    /// Closes all that are idle, and forgets what is known of their servers.
     pub fn close(&self) {
         let idle = std::mem::take(&mut *self.lock());
+        for (writer, _) in &idle.writers {
+            // All at once; each is waited for when it is dropped.
+            writer.send_off();
+        }
         drop(idle);
     }
 
@@ -66,21 +109,15 @@ impl Connections {
         Borrowed { conn: Some(conn), link: link.to_owned(), home: Some(self.clone()) }
     }
 
-    fn pop(&self, link: &str) -> Option<Idle> {
+    fn pop(&self, link: &str) -> Option<IdleConnection> {
         self.close_old();
         let mut idle = self.lock();
-        let at = idle.iter().rposition(|i| i.link == link)?;
-        Some(idle.swap_remove(at))
+        let at = idle.connections.iter().rposition(|i| i.link == link)?;
+        Some(idle.connections.swap_remove(at))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn lock(&self) -> MutexGuard<'_, Idle> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Idle {
-    fn is_old(&self) -> bool {
-        self.since.elapsed() > IDLE_MAX
     }
 }
 
@@ -139,7 +176,7 @@ impl Drop for Borrowed {
         // Whoever panicked may have left anything in the middle.
         if conn.may_be_reused() && !std::thread::panicking() {
             let link = std::mem::take(&mut self.link);
-            home.lock().push(Idle { link, conn, since: Instant::now() });
+            home.lock().connections.push(IdleConnection { link, conn, since: Instant::now() });
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The writer processes of a table run: started when there is work for them, replaced when they
-//! die, ended with the table.
+//! die, put to rest at its end for the table after it.
 
 use std::path::PathBuf;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::Sender;
 use ssync_common::error::{Error, Kind, Result};
@@ -11,14 +11,47 @@ use ssync_common::process::spawn::{Child, Exit, SpawnOptions, spawn_role};
 use ssync_writer::protocol::{FromWriter, Setup, ToWriter, Work};
 
 use crate::events::Event;
+use crate::idle::Connections;
 use crate::params::TaskParams;
 
 /// Deaths of writers that a table run survives.
 const DEATHS_MAX: u32 = 20;
 
-struct Writer {
+/// A writer process. Dropped, it leaves, and is waited for: drop only one that is at rest, or
+/// killed.
+pub struct WriterProcess {
+    n: usize,
     child: Child,
     channel: Channel,
+}
+
+impl WriterProcess {
+    /// Its number, from 0.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// Tells it to leave.
+    pub fn send_off(&self) {
+        // One that is gone already cannot hear it, and need not.
+        let _ = self.channel.send(&ToWriter::Finish);
+    }
+}
+
+impl Drop for WriterProcess {
+    fn drop(&mut self) {
+        self.send_off();
+        match self.child.wait() {
+            Ok(status) => log::info!("writer {} (pid {}) left: {status}", self.n, self.child.pid()),
+            Err(e) => log::warn!("writer {} (pid {}): {e}", self.n, self.child.pid()),
+        }
+    }
+}
+
+struct Writer {
+    process: WriterProcess,
+    /// Passes on what it says, up to its rest, or its end; whether it rests.
+    listener: JoinHandle<bool>,
     life: u64,
     ready: bool,
     busy: Option<usize>,
@@ -26,6 +59,7 @@ struct Writer {
 
 /// The writers of a table run.
 pub struct Pool {
+    connections: Connections,
     task: u32,
     home: PathBuf,
     writers: Vec<Option<Writer>>,
@@ -40,13 +74,15 @@ impl Pool {
     /// the writer of a number.
     pub fn new(
         params: &TaskParams,
+        connections: &Connections,
         writers: u8,
         events: Sender<Event>,
         make_setup: Box<dyn Fn(usize) -> Setup>,
     ) -> Self {
         let writers = (0..writers).map(|_| None).collect();
         let (task, home) = (params.task.id, params.home.clone());
-        Pool { task, home, writers, lives: 0, deaths: 0, events, make_setup }
+        let connections = connections.clone();
+        Pool { connections, task, home, writers, lives: 0, deaths: 0, events, make_setup }
     }
 
     /// Hands a batch to an idle writer, starting one if there is room; `false` when all are busy.
@@ -67,7 +103,7 @@ impl Pool {
             writer.busy = Some(work.slot);
             // A writer that is gone says so through its receiving thread; the batch is found
             // through `busy` then.
-            if let Err(e) = writer.channel.send(&ToWriter::Work(work.clone())) {
+            if let Err(e) = writer.process.channel.send(&ToWriter::Work(work.clone())) {
                 log::warn!("writer {n} could not be reached: {e}");
             }
         }
@@ -75,6 +111,35 @@ impl Pool {
     }
 
     fn start(&mut self, n: usize) -> Result<()> {
+        let process = match self.connections.take_writer(n) {
+            Some(rested) => rested,
+            None => self.spawn(n)?,
+        };
+        self.lives += 1;
+        let life = self.lives;
+        let setup = ToWriter::Setup(Box::new((self.make_setup)(n)));
+        // One that has died at rest says so through its listener.
+        if let Err(e) = process.channel.send(&setup) {
+            log::warn!("writer {n} could not be reached: {e}");
+        }
+        let receiving = process.channel.try_clone()?;
+        let events = self.events.clone();
+        let listen = move || {
+            loop {
+                let message = receiving.recv::<FromWriter>().unwrap_or(None);
+                let (rests, gone) =
+                    (matches!(message, Some(FromWriter::Resting)), message.is_none());
+                if rests || events.send(Event::Writer { n, life, message }).is_err() || gone {
+                    return rests;
+                }
+            }
+        };
+        let listener = thread::Builder::new().name(format!("writer-{n}")).spawn(listen)?;
+        self.writers[n] = Some(Writer { process, listener, life, ready: false, busy: None });
+        Ok(())
+    }
+
+    fn spawn(&self, n: usize) -> Result<WriterProcess> {
         let (ours, theirs) = Channel::pair()?;
         let args = ["writer".to_owned(), format!("task={}", self.task), format!("n={n}")];
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -82,23 +147,8 @@ impl Pool {
         let environment = vec![("SSYNC_HOME".into(), self.home.clone().into_os_string())];
         let options = SpawnOptions { environment, ..SpawnOptions::default() };
         let child = spawn_role(&args, theirs, options)?;
-        self.lives += 1;
-        let life = self.lives;
         log::info!("writer {n} started, pid {}", child.pid());
-        ours.send(&ToWriter::Setup(Box::new((self.make_setup)(n))))?;
-        let receiving = ours.try_clone()?;
-        let events = self.events.clone();
-        thread::Builder::new().name(format!("writer-{n}")).spawn(move || {
-            loop {
-                let message = receiving.recv::<FromWriter>().unwrap_or(None);
-                let gone = message.is_none();
-                if events.send(Event::Writer { n, life, message }).is_err() || gone {
-                    return;
-                }
-            }
-        })?;
-        self.writers[n] = Some(Writer { child, channel: ours, life, ready: false, busy: None });
-        Ok(())
+        Ok(WriterProcess { n, child, channel: ours })
     }
 
     /// Whether this word comes from the process that has the number now.
@@ -126,9 +176,10 @@ impl Pool {
         let Some(mut writer) = self.writers.get_mut(n).and_then(Option::take) else {
             return Ok(None);
         };
-        let status = writer.child.wait()?;
+        let child = &mut writer.process.child;
+        let status = child.wait()?;
         self.deaths += 1;
-        log::warn!("writer {n} (pid {}) ended: {status}", writer.child.pid());
+        log::warn!("writer {n} (pid {}) ended: {status}", child.pid());
         if self.deaths > DEATHS_MAX {
             return Err(Error::new(Kind::System, format!("writers died {} times", self.deaths))
                 .detail(format!("the last one: {status}"))
@@ -144,23 +195,26 @@ impl Pool {
 
     /// Kills every writer at once; what they had in hand is rolled back by the destination.
     pub fn kill(&mut self) {
-        for writer in self.writers.iter_mut().flatten() {
-            if let Err(e) = writer.child.kill() {
-                log::warn!("writer {} could not be killed: {e}", writer.child.pid());
+        for Writer { process, .. } in self.writers.iter_mut().flatten() {
+            if let Err(e) = process.child.kill() {
+                log::warn!("writer {} could not be killed: {e}", process.child.pid());
             }
         }
     }
 
-    /// Lets every writer leave, and waits for it.
+    /// Puts every writer to rest, for the table after this one.
     pub fn finish(&mut self) -> Result<()> {
-        for writer in self.writers.iter_mut().flatten() {
+        for Writer { process, .. } in self.writers.iter().flatten() {
             // One that is gone already cannot hear it, and need not.
-            let _ = writer.channel.send(&ToWriter::Finish);
+            let _ = process.channel.send(&ToWriter::Rest);
         }
-        for slot in &mut self.writers {
-            if let Some(mut writer) = slot.take() {
-                let status = writer.child.wait()?;
-                log::info!("writer (pid {}) left: {status}", writer.child.pid());
+        for writer in self.writers.iter_mut().filter_map(Option::take) {
+            match writer.listener.join() {
+                Ok(true) => self.connections.keep_writer(writer.process),
+                Ok(false) => drop(writer.process),
+                Err(_) => {
+                    return Err(Error::new(Kind::Internal, "a writer's listener panicked"));
+                }
             }
         }
         Ok(())
@@ -170,8 +224,5 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.kill();
-        for writer in self.writers.iter_mut().flatten() {
-            let _ = writer.child.wait();
-        }
     }
 }

@@ -3,12 +3,13 @@
 //! not repeat it. Statements that commit by themselves (DDL) run at least once.
 
 use ssync_common::config::SideSql;
-use ssync_common::connector::{Connection, LinkParams, LockWait, open, split_table_name};
+use ssync_common::connector::{Connection, LinkParams, LockWait, split_table_name};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Fence, Id, Seat, Step, in_transaction};
 use ssync_common::schema::Table;
 
+use crate::idle::Connections;
 use crate::owner::Ownership;
 
 /// Statements after the rows count from here at the source, whose owner row knows only the last
@@ -26,8 +27,10 @@ pub struct Steps<'a> {
     pub owner: Option<&'a Ownership>,
     /// Destination connection.
     pub dest: &'a mut dyn Connection,
-    /// The destination, to open another connection.
+    /// The destination, for another connection.
     pub dest_link: &'a LinkParams,
+    /// Connections that are idle.
+    pub connections: &'a Connections,
     /// The pair of tables.
     pub fence: &'a Fence,
     /// The run.
@@ -103,7 +106,7 @@ impl Steps<'_> {
         }
         // A statement that commits by itself gives up what its own transaction holds: another
         // connection holds the fence.
-        let mut guard = open(self.dest_link)?;
+        let mut guard = self.connections.take(self.dest_link)?;
         in_transaction(guard.as_mut(), |guard| {
             ledger::check_epoch(guard, &id, epoch, Seat::Guard)?;
             in_transaction(self.dest, work)

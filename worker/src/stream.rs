@@ -241,6 +241,9 @@ impl Stream<'_> {
                     self.pool.set_idle(n);
                     self.verdict(s, slot, generation)
                 }
+                Some(FromWriter::Resting) => {
+                    Err(Error::new(Kind::Internal, format!("writer {n} rests amid a table")))
+                }
                 None => match self.pool.bury(n)? {
                     Some((slot, exit)) => self.bereaved(s, slot, &exit),
                     None => Ok(()),

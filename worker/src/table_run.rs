@@ -194,7 +194,7 @@ impl TableRun<'_> {
         };
         let tables = format!("{} -> {}", self.table.source, self.table.dest);
         self.progress.phase(Phase::Locking);
-        ledger::ensure_tables(ends.dest.as_mut())?;
+        self.connections.ensure_ledger(&self.params.dest.name, ends.dest.as_mut())?;
         ends.dest.set_lock_wait(LockWait::Patient)?;
         let id = ledger::pair_id(&ident, &ends.plan.dest.full_name);
         if self.table.mode == TableMode::Status {
@@ -414,6 +414,7 @@ impl TableRun<'_> {
             owner,
             dest: ends.dest.as_mut(),
             dest_link: &self.params.dest,
+            connections: self.connections,
             fence,
             run,
         };
@@ -659,7 +660,8 @@ impl TableRun<'_> {
         })?;
 
         let setup = self.setup_maker(&ring, ends, fence.id, run.run, load);
-        let mut pool = Pool::new(self.params, self.writers, events_in, Box::new(setup));
+        let mut pool =
+            Pool::new(self.params, self.connections, self.writers, events_in, Box::new(setup));
         let (progress, pace) = (&mut *self.progress, &**self.pace);
         let mut publish = |counts: &Counts, read: &ReadCounters, ring: &Ring, busy: bool| {
             progress.publish(counts, &read_before, read, pace, busy);

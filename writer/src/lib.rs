@@ -1,9 +1,9 @@
 //! The writer process: lands batches in the destination.
 //!
 //! A task process starts up to ten of them. Each holds one destination connection for the whole
-//! table, takes batches out of shared memory one at a time, encrypts and decrypts configured
-//! columns, lands the rows in one transaction with their ledger row, and leaves its verdict in
-//! shared memory. It never outlives its task process.
+//! table, and over a rest for the next one, too. It takes batches out of shared memory one at a
+//! time, encrypts and decrypts configured columns, lands the rows in one transaction with their
+//! ledger row, and leaves its verdict in shared memory. It never outlives its task process.
 
 pub mod empties;
 pub mod landing;
@@ -13,7 +13,8 @@ pub mod transform;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use ssync_common::connector::{Connection, LockWait, open};
+use ssync_common::bail;
+use ssync_common::connector::{Connection, LinkParams, LockWait, open};
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
@@ -25,52 +26,53 @@ use ssync_common::shm::waiting::WriterState;
 use ssync_common::value::hex_bytes;
 
 use landing::{Batch, Target, land};
-use protocol::{FromWriter, Setup, ToWriter, Verdict, Work};
+use protocol::{FromWriter, Setup, ToWriter, Verdict, WireLink, Work};
 use transform::Transformer;
 
 /// Runs a writer to its end: the task process says so, or is gone.
 pub fn run(channel: &Channel) -> Result<()> {
-    let setup = match channel.recv::<ToWriter>()? {
-        Some(ToWriter::Setup(setup)) => *setup,
-        Some(_) => ssync_common::bail!(Kind::Internal, "the first message was not the setup"),
-        None => return Ok(()),
-    };
-    let mut writer = match Writer::set_up(setup) {
-        Ok(writer) => writer,
-        Err(e) => {
-            channel.send(&FromWriter::Failed(e.clone()))?;
-            return Err(e);
-        }
-    };
-    failpoint::hit("writer.started", 1);
-    channel.send(&FromWriter::Ready)?;
+    let mut rested = None;
     loop {
-        writer.show(WriterState::Idle, Waiting::Batch)?;
-        match channel.recv::<ToWriter>()? {
-            Some(ToWriter::Work(work)) => {
-                let lost = writer.work(&work)?;
-                failpoint::hit("writer.before_verdict", work.number);
-                let done = FromWriter::Done { slot: work.slot, generation: work.generation };
-                channel.send(&done)?;
-                if lost {
-                    // The connection is gone; a fresh process starts with a fresh one.
-                    ssync_common::bail!(Kind::Lost, "the destination connection broke");
-                }
+        let setup = match channel.recv::<ToWriter>()? {
+            Some(ToWriter::Setup(setup)) => *setup,
+            Some(ToWriter::Finish) | None => return Ok(()),
+            Some(_) => bail!(Kind::Internal, "the first message was not the setup"),
+        };
+        let mut writer = match Writer::set_up(setup, rested.take()) {
+            Ok(writer) => writer,
+            Err(e) => {
+                channel.send(&FromWriter::Failed(e.clone()))?;
+                return Err(e);
             }
-            Some(ToWriter::Finish) | None => {
-                writer.show(WriterState::Ended, Waiting::Nothing)?;
-                return Ok(());
-            }
-            Some(ToWriter::Setup(_)) => {
-                ssync_common::bail!(Kind::Internal, "a second setup");
-            }
+        };
+        failpoint::hit("writer.started", 1);
+        channel.send(&FromWriter::Ready)?;
+        if !writer.serve(channel)? {
+            return Ok(());
         }
+        rested = Some(writer.rest());
+        channel.send(&FromWriter::Resting)?;
+    }
+}
+
+/// What a writer keeps from one table to the next.
+struct Rested {
+    link: LinkParams,
+    conn: Box<dyn Connection>,
+}
+
+impl Rested {
+    /// Its connection, as good as new, if it leads where `link` does and still serves.
+    fn connection_to(mut self, link: &WireLink) -> Option<Box<dyn Connection>> {
+        let is_fit = link.leads_to(&self.link) && self.conn.may_be_reused();
+        (is_fit && self.conn.refresh().is_ok()).then_some(self.conn)
     }
 }
 
 struct Writer {
     ring: Ring,
     n: usize,
+    link: LinkParams,
     conn: Box<dyn Connection>,
     transformer: Transformer,
     setup: SetupRest,
@@ -85,13 +87,17 @@ struct SetupRest {
 }
 
 impl Writer {
-    fn set_up(setup: Setup) -> Result<Writer> {
+    fn set_up(setup: Setup, rested: Option<Rested>) -> Result<Writer> {
         set_context("dest", &setup.plan.table);
         set_context("run", hex_bytes::encode(&setup.run));
         let ring = Ring::open(&setup.ring)?;
         ring.writer(setup.n)?.start(std::process::id());
+        let rested = rested.and_then(|rested| rested.connection_to(&setup.link));
         let link = setup.link.into_params();
-        let mut conn = open(&link)?;
+        let mut conn = match rested {
+            Some(conn) => conn,
+            None => open(&link)?,
+        };
         conn.set_lock_wait(LockWait::Patient)?;
         let keys = setup
             .keys
@@ -101,7 +107,37 @@ impl Writer {
         let transformer = Transformer::new(&setup.transforms, &setup.empties, &keys)?;
         let rest =
             SetupRest { plan: setup.plan, key: setup.key, fence: setup.fence, run: setup.run };
-        Ok(Writer { ring, n: setup.n, conn, transformer, setup: rest })
+        Ok(Writer { ring, n: setup.n, link, conn, transformer, setup: rest })
+    }
+
+    /// Lands batches until the table has no more; whether to rest then, or to leave.
+    fn serve(&mut self, channel: &Channel) -> Result<bool> {
+        loop {
+            self.show(WriterState::Idle, Waiting::Batch)?;
+            let rests = match channel.recv::<ToWriter>()? {
+                Some(ToWriter::Work(work)) => {
+                    let lost = self.work(&work)?;
+                    failpoint::hit("writer.before_verdict", work.number);
+                    let done = FromWriter::Done { slot: work.slot, generation: work.generation };
+                    channel.send(&done)?;
+                    if lost {
+                        // The connection is gone; a fresh process starts with a fresh one.
+                        bail!(Kind::Lost, "the destination connection broke");
+                    }
+                    continue;
+                }
+                Some(ToWriter::Rest) => true,
+                Some(ToWriter::Finish) | None => false,
+                Some(ToWriter::Setup(_)) => bail!(Kind::Internal, "a setup amid a table"),
+            };
+            self.show(WriterState::Ended, Waiting::Nothing)?;
+            return Ok(rests);
+        }
+    }
+
+    /// Lets go of the ring and the keys.
+    fn rest(self) -> Rested {
+        Rested { link: self.link, conn: self.conn }
     }
 
     fn show(&self, state: WriterState, waiting: Waiting) -> Result<()> {

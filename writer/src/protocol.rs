@@ -49,6 +49,11 @@ impl WireLink {
         }
     }
 
+    /// Whether it leads to the same place.
+    pub fn leads_to(&self, link: &LinkParams) -> bool {
+        self.name == link.name && self.url == link.url
+    }
+
     /// Unpacks it.
     pub fn into_params(self) -> LinkParams {
         LinkParams {
@@ -115,11 +120,13 @@ pub struct Work {
 /// Messages to a writer.
 #[derive(Serialize, Deserialize)]
 pub enum ToWriter {
-    /// The first one.
+    /// The first one, also after a rest.
     Setup(Box<Setup>),
     /// A batch.
     Work(Work),
-    /// No more batches: leave.
+    /// No more batches of this table: let go of all but the connection.
+    Rest,
+    /// Nothing more: leave.
     Finish,
 }
 
@@ -137,6 +144,8 @@ pub enum FromWriter {
     },
     /// Could not set up.
     Failed(Error),
+    /// At rest.
+    Resting,
 }
 
 /// What became of a part of a batch.
