@@ -7,6 +7,7 @@
 //! - [`watch`]: processor time and memory of each process while something runs.
 //! - [`check`]: every result is compared with the source, row by row, before its time counts.
 //! - [`rounds`], [`stats`]: alternating runs, medians and spread.
+//! - [`small`]: many small tables.
 //! - [`report`], [`plot`], [`machine`]: JSON, Markdown and SVG.
 //!
 //! Everything here panics when it fails: a benchmark of something that did not work is worth
@@ -21,6 +22,7 @@ pub mod machine;
 pub mod plot;
 pub mod report;
 pub mod rounds;
+pub mod small;
 pub mod ssync;
 pub mod stats;
 pub mod watch;

@@ -53,24 +53,32 @@ impl Setup {
     }
 }
 
-/// One way of running ssync.
-pub struct Ssync {
-    setup: Setup,
-    home: PathBuf,
+/// A home with a configuration, and the binary that runs there.
+pub struct Home {
+    path: PathBuf,
+    program: PathBuf,
 }
 
-impl Ssync {
-    /// Configures a home for it.
-    pub fn new(arena: &Arena, setup: Setup) -> Ssync {
-        let home = tempfile::Builder::new().prefix("home-").tempdir_in(arena.dir.path()).unwrap();
-        let ssync = Ssync { setup, home: home.keep() };
-        ssync.configure(arena);
-        ssync
+impl Home {
+    /// A new home under `dir`: links `source` and `dest` to these servers, the key `pii`, and
+    /// `tasks` as further lines.
+    pub fn new(dir: &Path, program: &Path, servers: [&Server; 2], tasks: &str) -> Home {
+        let path = tempfile::Builder::new().prefix("home-").tempdir_in(dir).unwrap().keep();
+        let home = Home { path, program: program.to_owned() };
+        home.configure(servers, tasks);
+        home
     }
 
-    fn configure(&self, arena: &Arena) {
+    /// Empties it and configures it once more.
+    fn renew(&self, servers: [&Server; 2], tasks: &str) {
+        fs::remove_dir_all(&self.path).unwrap();
+        fs::create_dir(&self.path).unwrap();
+        self.configure(servers, tasks);
+    }
+
+    fn configure(&self, servers: [&Server; 2], tasks: &str) {
         let secret = |name: &str, content: &str| {
-            let path = self.home.join(name);
+            let path = self.path.join(name);
             let mut file = fs::OpenOptions::new()
                 .write(true)
                 .create_new(true)
@@ -81,31 +89,77 @@ impl Ssync {
             path.display().to_string()
         };
         let (password, key) = (secret("password", PASSWORD), secret("pii.key", KEY_HEX));
-        let url =
-            |server: &Server| format!("mysql://{USER}@127.0.0.1:{}/{DATABASE}", server.port());
-        let Setup { mode, writers, seals, ref task_lines, .. } = self.setup;
-        let source = if mode == "status" { SOURCE_STATUS } else { SOURCE };
-        let encrypted = if seals { arena.workload.encrypted() } else { &[] };
-        let encrypt: Vec<_> = encrypted.iter().map(|c| format!("{c} = \"pii\"")).collect();
-        let encrypt = encrypt.join(", ");
-        let resets = if mode == "status" { "app_resets_status = true" } else { "" };
+        let [source, dest] =
+            servers.map(|s| format!("mysql://{USER}@127.0.0.1:{}/{DATABASE}", s.port()));
         let toml = format!(
             r#"
 [[link]]
 name = "source"
-url = "{}"
+url = "{source}"
 password = {{ file = "{password}" }}
 
 [[link]]
 name = "dest"
-url = "{}"
+url = "{dest}"
 password = {{ file = "{password}" }}
 
 [[key]]
 name = "pii"
 secret = {{ file = "{key}" }}
 
-[[task]]
+{tasks}"#
+        );
+        let file = self.path.join("bench.toml");
+        fs::write(&file, toml).unwrap();
+        let applied = self.command().arg("apply").arg(&file).output().unwrap();
+        assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    }
+
+    /// The binary under test, with its home.
+    pub fn command(&self) -> Command {
+        self.command_under(&[])
+    }
+
+    /// The same under another program, with arguments.
+    fn command_under(&self, under: &[String]) -> Command {
+        let mut command = match under.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
+        command.arg("--home").arg(&self.path).env_remove("SSYNC_HOME");
+        command
+    }
+}
+
+/// One way of running ssync.
+pub struct Ssync {
+    setup: Setup,
+    home: Home,
+}
+
+impl Ssync {
+    /// Configures a home for it.
+    pub fn new(arena: &Arena, setup: Setup) -> Ssync {
+        let servers = [&arena.source, &arena.dest];
+        let home = Home::new(arena.dir.path(), &setup.program, servers, &task(arena, &setup));
+        Ssync { setup, home }
+    }
+}
+
+/// The task's lines of the configuration.
+fn task(arena: &Arena, setup: &Setup) -> String {
+    let Setup { mode, writers, seals, task_lines, .. } = setup;
+    let source = if *mode == "status" { SOURCE_STATUS } else { SOURCE };
+    let encrypted = if *seals { arena.workload.encrypted() } else { &[] };
+    let encrypt: Vec<_> = encrypted.iter().map(|c| format!("{c} = \"pii\"")).collect();
+    let encrypt = encrypt.join(", ");
+    let resets = if *mode == "status" { "app_resets_status = true" } else { "" };
+    format!(
+        r#"[[task]]
 id = {TASK}
 source = "source"
 dest = "dest"
@@ -122,22 +176,8 @@ columns = {columns}
 encrypt = {{ {encrypt} }}
 {resets}
 "#,
-            url(&arena.source),
-            url(&arena.dest),
-            columns = json!(arena.workload.columns()),
-        );
-        let file = self.home.join("bench.toml");
-        fs::write(&file, toml).unwrap();
-        let applied = self.command().arg("apply").arg(&file).output().unwrap();
-        assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
-    }
-
-    /// The binary under test, with its home.
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.setup.program);
-        command.arg("--home").arg(&self.home).env_remove("SSYNC_HOME");
-        command
-    }
+        columns = json!(arena.workload.columns()),
+    )
 }
 
 /// The key that the encrypted columns are sealed with.
@@ -158,21 +198,12 @@ impl Contender for Ssync {
         if self.setup.mode == "status" {
             arena.reset_status();
             // The configuration remembers what was settled in a destination that is gone now.
-            fs::remove_dir_all(&self.home).unwrap();
-            fs::create_dir(&self.home).unwrap();
-            self.configure(arena);
+            self.home.renew([&arena.source, &arena.dest], &task(arena, &self.setup));
         }
     }
 
     fn commands(&mut self, _arena: &Arena) -> Vec<Command> {
-        let mut command = match self.setup.under.split_first() {
-            Some((program, arguments)) => {
-                let mut command = Command::new(program);
-                command.args(arguments).arg(&self.setup.program).arg("--home").arg(&self.home);
-                command
-            }
-            None => self.command(),
-        };
+        let mut command = self.home.command_under(&self.setup.under);
         command.args(["--task", &TASK.to_string(), "--json", "--quiet"]);
         vec![command]
     }

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 use ssync_tests::bench::arena::{Arena, SOURCE, connect};
 use ssync_tests::bench::check::content;
 use ssync_tests::bench::contender::{Contender, InsertSelect, LoadData};
@@ -13,6 +13,7 @@ use ssync_tests::bench::machine::Machine;
 use ssync_tests::bench::plot::{Bar, Curve, bars, curves};
 use ssync_tests::bench::report::{Report, processes, table};
 use ssync_tests::bench::rounds::{Outcome, ratio, rounds};
+use ssync_tests::bench::small::{self, SmallTables};
 use ssync_tests::bench::ssync::{Setup, Ssync};
 use ssync_tests::bench::stats::Series;
 use ssync_tests::bench::workload::Workload;
@@ -67,6 +68,8 @@ enum What {
     Writers,
     /// Memory of each process: tables of two sizes, and rows of 1 MB and 10 MB
     Memory,
+    /// Many tables of 100 rows in one task: what each costs beside its SQL
+    Small,
     /// Two binaries of ssync beside each other
     Compare,
 }
@@ -81,6 +84,7 @@ fn main() {
         What::Status => bench.status(),
         What::Writers => bench.writers(),
         What::Memory => bench.memory(),
+        What::Small => bench.small(),
         What::Compare => bench.compare(),
     }
 }
@@ -132,6 +136,19 @@ impl Bench {
         outcomes: &[Outcome],
         plot: String,
     ) {
+        let results: Vec<_> = outcomes.iter().map(Outcome::json).collect();
+        let plots = [(format!("{name}.svg"), plot)];
+        self.report_json(name, title, body, json!(results), &plots);
+    }
+
+    fn report_json(
+        &self,
+        name: &'static str,
+        title: &str,
+        body: &str,
+        results: Value,
+        plots: &[(String, String)],
+    ) {
         let mut command = format!("scripts/bench {name}");
         for (flag, given) in [
             ("--quick", self.args.quick.then(String::new)),
@@ -150,8 +167,7 @@ impl Bench {
             json_dir: "target/bench".into(),
             document: self.args.document.clone(),
         };
-        let results: Vec<_> = outcomes.iter().map(Outcome::json).collect();
-        report.write(json!(results), title, body, &[(format!("{name}.svg"), plot)]);
+        report.write(results, title, body, plots);
     }
 
     /// Reports with a table of times, and bars.
@@ -255,6 +271,18 @@ impl Bench {
         let title = "Memory of all processes together";
         let plot = curves(title, "s", "MB", &lines);
         self.report("memory", title, &body, &outcomes, plot);
+    }
+
+    fn small(&self) {
+        let tables = if self.args.quick { 100 } else { 1_000 };
+        let program = self.args.ssync.canonicalize().expect("the binary is built");
+        let small = SmallTables::new(&program, tables);
+        small.run();
+        let sql = small.sql();
+        let runs: Vec<_> = (0..self.rounds).map(|_| small.run()).collect();
+        let title = format!("{tables} tables of {} rows in one task", small::ROWS);
+        let (body, json) = small::report(tables, sql, &runs);
+        self.report_json("small", &title, &body, json, &[]);
     }
 
     fn compare(&self) {
