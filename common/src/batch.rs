@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    BinaryBuilder, Float32Builder, Float64Builder, Int64Builder, StringBuilder, UInt64Builder,
+    BinaryBuilder, Float32Builder, Float64Builder, Int64Builder, UInt64Builder,
 };
-use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray, types};
+use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray, cast::AsArray, types};
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
@@ -59,7 +59,9 @@ enum ColumnBuilder {
     UInt(UInt64Builder),
     Float32(Float32Builder),
     Float64(Float64Builder),
-    Text(StringBuilder),
+    /// Checked to be UTF-8 when the batch is complete: all of a column at once takes a fraction of
+    /// the time that it takes value by value.
+    Text(BinaryBuilder),
     Bytes(BinaryBuilder),
 }
 
@@ -70,7 +72,7 @@ impl ColumnBuilder {
             DataType::UInt64 => ColumnBuilder::UInt(UInt64Builder::new()),
             DataType::Float32 => ColumnBuilder::Float32(Float32Builder::new()),
             DataType::Float64 => ColumnBuilder::Float64(Float64Builder::new()),
-            DataType::Utf8 => ColumnBuilder::Text(StringBuilder::new()),
+            DataType::Utf8 => ColumnBuilder::Text(BinaryBuilder::new()),
             _ => ColumnBuilder::Bytes(BinaryBuilder::new()),
         }
     }
@@ -92,11 +94,7 @@ impl ColumnBuilder {
             ColumnBuilder::Float64(b) => {
                 Arc::new(std::mem::replace(b, Float64Builder::with_capacity(rows)).finish())
             }
-            ColumnBuilder::Text(b) => {
-                let next = StringBuilder::with_capacity(rows, room(b.values_slice().len()));
-                Arc::new(std::mem::replace(b, next).finish())
-            }
-            ColumnBuilder::Bytes(b) => {
+            ColumnBuilder::Text(b) | ColumnBuilder::Bytes(b) => {
                 let next = BinaryBuilder::with_capacity(rows, room(b.values_slice().len()));
                 Arc::new(std::mem::replace(b, next).finish())
             }
@@ -192,6 +190,12 @@ impl BatchBuilder {
 
     /// A value of a `Text` or `Decimal` column.
     pub fn text(&mut self, column: usize, value: &str) {
+        self.utf8(column, value.as_bytes());
+    }
+
+    /// The same, of bytes that should be UTF-8. Where they are not, the value is a bad one by the
+    /// time that the batch is handed on.
+    pub fn utf8(&mut self, column: usize, value: &[u8]) {
         self.bytes += value.len() + 5;
         match &mut self.builders[column] {
             ColumnBuilder::Text(b) => b.append_value(value),
@@ -249,12 +253,36 @@ impl BatchBuilder {
         // What comes next will be much like these rows, unless one was wider than a slot: memory
         // for another such row is not kept.
         let alike = if self.bytes > self.limits.slot_bytes { 0 } else { self.rows };
-        let arrays = self.builders.iter_mut().map(|b| b.take(alike)).collect();
+        let mut bad = std::mem::take(&mut self.bad);
+        let mut arrays = Vec::with_capacity(self.builders.len());
+        for (builder, name) in self.builders.iter_mut().zip(&self.names) {
+            let array = builder.take(alike);
+            arrays.push(match builder {
+                ColumnBuilder::Text(_) => checked_text(array.as_binary(), name, &mut bad),
+                _ => array,
+            });
+        }
         self.rows = 0;
         self.bytes = self.overhead;
-        let bad = std::mem::take(&mut self.bad);
         Ok(ReadBatch { rows: RecordBatch::try_new(self.schema.clone(), arrays)?, bad })
     }
+}
+
+/// The values as text. Those that are not become bad, with NULL in their place.
+fn checked_text(values: &BinaryArray, name: &str, bad: &mut Vec<BadValue>) -> ArrayRef {
+    let (offsets, bytes, nulls) = values.clone().into_parts();
+    if let Ok(text) = StringArray::try_new(offsets, bytes, nulls) {
+        return Arc::new(text);
+    }
+    let checked = values.iter().enumerate().map(|(row, value)| {
+        let text = std::str::from_utf8(value?);
+        if text.is_err() {
+            let message = "not valid UTF-8".to_owned();
+            bad.push(BadValue { row, column: name.to_owned(), message });
+        }
+        text.ok()
+    });
+    Arc::new(checked.collect::<StringArray>())
 }
 
 /// The value at (`column`, `row`) of a batch whose column has this kind.
@@ -411,6 +439,29 @@ mod tests {
         builder.flush(&mut emit).unwrap();
         assert_eq!(out.len(), 2);
         assert!(out.iter().all(|b| b.bad.len() == 1 && b.bad[0].row == 0));
+    }
+
+    #[test]
+    fn text_that_is_no_utf8_is_a_bad_value_of_its_row_alone() {
+        let mut out = Vec::new();
+        let mut emit = |b: ReadBatch| {
+            out.push(b);
+            Ok(())
+        };
+        let mut builder =
+            BatchBuilder::new(&columns(), BatchLimits { rows: 4, slot_bytes: 1 << 20 });
+        // The halves of a character in two values make a column that is UTF-8, and two bad values.
+        for value in [&b"a"[..], b"\xc3", b"\xa9", "é".as_bytes()] {
+            builder.int(0, 1);
+            builder.utf8(1, value);
+            builder.null(2);
+            builder.end_row(&mut emit).unwrap();
+        }
+        assert_eq!(out.len(), 1);
+        let bad: Vec<_> = out[0].bad.iter().map(|b| (b.row, b.column.as_str())).collect();
+        assert_eq!(bad, [(1, "name"), (2, "name")]);
+        let texts: Vec<_> = out[0].rows.column(1).as_string::<i32>().iter().collect();
+        assert_eq!(texts, [Some("a"), None, None, Some("é")]);
     }
 
     #[test]

@@ -2,28 +2,15 @@
 
 use mysql::Value as Wire;
 
+use super::cell::Cell;
 use crate::value::{DateTime, Value};
-
-/// A statement parameter.
-pub(super) fn param(value: &Value) -> Wire {
-    match value {
-        Value::Null => Wire::NULL,
-        Value::Int(v) => Wire::Int(*v),
-        Value::UInt(v) => Wire::UInt(*v),
-        Value::Float(v) => Wire::Double(*v),
-        Value::Decimal(text) | Value::Text(text) => Wire::Bytes(text.as_bytes().to_vec()),
-        Value::Bytes(bytes) => Wire::Bytes(bytes.clone()),
-        Value::Date(v) | Value::DateTime(v) => date_time(*v),
-        Value::Time(micros) => time(*micros),
-    }
-}
 
 /// All parameters of a statement.
 pub(super) fn params(values: &[Value]) -> mysql::Params {
     if values.is_empty() {
         mysql::Params::Empty
     } else {
-        mysql::Params::Positional(values.iter().map(param).collect())
+        mysql::Params::Positional(values.iter().map(|v| Cell::from(v).into_wire()).collect())
     }
 }
 

@@ -19,7 +19,7 @@ use super::wire::{
     HEADER, Packets, Socket, garbled, length_encoded, put_length, server_error, u16_of,
 };
 use crate::error::Result;
-use crate::value::{DateTime, Value};
+use crate::value::DateTime;
 
 const BULK_EXECUTE: u8 = 0xFA;
 /// The types of the parameters come with the command.
@@ -27,7 +27,7 @@ const SEND_TYPES: u16 = 128;
 const MORE_RESULTS: u16 = 0x0008;
 
 /// A parameter's type and flags, as the protocol numbers them.
-type Tag = [u8; 2];
+pub(super) type Tag = [u8; 2];
 const LONGLONG: Tag = [8, 0];
 const LONGLONG_UNSIGNED: Tag = [8, 0x80];
 const FLOAT: Tag = [4, 0];
@@ -36,6 +36,9 @@ const DATETIME: Tag = [12, 0];
 const TIME: Tag = [11, 0];
 /// Text and bytes, and columns of nothing but NULL.
 const VAR_STRING: Tag = [253, 0];
+/// Bytes that the server does not take for text. (It looks at text once more to know its characters,
+/// before the column that it goes to does; with rows of text, one part in fifteen of its work.)
+const BLOB: Tag = [252, 0];
 
 /// A command under construction. Kept, so that its memory is.
 #[derive(Debug, Default)]
@@ -90,9 +93,21 @@ impl Command {
 
     /// Writes a row; whether its values have the types of those before.
     fn add(&mut self, feeds: &[Feed<'_>], row: usize) -> Result<bool> {
+        const VALUE: u8 = 0;
+        const NULL: u8 = 1;
         let mut alike = true;
         for (feed, known) in feeds.iter().zip(&mut self.tags) {
-            let Some(tag) = put(&mut self.bytes, &feed.cell(row)?) else { continue };
+            let cell = feed.cell(row)?;
+            let indicator = self.bytes.len();
+            self.bytes.push(VALUE);
+            let Some(tag) = put(&mut self.bytes, &cell) else {
+                self.bytes[indicator] = NULL;
+                continue;
+            };
+            let tag = match tag {
+                VAR_STRING if feed.stores_utf8() => BLOB,
+                tag => tag,
+            };
             match known {
                 None => *known = Some(tag),
                 Some(known) => alike &= *known == tag,
@@ -102,15 +117,8 @@ impl Command {
     }
 }
 
-/// Writes an indicator, and the value if there is one; its type.
-fn put(bytes: &mut Vec<u8>, cell: &Cell<'_>) -> Option<Tag> {
-    const VALUE: u8 = 0;
-    const NULL: u8 = 1;
-    if *cell == Cell::Null {
-        bytes.push(NULL);
-        return None;
-    }
-    bytes.push(VALUE);
+/// Writes a value; its type. `None` for NULL, of which there is nothing to write.
+pub(super) fn put(bytes: &mut Vec<u8>, cell: &Cell<'_>) -> Option<Tag> {
     Some(match cell {
         Cell::Null => return None,
         Cell::Int(v) => {
@@ -140,29 +148,6 @@ fn put_bytes(bytes: &mut Vec<u8>, value: &[u8]) -> Tag {
     put_length(bytes, value.len() as u64);
     bytes.extend_from_slice(value);
     VAR_STRING
-}
-
-/// Writes a parameter of a statement that is executed once; its type, `None` for NULL.
-pub(super) fn put_parameter(bytes: &mut Vec<u8>, value: &Value) -> Option<[u8; 2]> {
-    Some(match value {
-        Value::Null => return None,
-        Value::Int(v) => {
-            bytes.extend_from_slice(&v.to_le_bytes());
-            LONGLONG
-        }
-        Value::UInt(v) => {
-            bytes.extend_from_slice(&v.to_le_bytes());
-            LONGLONG_UNSIGNED
-        }
-        Value::Float(v) => {
-            bytes.extend_from_slice(&v.to_le_bytes());
-            DOUBLE
-        }
-        Value::Decimal(text) | Value::Text(text) => put_bytes(bytes, text.as_bytes()),
-        Value::Bytes(value) => put_bytes(bytes, value),
-        Value::Date(v) | Value::DateTime(v) => put_date_time(bytes, *v),
-        Value::Time(micros) => put_time(bytes, *micros),
-    })
 }
 
 /// As short as it can be said: nothing, the date, up to the second, all.

@@ -12,6 +12,7 @@ use arrow_array::{
     Array, BinaryArray, Float32Array, Float64Array, Int64Array, RecordBatch, StringArray,
     UInt64Array, types,
 };
+use arrow_buffer::NullBuffer;
 use mysql::Value as Wire;
 
 use super::super::LoadPlan;
@@ -54,6 +55,22 @@ impl Cell<'_> {
             Cell::Bytes(v) => Wire::Bytes(v.into_owned()),
             Cell::Date(v) | Cell::DateTime(v) => bind::date_time(v),
             Cell::Time(v) => bind::time(v),
+        }
+    }
+}
+
+impl<'a> From<&'a Value> for Cell<'a> {
+    fn from(value: &'a Value) -> Cell<'a> {
+        match value {
+            Value::Null => Cell::Null,
+            Value::Int(v) => Cell::Int(*v),
+            Value::UInt(v) => Cell::UInt(*v),
+            Value::Float(v) => Cell::Double(*v),
+            Value::Decimal(text) | Value::Text(text) => Cell::Text(Cow::Borrowed(text)),
+            Value::Bytes(bytes) => Cell::Bytes(Cow::Borrowed(bytes)),
+            Value::Date(v) => Cell::Date(*v),
+            Value::DateTime(v) => Cell::DateTime(*v),
+            Value::Time(micros) => Cell::Time(*micros),
         }
     }
 }
@@ -104,9 +121,11 @@ enum Habit<'a> {
 /// One column of a batch, feeding one column of the destination.
 pub(super) struct Feed<'a> {
     column: &'a Column,
-    array: &'a dyn Array,
+    nulls: Option<&'a NullBuffer>,
     source: Source<'a>,
     habit: Habit<'a>,
+    /// Whether the column keeps every value of this kind as it is.
+    keeps_all: bool,
     /// Largest duration of a TIME column, in microseconds.
     time_max: u64,
 }
@@ -139,7 +158,21 @@ impl<'a> Feed<'a> {
             Kind::Time => Source::Time(array.as_primitive::<types::Int64Type>()),
             Kind::Any => Source::Any(array.as_binary::<i32>()),
         };
-        Ok(Feed { column, array, source, habit: Habit::of(column), time_max })
+        let habit = Habit::of(column);
+        let keeps_all = match (&source, &habit) {
+            (Source::Int(_) | Source::UInt(_), Habit::Integer)
+            | (Source::Text(_) | Source::Bytes(_), Habit::Textual)
+            | (Source::Decimal(_), Habit::Decimal) => true,
+            (Source::DateTime(_), Habit::Fraction(1)) => column.family != "time",
+            _ => false,
+        };
+        Ok(Feed { column, nulls: array.nulls(), source, habit, keeps_all, time_max })
+    }
+
+    /// Whether the column stores text as the UTF-8 that it is given.
+    pub(super) fn stores_utf8(&self) -> bool {
+        matches!(self.habit, Habit::Textual | Habit::Padded)
+            && matches!(self.column.charset.as_deref(), Some("utf8mb4" | "utf8mb3" | "utf8"))
     }
 
     /// Whether values reach the destination as raw bytes rather than as text.
@@ -159,7 +192,7 @@ impl<'a> Feed<'a> {
 
     /// The value of `row`, or why this column would not keep it as it is.
     pub(super) fn cell(&self, row: usize) -> Result<Cell<'a>> {
-        if self.array.is_null(row) {
+        if self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
             // NULL makes a NOT NULL column of some types invent a value: the next number, now.
             if !self.column.nullable {
                 return Err(self.fault("may not be NULL"));
@@ -178,7 +211,7 @@ impl<'a> Feed<'a> {
             Source::Time(a) => Cell::Time(a.value(row)),
             Source::Any(a) => self.untyped(a.value(row))?,
         };
-        self.kept(cell)
+        if self.keeps_all { Ok(cell) } else { self.kept(cell) }
     }
 
     /// A value that carries its own type must have the column's: text that spells a number is no

@@ -118,11 +118,11 @@ impl Decoder {
     pub(super) fn push_bytes(&mut self, bytes: &[u8], into: &mut BatchBuilder, i: usize) {
         match self.kind {
             Kind::Text => self.push_text(bytes, into, i),
-            Kind::Decimal => match std::str::from_utf8(bytes) {
-                Ok(text) if self.zerofill => into.text(i, without_leading_zeros(text)),
-                Ok(text) => into.text(i, text),
+            Kind::Decimal if self.zerofill => match std::str::from_utf8(bytes) {
+                Ok(text) => into.text(i, without_leading_zeros(text)),
                 Err(_) => into.bad(i, "not a decimal number"),
             },
+            Kind::Decimal => into.utf8(i, bytes),
             Kind::Bytes => into.bytes(i, bytes),
             _ => into.bad(i, OTHER_TYPE),
         }
@@ -133,23 +133,19 @@ impl Decoder {
             into.bad(i, "the enum's error value");
             return;
         }
-        let text = match self.route {
-            TextRoute::Utf8 | TextRoute::Checked => std::str::from_utf8(bytes).ok(),
-            TextRoute::Ascii if bytes.is_ascii() => std::str::from_utf8(bytes).ok(),
-            TextRoute::Ascii => None,
-            TextRoute::Latin1 if bytes.is_ascii() => std::str::from_utf8(bytes).ok(),
-            TextRoute::Latin1 => {
-                self.scratch.clear();
-                types::push_latin1(&mut self.scratch, bytes);
-                Some(self.scratch.as_str())
-            }
-        };
-        match text {
-            Some(text) if self.route == TextRoute::Checked && text == UNREADABLE => {
+        match self.route {
+            TextRoute::Checked if bytes == UNREADABLE.as_bytes() => {
                 into.bad(i, format!("cannot be converted from {} without loss", self.charset));
             }
-            Some(text) => into.text(i, text),
-            None => into.bad(i, format!("not valid {}", self.charset)),
+            TextRoute::Ascii if !bytes.is_ascii() => {
+                into.bad(i, format!("not valid {}", self.charset));
+            }
+            TextRoute::Latin1 if !bytes.is_ascii() => {
+                self.scratch.clear();
+                types::push_latin1(&mut self.scratch, bytes);
+                into.text(i, &self.scratch);
+            }
+            _ => into.utf8(i, bytes),
         }
     }
 }

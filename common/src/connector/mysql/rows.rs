@@ -8,7 +8,8 @@ use mysql::consts::{ColumnFlags, ColumnType};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Statement, Value as Wire};
 
-use super::bulk::put_parameter;
+use super::bulk::put;
+use super::cell::Cell;
 use super::errors;
 use super::read::{Cut, Decoder};
 use super::wire::{HEADER, Packets, Socket, counted, garbled, length_encoded, server_error};
@@ -138,7 +139,7 @@ fn execution(statement: u32, params: &[Value]) -> Vec<u8> {
     bytes.resize(types + 2 * params.len(), 0);
     for (i, param) in params.iter().enumerate() {
         let place = types + 2 * i;
-        match put_parameter(&mut bytes, param) {
+        match put(&mut bytes, &Cell::from(param)) {
             Some(tag) => bytes[place..place + 2].copy_from_slice(&tag),
             None => {
                 bytes[nulls + i / 8] |= 1 << (i % 8);
