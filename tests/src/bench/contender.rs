@@ -108,7 +108,7 @@ impl Contender for LoadData {
     }
 
     fn prepare(&mut self, arena: &Arena) {
-        arena.empty_dest(false);
+        arena.prepare_dest(false);
     }
 
     fn commands(&mut self, arena: &Arena) -> Vec<Command> {

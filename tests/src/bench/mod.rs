@@ -7,6 +7,8 @@
 //! - [`watch`]: processor time and memory of each process while something runs.
 //! - [`check`]: every result is compared with the source, row by row, before its time counts.
 //! - [`rounds`], [`stats`]: alternating runs, medians and spread.
+//! - [`large`]: a run that is killed and goes on, at any size.
+//! - [`workloads`]: tables of every shape, moved in every way.
 //! - [`small`]: many small tables.
 //! - [`report`], [`plot`], [`machine`]: JSON, Markdown and SVG.
 //!
@@ -18,6 +20,7 @@
 pub mod arena;
 pub mod check;
 pub mod contender;
+pub mod large;
 pub mod machine;
 pub mod plot;
 pub mod report;
@@ -27,3 +30,4 @@ pub mod ssync;
 pub mod stats;
 pub mod watch;
 pub mod workload;
+pub mod workloads;

@@ -12,6 +12,7 @@ const MARGIN: f64 = 40.0;
 const STYLE: &str = "<style>text{font:13px sans-serif;fill:#333}.v{font-size:12px}\
     .bar{fill:#4878a8}.ours{fill:#c8553d}.whisker{stroke:#222;stroke-width:1.5}\
     .line{fill:none;stroke-width:1.8}.axis{stroke:#999;stroke-width:1}\
+    .mark{stroke:#888;stroke-width:1.2;stroke-dasharray:4 3}\
     @media(prefers-color-scheme:dark){text{fill:#ddd}.whisker{stroke:#eee}}</style>";
 
 /// A bar of [`bars`].
@@ -64,6 +65,18 @@ pub struct Curve {
 
 /// Lines over time.
 pub fn curves(title: &str, x_unit: &str, y_unit: &str, curves: &[Curve]) -> String {
+    marked_curves(title, x_unit, y_unit, curves, &[], "")
+}
+
+/// Lines over time, with upright marks at these times, all of the same meaning.
+pub fn marked_curves(
+    title: &str,
+    x_unit: &str,
+    y_unit: &str,
+    curves: &[Curve],
+    marks: &[f64],
+    mark_label: &str,
+) -> String {
     const COLOURS: [&str; 6] = ["#c8553d", "#4878a8", "#5a9367", "#8a5a9c", "#b8862b", "#666666"];
     const HEIGHT: f64 = 300.0;
     let (left, right, top, bottom) = (60.0, WIDTH - 20.0, MARGIN, HEIGHT - 40.0);
@@ -71,7 +84,8 @@ pub fn curves(title: &str, x_unit: &str, y_unit: &str, curves: &[Curve]) -> Stri
         curves.iter().flat_map(|c| &c.points).map(pick).fold(f64::MIN_POSITIVE, f64::max)
     };
     let (x_max, y_max) = (most(|p| p.0), most(|p| p.1) * 1.1);
-    let mut svg = head(title, HEIGHT + curves.len() as f64 * 18.0);
+    let legend = curves.len() + usize::from(!marks.is_empty());
+    let mut svg = head(title, HEIGHT + legend as f64 * 18.0);
     let _ = writeln!(
         svg,
         "<line class=\"axis\" x1=\"{left}\" x2=\"{right}\" y1=\"{bottom}\" y2=\"{bottom}\"/>\
@@ -111,6 +125,26 @@ pub fn curves(title: &str, x_unit: &str, y_unit: &str, curves: &[Curve]) -> Stri
             y - 6.0,
             left + 20.0,
             escaped(&curve.label)
+        );
+    }
+    for mark in marks {
+        let x = left + mark / x_max * (right - left);
+        let _ = writeln!(
+            svg,
+            "<line class=\"mark\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top}\" y2=\"{bottom}\"/>"
+        );
+    }
+    if !marks.is_empty() {
+        let y = HEIGHT + curves.len() as f64 * 18.0;
+        let _ = writeln!(
+            svg,
+            "<line class=\"mark\" x1=\"{left}\" x2=\"{:.0}\" y1=\"{:.0}\" y2=\"{:.0}\"/>\
+             <text class=\"v\" x=\"{:.0}\" y=\"{y:.0}\">{}</text>",
+            left + 14.0,
+            y - 4.0,
+            y - 4.0,
+            left + 20.0,
+            escaped(mark_label)
         );
     }
     svg + "</svg>\n"

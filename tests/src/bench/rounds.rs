@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::arena::{Arena, DEST, connect};
-use super::check::{Content, assert_same, content};
+use super::arena::{Arena, DEST};
+use super::check::{Content, assert_same};
 use super::contender::{Contender, Run, run};
 use super::ssync::keys;
 use super::stats::Series;
@@ -34,7 +34,7 @@ pub fn rounds(
     let checked = |contender: &mut dyn Contender, round: usize| {
         let run = run(contender, arena, round == 0);
         let mut seals = contender.seals().then(|| arena.workload.seals(&keys(), DEST));
-        let found = content(&mut connect(&arena.dest), &arena.workload, DEST, seals.as_mut());
+        let found = arena.dest_content(seals.as_mut());
         assert_same(source, &found, &contender.name());
         eprintln!(
             "round {round}: {:6.2} s  {} (cpu: client {:.2}, source {:.2}, destination {:.2}, \

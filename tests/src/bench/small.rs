@@ -14,7 +14,7 @@ use mysql::prelude::Queryable;
 use serde_json::{Value, json};
 
 use super::arena::{DATABASE, SERVER_OPTIONS, connect};
-use super::ssync::Home;
+use super::ssync::{End, Home};
 use super::stats::Series;
 use super::watch;
 use crate::servers::{Server, Software};
@@ -72,7 +72,12 @@ impl SmallTables {
                  mode = \"full\"\nkey = [\"id\"]\n"
             );
         }
-        let home = Home::new(dir.path(), program, [&servers[0], &servers[1]], &task);
+        let home = Home::new(
+            dir.path(),
+            program,
+            [End::Server(&servers[0]), End::Server(&servers[1])],
+            &task,
+        );
         let small = SmallTables { servers, tables, home, _dir: dir };
         small.make_tables();
         small

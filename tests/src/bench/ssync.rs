@@ -26,7 +26,7 @@ pub struct Setup {
     pub label: String,
     /// The binary.
     pub program: PathBuf,
-    /// `full` or `status`.
+    /// `full`, `status` or `increment`.
     pub mode: &'static str,
     /// Writer processes.
     pub writers: u32,
@@ -34,6 +34,8 @@ pub struct Setup {
     pub seals: bool,
     /// Further lines for `[[task]]`.
     pub task_lines: String,
+    /// Further lines for `[[task.table]]`.
+    pub table_lines: String,
     /// A program, with arguments, to run the binary under.
     pub under: Vec<String>,
 }
@@ -48,9 +50,19 @@ impl Setup {
             writers: 2,
             seals: true,
             task_lines: String::new(),
+            table_lines: String::new(),
             under: Vec::new(),
         }
     }
+}
+
+/// What a link leads to.
+#[derive(Clone, Copy)]
+pub enum End<'a> {
+    /// The benchmark's database on a server.
+    Server(&'a Server),
+    /// A SQLite file.
+    File(&'a Path),
 }
 
 /// A home with a configuration, and the binary that runs there.
@@ -60,23 +72,23 @@ pub struct Home {
 }
 
 impl Home {
-    /// A new home under `dir`: links `source` and `dest` to these servers, the key `pii`, and
+    /// A new home under `dir`: links `source` and `dest` to these ends, the key `pii`, and
     /// `tasks` as further lines.
-    pub fn new(dir: &Path, program: &Path, servers: [&Server; 2], tasks: &str) -> Home {
+    pub fn new(dir: &Path, program: &Path, ends: [End<'_>; 2], tasks: &str) -> Home {
         let path = tempfile::Builder::new().prefix("home-").tempdir_in(dir).unwrap().keep();
         let home = Home { path, program: program.to_owned() };
-        home.configure(servers, tasks);
+        home.configure(ends, tasks);
         home
     }
 
     /// Empties it and configures it once more.
-    fn renew(&self, servers: [&Server; 2], tasks: &str) {
+    fn renew(&self, ends: [End<'_>; 2], tasks: &str) {
         fs::remove_dir_all(&self.path).unwrap();
         fs::create_dir(&self.path).unwrap();
-        self.configure(servers, tasks);
+        self.configure(ends, tasks);
     }
 
-    fn configure(&self, servers: [&Server; 2], tasks: &str) {
+    fn configure(&self, ends: [End<'_>; 2], tasks: &str) {
         let secret = |name: &str, content: &str| {
             let path = self.path.join(name);
             let mut file = fs::OpenOptions::new()
@@ -89,19 +101,23 @@ impl Home {
             path.display().to_string()
         };
         let (password, key) = (secret("password", PASSWORD), secret("pii.key", KEY_HEX));
-        let [source, dest] =
-            servers.map(|s| format!("mysql://{USER}@127.0.0.1:{}/{DATABASE}", s.port()));
+        let [source, dest] = ends.map(|end| match end {
+            End::File(path) => format!("url = \"sqlite://{}\"", path.display()),
+            End::Server(server) => format!(
+                "url = \"mysql://{USER}@127.0.0.1:{}/{DATABASE}\"\n\
+                 password = {{ file = \"{password}\" }}",
+                server.port()
+            ),
+        });
         let toml = format!(
             r#"
 [[link]]
 name = "source"
-url = "{source}"
-password = {{ file = "{password}" }}
+{source}
 
 [[link]]
 name = "dest"
-url = "{dest}"
-password = {{ file = "{password}" }}
+{dest}
 
 [[key]]
 name = "pii"
@@ -144,20 +160,21 @@ pub struct Ssync {
 impl Ssync {
     /// Configures a home for it.
     pub fn new(arena: &Arena, setup: Setup) -> Ssync {
-        let servers = [&arena.source, &arena.dest];
-        let home = Home::new(arena.dir.path(), &setup.program, servers, &task(arena, &setup));
+        let ends = arena.ends();
+        let home = Home::new(arena.dir.path(), &setup.program, ends, &task(arena, &setup));
         Ssync { setup, home }
     }
 }
 
 /// The task's lines of the configuration.
 fn task(arena: &Arena, setup: &Setup) -> String {
-    let Setup { mode, writers, seals, task_lines, .. } = setup;
+    let Setup { mode, writers, seals, task_lines, table_lines, .. } = setup;
     let source = if *mode == "status" { SOURCE_STATUS } else { SOURCE };
     let encrypted = if *seals { arena.workload.encrypted() } else { &[] };
     let encrypt: Vec<_> = encrypted.iter().map(|c| format!("{c} = \"pii\"")).collect();
     let encrypt = encrypt.join(", ");
     let resets = if *mode == "status" { "app_resets_status = true" } else { "" };
+    let key_line = if arena.keyless { "" } else { "key = [\"id\"]" };
     format!(
         r#"[[task]]
 id = {TASK}
@@ -171,10 +188,11 @@ name = "orders"
 source = "{source}"
 dest = "{DEST}"
 mode = "{mode}"
-key = ["id"]
+{key_line}
 columns = {columns}
 encrypt = {{ {encrypt} }}
 {resets}
+{table_lines}
 "#,
         columns = json!(arena.workload.columns()),
     )
@@ -194,11 +212,13 @@ impl Contender for Ssync {
     }
 
     fn prepare(&mut self, arena: &Arena) {
-        arena.empty_dest(self.setup.seals);
+        arena.prepare_dest(self.setup.seals);
         if self.setup.mode == "status" {
             arena.reset_status();
+        }
+        if self.setup.mode != "full" {
             // The configuration remembers what was settled in a destination that is gone now.
-            self.home.renew([&arena.source, &arena.dest], &task(arena, &self.setup));
+            self.home.renew(arena.ends(), &task(arena, &self.setup));
         }
     }
 
@@ -218,8 +238,9 @@ impl Contender for Ssync {
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
             .find(|v| v["table"] == "orders")
             .unwrap_or_else(|| panic!("no table in: {printed}"));
-        let landed = table["counts"]["landed"].as_u64();
-        assert_eq!(landed, Some(arena.workload.rows()), "landed, in: {printed}");
+        let count = |name| table["counts"][name].as_u64().unwrap();
+        let landed = count("landed") + count("resumed");
+        assert_eq!(landed, arena.workload.rows(), "landed, in: {printed}");
         if self.setup.mode == "status" {
             let sql = format!("SELECT COUNT(*) FROM {SOURCE_STATUS} WHERE sync_status <> 2");
             let left: Option<u64> = connect(&arena.source).query_first(sql).unwrap();

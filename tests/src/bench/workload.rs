@@ -1,5 +1,5 @@
 //! What is moved: the orders table, twelve columns as business tables have them, made from a seed;
-//! and a table of wide rows.
+//! and tables of other shapes, whose rows the server makes.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -26,8 +26,28 @@ pub enum Workload {
         /// Rows.
         rows: u64,
     },
-    /// A key, a short text and a long one.
+    /// Four whole numbers, one of them the key.
+    Narrow {
+        /// Rows.
+        rows: u64,
+    },
+    /// Eighty columns of ten types.
     Wide {
+        /// Rows.
+        rows: u64,
+    },
+    /// Twenty columns of ten types, four in five values NULL.
+    Nulls {
+        /// Rows.
+        rows: u64,
+    },
+    /// A key, a text and a blob of [`FAT_BYTES`] each.
+    Fat {
+        /// Rows.
+        rows: u64,
+    },
+    /// A key, a short text and a long one.
+    Long {
         /// Rows.
         rows: u64,
         /// Bytes of the long text.
@@ -35,43 +55,123 @@ pub enum Workload {
     },
 }
 
+/// Bytes of each text and each blob of [`Workload::Fat`].
+pub const FAT_BYTES: u64 = 1 << 16;
+
+const MARIADB_OPTIONS: &str = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci";
+
+/// A column: its type, and the SQL for its value in row `seq` where the server makes the rows.
+struct Column {
+    name: String,
+    kind: &'static str,
+    value: String,
+}
+
+/// Types of columns that stand many times in a table, and values for them: `{h}` is a number below
+/// 2^32 that chance makes of the row and the column.
+const MIXED: [(&str, &str); 10] = [
+    ("INT", "CAST({h} AS SIGNED) - 2147483648"),
+    ("BIGINT UNSIGNED", "{h} * 4294967296"),
+    ("SMALLINT", "{h} % 1000"),
+    ("DECIMAL(18,4)", "{h} / 10000 - 200000"),
+    ("DOUBLE", "{h} / 3"),
+    ("CHAR(10)", "LPAD({h} % 100000, 10, 'c')"),
+    ("VARCHAR(40)", "CONCAT('née ', {h}, ' 中')"),
+    ("DATE", "'1970-01-01' + INTERVAL {h} % 36500 DAY"),
+    ("DATETIME(6)", "'2000-01-01' + INTERVAL {h} * 100000 + 7 MICROSECOND"),
+    ("VARBINARY(16)", "UNHEX(MD5({h}))"),
+];
+
 impl Workload {
     /// Rows of the table.
     pub fn rows(&self) -> u64 {
         match *self {
-            Workload::Orders { rows } | Workload::Wide { rows, .. } => rows,
+            Workload::Orders { rows }
+            | Workload::Narrow { rows }
+            | Workload::Wide { rows }
+            | Workload::Nulls { rows }
+            | Workload::Fat { rows }
+            | Workload::Long { rows, .. } => rows,
         }
     }
 
-    /// Names of the columns, in order. The first is the key.
-    pub fn columns(&self) -> &'static [&'static str] {
-        match self {
-            Workload::Orders { .. } => &[
-                "id", "customer", "email", "address", "id_card", "mobile", "amount", "currency",
-                "state", "ratio", "created", "updated",
+    fn table(&self) -> Vec<Column> {
+        let column = |name: &str, kind, value: &str| Column {
+            name: name.to_owned(),
+            kind,
+            value: value.to_owned(),
+        };
+        let mixed = |count: usize, value: fn(String, &str) -> String| {
+            let one = |n: usize| {
+                let (kind, sql) = MIXED[n % MIXED.len()];
+                let hash = format!("CRC32(CONCAT({n}, '-', seq, '-', {SEED}))");
+                let value = value(sql.replace("{h}", &hash), &hash);
+                Column { name: format!("c{n}"), kind, value }
+            };
+            (1..count).map(one).collect()
+        };
+        let mut columns = match *self {
+            Workload::Orders { .. } => ORDERS.map(|(name, kind)| column(name, kind, "")).into(),
+            Workload::Narrow { .. } => ["a", "b", "c"]
+                .map(|n| column(n, "INT NOT NULL", &format!("CRC32(CONCAT(seq, '{n}')) >> 1")))
+                .into(),
+            Workload::Wide { .. } => mixed(80, |sql, _| sql),
+            Workload::Nulls { .. } => mixed(20, |sql, hash| format!("IF({hash} % 5, NULL, {sql})")),
+            // What a file has to escape, and every byte there is.
+            Workload::Fat { .. } => vec![
+                column(
+                    "document",
+                    "MEDIUMTEXT NOT NULL",
+                    &format!(
+                        "REPEAT(CONCAT(SHA2(seq, 512), SHA2(-seq, 512), SHA2(seq, 256), \
+                         SHA2(-seq, 256), '\\t\\n\\\\…中é''', LPAD(seq, 116, ' ')), {})",
+                        FAT_BYTES / 512
+                    ),
+                ),
+                column(
+                    "image",
+                    "MEDIUMBLOB NOT NULL",
+                    &format!("REPEAT(UNHEX(SHA2(seq, 256)), {})", FAT_BYTES / 32),
+                ),
             ],
-            Workload::Wide { .. } => &["id", "mobile", "document"],
-        }
+            Workload::Long { row_bytes, .. } => vec![
+                column("mobile", "VARCHAR(20)", "CONCAT('138', LPAD(seq, 8, '0'))"),
+                column(
+                    "document",
+                    "LONGTEXT NOT NULL",
+                    &format!("RPAD(MD5(seq), {row_bytes}, MD5(seq + 1))"),
+                ),
+            ],
+        };
+        columns.insert(0, column("id", "BIGINT NOT NULL", "seq"));
+        columns
+    }
+
+    /// Names of the columns, in order. The first is the key.
+    pub fn columns(&self) -> Vec<String> {
+        self.table().into_iter().map(|c| c.name).collect()
     }
 
     /// Columns that ssync encrypts.
     pub fn encrypted(&self) -> &'static [&'static str] {
         match self {
             Workload::Orders { .. } => &["id_card", "mobile"],
-            Workload::Wide { .. } => &["mobile"],
+            Workload::Long { .. } => &["mobile"],
+            _ => &[],
         }
     }
 
     /// Opens what ssync sealed into a table.
     pub fn seals(&self, keys: &KeyRing, table: &str) -> Seals {
-        Seals::new(keys, table, self.columns(), self.encrypted())
+        Seals::new(keys, table, &self.columns(), self.encrypted())
     }
 
     /// Rows that are compared at once: few where they are wide.
     pub fn group_rows(&self) -> usize {
         match self {
-            Workload::Orders { .. } => 5_000,
-            Workload::Wide { .. } => 4,
+            Workload::Fat { .. } => 64,
+            Workload::Long { .. } => 4,
+            _ => 5_000,
         }
     }
 
@@ -79,53 +179,72 @@ impl Workload {
     pub fn shown(&self) -> String {
         let rows = thousands(self.rows() as f64);
         match self {
-            Workload::Orders { .. } => format!("{rows} rows × 12 columns"),
-            Workload::Wide { row_bytes, .. } => {
+            Workload::Long { row_bytes, .. } => {
                 format!("{rows} rows of {} bytes", thousands(*row_bytes as f64))
             }
+            _ => format!("{rows} rows × {} columns", self.table().len()),
         }
     }
 
     /// The table's definition. `sealed` makes room for ciphertext in the encrypted columns,
     /// `status` adds the column that carries a row's state.
     pub fn create_sql(&self, table: &str, sealed: bool, status: bool) -> String {
-        let (card, mobile) = if sealed { (128, 128) } else { (18, 20) };
-        let columns = match self {
-            Workload::Orders { .. } => format!(
-                "customer VARCHAR(60) NOT NULL,
-                email VARCHAR(80),
-                address VARCHAR(120) NOT NULL,
-                id_card VARCHAR({card}) NOT NULL,
-                mobile VARCHAR({mobile}),
-                amount DECIMAL(12,2) NOT NULL,
-                currency CHAR(3) NOT NULL,
-                state TINYINT NOT NULL,
-                ratio DOUBLE NOT NULL,
-                created DATETIME(6) NOT NULL,
-                updated TIMESTAMP NOT NULL DEFAULT '2024-01-01 00:00:00'"
-            ),
-            Workload::Wide { .. } => {
-                format!("mobile VARCHAR({mobile}), document LONGTEXT NOT NULL")
-            }
+        let column = |c: &Column| match sealed && self.encrypted().contains(&c.name.as_str()) {
+            true => format!("{} VARCHAR(128), ", c.name),
+            false => format!("{} {}, ", c.name, c.kind),
         };
-        let status = if status { "sync_status TINYINT NOT NULL DEFAULT 0," } else { "" };
-        format!(
-            "CREATE TABLE `{table}` (id BIGINT NOT NULL, {columns}, {status} PRIMARY KEY (id)) \
-             ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci"
-        )
+        let columns: String = self.table().iter().map(column).collect();
+        let status = if status { "sync_status TINYINT NOT NULL DEFAULT 0, " } else { "" };
+        format!("CREATE TABLE `{table}` ({columns}{status}PRIMARY KEY (id)) {MARIADB_OPTIONS}")
     }
 
-    /// The statement that makes the rows, where they don't come from files.
-    pub fn fill_sql(&self, table: &str) -> Option<String> {
-        match *self {
-            Workload::Orders { .. } => None,
-            Workload::Wide { rows, row_bytes } => Some(format!(
-                "INSERT INTO `{table}` (id, mobile, document) SELECT seq, CONCAT('138', \
-                 LPAD(seq, 8, '0')), RPAD(MD5(seq), {row_bytes}, MD5(seq + 1)) FROM seq_1_to_{rows}"
-            )),
+    /// The definition for a SQLite file.
+    pub fn create_sqlite(&self, table: &str, sealed: bool) -> String {
+        let sql = self.create_sql(table, sealed, false);
+        // By that type and no other the key is what SQLite itself finds rows by.
+        sql.replace(MARIADB_OPTIONS, "").replacen("id BIGINT", "id INTEGER", 1)
+    }
+
+    /// The statements that make the rows, where they don't come from files: one transaction each.
+    pub fn fill_sql(&self, table: &str) -> Vec<String> {
+        if let Workload::Orders { .. } = self {
+            return Vec::new();
+        }
+        let values: Vec<String> = self.table().into_iter().map(|c| c.value).collect();
+        let (columns, values) = (self.columns().join(", "), values.join(", "));
+        let step = self.group_rows() * 20;
+        (1..=self.rows())
+            .step_by(step)
+            .map(|from| {
+                let to = self.rows().min(from + step as u64 - 1);
+                format!("INSERT INTO `{table}` ({columns}) SELECT {values} FROM seq_{from}_to_{to}")
+            })
+            .collect()
+    }
+
+    /// Character set of files with its rows: blobs are in none.
+    pub fn file_charset(&self) -> &'static str {
+        match self {
+            Workload::Orders { .. } => "utf8mb4",
+            _ => "binary",
         }
     }
 }
+
+/// The orders table but for its key.
+const ORDERS: [(&str, &str); 11] = [
+    ("customer", "VARCHAR(60) NOT NULL"),
+    ("email", "VARCHAR(80)"),
+    ("address", "VARCHAR(120) NOT NULL"),
+    ("id_card", "VARCHAR(18) NOT NULL"),
+    ("mobile", "VARCHAR(20)"),
+    ("amount", "DECIMAL(12,2) NOT NULL"),
+    ("currency", "CHAR(3) NOT NULL"),
+    ("state", "TINYINT NOT NULL"),
+    ("ratio", "DOUBLE NOT NULL"),
+    ("created", "DATETIME(6) NOT NULL"),
+    ("updated", "TIMESTAMP NOT NULL DEFAULT '2024-01-01 00:00:00'"),
+];
 
 /// A small, fast, seeded generator (SplitMix64).
 struct Random(u64);

@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
-use ssync_tests::bench::arena::{Arena, SOURCE, connect};
-use ssync_tests::bench::check::content;
-use ssync_tests::bench::contender::{Contender, InsertSelect, LoadData};
+use ssync_tests::bench::arena::{Arena, DEST, SOURCE, connect};
+use ssync_tests::bench::check::{assert_same, content};
+use ssync_tests::bench::contender::{self, Contender, InsertSelect, LoadData};
+use ssync_tests::bench::large::{assert_room, kill_and_resume};
 use ssync_tests::bench::machine::Machine;
 use ssync_tests::bench::plot::{Bar, Curve, bars, curves};
 use ssync_tests::bench::report::{Report, processes, table};
 use ssync_tests::bench::rounds::{Outcome, ratio, rounds};
 use ssync_tests::bench::small::{self, SmallTables};
-use ssync_tests::bench::ssync::{Setup, Ssync};
+use ssync_tests::bench::ssync::{Setup, Ssync, keys};
 use ssync_tests::bench::stats::Series;
-use ssync_tests::bench::workload::Workload;
+use ssync_tests::bench::workload::{FAT_BYTES, Workload};
+use ssync_tests::bench::workloads::{self, Line};
 
 /// Times whole runs of ssync between two private MariaDB servers, beside what the database offers
 /// by itself. Every result is compared with the source, row by row, before its time counts.
@@ -53,6 +55,9 @@ struct Args {
     /// Without encryption
     #[arg(long)]
     plain: bool,
+    /// large: rows of 64 KB texts and blobs, 10 GB of them
+    #[arg(long)]
+    fat: bool,
     /// Also write the results into this document, beside the JSON in target/bench
     #[arg(long, value_name = "FILE")]
     document: Option<PathBuf>,
@@ -64,10 +69,14 @@ enum What {
     LoadData,
     /// ssync `status` beside `full`
     Status,
-    /// ssync `full` with 1 to 4 writers
+    /// ssync `full` with 1 to 10 writers
     Writers,
     /// Memory of each process: tables of two sizes, and rows of 1 MB and 10 MB
     Memory,
+    /// 20,000,000 rows, killed three times on the way; and a table beside one of ten times its size
+    Large,
+    /// Tables of every shape, and orders in every mode, beside LOAD DATA on 2 connections
+    Workloads,
     /// Many tables of 100 rows in one task: what each costs beside its SQL
     Small,
     /// Two binaries of ssync beside each other
@@ -84,6 +93,9 @@ fn main() {
         What::Status => bench.status(),
         What::Writers => bench.writers(),
         What::Memory => bench.memory(),
+        What::Large if bench.args.fat => bench.large_fat(),
+        What::Large => bench.large(),
+        What::Workloads => bench.workloads(),
         What::Small => bench.small(),
         What::Compare => bench.compare(),
     }
@@ -149,11 +161,13 @@ impl Bench {
         results: Value,
         plots: &[(String, String)],
     ) {
-        let mut command = format!("scripts/bench {name}");
+        let what = self.args.what.to_possible_value().unwrap();
+        let mut command = format!("scripts/bench {}", what.get_name());
         for (flag, given) in [
             ("--quick", self.args.quick.then(String::new)),
             ("--rows", self.args.rows.map(|n| n.to_string())),
             ("--rounds", self.args.rounds.map(|n| n.to_string())),
+            ("--fat", self.args.fat.then(String::new)),
             ("--plain", self.args.plain.then(String::new)),
         ] {
             if let Some(value) = given {
@@ -231,7 +245,9 @@ impl Bench {
 
     fn writers(&self) {
         let arena = self.orders();
-        let contenders = (1..=4).map(|n| self.ssync(&arena, "full", |s| s.writers = n)).collect();
+        let counts = if self.args.quick { vec![1, 2, 4] } else { (1..=10).collect() };
+        let contenders =
+            counts.into_iter().map(|n| self.ssync(&arena, "full", |s| s.writers = n)).collect();
         let outcomes = self.run(&arena, contenders, self.rounds);
         self.report_times("writers", "Writers", &arena, &outcomes, "");
     }
@@ -242,8 +258,8 @@ impl Bench {
         let workloads = [
             Workload::Orders { rows: self.rows },
             Workload::Orders { rows: self.rows * 3 },
-            Workload::Wide { rows: wide, row_bytes: 1_000_000 },
-            Workload::Wide { rows: wide / 10, row_bytes: 10_000_000 },
+            Workload::Long { rows: wide, row_bytes: 1_000_000 },
+            Workload::Long { rows: wide / 10, row_bytes: 10_000_000 },
         ];
         let (mut outcomes, mut lines, mut body) = (Vec::new(), Vec::new(), String::new());
         for workload in workloads {
@@ -271,6 +287,136 @@ impl Bench {
         let title = "Memory of all processes together";
         let plot = curves(title, "s", "MB", &lines);
         self.report("memory", title, &body, &outcomes, plot);
+    }
+
+    /// A table and one of ten times its size in turn, then a table twice as large as that, with
+    /// kills.
+    fn large(&self) {
+        let rows = self.args.rows.unwrap_or(if self.args.quick { 400_000 } else { 20_000_000 });
+        let (middle, small) = (rows / 2, rows / 20);
+        let mut arenas = [small, small].map(|rows| self.arena(Workload::Orders { rows }));
+        assert_room(arenas[0].bytes * 22);
+        arenas[1].grow(middle);
+        arenas[1].write_files(self.args.files);
+        let outcomes = self.in_turn(&arenas);
+        let [small, mut arena] = arenas;
+        drop(small);
+        arena.grow(rows);
+        let killed = kill_and_resume(self.ssync(&arena, "full", |_| {}).as_mut(), &arena);
+        let title = format!("Large: {}, killed three times", arena.workload.shown());
+        let body = format!(
+            "{}\nTen times the rows take ssync **{}** times as long, and LOAD DATA {}.\n\n{}",
+            table(&outcomes),
+            shown(&ratio(&outcomes[1], &outcomes[0])),
+            shown(&ratio(&outcomes[3], &outcomes[2])),
+            killed.markdown(&arena)
+        );
+        let sizes: Vec<_> = outcomes.iter().map(Outcome::json).collect();
+        let results = json!({ "sizes": sizes, "killed": killed.json() });
+        let plot = killed.plot(&format!("Memory: {}", arena.workload.shown()));
+        self.report_json("large", &title, &body, results, &[("large.svg".to_owned(), plot)]);
+    }
+
+    /// Runs ssync on each arena, in turn, as often as there are rounds, after one run each to look
+    /// at its memory; then `LOAD DATA` once on each, for how its time grows with the table.
+    fn in_turn(&self, arenas: &[Arena]) -> Vec<Outcome> {
+        let rounds = self.args.rounds.unwrap_or(if self.args.quick { 1 } else { 2 });
+        let source =
+            |arena: &Arena| content(&mut connect(&arena.source), &arena.workload, SOURCE, None);
+        let sources: Vec<_> = arenas.iter().map(source).collect();
+        let run = |contender: &mut dyn Contender, i: usize, memory| {
+            let arena = &arenas[i];
+            let run = contender::run(contender, arena, memory);
+            let mut seals = contender.seals().then(|| arena.workload.seals(&keys(), DEST));
+            let found = arena.dest_content(seals.as_mut());
+            assert_same(&sources[i], &found, &contender.name());
+            eprintln!("{:6.2} s  {}, {}", run.wall_secs, contender.name(), arena.workload.shown());
+            run
+        };
+        let outcome = |contender: &mut dyn Contender, i: usize| Outcome {
+            name: format!("{}, {}", contender.name(), arenas[i].workload.shown()),
+            first: run(contender, i, true),
+            runs: Vec::new(),
+            rows: arenas[i].workload.rows(),
+            bytes: arenas[i].bytes,
+        };
+        let mut ours: Vec<_> = arenas.iter().map(|a| self.ssync(a, "full", |_| {})).collect();
+        let mut outcomes: Vec<_> =
+            ours.iter_mut().enumerate().map(|(i, c)| outcome(c.as_mut(), i)).collect();
+        for _ in 0..rounds {
+            for (i, contender) in ours.iter_mut().enumerate() {
+                outcomes[i].runs.push(run(contender.as_mut(), i, false));
+            }
+        }
+        for i in 0..arenas.len() {
+            let mut load = outcome(&mut LoadData { connections: 2 }, i);
+            load.runs.push(load.first.clone());
+            outcomes.push(load);
+        }
+        outcomes
+    }
+
+    fn large_fat(&self) {
+        let rows = self.args.rows.unwrap_or(if self.args.quick { 4_000 } else { 80_000 });
+        assert_room(rows * 2 * FAT_BYTES);
+        let arena = self.arena(Workload::Fat { rows });
+        let killed = kill_and_resume(self.ssync(&arena, "full", |_| {}).as_mut(), &arena);
+        let title = format!("Large rows: {}, killed three times", arena.workload.shown());
+        let plot = killed.plot(&format!("Memory: {}", arena.workload.shown()));
+        self.report_json(
+            "large-fat",
+            &title,
+            &killed.markdown(&arena),
+            killed.json(),
+            &[("large-fat.svg".to_owned(), plot)],
+        );
+    }
+
+    /// Rounds of what has many runs in each, or long ones.
+    fn few_rounds(&self) -> usize {
+        self.args.rounds.unwrap_or(if self.args.quick { 1 } else { 3 })
+    }
+
+    fn workloads(&self) {
+        let mut lines = Vec::new();
+        for table in workloads::tables(self.rows) {
+            let mut arena = self.arena(table);
+            if let Workload::Orders { .. } = table {
+                arena.make_copy();
+                arena.make_status_source();
+            } else {
+                arena.write_files(self.args.files);
+            }
+            let source = content(&mut connect(&arena.source), &table, SOURCE, None);
+            for case in workloads::cases(&table) {
+                case.prepare(&mut arena);
+                eprintln!("{}", case.name);
+                let mut contenders = vec![self.ssync(&arena, case.mode, |s| {
+                    s.table_lines = case.table_lines.to_owned();
+                })];
+                if case.has_loader() {
+                    contenders.push(Box::new(LoadData { connections: 2 }));
+                }
+                let outcomes = rounds(&arena, &source, &mut contenders, self.few_rounds());
+                lines.push(Line { case, outcomes });
+            }
+        }
+        let title = "Workloads, 2 writers, beside LOAD DATA on 2 connections";
+        let results: Vec<_> = lines.iter().map(Line::json).collect();
+        let plot = workloads::plot(title, &lines);
+        let body = format!(
+            "{}\nTwo columns of orders are encrypted by ssync, unless run with `--plain`; LOAD DATA \
+             writes plain values from files that stand ready, with REPLACE where the rows are \
+             there.\n",
+            workloads::table(&lines)
+        );
+        self.report_json(
+            "workloads",
+            title,
+            &body,
+            json!(results),
+            &[("workloads.svg".to_owned(), plot)],
+        );
     }
 
     fn small(&self) {
