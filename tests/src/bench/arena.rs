@@ -1,5 +1,8 @@
 //! Two private servers, a source and a destination, with the workload on them.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,8 +17,10 @@ use crate::servers::{PASSWORD, Server, Software, USER};
 
 /// Database on both servers.
 pub const DATABASE: &str = "bench";
-/// Options of both servers, beside those of every test server: durable, with room for the table.
-pub const SERVER_OPTIONS: [&str; 3] = [
+/// Options of both servers, beside those of every test server: durable, with room for the table,
+/// and in UTC for clients that do not set a time zone of their own.
+pub const SERVER_OPTIONS: [&str; 4] = [
+    "--default-time-zone=+00:00",
     "--innodb-flush-log-at-trx-commit=1",
     "--innodb-buffer-pool-size=1G",
     "--innodb-log-file-size=512M",
@@ -168,10 +173,11 @@ impl Arena {
         }
     }
 
-    /// An empty destination table; everything that ssync keeps there is gone too.
+    /// An empty destination table; everything that ssync keeps there is gone too, and the table
+    /// that tools leave there under the source's name.
     pub fn empty_dest(&self, sealed: bool) {
         let mut conn = connect(&self.dest);
-        for table in [DEST, "SSYNC_FENCE", "SSYNC_LEDGER"] {
+        for table in [DEST, SOURCE, "SSYNC_FENCE", "SSYNC_LEDGER"] {
             conn.query_drop(format!("DROP TABLE IF EXISTS `{table}`")).unwrap();
         }
         conn.query_drop(self.workload.create_sql(DEST, sealed, false)).unwrap();
@@ -314,6 +320,13 @@ fn sqlite_value(value: mysql::Value) -> rusqlite::types::Value {
         mysql::Value::Bytes(text) => Value::Text(String::from_utf8(text).unwrap()),
         date => Value::Text(check::date_text(&date).expect("a date")),
     }
+}
+
+/// Writes a new file that nobody but its owner can read.
+pub fn write_secret(path: &Path, content: &str) {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).unwrap();
+    file.write_all(content.as_bytes()).unwrap();
 }
 
 /// A counter of a server.

@@ -1,8 +1,6 @@
 //! ssync as a contender: a home of its own, a configuration, the binary under test.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,7 +9,7 @@ use serde_json::{Value, json};
 use ssync_common::crypto::KeyRing;
 use ssync_common::secret::Secret;
 
-use super::arena::{Arena, DATABASE, DEST, SOURCE, SOURCE_STATUS, connect};
+use super::arena::{Arena, DATABASE, DEST, SOURCE, SOURCE_STATUS, connect, write_secret};
 use super::contender::Contender;
 use crate::servers::{PASSWORD, Server, USER};
 
@@ -91,13 +89,7 @@ impl Home {
     fn configure(&self, ends: [End<'_>; 2], tasks: &str) {
         let secret = |name: &str, content: &str| {
             let path = self.path.join(name);
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-                .unwrap();
-            file.write_all(content.as_bytes()).unwrap();
+            write_secret(&path, content);
             path.display().to_string()
         };
         let (password, key) = (secret("password", PASSWORD), secret("pii.key", KEY_HEX));
