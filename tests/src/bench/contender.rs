@@ -22,6 +22,21 @@ pub trait Contender {
         false
     }
 
+    /// The table at the destination that holds its rows in the end.
+    fn table(&self) -> &'static str {
+        DEST
+    }
+
+    /// Timed rounds that it takes part in at the most: the first ones.
+    fn rounds_max(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Whether the others go on, and the report says so, when it fails or its rows differ.
+    fn may_fail(&self) -> bool {
+        false
+    }
+
     /// Looks at what the first process printed, and at anything else that must hold; facts for
     /// the record.
     fn conclude(&mut self, _arena: &Arena, _printed: &str) -> serde_json::Value {

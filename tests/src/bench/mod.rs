@@ -3,7 +3,7 @@
 //!
 //! - [`workload`]: the table, its rows and files, made from a seed.
 //! - [`arena`]: two private servers with the workload on them, brought to rest before each run.
-//! - [`contender`]: what is timed; [`ssync`] runs the binary under test.
+//! - [`contender`]: what is timed; [`ssync`] runs the binary under test, [`peers`] other tools.
 //! - [`watch`]: processor time and memory of each process while something runs.
 //! - [`check`]: every result is compared with the source, row by row, before its time counts.
 //! - [`rounds`], [`stats`]: alternating runs, medians and spread.
@@ -22,6 +22,7 @@ pub mod check;
 pub mod contender;
 pub mod large;
 pub mod machine;
+pub mod peers;
 pub mod plot;
 pub mod report;
 pub mod rounds;

@@ -80,12 +80,16 @@ pub fn table(outcomes: &[Outcome]) -> String {
          memory, peak of sum |\n|---|---|---|---|---|---|---|---|\n",
     );
     for o in outcomes {
+        let name = cell(&o.name);
+        if let Some(message) = &o.failure {
+            let _ = writeln!(out, "| {name} | failed: {} | | | | | | |", cell(&tail(message)));
+            continue;
+        }
         let wall = o.wall();
         let median = |figure: fn(&super::contender::Run) -> f64| o.series(figure).median();
         let _ = writeln!(
             out,
-            "| {} | **{:.2}** ({:.2}–{:.2}) | {} | {:.0} | {:.2} | {:.2} | {:.2} | {:.0} MB |",
-            o.name,
+            "| {name} | **{:.2}** ({:.2}–{:.2}) | {} | {:.0} | {:.2} | {:.2} | {:.2} | {:.0} MB |",
             wall.median(),
             wall.min(),
             wall.max(),
@@ -98,6 +102,20 @@ pub fn table(outcomes: &[Outcome]) -> String {
         );
     }
     out
+}
+
+/// Text as it stands in one cell of a Markdown table.
+pub fn cell(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}
+
+/// The end of a long message: what a program says last is why it gave up.
+fn tail(message: &str) -> String {
+    const CHARS_MAX: usize = 300;
+    match message.char_indices().rev().nth(CHARS_MAX - 1) {
+        Some((from, _)) if from > 0 => format!("… {}", &message[from..]),
+        _ => message.to_owned(),
+    }
 }
 
 /// Each process of a contender.
@@ -148,6 +166,13 @@ mod tests {
         assert!(text.starts_with("# Title\n\nBy hand.\n"));
         assert!(!text.contains("one") && text.contains("two") && text.contains("three"));
         assert_eq!(text.matches("<!-- a: made").count(), 1);
+    }
+
+    #[test]
+    fn a_long_message_keeps_its_end_and_fits_a_cell() {
+        assert_eq!(cell(&tail("a | b\nc")), "a \\| b c");
+        let long = tail(&format!("{}why", "é".repeat(400)));
+        assert!(long.starts_with("… é") && long.ends_with("éwhy") && long.chars().count() == 302);
     }
 
     #[test]

@@ -11,8 +11,9 @@ use ssync_tests::bench::check::{assert_same, content};
 use ssync_tests::bench::contender::{self, Contender, InsertSelect, LoadData};
 use ssync_tests::bench::large::{assert_room, kill_and_resume};
 use ssync_tests::bench::machine::Machine;
+use ssync_tests::bench::peers::peers;
 use ssync_tests::bench::plot::{Bar, Curve, bars, curves};
-use ssync_tests::bench::report::{Report, processes, table};
+use ssync_tests::bench::report::{Report, cell, processes, table};
 use ssync_tests::bench::rounds::{Outcome, ratio, rounds};
 use ssync_tests::bench::small::{self, SmallTables};
 use ssync_tests::bench::ssync::{Setup, Ssync, keys};
@@ -79,6 +80,8 @@ enum What {
     Workloads,
     /// Many tables of 100 rows in one task: what each costs beside its SQL
     Small,
+    /// ssync beside mydumper, mariadb-dump, pt-archiver, Sling and faucet
+    Peers,
     /// Two binaries of ssync beside each other
     Compare,
 }
@@ -97,6 +100,7 @@ fn main() {
         What::Large => bench.large(),
         What::Workloads => bench.workloads(),
         What::Small => bench.small(),
+        What::Peers => bench.peers(),
         What::Compare => bench.compare(),
     }
 }
@@ -197,6 +201,7 @@ impl Bench {
         let title = format!("{what}: {}, {mb:.0} MB as text", arena.workload.shown());
         let shown: Vec<Bar> = outcomes
             .iter()
+            .filter(|o| o.failure.is_none())
             .map(|o| Bar {
                 label: o.name.clone(),
                 values: o.wall(),
@@ -275,7 +280,7 @@ impl Bench {
                     processes(&outcome)
                 );
                 if mode == "full" {
-                    let curve = outcome.first.tree.curve.iter();
+                    let curve = outcome.first.iter().flat_map(|run| &run.tree.curve);
                     lines.push(Curve {
                         label: outcome.name.clone(),
                         points: curve.map(|(t, bytes)| (*t, *bytes as f64 / 1e6)).collect(),
@@ -335,8 +340,9 @@ impl Bench {
         };
         let outcome = |contender: &mut dyn Contender, i: usize| Outcome {
             name: format!("{}, {}", contender.name(), arenas[i].workload.shown()),
-            first: run(contender, i, true),
+            first: Some(run(contender, i, true)),
             runs: Vec::new(),
+            failure: None,
             rows: arenas[i].workload.rows(),
             bytes: arenas[i].bytes,
         };
@@ -350,7 +356,7 @@ impl Bench {
         }
         for i in 0..arenas.len() {
             let mut load = outcome(&mut LoadData { connections: 2 }, i);
-            load.runs.push(load.first.clone());
+            load.runs.extend(load.first.clone());
             outcomes.push(load);
         }
         outcomes
@@ -429,6 +435,44 @@ impl Bench {
         let title = format!("{tables} tables of {} rows in one task", small::ROWS);
         let (body, json) = small::report(tables, sql, &runs);
         self.report_json("small", &title, &body, json, &[]);
+    }
+
+    fn peers(&self) {
+        let arena = self.orders();
+        arena.make_status_source();
+        let peers = peers(&arena);
+        let about: String = peers
+            .iter()
+            .map(|p| format!("- **{}** ({}): {}\n", p.name, p.version(), p.about))
+            .collect();
+        let goals: Vec<_> = peers.iter().map(|p| (p.beside, p.goal)).collect();
+        let mut contenders =
+            vec![self.ssync(&arena, "full", |_| {}), self.ssync(&arena, "status", |_| {})];
+        contenders.extend(peers.into_iter().map(|p| Box::new(p) as Box<dyn Contender>));
+        let outcomes = self.run(&arena, contenders, self.rounds);
+        let (ours, theirs) = outcomes.split_at(2);
+        let mut more = about;
+        for outcome in theirs {
+            if let Some(Value::Array(changes)) = outcome.first.as_ref().map(|run| &run.facts) {
+                let changes: Vec<_> = changes.iter().filter_map(Value::as_str).collect();
+                more += &format!(
+                    "\n{} makes a table of its own: {}. Its values were compared after they had been \
+                     brought back into the source's types, which changed none.\n",
+                    outcome.name,
+                    changes.join("; ")
+                );
+            }
+        }
+        more += "\n| time / time of ssync | median of pairs (min–max) | goal |\n|---|---|---|\n";
+        for (peer, (beside, goal)) in theirs.iter().zip(goals) {
+            let ratio = ratio(peer, &ours[usize::from(beside == "status")]);
+            let ratio = match &peer.failure {
+                None => shown(&ratio),
+                Some(_) => "failed".to_owned(),
+            };
+            more += &format!("| {} / {beside} | {ratio} | ≥ {goal} |\n", cell(&peer.name));
+        }
+        self.report_times("peers", "Peers", &arena, &outcomes, &more);
     }
 
     fn compare(&self) {
