@@ -82,7 +82,7 @@ pub fn peers(arena: &Arena) -> Vec<Peer> {
         },
         Peer {
             name: "pt-archiver",
-            about: "`--bulk-insert --no-delete --limit 10000 --commit-each`; compared with \
+            about: "`--bulk-insert --no-delete --limit 5000 --commit-each`; compared with \
                     `status`. By itself it rounds a double to 15 digits, and its rows differ: a \
                     plug-in of one line gives it 17. Its connections have the character set \
                     `binary`, because it fails on what is not ASCII with `utf8mb4`.",
@@ -94,7 +94,7 @@ pub fn peers(arena: &Arena) -> Vec<Peer> {
                 "PERL5LIB=. pt-archiver --source \
                  F=source.cnf,D={DATABASE},t={SOURCE},A=binary,m=ExactDoubles --dest \
                  F=dest.cnf,D={DATABASE},t={DEST},A=binary,L=1 --where 1=1 --bulk-insert \
-                 --no-delete --limit 10000 --commit-each --no-check-charset"
+                 --no-delete --limit 5000 --commit-each --no-check-charset"
             ),
             ..usual()
         },
