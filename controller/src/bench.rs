@@ -206,9 +206,8 @@ fn fill(
 ) -> Result<()> {
     const NAMES: [&str; 4] = ["Ada Fischer", "王小明", "Jürgen Dvořák", "Zoë Nguyen"];
     let mut builder = BatchBuilder::new(columns, LIMITS);
-    let moment = |micros| {
-        DateTime::new(2024, 2, 29, 12, 30, 15, micros).map_or(0, DateTime::packed)
-    };
+    let moment =
+        |micros| DateTime::new(2024, 2, 29, 12, 30, 15, micros).map_or(0, DateTime::packed);
     for i in 0..rows {
         let n = i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         builder.int(0, i as i64);

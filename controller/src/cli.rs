@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ssync_common::event::What;
 
+use crate::bench::BenchArgs;
 use crate::daemon::command::DaemonCommand;
 use crate::key_command::KeyCommand;
 
@@ -102,6 +103,10 @@ pub enum Command {
     /// the second with two columns encrypted, changes some, transfers again, decrypts them into
     /// the third, and compares. Nothing else is touched. About 20 seconds.
     Demo(DemoArgs),
+
+    /// Measure what each stage takes in memory, without any database
+    #[command(hide = true)]
+    Bench(BenchArgs),
 
     /// Watch tasks as they run: rows, speed, waits, errors; pause and resume them
     Top,

@@ -11,6 +11,7 @@
 //! - [`monitor`]: tells people.
 //! - [`demo`]: all of it at once, on made-up rows, with proof.
 
+pub mod bench;
 pub mod books;
 pub mod check_command;
 pub mod cli;
@@ -95,6 +96,10 @@ fn dispatch(cli: Cli) -> Result<u8> {
             home.create()?;
             logging::init("monitor", home.path())?;
             monitor::run(StoreLocation::from_env(home)?, &signals)?;
+            Ok(0)
+        }
+        (Some(Command::Bench(args)), _) => {
+            bench::run(&args, cli.json)?;
             Ok(0)
         }
         (Some(Command::Top), _) => {

@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use super::arena::{Arena, COPY, DEST, client, load_command};
+use super::arena::{Arena, COPY, DEST, SOURCE_STATUS, client, load_command};
 use super::watch::{self, Tree, Watch};
 
 /// One way to fill the destination table.
@@ -132,6 +132,43 @@ impl Contender for LoadData {
             .chunks(paths.len().div_ceil(self.connections))
             .map(|share| load_command(arena, &arena.dest, DEST, share))
             .collect()
+    }
+}
+
+/// `LOAD DATA` as [`LoadData`], while the source is told in statements of its own what `status` tells
+/// it: that rows are under way, and that they are done. No tool that keeps a row's state at its
+/// source can do with less.
+pub struct LoadDataAndUpdates {
+    /// The load.
+    pub load: LoadData,
+}
+
+impl Contender for LoadDataAndUpdates {
+    fn name(&self) -> String {
+        format!("{}, and the two updates", self.load.name())
+    }
+
+    fn prepare(&mut self, arena: &Arena) {
+        self.load.prepare(arena);
+        arena.reset_status();
+    }
+
+    fn commands(&mut self, arena: &Arena) -> Vec<Command> {
+        /// Rows of a batch of ssync.
+        const ROWS: u64 = 10_000;
+        let update = |from: u64, state: u8| {
+            format!(
+                "UPDATE {SOURCE_STATUS} SET sync_status = {} WHERE id BETWEEN {from} AND {} AND \
+                 sync_status = {state};",
+                state + 1,
+                from + ROWS - 1
+            )
+        };
+        let starts = (1..=arena.workload.rows()).step_by(ROWS as usize);
+        let updates: String = starts.map(|from| update(from, 0) + &update(from, 1)).collect();
+        let mut commands = self.load.commands(arena);
+        commands.push(client(&arena.source, &updates));
+        commands
     }
 }
 

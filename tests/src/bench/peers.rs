@@ -199,10 +199,10 @@ fn configure_faucet(dir: &Path, arena: &Arena) {
     let columns: Vec<String> = arena
         .workload
         .columns()
-        .iter()
-        .map(|c| match *c {
+        .into_iter()
+        .map(|c| match c.as_ref() {
             "created" | "updated" => format!("CAST({c} AS CHAR) AS {c}"),
-            _ => (*c).to_owned(),
+            name => name.to_owned(),
         })
         .collect();
     let pipeline = json!({

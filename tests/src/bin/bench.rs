@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
 use ssync_tests::bench::arena::{Arena, DEST, SOURCE, connect};
 use ssync_tests::bench::check::{assert_same, content};
-use ssync_tests::bench::contender::{self, Contender, InsertSelect, LoadData};
+use ssync_tests::bench::contender::{self, Contender, InsertSelect, LoadData, LoadDataAndUpdates};
 use ssync_tests::bench::large::{assert_room, kill_and_resume};
 use ssync_tests::bench::machine::Machine;
 use ssync_tests::bench::peers::peers;
@@ -222,14 +222,19 @@ impl Bench {
             load(1),
             load(4),
             Box::new(InsertSelect),
+            self.ssync(&arena, "full", |s| s.seals = false),
         ];
         let outcomes = self.run(&arena, contenders, self.rounds);
         let more = format!(
-            "Time of {} / time of {}: **{}**.\n\n{}",
+            "Time of {} / time of {}: **{}**. With nothing encrypted: **{}**; encryption makes ssync \
+             take **{}** times as long.\n\n{}\n{}",
             outcomes[1].name,
             outcomes[0].name,
             shown(&ratio(&outcomes[1], &outcomes[0])),
-            processes(&outcomes[0])
+            shown(&ratio(&outcomes[1], &outcomes[5])),
+            shown(&ratio(&outcomes[0], &outcomes[5])),
+            processes(&outcomes[0]),
+            processes(&outcomes[5])
         );
         self.report_times("load-data", "Full load", &arena, &outcomes, &more);
     }
@@ -237,12 +242,19 @@ impl Bench {
     fn status(&self) {
         let arena = self.orders();
         arena.make_status_source();
-        let contenders =
-            vec![self.ssync(&arena, "status", |_| {}), self.ssync(&arena, "full", |_| {})];
+        let load = || LoadData { connections: 2 };
+        let contenders = vec![
+            self.ssync(&arena, "status", |_| {}),
+            self.ssync(&arena, "full", |_| {}),
+            Box::new(load()),
+            Box::new(LoadDataAndUpdates { load: load() }),
+        ];
         let outcomes = self.run(&arena, contenders, self.rounds);
         let more = format!(
-            "Time of status / time of full: **{}**.\n\n{}",
+            "Time of status / time of full: **{}**. The two updates alone make LOAD DATA take **{}** \
+             times as long.\n\n{}",
             shown(&ratio(&outcomes[0], &outcomes[1])),
+            shown(&ratio(&outcomes[3], &outcomes[2])),
             processes(&outcomes[0])
         );
         self.report_times("status", "Status at the source", &arena, &outcomes, &more);

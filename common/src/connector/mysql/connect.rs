@@ -56,6 +56,20 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// One of which only this is known.
+    pub(super) fn known(version_text: &str, packet_bytes_max: usize) -> Server {
+        Server {
+            mariadb: version_text.contains("MariaDB"),
+            version: version_of(version_text),
+            version_text: version_text.to_owned(),
+            packet_bytes_max,
+            case_matters: true,
+            local_infile: false,
+            plain_socket: true,
+            init_connect: false,
+        }
+    }
+
     /// For people: `MariaDB 10.11.19`.
     pub(super) fn shown(&self) -> String {
         let number = self.version_text.split('-').next().unwrap_or_default();
@@ -219,14 +233,11 @@ fn pin(conn: &mut Conn, tls: TlsMode) -> mysql::Result<Server> {
     let (version_text, packet_bytes_max, lower_case, local_infile, init_connect) =
         facts.unwrap_or_default();
     let server = Server {
-        mariadb: version_text.contains("MariaDB"),
-        version: version_of(&version_text),
-        version_text,
-        packet_bytes_max,
         case_matters: lower_case == 0,
         local_infile: local_infile != 0,
         plain_socket: tls == TlsMode::Off,
         init_connect: init_connect != 0,
+        ..Server::known(&version_text, packet_bytes_max)
     };
     let isolation = server.isolation_variable();
     // A limit on statement time would cut long reads off.

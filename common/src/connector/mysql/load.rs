@@ -34,7 +34,7 @@ const BULK_REFUSED: [u16; 2] = [1047, 1295];
 /// Rows by which the driver proves that it sends bulk commands.
 const PROOF_ROWS: usize = 2;
 /// Rows in one bulk command by hand.
-const BY_HAND_ROWS: usize = 1000;
+pub const BY_HAND_ROWS: usize = 1000;
 /// Rows in one INSERT at the most; a power of two, see [`Load::insert`].
 const INSERT_ROWS: usize = 512;
 /// Bytes in one command, unless a single row needs more.
@@ -384,7 +384,7 @@ pub(super) struct CommandLimits {
 }
 
 impl CommandLimits {
-    fn new(server: &Server, columns: usize, rows_max: usize) -> Self {
+    pub(super) fn new(server: &Server, columns: usize, rows_max: usize) -> Self {
         // Two bytes of type for every column go with each command.
         let header = HEADER_BYTES + 3 * columns;
         let bytes_hard = server.packet_bytes_max.saturating_sub(header);

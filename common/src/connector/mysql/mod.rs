@@ -2,7 +2,8 @@
 //!
 //! [`connect`] opens and pins the session, [`describe`] reads structures, [`types`] says how each
 //! type travels, [`read`] decodes rows ([`rows`]: by hand), [`load`] lands them ([`cell`] guards each
-//! value, [`bulk`] makes commands by hand, [`wire`] is the socket for that), [`errors`] turns the server's codes into kinds, [`check`] serves `ssync check`.
+//! value, [`bulk`] makes commands by hand, [`wire`] is the socket for that), [`stages`] measures both,
+//! [`errors`] turns the server's codes into kinds, [`check`] serves `ssync check`.
 //!
 //! CHAR columns are read without the blanks that the server pads them with: they are not part of
 //! the value, and no session mode that says otherwise is used.
@@ -19,6 +20,7 @@ mod load;
 mod load_infile;
 mod read;
 mod rows;
+pub mod stages;
 mod types;
 mod wire;
 

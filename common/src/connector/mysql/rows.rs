@@ -25,9 +25,9 @@ const OLD_END_BYTES: usize = 5;
 
 /// How a column's values stand in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Form {
-    kind: ColumnType,
-    unsigned: bool,
+pub(super) struct Form {
+    pub(super) kind: ColumnType,
+    pub(super) unsigned: bool,
 }
 
 impl Form {
@@ -171,7 +171,7 @@ fn forms(packets: &mut Packets, socket: Socket, known: Vec<Form>) -> Result<Vec<
 }
 
 /// Decodes a row, behind its first byte; `None` where it is not such a row.
-fn row(
+pub(super) fn row(
     bytes: &[u8],
     forms: &[Form],
     decoders: &mut [Decoder],
