@@ -9,7 +9,7 @@ use arrow_array::RecordBatch;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use ssync_common::batch::{BatchBuilder, BatchLimits, ReadBatch, decode, encode};
-use ssync_common::connector::mysql::stages::{Packets, commands};
+use ssync_common::connector::mysql::stages::{Commands, Packets};
 use ssync_common::connector::{LoadPlan, WriteMode};
 use ssync_common::crypto::{KeyRing, Mode};
 use ssync_common::error::Result;
@@ -92,9 +92,9 @@ pub fn run(args: &BenchArgs, as_json: bool) -> Result<()> {
         false => seal()?,
     }
     if wanted(Stage::Encode) {
-        let plan = load_plan(&columns);
+        let (plan, mut commands) = (load_plan(&columns), Commands::default());
         meter.stage("encode", || {
-            sealed.iter().try_for_each(|batch| commands(&plan, batch, COMMAND_ROWS).map(drop))
+            sealed.iter().try_for_each(|batch| commands.make(&plan, batch, COMMAND_ROWS).map(drop))
         })?;
     }
     if args.stage.is_none() {
@@ -258,7 +258,7 @@ mod tests {
             })
             .unwrap();
         assert_eq!(read, made);
-        let bytes = commands(&load_plan(&columns), &made[0], COMMAND_ROWS).unwrap();
+        let bytes = Commands::default().make(&load_plan(&columns), &made[0], COMMAND_ROWS).unwrap();
         assert!(bytes > packets.bytes(), "an indicator for each value");
     }
 }

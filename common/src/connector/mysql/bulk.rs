@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use mysql::MySqlError;
 
-use super::cell::{Cell, Feed};
+use super::cell::{Cell, Feed, Plain};
 use super::load::CommandLimits;
 use super::wire::{
     HEADER, Packets, Socket, garbled, length_encoded, put_length, server_error, u16_of,
@@ -97,10 +97,13 @@ impl Command {
         const NULL: u8 = 1;
         let mut alike = true;
         for (feed, known) in feeds.iter().zip(&mut self.tags) {
-            let cell = feed.cell(row)?;
             let indicator = self.bytes.len();
             self.bytes.push(VALUE);
-            let Some(tag) = put(&mut self.bytes, &cell) else {
+            let tag = match feed.plain(row) {
+                Some(plain) => Some(put_plain(&mut self.bytes, &plain)),
+                None => put(&mut self.bytes, &feed.cell(row)?),
+            };
+            let Some(tag) = tag else {
                 self.bytes[indicator] = NULL;
                 continue;
             };
@@ -114,6 +117,26 @@ impl Command {
             }
         }
         Ok(alike)
+    }
+}
+
+#[inline(always)]
+fn put_plain(bytes: &mut Vec<u8>, plain: &Plain<'_>) -> Tag {
+    match plain {
+        Plain::Int(v) => {
+            bytes.extend_from_slice(&v.to_le_bytes());
+            LONGLONG
+        }
+        Plain::UInt(v) => {
+            bytes.extend_from_slice(&v.to_le_bytes());
+            LONGLONG_UNSIGNED
+        }
+        Plain::Double(v) => {
+            bytes.extend_from_slice(&v.to_le_bytes());
+            DOUBLE
+        }
+        Plain::Bytes(v) => put_bytes(bytes, v),
+        Plain::DateTime(v) => put_date_time(bytes, *v),
     }
 }
 

@@ -83,18 +83,24 @@ impl Packets {
     }
 }
 
-/// Makes the commands of a batch and drops them; their bytes.
-///
-/// # Errors
-/// Where a value is not one that its column keeps.
-pub fn commands(plan: &LoadPlan, batch: &RecordBatch, rows_max: usize) -> Result<usize> {
-    let server = Server::known(MARIADB, PACKET_BYTES_MAX);
-    let feeds = feeds(plan, batch, &server)?;
-    let limits = CommandLimits::new(&server, feeds.len(), rows_max);
-    let (mut command, mut rows, mut bytes) = (Command::default(), 0..batch.num_rows(), 0);
-    while !rows.is_empty() {
-        rows.start += command.fill(1, &feeds, rows.clone(), &limits)?;
-        bytes += command.bytes().len();
+/// Makes commands of batches and drops them.
+#[derive(Default)]
+pub struct Commands(Command);
+
+impl Commands {
+    /// Makes the commands of a batch, each of at most so many rows; their bytes.
+    ///
+    /// # Errors
+    /// Where a value is not one that its column keeps.
+    pub fn make(&mut self, plan: &LoadPlan, batch: &RecordBatch, rows_max: usize) -> Result<usize> {
+        let server = Server::known(MARIADB, PACKET_BYTES_MAX);
+        let feeds = feeds(plan, batch, &server)?;
+        let limits = CommandLimits::new(&server, feeds.len(), rows_max);
+        let (mut rows, mut bytes) = (0..batch.num_rows(), 0);
+        while !rows.is_empty() {
+            rows.start += self.0.fill(1, &feeds, rows.clone(), &limits)?;
+            bytes += self.0.bytes().len();
+        }
+        Ok(bytes)
     }
-    Ok(bytes)
 }
