@@ -90,26 +90,56 @@ impl Decoder {
 
     /// Appends the value of a field.
     pub(super) fn push(&mut self, value: &Value, into: &mut BatchBuilder, i: usize) {
-        match (value, self.kind) {
-            (Value::NULL, _) => into.null(i),
-            (Value::Int(v), Kind::Int) => into.int(i, *v),
-            (Value::Int(v), Kind::UInt) => match u64::try_from(*v) {
+        match value {
+            Value::NULL => into.null(i),
+            Value::Int(v) => self.push_int(*v, into, i),
+            Value::UInt(v) => self.push_uint(*v, into, i),
+            Value::Float(v) if self.kind == Kind::Float32 => into.float32(i, *v),
+            Value::Double(v) if self.kind == Kind::Float64 => into.float64(i, *v),
+            Value::Float(_) | Value::Double(_) => into.bad(i, OTHER_TYPE),
+            Value::Bytes(bytes) => self.push_bytes(bytes, into, i),
+            Value::Date(y, mo, d, h, mi, s, us) => {
+                self.push_date(DateTime::new(*y, *mo, *d, *h, *mi, *s, *us), into, i);
+            }
+            Value::Time(negative, d, h, mi, s, us) => {
+                self.push_time(micros_of(*negative, *d, *h, *mi, *s, *us), into, i);
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn push_int(&mut self, v: i64, into: &mut BatchBuilder, i: usize) {
+        match self.kind {
+            Kind::Int => into.int(i, v),
+            Kind::UInt => match u64::try_from(v) {
                 Ok(v) => into.uint(i, v),
                 Err(_) => into.bad(i, "a negative number in an unsigned column"),
             },
-            (Value::UInt(v), Kind::UInt) => into.uint(i, *v),
-            (Value::Float(v), Kind::Float32) => into.float32(i, *v),
-            (Value::Double(v), Kind::Float64) => into.float64(i, *v),
-            (Value::Bytes(bytes), _) => self.push_bytes(bytes, into, i),
-            (Value::Date(y, mo, d, h, mi, s, us), Kind::Date | Kind::DateTime) => {
-                match DateTime::new(*y, *mo, *d, *h, *mi, *s, *us) {
-                    Some(v) => into.int(i, v.packed()),
-                    None => into.bad(i, "not a date"),
-                }
-            }
-            (Value::Time(negative, d, h, mi, s, us), Kind::Time) => {
-                into.int(i, micros_of(*negative, *d, *h, *mi, *s, *us));
-            }
+            _ => into.bad(i, OTHER_TYPE),
+        }
+    }
+
+    #[inline]
+    pub(super) fn push_uint(&mut self, v: u64, into: &mut BatchBuilder, i: usize) {
+        match self.kind {
+            Kind::UInt => into.uint(i, v),
+            _ => into.bad(i, OTHER_TYPE),
+        }
+    }
+
+    #[inline]
+    pub(super) fn push_date(&mut self, v: Option<DateTime>, into: &mut BatchBuilder, i: usize) {
+        match (self.kind, v) {
+            (Kind::Date | Kind::DateTime, Some(v)) => into.int(i, v.packed()),
+            (Kind::Date | Kind::DateTime, None) => into.bad(i, "not a date"),
+            _ => into.bad(i, OTHER_TYPE),
+        }
+    }
+
+    #[inline]
+    pub(super) fn push_time(&mut self, micros: i64, into: &mut BatchBuilder, i: usize) {
+        match self.kind {
+            Kind::Time => into.int(i, micros),
             _ => into.bad(i, OTHER_TYPE),
         }
     }
@@ -160,7 +190,14 @@ fn without_leading_zeros(text: &str) -> &str {
     }
 }
 
-fn micros_of(negative: bool, days: u32, hours: u8, minutes: u8, seconds: u8, micros: u32) -> i64 {
+pub(super) fn micros_of(
+    negative: bool,
+    days: u32,
+    hours: u8,
+    minutes: u8,
+    seconds: u8,
+    micros: u32,
+) -> i64 {
     let hours = i64::from(days) * 24 + i64::from(hours);
     let seconds = (hours * 60 + i64::from(minutes)) * 60 + i64::from(seconds);
     let micros = seconds * 1_000_000 + i64::from(micros);

@@ -11,12 +11,12 @@ use mysql::{Conn, Statement, Value as Wire};
 use super::bulk::put;
 use super::cell::Cell;
 use super::errors;
-use super::read::{Cut, Decoder};
+use super::read::{Cut, Decoder, micros_of};
 use super::wire::{HEADER, Packets, Socket, counted, garbled, length_encoded, server_error};
 use crate::batch::{BatchBuilder, Emit};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::Column;
-use crate::value::Value;
+use crate::value::{DateTime, Value};
 
 const EXECUTE: u8 = 0x17;
 /// Length of the packet with which older servers end the columns, and then the rows. The newer form,
@@ -198,11 +198,13 @@ fn field<'a>(
     i: usize,
 ) -> Option<&'a [u8]> {
     use ColumnType::*;
-    let (value, rest) = match (form.kind, form.unsigned) {
+    // Each value goes on as what it is: as one of the driver's it would travel through memory.
+    Some(match (form.kind, form.unsigned) {
         (MYSQL_TYPE_TINY, unsigned) => {
             let ([v], rest) = bytes.split_first_chunk()?;
             let v = if unsigned { i64::from(*v) } else { i64::from(v.cast_signed()) };
-            (Wire::Int(v), rest)
+            decoder.push_int(v, builder, i);
+            rest
         }
         (MYSQL_TYPE_SHORT | MYSQL_TYPE_YEAR, unsigned) => {
             let (v, rest) = bytes.split_first_chunk()?;
@@ -210,7 +212,8 @@ fn field<'a>(
                 true => i64::from(u16::from_le_bytes(*v)),
                 false => i64::from(i16::from_le_bytes(*v)),
             };
-            (Wire::Int(v), rest)
+            decoder.push_int(v, builder, i);
+            rest
         }
         (MYSQL_TYPE_LONG | MYSQL_TYPE_INT24, unsigned) => {
             let (v, rest) = bytes.split_first_chunk()?;
@@ -218,57 +221,67 @@ fn field<'a>(
                 true => i64::from(u32::from_le_bytes(*v)),
                 false => i64::from(i32::from_le_bytes(*v)),
             };
-            (Wire::Int(v), rest)
+            decoder.push_int(v, builder, i);
+            rest
         }
         (MYSQL_TYPE_LONGLONG, true) => {
             let (v, rest) = bytes.split_first_chunk()?;
-            (Wire::UInt(u64::from_le_bytes(*v)), rest)
+            decoder.push_uint(u64::from_le_bytes(*v), builder, i);
+            rest
         }
         (MYSQL_TYPE_LONGLONG, false) => {
             let (v, rest) = bytes.split_first_chunk()?;
-            (Wire::Int(i64::from_le_bytes(*v)), rest)
+            decoder.push_int(i64::from_le_bytes(*v), builder, i);
+            rest
         }
         (MYSQL_TYPE_FLOAT, _) => {
             let (v, rest) = bytes.split_first_chunk()?;
-            (Wire::Float(f32::from_le_bytes(*v)), rest)
+            decoder.push(&Wire::Float(f32::from_le_bytes(*v)), builder, i);
+            rest
         }
         (MYSQL_TYPE_DOUBLE, _) => {
             let (v, rest) = bytes.split_first_chunk()?;
-            (Wire::Double(f64::from_le_bytes(*v)), rest)
+            decoder.push(&Wire::Double(f64::from_le_bytes(*v)), builder, i);
+            rest
         }
         (MYSQL_TYPE_DATE | MYSQL_TYPE_NEWDATE | MYSQL_TYPE_DATETIME | MYSQL_TYPE_TIMESTAMP, _) => {
             let (v, rest) = counted(bytes)?;
-            (date_time(v)?, rest)
+            decoder.push_date(date_time(v)?, builder, i);
+            rest
         }
         (MYSQL_TYPE_TIME, _) => {
             let (v, rest) = counted(bytes)?;
-            (time(v)?, rest)
+            decoder.push_time(time(v)?, builder, i);
+            rest
         }
-        (MYSQL_TYPE_NULL, _) => (Wire::NULL, bytes),
+        (MYSQL_TYPE_NULL, _) => {
+            builder.null(i);
+            bytes
+        }
         _ => {
             let (v, rest) = counted(bytes)?;
             decoder.push_bytes(v, builder, i);
-            return Some(rest);
+            rest
         }
-    };
-    decoder.push(&value, builder, i);
-    Some(rest)
+    })
 }
 
-fn date_time(bytes: &[u8]) -> Option<Wire> {
+/// What a field holds: a date, or nothing that is one. `None` for a field of no length it may have.
+fn date_time(bytes: &[u8]) -> Option<Option<DateTime>> {
     let part = |i: usize| bytes.get(i).copied().unwrap_or(0);
     let micros = u32::from_le_bytes([part(7), part(8), part(9), part(10)]);
     let year = u16::from_le_bytes([part(0), part(1)]);
     matches!(bytes.len(), 0 | 4 | 7 | 11)
-        .then(|| Wire::Date(year, part(2), part(3), part(4), part(5), part(6), micros))
+        .then(|| DateTime::new(year, part(2), part(3), part(4), part(5), part(6), micros))
 }
 
-fn time(bytes: &[u8]) -> Option<Wire> {
+/// Microseconds. `None` for a field of no length it may have.
+fn time(bytes: &[u8]) -> Option<i64> {
     let part = |i: usize| bytes.get(i).copied().unwrap_or(0);
     let days = u32::from_le_bytes([part(1), part(2), part(3), part(4)]);
     let micros = u32::from_le_bytes([part(8), part(9), part(10), part(11)]);
     matches!(bytes.len(), 0 | 8 | 12)
-        .then(|| Wire::Time(part(0) != 0, days, part(5), part(6), part(7), micros))
+        .then(|| micros_of(part(0) != 0, days, part(5), part(6), part(7), micros))
 }
 
 #[cfg(test)]
