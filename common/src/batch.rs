@@ -106,6 +106,8 @@ impl ColumnBuilder {
 /// then calls [`BatchBuilder::end_row`].
 pub struct BatchBuilder {
     names: Vec<String>,
+    /// What text is said to be written in, for messages.
+    charsets: Vec<Option<String>>,
     schema: SchemaRef,
     builders: Vec<ColumnBuilder>,
     limits: BatchLimits,
@@ -122,6 +124,7 @@ impl BatchBuilder {
         let overhead = IPC_OVERHEAD + IPC_OVERHEAD_PER_COLUMN * columns.len();
         BatchBuilder {
             names: columns.iter().map(|c| c.name.clone()).collect(),
+            charsets: columns.iter().map(|c| c.charset.clone()).collect(),
             schema: Arc::new(arrow_schema(columns)),
             builders,
             limits,
@@ -255,10 +258,13 @@ impl BatchBuilder {
         let alike = if self.bytes > self.limits.slot_bytes { 0 } else { self.rows };
         let mut bad = std::mem::take(&mut self.bad);
         let mut arrays = Vec::with_capacity(self.builders.len());
-        for (builder, name) in self.builders.iter_mut().zip(&self.names) {
+        for (i, builder) in self.builders.iter_mut().enumerate() {
             let array = builder.take(alike);
             arrays.push(match builder {
-                ColumnBuilder::Text(_) => checked_text(array.as_binary(), name, &mut bad),
+                ColumnBuilder::Text(_) => {
+                    let charset = self.charsets[i].as_deref().unwrap_or("UTF-8");
+                    checked_text(array.as_binary(), (&self.names[i], charset), &mut bad)
+                }
                 _ => array,
             });
         }
@@ -268,8 +274,13 @@ impl BatchBuilder {
     }
 }
 
-/// The values as text. Those that are not become bad, with NULL in their place.
-fn checked_text(values: &BinaryArray, name: &str, bad: &mut Vec<BadValue>) -> ArrayRef {
+/// The values of a column, by name and charset, as text. Those that are not become bad, with NULL in
+/// their place.
+fn checked_text(
+    values: &BinaryArray,
+    (name, charset): (&str, &str),
+    bad: &mut Vec<BadValue>,
+) -> ArrayRef {
     let (offsets, bytes, nulls) = values.clone().into_parts();
     if let Ok(text) = StringArray::try_new(offsets, bytes, nulls) {
         return Arc::new(text);
@@ -277,7 +288,7 @@ fn checked_text(values: &BinaryArray, name: &str, bad: &mut Vec<BadValue>) -> Ar
     let checked = values.iter().enumerate().map(|(row, value)| {
         let text = std::str::from_utf8(value?);
         if text.is_err() {
-            let message = "not valid UTF-8".to_owned();
+            let message = format!("not valid {charset}");
             bad.push(BadValue { row, column: name.to_owned(), message });
         }
         text.ok()

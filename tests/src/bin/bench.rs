@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
@@ -13,13 +15,16 @@ use ssync_tests::bench::large::{assert_room, kill_and_resume};
 use ssync_tests::bench::machine::Machine;
 use ssync_tests::bench::peers::peers;
 use ssync_tests::bench::plot::{Bar, Curve, bars, curves};
-use ssync_tests::bench::report::{Report, cell, processes, table};
+use ssync_tests::bench::report::{Report, cell, processes, table, thousands};
 use ssync_tests::bench::rounds::{Outcome, ratio, rounds};
 use ssync_tests::bench::small::{self, SmallTables};
 use ssync_tests::bench::ssync::{Setup, Ssync, keys};
 use ssync_tests::bench::stats::Series;
 use ssync_tests::bench::workload::{FAT_BYTES, Workload};
 use ssync_tests::bench::workloads::{self, Line};
+
+/// Stages of `ssync bench`.
+const STAGES: [&str; 4] = ["decode", "ring", "seal", "encode"];
 
 /// Times whole runs of ssync between two private MariaDB servers, beside what the database offers
 /// by itself. Every result is compared with the source, row by row, before its time counts.
@@ -82,6 +87,8 @@ enum What {
     Small,
     /// ssync beside mydumper, mariadb-dump, pt-archiver, Sling and faucet
     Peers,
+    /// Instructions of each stage in memory, counted by valgrind's callgrind
+    Instructions,
     /// Two binaries of ssync beside each other
     Compare,
 }
@@ -101,6 +108,7 @@ fn main() {
         What::Workloads => bench.workloads(),
         What::Small => bench.small(),
         What::Peers => bench.peers(),
+        What::Instructions => bench.instructions(),
         What::Compare => bench.compare(),
     }
 }
@@ -487,6 +495,21 @@ impl Bench {
         self.report_times("peers", "Peers", &arena, &outcomes, &more);
     }
 
+    fn instructions(&self) {
+        let rows = if self.args.quick { 2_000 } else { 20_000 };
+        let counts = STAGES.map(|stage| (stage, count_instructions(&self.args.ssync, stage, rows)));
+        let mut body = "| stage | instructions for each row |\n|---|---|\n".to_owned();
+        for (stage, count) in counts {
+            body += &format!("| {stage} | {} |\n", thousands(count as f64 / rows as f64));
+        }
+        body += "\nThe same build gives the same counts on every machine of the same instruction \
+                 set, whatever else it does; valgrind knows no AVX-512.\n";
+        let results = json!({ "rows": rows, "instructions": BTreeMap::from(counts) });
+        let title =
+            format!("Instructions of each stage, {} rows in memory", thousands(rows as f64));
+        self.report_json("instructions", &title, &body, results, &[]);
+    }
+
     fn compare(&self) {
         let arena = self.orders();
         let mode = if self.args.mode == "status" { "status" } else { "full" };
@@ -514,6 +537,21 @@ impl Bench {
         );
         self.report_times("compare", "Two binaries", &arena, &outcomes, &more);
     }
+}
+
+/// Instructions that a stage of `ssync bench` takes for so many rows.
+fn count_instructions(ssync: &Path, stage: &str, rows: u64) -> u64 {
+    let mut command = Command::new("valgrind");
+    command
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg("--toggle-collect=ssync_controller::bench::Meter::stage*")
+        .arg(ssync)
+        .args(["bench", "--stage", stage, "--rows", &rows.to_string()]);
+    let output = command.output().unwrap_or_else(|e| panic!("valgrind (package valgrind): {e}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    let count =
+        said.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
+    count.filter(|n| *n > 0).unwrap_or_else(|| panic!("no count in: {said}"))
 }
 
 fn shown(ratio: &Series) -> String {
