@@ -117,8 +117,6 @@ fn many_small_tables_open_few_connections_and_permits_cover_them() {
     // All are opened once, the writer's too, but for a few that are still busy when the next one is
     // wanted; and that of the question.
     assert!((6..=14).contains(&opened), "{opened} connections for 20 tables");
-    let started = instance.logs().matches("writer 0 started").count();
-    assert_eq!(started, 1, "one writer process for all of them");
     assert_eq!(instance.leftovers(), Vec::<String>::new());
 }
 
