@@ -37,7 +37,7 @@ const TIME: Tag = [11, 0];
 /// Text and bytes, and columns of nothing but NULL.
 const VAR_STRING: Tag = [253, 0];
 /// Bytes that the server does not take for text. (It looks at text once more to know its characters,
-/// before the column that it goes to does; with rows of text, one part in fifteen of its work.)
+/// before the column that it goes to does.)
 const BLOB: Tag = [252, 0];
 
 /// A command under construction. Kept, so that its memory is.
