@@ -2,6 +2,7 @@
 //! Arrow IPC without copying on the reading side.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow_array::builder::{
     BinaryBuilder, Float32Builder, Float64Builder, Int64Builder, UInt64Builder,
@@ -110,7 +111,8 @@ pub struct BatchBuilder {
     charsets: Vec<Option<String>>,
     schema: SchemaRef,
     builders: Vec<ColumnBuilder>,
-    limits: BatchLimits,
+    rows_max: Arc<AtomicUsize>,
+    slot_bytes: usize,
     rows: usize,
     bytes: usize,
     overhead: usize,
@@ -127,12 +129,18 @@ impl BatchBuilder {
             charsets: columns.iter().map(|c| c.charset.clone()).collect(),
             schema: Arc::new(arrow_schema(columns)),
             builders,
-            limits,
+            rows_max: Arc::new(AtomicUsize::new(limits.rows)),
+            slot_bytes: limits.slot_bytes,
             rows: 0,
             bytes: overhead,
             overhead,
             bad: Vec::new(),
         }
+    }
+
+    /// From now on the rows of a batch are at most what `rows` says, at every moment.
+    pub fn follow(&mut self, rows: Arc<AtomicUsize>) {
+        self.rows_max = rows;
     }
 
     /// NULL for this column.
@@ -223,7 +231,7 @@ impl BatchBuilder {
     /// Ends the row, and hands the batch on when it is full.
     pub fn end_row(&mut self, emit: &mut Emit<'_>) -> Result<()> {
         self.rows += 1;
-        if self.bytes > self.limits.slot_bytes && self.rows > 1 {
+        if self.bytes > self.slot_bytes && self.rows > 1 {
             // The last row did not fit any more; it goes alone, however wide it is.
             let whole = self.take()?;
             let last = whole.rows.num_rows() - 1;
@@ -236,7 +244,8 @@ impl BatchBuilder {
                 bad: bad_last.into_iter().map(bad).collect(),
             });
         }
-        if self.rows >= self.limits.rows || self.bytes >= self.limits.slot_bytes / 4 * 3 {
+        let rows_max = self.rows_max.load(Ordering::Relaxed);
+        if self.rows >= rows_max || self.bytes >= self.slot_bytes / 4 * 3 {
             let batch = self.take()?;
             return emit(batch);
         }
@@ -255,7 +264,7 @@ impl BatchBuilder {
     fn take(&mut self) -> Result<ReadBatch> {
         // What comes next will be much like these rows, unless one was wider than a slot: memory
         // for another such row is not kept.
-        let alike = if self.bytes > self.limits.slot_bytes { 0 } else { self.rows };
+        let alike = if self.bytes > self.slot_bytes { 0 } else { self.rows };
         let mut bad = std::mem::take(&mut self.bad);
         let mut arrays = Vec::with_capacity(self.builders.len());
         for (i, builder) in self.builders.iter_mut().enumerate() {

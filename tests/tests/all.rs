@@ -32,6 +32,8 @@ mod deaths;
 mod docs;
 #[path = "all/events.rs"]
 mod events;
+#[path = "all/fitting.rs"]
+mod fitting;
 #[path = "all/memory.rs"]
 mod memory;
 #[path = "all/mysql_describe.rs"]

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use ssync_common::connector::LockWait;
@@ -14,6 +15,7 @@ use ssync_common::error::{Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::value::Key;
 
+use crate::batch_size::{BatchSize, Side};
 use crate::idle::Borrowed;
 use crate::owner::Ownership;
 use crate::pace::Pace;
@@ -37,7 +39,7 @@ pub struct Claimer {
     /// Checked in the transaction of every claim.
     pub owner: Ownership,
     /// Rows in a stretch.
-    pub rows: u64,
+    pub size: Arc<BatchSize>,
     /// Set when the run is to end early.
     pub stop: Arc<AtomicBool>,
     /// How fast it may go.
@@ -58,9 +60,10 @@ impl Claimer {
         let mut is_dense = false;
         while !self.stopped() {
             self.pace.wait(&self.stop)?;
-            let Some((range, last)) = self.find(&rest, &mut is_dense)? else { break };
+            let most = self.size.rows() as u64;
+            let Some((range, last)) = self.find(&rest, most, &mut is_dense)? else { break };
             failpoint::hit("reader.before_claim", self.number + 1);
-            let rows = self.claim(&range)?;
+            let rows = self.claim(&range, most)?;
             failpoint::hit("reader.after_claim", self.number + 1);
             rest = Range::above(Bound::Excluding(last));
             if rows > 0 {
@@ -73,32 +76,37 @@ impl Claimer {
         Ok(())
     }
 
-    /// The next stretch to claim, and its last key. Where rows to be sent follow each other
+    /// The next stretch of `most` rows to claim, and its last key. Where rows to be sent follow each other
     /// closely, it begins where the one before it ended, and only its last key is asked for;
     /// where they are few, all their keys are, so that neither this nor the claim walks over more
     /// of the table than it must.
-    fn find(&mut self, rest: &Range, is_dense: &mut bool) -> Result<Option<(Range, Key)>> {
+    fn find(
+        &mut self,
+        rest: &Range,
+        most: u64,
+        is_dense: &mut bool,
+    ) -> Result<Option<(Range, Key)>> {
         let conn = self.conn.as_mut();
-        if *is_dense
-            && let Some(last) = self.table.nth_key(conn, RowState::ToSend, rest, self.rows)?
-        {
+        if *is_dense && let Some(last) = self.table.nth_key(conn, RowState::ToSend, rest, most)? {
             let upper = Bound::Including(last.clone());
             return Ok(Some((Range { lower: rest.lower.clone(), upper }, last)));
         }
-        let mut keys = self.table.keys(conn, RowState::ToSend, rest, self.rows)?;
-        *is_dense = keys.len() as u64 >= self.rows;
+        let mut keys = self.table.keys(conn, RowState::ToSend, rest, most)?;
+        *is_dense = keys.len() as u64 >= most;
         let (Some(last), first) = (keys.pop(), keys.first()) else { return Ok(None) };
         Ok(Some((Range::closed(first.unwrap_or(&last), &last), last)))
     }
 
     /// Claims the rows of a range; the rows claimed. A row that somebody holds locked is left out,
     /// by halving the range until it stands alone.
-    fn claim(&mut self, range: &Range) -> Result<u64> {
+    fn claim(&mut self, range: &Range, most: u64) -> Result<u64> {
+        let began = Instant::now();
         if let Some(rows) = self.claim_unless_locked(range)? {
+            self.size.took(Side::Source, rows as usize, began.elapsed());
             return Ok(rows);
         }
         let conn = self.conn.as_mut();
-        let keys = self.table.keys(conn, RowState::ToSend, range, self.rows)?;
+        let keys = self.table.keys(conn, RowState::ToSend, range, most)?;
         let mut locked = vec![keys.as_slice()];
         let mut total = 0;
         while let Some(keys) = locked.pop()

@@ -16,8 +16,10 @@
 //! - [`source`], [`owner`]: the source table in SQL, and its one owner.
 //! - [`counts`], [`report`], [`reminder`]: the books, and what people are told.
 
+mod batch_size;
 pub mod check;
 mod claiming;
+mod concurrency;
 pub mod control;
 pub mod counts;
 mod events;

@@ -85,8 +85,12 @@ impl Pool {
         Pool { connections, task, home, writers, lives: 0, deaths: 0, events, make_setup }
     }
 
-    /// Hands a batch to an idle writer, starting one if there is room; `false` when all are busy.
-    pub fn dispatch(&mut self, work: &Work) -> Result<bool> {
+    /// Hands a batch to an idle writer, starting one if there is room; `false` when all are busy,
+    /// or as many as may be at a time.
+    pub fn dispatch(&mut self, work: &Work, concurrency: usize) -> Result<bool> {
+        if self.busy() >= concurrency {
+            return Ok(false);
+        }
         let idle = self
             .writers
             .iter()
@@ -94,7 +98,8 @@ impl Pool {
         let Some(n) = idle else {
             // One more writer, unless one is starting up already: a small table needs only one.
             let starting = self.writers.iter().flatten().any(|w| !w.ready);
-            if let (false, Some(n)) = (starting, self.writers.iter().position(Option::is_none)) {
+            let free = self.writers.iter().take(concurrency).position(Option::is_none);
+            if let (false, Some(n)) = (starting, free) {
                 self.start(n)?;
             }
             return Ok(false);
@@ -188,9 +193,9 @@ impl Pool {
         Ok(writer.busy.map(|slot| (slot, status)))
     }
 
-    /// Whether any writer has a batch.
-    pub fn any_busy(&self) -> bool {
-        self.writers.iter().flatten().any(|w| w.busy.is_some())
+    /// Writers that have a batch.
+    pub fn busy(&self) -> usize {
+        self.writers.iter().flatten().filter(|w| w.busy.is_some()).count()
     }
 
     /// Kills every writer at once; what they had in hand is rolled back by the destination.

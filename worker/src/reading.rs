@@ -15,6 +15,7 @@ use ssync_common::schema::Column;
 use ssync_common::shm::ring::Ring;
 use ssync_common::value::Key;
 
+use crate::batch_size::BatchSize;
 use crate::claiming::{Claim, Claimer};
 use crate::events::Event;
 use crate::idle::Borrowed;
@@ -74,7 +75,7 @@ pub struct Reader {
     /// Place of the order columns in a batch.
     pub order: Vec<(usize, ssync_common::schema::Kind)>,
     /// Rows in a batch.
-    pub batch_rows: u64,
+    pub size: Arc<BatchSize>,
     /// Collects rows; empty between two reads, and of a good size already.
     pub builder: BatchBuilder,
     /// The ring.
@@ -197,10 +198,11 @@ impl Reader {
         while let Ok(Stretch { mut range, pos }) = stretches.try_recv() {
             let pos = Mutex::new(pos);
             while !self.stopped() {
-                let (sql, params) = self.table.select_rows(&self.columns, &range, self.batch_rows);
+                let rows = self.size.rows() as u64;
+                let (sql, params) = self.table.select_rows(&self.columns, &range, rows);
                 let chunk = self.read(&sql, &params, &pos)?;
                 match chunk.last {
-                    Some(last) if !self.order.is_empty() && chunk.rows >= self.batch_rows => {
+                    Some(last) if !self.order.is_empty() && chunk.rows >= rows => {
                         range.lower = Bound::Excluding(last);
                     }
                     _ => break,

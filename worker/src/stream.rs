@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select, tick};
 use ssync_common::connector::{Connection, LinkParams};
@@ -17,11 +17,14 @@ use ssync_common::process::spawn::Exit;
 use ssync_common::shm::ring::Ring;
 use ssync_writer::protocol::{FromWriter, Outcome, Part, Verdict, Work};
 
+use crate::batch_size::{BatchSize, Side};
+use crate::concurrency::{Concurrency, Landed};
 use crate::control::{Control, interrupted};
 use crate::counts::Counts;
 use crate::events::Event;
 use crate::idle::Connections;
 use crate::journal::BadRow;
+use crate::pace::Pace;
 use crate::pool::Pool;
 use crate::reading::{Filled, ReadCounters};
 use crate::settling::{Fate, Job, Settlement};
@@ -67,6 +70,12 @@ pub struct Stream<'a> {
     pub control: &'a Control<'a>,
     /// The writers.
     pub pool: &'a mut Pool,
+    /// How many of them work at a time.
+    pub concurrency: &'a mut Concurrency,
+    /// Rows in a batch.
+    pub size: &'a BatchSize,
+    /// How fast the run may go.
+    pub pace: &'a Pace,
     /// Jobs for the settling thread; dropped at the end.
     pub jobs: Option<Sender<Job>>,
     /// Tells the reading thread to stop.
@@ -103,6 +112,7 @@ impl Stream<'_> {
     pub fn run(mut self) -> Result<()> {
         let mut s = State::default();
         let ticks = tick(TICK);
+        let mut counted = Instant::now();
         let events = self.events.clone();
         loop {
             self.feed_writers(&mut s);
@@ -122,13 +132,20 @@ impl Stream<'_> {
                     Ok(hold) => Err(hold.error(self.task, self.table)),
                     Err(_) => Ok(()),
                 },
-                recv(ticks) -> _ => { self.connections.close_old(); Ok(()) }
+                recv(ticks) -> _ => {
+                    self.size.limit(self.pace.batch_rows(u64::MAX));
+                    self.connections.close_old();
+                    Ok(())
+                }
             };
             if let Err(e) = handled {
                 self.fail(&mut s, e);
             }
             self.counts.claimed = self.read.claimed.load(Ordering::Relaxed);
-            let busy = self.pool.any_busy();
+            let passed = counted.elapsed();
+            counted += passed;
+            self.counts.writing_micros += self.concurrency.now() as u64 * passed.as_micros() as u64;
+            let busy = self.pool.busy() > 0;
             (self.publish)(self.counts, &self.read, &self.ring, busy);
         }
         match s.failure {
@@ -140,7 +157,7 @@ impl Stream<'_> {
     fn finished(&self, s: &State) -> bool {
         s.reader_done && s.pending.is_empty() && s.settling == 0
             // After a failure the settling thread may be the one that failed.
-            || s.failure.is_some() && s.reader_done && !self.pool.any_busy()
+            || s.failure.is_some() && s.reader_done && self.pool.busy() == 0
                 && (s.settling == 0 || self.jobs.is_none())
     }
 
@@ -188,7 +205,7 @@ impl Stream<'_> {
             };
             pending.work.epoch = self.fence.epoch;
             pending.work.errors_left = self.error_limit.saturating_sub(self.bad_rows);
-            match self.pool.dispatch(&pending.work) {
+            match self.pool.dispatch(&pending.work, self.concurrency.now()) {
                 Ok(true) => {
                     s.queue.pop_front();
                 }
@@ -277,6 +294,7 @@ impl Stream<'_> {
             .map_err(|e| Error::new(Kind::Internal, format!("verdict: {e}")))?;
         self.counts.transform_micros += verdict.transform_micros;
         self.counts.landing_micros += verdict.landing_micros;
+        self.learn(s, slot, &verdict);
         let unsent = verdict.parts.iter().any(|p| p.outcome == Outcome::Unsent);
         self.account(s, slot, verdict.parts)?;
         let over = self.bad_rows > self.error_limit;
@@ -309,6 +327,26 @@ impl Stream<'_> {
                 self.forget(s, slot);
                 Err(e)
             }
+        }
+    }
+
+    /// What a batch that landed whole tells of the destination.
+    fn learn(&mut self, s: &State, slot: usize, verdict: &Verdict) {
+        let (Some(pending), [part]) = (s.pending.get(&slot), verdict.parts.as_slice()) else {
+            return;
+        };
+        if !matches!(part.outcome, Outcome::Landed(_)) {
+            return;
+        }
+        self.size.took(Side::Dest, part.rows, Duration::from_micros(verdict.landing_micros));
+        let landed = Landed {
+            bytes: pending.filled.bytes as u64,
+            others_wait: !s.queue.is_empty(),
+            contended: verdict.contentions > 0,
+        };
+        if self.concurrency.landed(Instant::now(), landed) {
+            let (now, most) = (self.concurrency.now(), self.concurrency.most());
+            log::info!("{}: {now} of {most} writers work", self.table);
         }
     }
 

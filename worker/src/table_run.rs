@@ -27,7 +27,9 @@ use ssync_common::shm::ring::Ring;
 use ssync_common::value::hex_bytes;
 use ssync_writer::protocol::{Setup, WireLink};
 
+use crate::batch_size::BatchSize;
 use crate::claiming::Claimer;
+use crate::concurrency::Concurrency;
 use crate::control::Control;
 use crate::counts::Counts;
 use crate::events::{Alarm, Event};
@@ -581,24 +583,29 @@ impl TableRun<'_> {
         let stop = Arc::new(AtomicBool::new(false));
         let read = Arc::new(ReadCounters::default());
         let read_before = self.counts;
-        let (began, waited_before) = (Instant::now(), self.pace.waited_micros());
+        let waited_before = self.pace.waited_micros();
         let status = matches!(rows, Rows::Status { .. });
 
         let number = Arc::new(AtomicU64::new(self.counts.batches));
-        let batch_rows = self.pace.batch_rows(task.batch_rows.into());
+        let most = task.batch_rows as usize;
+        let size = Arc::new(BatchSize::new(most, Duration::from_millis(task.batch_millis.into())));
+        size.limit(self.pace.batch_rows(u64::MAX));
+        let limits = BatchLimits { rows: most, slot_bytes: task.slot_bytes as usize };
         let mut readers = Vec::new();
         for _ in 0..self.readers {
             let conn = self.connections.take(&self.params.source)?;
+            let mut builder = BatchBuilder::new(&ends.plan.read, limits);
+            if ends.plan.order.is_empty() {
+                // One statement reads them all; others are cut by their statements.
+                builder.follow(size.shared_rows());
+            }
             readers.push(Reader {
                 table: self.source_table(&ends.plan, conn.as_ref(), window.clone()),
                 conn,
                 columns: ends.plan.read.clone(),
                 order: ends.plan.places(&ends.plan.order),
-                batch_rows,
-                builder: BatchBuilder::new(
-                    &ends.plan.read,
-                    BatchLimits { rows: batch_rows as usize, slot_bytes: task.slot_bytes as usize },
-                ),
+                size: size.clone(),
+                builder,
                 ring: ring.clone(),
                 free: free.clone(),
                 events: events_in.clone(),
@@ -624,7 +631,7 @@ impl TableRun<'_> {
                     table: self.source_table(&ends.plan, conn.as_ref(), None),
                     conn,
                     owner,
-                    rows: batch_rows,
+                    size: size.clone(),
                     stop: stop.clone(),
                     pace: self.pace.clone(),
                     counters: read.clone(),
@@ -662,6 +669,7 @@ impl TableRun<'_> {
         let setup = self.setup_maker(&ring, ends, fence.id, run.run, load);
         let mut pool =
             Pool::new(self.params, self.connections, self.writers, events_in, Box::new(setup));
+        let mut concurrency = Concurrency::new(self.writers.into());
         let (progress, pace) = (&mut *self.progress, &**self.pace);
         let mut publish = |counts: &Counts, read: &ReadCounters, ring: &Ring, busy: bool| {
             progress.publish(counts, &read_before, read, pace, busy);
@@ -699,6 +707,9 @@ impl TableRun<'_> {
             task: self.params.task.id,
             control: self.control,
             pool: &mut pool,
+            concurrency: &mut concurrency,
+            size: &size,
+            pace,
             jobs: Some(jobs_in),
             stop: stop.clone(),
             read: read.clone(),
@@ -726,8 +737,7 @@ impl TableRun<'_> {
         self.add_read(&read, &read_before, status);
         self.counts.throttle_micros =
             read_before.throttle_micros + pace.waited_micros() - waited_before;
-        self.counts.writing_micros = read_before.writing_micros
-            + u64::from(self.writers) * began.elapsed().as_micros() as u64;
+        self.note_fitted(&size, &concurrency);
         result?;
         ended?;
         if reader_ended.is_err() || settler_ended.is_err() {
@@ -737,6 +747,21 @@ impl TableRun<'_> {
             log::warn!("{}: {} rows wait for their parents", self.table.name, self.counts.orphans);
         }
         Ok(self.counts.batches - read_before.batches)
+    }
+
+    /// Notes for people where batches or writers had to become fewer.
+    fn note_fitted(&mut self, size: &BatchSize, concurrency: &Concurrency) {
+        let task = &self.params.task;
+        if let Some(rows) = size.fitted() {
+            self.notes.push(format!(
+                "batches of {rows} rows at last: {} would take longer than {} ms",
+                task.batch_rows, task.batch_millis
+            ));
+        }
+        let (now, most) = (concurrency.now(), concurrency.most());
+        if now < most {
+            self.notes.push(format!("{now} of {most} writers at last: more landed no more"));
+        }
     }
 
     fn add_read(&mut self, read: &ReadCounters, before: &Counts, status: bool) {

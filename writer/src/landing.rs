@@ -61,13 +61,23 @@ pub fn land(
     bad: &[BadValue],
 ) -> Verdict {
     let started = Instant::now();
-    let mut lander = Lander { conn, target, work, batch, parts: Vec::new(), bytes: 0, bad_rows: 0 };
+    let mut lander = Lander {
+        conn,
+        target,
+        work,
+        batch,
+        parts: Vec::new(),
+        bytes: 0,
+        bad_rows: 0,
+        contentions: 0,
+    };
     let error = lander.run(bad).err();
-    let mut parts = lander.parts;
+    let (mut parts, contentions) = (lander.parts, lander.contentions);
     parts.sort_by_key(|p| p.from);
     Verdict {
         parts,
         error,
+        contentions,
         transform_micros: 0,
         landing_micros: started.elapsed().as_micros() as u64,
     }
@@ -81,6 +91,7 @@ struct Lander<'a, 'b> {
     parts: Vec<Part>,
     bytes: usize,
     bad_rows: u64,
+    contentions: u32,
 }
 
 impl Lander<'_, '_> {
@@ -145,6 +156,7 @@ impl Lander<'_, '_> {
             match self.try_segment(from, rows) {
                 Err(e) if e.kind == Kind::Contention && tries < CONTENTION_RETRIES_MAX => {
                     tries += 1;
+                    self.contentions += 1;
                     log::info!("batch {} tried again ({tries}): {e}", self.work.number);
                     std::thread::sleep(Duration::from_millis(20 << tries.min(6)));
                 }

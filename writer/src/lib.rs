@@ -169,6 +169,7 @@ impl Writer {
         let verdict = result.unwrap_or_else(|error| Verdict {
             parts: Vec::new(),
             error: Some(error),
+            contentions: 0,
             transform_micros: 0,
             landing_micros: 0,
         });

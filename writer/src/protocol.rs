@@ -183,6 +183,8 @@ pub struct Verdict {
     pub parts: Vec<Part>,
     /// What ended the batch early, if anything.
     pub error: Option<Error>,
+    /// How often a transaction lost a deadlock, or waited too long for a lock, and began anew.
+    pub contentions: u32,
     /// Time spent transforming, microseconds.
     pub transform_micros: u64,
     /// Time spent in the destination, microseconds.

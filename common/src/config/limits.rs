@@ -41,6 +41,8 @@ pub const READERS: Limit = Limit::new(1..=super::READERS_MAX as u64, "1 to 10");
 pub const RATE: Limit = Limit::new(1..=i64::MAX as u64, "1 to 9223372036854775807");
 /// [`super::Task::batch_rows`].
 pub const BATCH_ROWS: Limit = Limit::new(1..=1_000_000, "1 to 1000000");
+/// [`super::Task::batch_millis`].
+pub const BATCH_MILLIS: Limit = Limit::new(1..=3_600_000, "1 to 3600000");
 /// [`super::Task::slot_bytes`].
 pub const SLOT_BYTES: Limit =
     Limit::new(64 << 10..=1 << 30, "65536 to 1073741824 (64 KiB to 1 GiB)");

@@ -24,6 +24,8 @@ pub const READERS: u8 = 1;
 pub const READERS_MAX: u8 = 10;
 /// Default of [`Task::batch_rows`].
 pub const BATCH_ROWS: u32 = 10_000;
+/// Default of [`Task::batch_millis`].
+pub const BATCH_MILLIS: u32 = 1000;
 /// Default of [`Task::slot_bytes`].
 pub const SLOT_BYTES: u64 = 4 << 20;
 /// Default of [`Link::max_connections`].
@@ -273,15 +275,19 @@ pub struct Task {
     pub source: String,
     /// Link of the destination.
     pub dest: String,
-    /// Writer processes, 1 to 10.
+    /// Writer processes, 1 to 10; not all of them work where fewer land as much.
     #[serde(default = "writers")]
     pub writers: u8,
     /// Threads that read a table side by side, 1 to 10, each with a connection to the source.
     #[serde(default = "readers", skip_serializing_if = "is_readers")]
     pub readers: u8,
-    /// Rows in one destination transaction, 1 to 1,000,000.
+    /// Rows in one destination transaction at the most, 1 to 1,000,000.
     #[serde(default = "batch_rows")]
     pub batch_rows: u32,
+    /// Milliseconds that a destination transaction, or a claim at the source, should take, 1 to
+    /// 3,600,000: where they take longer, they get fewer rows.
+    #[serde(default = "batch_millis", skip_serializing_if = "is_batch_millis")]
+    pub batch_millis: u32,
     /// Bytes of one slot of the batch ring, 64 KiB to 1 GiB; `writers + readers + 1` slots are
     /// made.
     #[serde(default = "slot_bytes")]
@@ -543,6 +549,12 @@ fn is_readers(n: &u8) -> bool {
 }
 fn batch_rows() -> u32 {
     BATCH_ROWS
+}
+fn batch_millis() -> u32 {
+    BATCH_MILLIS
+}
+fn is_batch_millis(n: &u32) -> bool {
+    *n == BATCH_MILLIS
 }
 fn slot_bytes() -> u64 {
     SLOT_BYTES

@@ -72,6 +72,7 @@ const HOMES: [(&str, &[&str]); 5] = [
             "writers",
             "readers",
             "batch_rows",
+            "batch_millis",
             "slot_bytes",
             "error_limit",
             "stop_on_error",
@@ -297,6 +298,7 @@ fn task(section: Section<'_>) -> Task {
     let writers = number(&section, "writers", &limits::WRITERS, WRITERS.into());
     let readers = number(&section, "readers", &limits::READERS, READERS.into());
     let batch_rows = number(&section, "batch_rows", &limits::BATCH_ROWS, BATCH_ROWS.into());
+    let batch_millis = number(&section, "batch_millis", &limits::BATCH_MILLIS, BATCH_MILLIS.into());
     let task = Task {
         id: id(&section),
         schedule: schedule.and_then(|id| u32::try_from(id).ok()),
@@ -305,6 +307,7 @@ fn task(section: Section<'_>) -> Task {
         writers: u8::try_from(writers).unwrap_or(WRITERS),
         readers: u8::try_from(readers).unwrap_or(READERS),
         batch_rows: u32::try_from(batch_rows).unwrap_or(BATCH_ROWS),
+        batch_millis: u32::try_from(batch_millis).unwrap_or(BATCH_MILLIS),
         slot_bytes: number(&section, "slot_bytes", &limits::SLOT_BYTES, SLOT_BYTES),
         max_rows_per_sec: rate(&section, "max_rows_per_sec"),
         max_bytes_per_sec: rate(&section, "max_bytes_per_sec"),

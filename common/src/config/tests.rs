@@ -224,6 +224,7 @@ fn ranges_are_kept() {
     assert_one(&changed("writers = 4", "writers = 0"), "task[7].writers: 0 is outside 1 to 10");
     assert_one(&changed("writers = 4", "writers = 9999999999999999999999"), "task[7].writers");
     assert_one(&changed("batch_rows = 10000", "batch_rows = 0"), "task[7].batch_rows");
+    assert_one(&changed("batch_rows = 10000", "batch_millis = 0"), "task[7].batch_millis");
     assert_one(&changed("batch_rows = 10000", "slot_bytes = 1024"), "task[7].slot_bytes");
     assert_one(&changed("max_connections = 12", "max_connections = 0"), "max_connections");
     assert_one(&changed("every = \"5s\"", "every = \"0s\""), "at least one second");
@@ -383,6 +384,7 @@ fn every_key_is_documented_with_its_default() {
         ("writers", WRITERS.into()),
         ("readers", READERS.into()),
         ("batch_rows", BATCH_ROWS.into()),
+        ("batch_millis", BATCH_MILLIS.into()),
         ("slot_bytes", SLOT_BYTES),
     ] {
         assert!(DOCUMENT.contains(&format!("| `{key}` | {default} |")), "default of {key}");
@@ -616,6 +618,7 @@ pub(crate) fn configs() -> impl Strategy<Value = Config> {
                 1..=10u8,
                 1..=10u8,
                 1..=1_000_000u32,
+                1..=3_600_000u32,
                 65_536..=1_073_741_824u64,
                 0..=i64::MAX as u64,
             );
@@ -624,7 +627,7 @@ pub(crate) fn configs() -> impl Strategy<Value = Config> {
                     source,
                     dest,
                     schedule,
-                    (writers, readers, batch_rows, slot_bytes, limit),
+                    (writers, readers, batch_rows, batch_millis, slot_bytes, limit),
                     b,
                     tables,
                 )| Task {
@@ -635,6 +638,7 @@ pub(crate) fn configs() -> impl Strategy<Value = Config> {
                     writers,
                     readers,
                     batch_rows,
+                    batch_millis,
                     slot_bytes,
                     max_rows_per_sec: b[0].then_some(limit.max(1)),
                     max_bytes_per_sec: b[1].then_some(slot_bytes),

@@ -326,6 +326,7 @@ fn task(task: &Task, config: &Config, found: &mut Findings) {
         found.limit(&path(key), rate.unwrap_or(1), &limits::RATE);
     }
     found.limit(&path("batch_rows"), task.batch_rows, &limits::BATCH_ROWS);
+    found.limit(&path("batch_millis"), task.batch_millis, &limits::BATCH_MILLIS);
     found.limit(&path("slot_bytes"), task.slot_bytes, &limits::SLOT_BYTES);
     found.limit(&path("error_limit"), task.error_limit, &limits::ERROR_LIMIT);
     if task.tables.is_empty() {

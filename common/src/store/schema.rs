@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 
 /// The schema this build writes.
-pub const VERSION: i64 = 6;
+pub const VERSION: i64 = 7;
 
 /// Text columns that were narrower before a version: version, table, column.
 ///
@@ -205,7 +205,8 @@ pub const TABLES: &[TableDef] = &[
             col("dest_link", NAME, "Link of the destination."),
             col("writers", BigInt, "Writer processes, 1 to 10."),
             since(6, opt("readers", BigInt, "Threads that read a table, 1 to 10; NULL: 1.")),
-            col("batch_rows", BigInt, "Rows in one destination transaction."),
+            col("batch_rows", BigInt, "Rows in one destination transaction at the most."),
+            since(7, opt("batch_millis", BigInt, "Milliseconds it should take; NULL: 1000.")),
             col("slot_bytes", BigInt, "Bytes of one slot of the batch ring."),
             since(6, opt("max_rows_per_sec", BigInt, "Rows a second of a run; NULL: no limit.")),
             since(6, opt("max_bytes_per_sec", BigInt, "Bytes a second of a run; NULL: no limit.")),

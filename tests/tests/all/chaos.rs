@@ -46,7 +46,7 @@ impl House {
             toml += &format!(
                 "[[schedule]]\nid = {id}\nevery = \"1s\"\n[[task]]\nid = {id}\nschedule = {id}\n\
                  source = \"s{n}\"\ndest = \"d{n}\"\nwriters = 2\nbatch_rows = 5\n\
-                 slot_bytes = 65536\n[[task.table]]\nname = \"t\"\nsource = \"t\"\ndest = \"t\"\n\
+                 batch_millis = 5\nslot_bytes = 65536\n[[task.table]]\nname = \"t\"\nsource = \"t\"\ndest = \"t\"\n\
                  app_resets_status = true\n",
                 id = n + 1
             );

@@ -207,6 +207,8 @@ pub struct Case {
     pub steps: bool,
     pub rows: u64,
     pub batch_rows: u64,
+    /// 1: batches never get done in time, and their size changes all the while.
+    pub batch_millis: u64,
     pub writers: u64,
     /// Threads that read side by side.
     pub readers: u64,
@@ -287,6 +289,7 @@ impl Case {
             steps: rng.chance(25),
             rows,
             batch_rows: rows.div_ceil(batches),
+            batch_millis: *rng.pick(&[1000, 1000, 1]),
             writers: rng.between(1, 4),
             readers: rng.between(1, 3),
             faults: Vec::new(),

@@ -254,14 +254,15 @@ impl<'a> Workload<'a> {
         };
         format!(
             "{}{}[[task]]\nid = 1\nsource = \"src\"\ndest = \"dst\"\nwriters = {}\n\
-             readers = {}\nbatch_rows = {}\nslot_bytes = 131072\n\
+             readers = {}\nbatch_rows = {}\nbatch_millis = {}\nslot_bytes = 131072\n\
              [[task.table]]\nname = \"t\"\nsource = \"src\"\ndest = \"dst\"\n\
              {mode}{write}{filter}{steps}",
             self.source.link("src"),
             self.dest.link("dst"),
             case.writers,
             case.readers,
-            case.batch_rows
+            case.batch_rows,
+            case.batch_millis
         )
     }
 
