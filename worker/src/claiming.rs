@@ -50,22 +50,43 @@ pub struct Claimer {
     pub number: u64,
 }
 
+/// How close to each other the rows to be sent are, by the last stretch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Density {
+    /// There were not many.
+    Unknown,
+    /// There were as many as wanted.
+    Full,
+    /// There was one at no less than every other whole number.
+    WholeNumbers,
+}
+
+impl Density {
+    fn of(range: &Range, rows: u64, most: u64) -> Density {
+        match range.whole_numbers() {
+            Some(numbers) if rows >= numbers.max(most).div_ceil(2) => Density::WholeNumbers,
+            _ if rows >= most => Density::Full,
+            _ => Density::Unknown,
+        }
+    }
+}
+
 impl Claimer {
     /// Claims the rows in state 0, one stretch at a time, in key order, until there are no more or
     /// nobody takes the claims.
     pub fn run(mut self, claims: &Sender<Claim>) -> Result<()> {
         let wait = if self.locks_rows() { LockWait::Short } else { LockWait::Patient };
         self.conn.set_lock_wait(wait)?;
-        let mut rest = Range::all();
-        let mut is_dense = false;
+        let (mut rest, mut density) = (Range::all(), Density::Unknown);
         while !self.stopped() {
             self.pace.wait(&self.stop)?;
             let most = self.size.rows() as u64;
-            let Some((range, last)) = self.find(&rest, most, &mut is_dense)? else { break };
+            let Some((range, end)) = self.find(&rest, most, density)? else { break };
             failpoint::hit("reader.before_claim", self.number + 1);
             let rows = self.claim(&range, most)?;
             failpoint::hit("reader.after_claim", self.number + 1);
-            rest = Range::above(Bound::Excluding(last));
+            density = Density::of(&range, rows, most);
+            rest = Range::above(Bound::Excluding(end));
             if rows > 0 {
                 self.number += 1;
                 if claims.send(Claim { range, rows }).is_err() {
@@ -76,23 +97,26 @@ impl Claimer {
         Ok(())
     }
 
-    /// The next stretch of `most` rows to claim, and its last key. Where rows to be sent follow each other
-    /// closely, it begins where the one before it ended, and only its last key is asked for;
-    /// where they are few, all their keys are, so that neither this nor the claim walks over more
-    /// of the table than it must.
-    fn find(
-        &mut self,
-        rest: &Range,
-        most: u64,
-        is_dense: &mut bool,
-    ) -> Result<Option<(Range, Key)>> {
+    /// The next stretch of up to `most` rows to claim, and its end. Where rows to be sent follow
+    /// each other closely, it begins where the one before it ended, and only its last key is asked
+    /// for, if that; where they are few, all their keys are, so that neither this nor the claim
+    /// walks over more of the table than it must.
+    fn find(&mut self, rest: &Range, most: u64, density: Density) -> Result<Option<(Range, Key)>> {
         let conn = self.conn.as_mut();
-        if *is_dense && let Some(last) = self.table.nth_key(conn, RowState::ToSend, rest, most)? {
+        if density == Density::WholeNumbers
+            && let Some(step) = Range::whole_step(&rest.lower, most)
+            && let Bound::Including(end) = &step.upper
+        {
+            let end = end.clone();
+            return Ok(Some((step, end)));
+        }
+        if density != Density::Unknown
+            && let Some(last) = self.table.nth_key(conn, RowState::ToSend, rest, most)?
+        {
             let upper = Bound::Including(last.clone());
             return Ok(Some((Range { lower: rest.lower.clone(), upper }, last)));
         }
         let mut keys = self.table.keys(conn, RowState::ToSend, rest, most)?;
-        *is_dense = keys.len() as u64 >= most;
         let (Some(last), first) = (keys.pop(), keys.first()) else { return Ok(None) };
         Ok(Some((Range::closed(first.unwrap_or(&last), &last), last)))
     }

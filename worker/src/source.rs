@@ -1,7 +1,7 @@
 //! The source table in SQL: walking it by key, claiming, settling.
 //!
-//! Ranges are made of keys that the server itself handed out, in the server's own order; nothing
-//! here compares keys. A composite range is written in OR form, which every optimiser can turn
+//! Ranges are made of keys that the server itself handed out, in the server's own order, or of whole
+//! numbers beside them; nothing here compares other keys. A composite range is written in OR form, which every optimiser can turn
 //! into an index range (row-value comparison is not optimised everywhere).
 
 use ssync_common::connector::{Connection, Dialect};
@@ -43,6 +43,37 @@ impl Range {
     /// From `lo` to `hi`, both included.
     pub fn closed(lo: &Key, hi: &Key) -> Self {
         Range { lower: Bound::Including(lo.clone()), upper: Bound::Including(hi.clone()) }
+    }
+
+    /// The whole numbers between its ends, where its keys are single ones.
+    pub fn whole_numbers(&self) -> Option<u64> {
+        let end = |bound: &Bound, including: i128| match bound {
+            Bound::Including(key) if key.len() == 1 => whole(&key[0]),
+            Bound::Excluding(key) if key.len() == 1 => Some(whole(&key[0])? + including),
+            _ => None,
+        };
+        let (low, high) = (end(&self.lower, 1)?, end(&self.upper, -1)?);
+        u64::try_from(high - low + 1).ok()
+    }
+
+    /// What follows the lower end, `n` whole numbers long, where that is a single one.
+    pub fn whole_step(lower: &Bound, n: u64) -> Option<Self> {
+        let Bound::Excluding(key) = lower else { return None };
+        let end = match key.as_slice() {
+            [Value::Int(k)] => Value::Int(k.checked_add(i64::try_from(n).ok()?)?),
+            [Value::UInt(k)] => Value::UInt(k.checked_add(n)?),
+            _ => return None,
+        };
+        Some(Range { lower: lower.clone(), upper: Bound::Including(vec![end]) })
+    }
+}
+
+/// The whole number that a value is.
+pub(crate) fn whole(value: &Value) -> Option<i128> {
+    match value {
+        Value::Int(n) => Some(i128::from(*n)),
+        Value::UInt(n) => Some(i128::from(*n)),
+        _ => None,
     }
 }
 
@@ -447,6 +478,34 @@ pub(crate) mod tests {
             conn.execute(&format!("INSERT INTO t ({names}) VALUES ({marks})"), &params).unwrap();
         }
         (dir, conn)
+    }
+
+    #[test]
+    fn whole_numbers_are_counted_and_stepped_over() {
+        let excluding = |v: Value| Bound::Excluding(vec![v]);
+        let step = |lower: &Bound, n| Range::whole_step(lower, n).map(|range| range.upper);
+        let up_to = |v: Value| Some(Bound::Including(vec![v]));
+        assert_eq!(step(&excluding(Value::Int(-7)), 10), up_to(Value::Int(3)));
+        assert_eq!(step(&excluding(Value::UInt(7)), 10), up_to(Value::UInt(17)));
+        // Beyond what any column holds, or not one whole number.
+        for (lower, n) in [
+            (excluding(Value::Int(i64::MAX - 9)), 10),
+            (excluding(Value::UInt(u64::MAX - 9)), 10),
+            (excluding(Value::Int(0)), u64::MAX),
+            (excluding(Value::Decimal("7".into())), 10),
+            (Bound::Excluding(vec![Value::Int(1), Value::Int(2)]), 10),
+            (Bound::Including(vec![Value::Int(1)]), 10),
+            (Bound::Open, 10),
+        ] {
+            assert_eq!(step(&lower, n), None, "{lower:?}");
+        }
+        let of = |lower: Bound, upper: Bound| Range { lower, upper }.whole_numbers();
+        let including = |v: Value| Bound::Including(vec![v]);
+        assert_eq!(of(including(Value::Int(-1)), including(Value::Int(1))), Some(3));
+        assert_eq!(of(excluding(Value::Int(-1)), including(Value::Int(1))), Some(2));
+        assert_eq!(of(excluding(Value::Int(-1)), excluding(Value::Int(1))), Some(1));
+        assert_eq!(of(Bound::Open, including(Value::Int(1))), None);
+        assert_eq!(of(including(Value::Text("1".into())), including(Value::Int(1))), None);
     }
 
     proptest! {

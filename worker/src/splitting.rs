@@ -13,7 +13,7 @@ use ssync_common::error::Result;
 use ssync_common::schema::Kind;
 use ssync_common::value::{Key, Value};
 
-use crate::source::{Bound, Range, SourceTable};
+use crate::source::{Bound, Range, SourceTable, whole};
 use crate::stretches::Stretch;
 
 /// Pieces for each reader: one whose piece was small takes another.
@@ -84,14 +84,6 @@ fn even_steps(
         _ => i64::try_from(end).map(Value::Int).ok(),
     };
     Ok(ends.filter_map(value).map(|end| vec![end]).collect())
-}
-
-fn whole(value: &Value) -> Option<i128> {
-    match value {
-        Value::Int(n) => Some(i128::from(*n)),
-        Value::UInt(n) => Some(i128::from(*n)),
-        _ => None,
-    }
 }
 
 /// Of keys in order, those that end all pieces but the last.

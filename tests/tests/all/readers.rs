@@ -75,6 +75,27 @@ fn any_other_key_is_shared_out_by_a_sample() {
     }
 }
 
+/// Claims of a dense key go by whole numbers; the rows beyond a gap, and the very last that a
+/// column holds, are claimed all the same.
+#[test]
+fn rows_with_a_state_are_claimed_over_gaps_and_up_to_the_end() {
+    for (column, first, last) in [
+        ("BIGINT UNSIGNED", "18446744073709551615 - {n}", "18446744073709551615"),
+        ("BIGINT", "9223372036854775807 - {n}", "9223372036854775807"),
+        ("INT", "2147483647 - {n}", "2147483647"),
+        ("BIGINT", "IF({n} > 9000, 7000000000, 0) + {n} DIV 3 * 4 + {n} MOD 3", "9999999999"),
+        ("BIGINT", "-{n} * 2", "9999999999"),
+        ("DECIMAL(20)", "{n}", "99999999999999999999"),
+    ] {
+        let (source, dest) = sites(&format!("id {column} PRIMARY KEY"), "id", first);
+        source.run(&[format!("INSERT INTO src (id) VALUES ({last})")]);
+        let toml = task(&source.link("src"), &dest.link("dst"), 2, "");
+        Instance::new(&toml).run(&["--task", "1"]).expect(0);
+        assert_same(&source, &dest, "id");
+        assert_eq!(source.number("SELECT COUNT(*) FROM src WHERE sync_status <> 2"), 0, "{first}");
+    }
+}
+
 #[test]
 fn rows_with_a_state_are_read_by_several_as_they_are_claimed() {
     let (source, dest) = sites("id INT PRIMARY KEY, v INT", "id, v", "{n}, {n}");
