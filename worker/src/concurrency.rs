@@ -90,6 +90,11 @@ impl Concurrency {
         self.most
     }
 
+    /// The same, but for a number that is only on trial.
+    pub fn proved_right(&self) -> usize {
+        self.trial.as_ref().map_or(self.now, |trial| trial.from)
+    }
+
     /// Takes note of a batch that landed at a time; whether the number has changed.
     pub fn landed(&mut self, at: Instant, batch: Landed) -> bool {
         if self.stale > 0 {

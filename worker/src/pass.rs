@@ -1,0 +1,390 @@
+//! The rows of a table run: which are read, in how many passes, and everything that is at work while
+//! one pass streams.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{bounded, unbounded};
+use ssync_common::batch::{BatchBuilder, BatchLimits};
+use ssync_common::config::{FullMethod, TableMode};
+use ssync_common::connector::LoadPlan;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::ledger::{self, Fence, Id, OpenRun};
+use ssync_common::shm::ring::Ring;
+use ssync_writer::protocol::{Setup, WireLink};
+
+use crate::batch_size::BatchSize;
+use crate::claiming::Claimer;
+use crate::concurrency::Concurrency;
+use crate::counts::Counts;
+use crate::events::{Alarm, Event};
+use crate::journal::BadRow;
+use crate::owner::Ownership;
+use crate::pace::Brake;
+use crate::plan::TablePlan;
+use crate::pool::Pool;
+use crate::reading::{ReadCounters, Reader, Reading, read_all};
+use crate::settling::Settler;
+use crate::source::Window;
+use crate::splitting::{Split, split};
+use crate::steps::shadow_name;
+use crate::stream::Stream;
+use crate::stretches::{Stretch, open_stretches};
+use crate::table_run::{Ends, TableRun};
+
+/// Passes over a `status` table: the second sends what changed, or was locked, during the first.
+const PASSES_MAX: u64 = 2;
+/// Parts of batches that wait to be settled.
+const JOBS_MAX: usize = 512;
+
+/// Which rows a pass reads.
+enum Rows {
+    /// Those that it claims; batches are numbered in the ledger from `first` on.
+    Status { owner: Ownership, first: u64 },
+    /// Those of stretches.
+    Scan(Vec<Stretch>),
+}
+
+impl TableRun<'_> {
+    fn load_plan(&self, plan: &TablePlan) -> LoadPlan {
+        let mut load = plan.load.clone();
+        if self.table.mode == TableMode::Full && self.table.full == FullMethod::Swap {
+            load.table = shadow_name(&load.table);
+        }
+        load
+    }
+
+    /// `status`: claims and sends, then once more what changed meanwhile. The second pass starts
+    /// only after every batch of the first is settled and its ledger rows say so.
+    pub(crate) fn passes(
+        &mut self,
+        ends: &mut Ends,
+        owner: Option<&Ownership>,
+        fence: &mut Fence,
+        run: &OpenRun,
+    ) -> Result<()> {
+        let Some(owner) = owner else {
+            return Err(Error::new(Kind::Internal, "status mode without an owner row"));
+        };
+        let landed = ledger::entries(ends.dest.as_mut(), &fence.id, ledger::Which::Run(&run.run))?;
+        let mut next = landed
+            .iter()
+            .filter_map(|e| ledger::Pos::top_number(&e.pos))
+            .max()
+            .map_or(0, |n| n + 1);
+        for _ in 0..PASSES_MAX {
+            let before = self.counts;
+            let rows = Rows::Status { owner: owner.clone(), first: next };
+            next += self.stream(ends, fence, run, rows, None)?;
+            let again = self.counts.changed > before.changed
+                || self.counts.orphans > before.orphans
+                || self.counts.withdrawn > before.withdrawn
+                || self.counts.left_locked > before.left_locked;
+            if !again {
+                break;
+            }
+        }
+        if self.counts.orphans > 0 {
+            log::warn!("{}: {} rows wait for their parents", self.table.name, self.counts.orphans);
+        }
+        Ok(())
+    }
+
+    /// `full` and `increment`: reads what the ledger does not have yet.
+    pub(crate) fn scan(&mut self, ends: &mut Ends, fence: &mut Fence, run: &OpenRun) -> Result<()> {
+        let landed = ledger::entries(ends.dest.as_mut(), &fence.id, ledger::Which::Run(&run.run))?;
+        self.counts.resumed = landed.iter().map(|e| e.rows).sum();
+        let window = match (self.table.mode, &run.upto) {
+            (TableMode::Increment, Some(upto)) => Some(Window {
+                above: match (&fence.mark, &self.table.watermark) {
+                    (Some(mark), Some(w)) => {
+                        crate::mark::lower(mark.value.clone(), w.lag, self.overlaps())?
+                    }
+                    _ => None,
+                },
+                overlap: self.overlaps(),
+                upto: upto.clone(),
+            }),
+            // Nothing at the source.
+            (TableMode::Increment, None) => return Ok(()),
+            _ => None,
+        };
+        let mut stretches = open_stretches(&landed);
+        if self.readers > 1 {
+            let table = self.source_table(&ends.plan, ends.source.as_ref(), window.clone());
+            let how = Split {
+                readers: self.readers.into(),
+                rows_min: self.params.task.batch_rows.into(),
+                may_sample: !ends.plan.source_is_view,
+            };
+            stretches = split(&table, ends.source.as_mut(), stretches, &how)?;
+        }
+        self.stream(ends, fence, run, Rows::Scan(stretches), window)?;
+        Ok(())
+    }
+
+    /// One pass; the number of batches.
+    fn stream(
+        &mut self,
+        ends: &mut Ends,
+        fence: &mut Fence,
+        run: &OpenRun,
+        rows: Rows,
+        window: Option<Window>,
+    ) -> Result<u64> {
+        let (task, tables) = (&self.params.task, self.tables());
+        let slots = usize::from(self.writers) + usize::from(self.readers) + 1;
+        let ring = Ring::create(
+            &self.params.ring_name()?,
+            slots,
+            task.slot_bytes as usize,
+            usize::from(self.writers),
+        )?;
+        let (events_in, events) = unbounded();
+        let (free_in, free) = unbounded();
+        for slot in 0..slots {
+            let _ = free_in.send(slot);
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let read = Arc::new(ReadCounters::default());
+        let read_before = self.counts;
+        let waited_before = self.pace.waited_micros();
+        let status = matches!(rows, Rows::Status { .. });
+
+        let number = Arc::new(AtomicU64::new(self.counts.batches));
+        let most = task.batch_rows as usize;
+        let size = Arc::new(BatchSize::new(most, Duration::from_millis(task.batch_millis.into())));
+        size.limit(self.pace.batch_rows(u64::MAX));
+        let limits = BatchLimits { rows: most, slot_bytes: task.slot_bytes as usize };
+        let mut readers = Vec::new();
+        for _ in 0..self.readers {
+            let conn = self.connections.take(&self.params.source)?;
+            let mut builder = BatchBuilder::new(&ends.plan.read, limits);
+            if ends.plan.order.is_empty() {
+                // One statement reads them all; others are cut by their statements.
+                builder.follow(size.shared_rows());
+            }
+            readers.push(Reader {
+                table: self.source_table(&ends.plan, conn.as_ref(), window.clone()),
+                conn,
+                columns: ends.plan.read.clone(),
+                order: ends.plan.places(&ends.plan.order),
+                size: size.clone(),
+                builder,
+                ring: ring.clone(),
+                free: free.clone(),
+                events: events_in.clone(),
+                stop: stop.clone(),
+                pace: self.pace.clone(),
+                counters: read.clone(),
+                number: number.clone(),
+            });
+        }
+        drop(free);
+        let bad_rows = self.journal.bad_rows()?;
+        // Bounded: where settling is slower than landing, landing waits.
+        let (jobs_in, jobs) = bounded(JOBS_MAX);
+        let epoch = Arc::new(AtomicI64::new(fence.epoch));
+        let mut settle_source = None;
+        let reading = match rows {
+            Rows::Status { owner, first } => {
+                let conn = self.connections.take(&self.params.source)?;
+                let table = self.source_table(&ends.plan, conn.as_ref(), None);
+                settle_source = Some((conn, table, owner.clone()));
+                let conn = self.connections.take(&self.params.source)?;
+                let claimer = Claimer {
+                    table: self.source_table(&ends.plan, conn.as_ref(), None),
+                    conn,
+                    owner,
+                    size: size.clone(),
+                    stop: stop.clone(),
+                    pace: self.pace.clone(),
+                    counters: read.clone(),
+                    number: self.counts.batches,
+                };
+                Reading::Claims(Box::new(claimer), ledger::Pos::top(first))
+            }
+            Rows::Scan(stretches) => Reading::Stretches(stretches),
+        };
+        let settler = Settler {
+            source: settle_source,
+            dest: self.connections.take(&self.params.dest)?,
+            journal: self.journal.clone(),
+            fence: fence.id,
+            epoch: epoch.clone(),
+            run: run.run,
+            jobs,
+            events: events_in.clone(),
+        };
+        // Nothing is read before each throttle has given its first answer.
+        for _ in self.params.source_throttle.iter().chain(&self.params.dest_throttle) {
+            self.pace.hold();
+        }
+        let (reader_events, settler_events) = (events_in.clone(), events_in.clone());
+        let reader_thread = thread::Builder::new().name("readers".into()).spawn(move || {
+            let _alarm = Alarm::new(&reader_events, Event::ReaderDone);
+            let result = read_all(readers, reading);
+            let _ = reader_events.send(Event::ReaderDone(result));
+        })?;
+        let settler_thread = thread::Builder::new().name("settler".into()).spawn(move || {
+            let _alarm = Alarm::new(&settler_events, Event::Settled);
+            settler.run();
+        })?;
+
+        let setup = self.setup_maker(&ring, ends, fence.id, run.run);
+        let mut pool =
+            Pool::new(self.params, self.connections, self.writers, events_in, Box::new(setup));
+        let mut concurrency = Concurrency::new(self.writers.into());
+        let (progress, pace) = (&mut *self.progress, &**self.pace);
+        let mut publish = |counts: &Counts, read: &ReadCounters, ring: &Ring, busy: bool| {
+            progress.publish(counts, &read_before, read, pace, busy);
+            progress.writers(ring);
+        };
+        let (journal, run_id) = (self.journal.clone(), run.run);
+        let key_names: Vec<String> = ends.plan.key.iter().map(|c| c.name.clone()).collect();
+        let key_places: Vec<usize> = ends
+            .plan
+            .key
+            .iter()
+            .filter_map(|k| ends.plan.order.iter().position(|o| o.name == k.name))
+            .collect();
+        let mut record_bad = |bad: &[BadRow]| {
+            let rows: Vec<_> = bad
+                .iter()
+                .map(|b| {
+                    let key = key_places.iter().filter_map(|i| b.key.get(*i).cloned()).collect();
+                    BadRow { key, error: b.error.clone() }
+                })
+                .collect();
+            journal.record_bad(&run_id, &key_names, &rows)
+        };
+        let stream = Stream {
+            table: &self.table.name,
+            dest_link: &self.params.dest,
+            connections: self.connections,
+            tables: &tables,
+            fence,
+            epoch,
+            run: run.run,
+            ring,
+            free: Some(free_in),
+            events,
+            task: self.params.task.id,
+            control: self.control,
+            pool: &mut pool,
+            concurrency: &mut concurrency,
+            size: &size,
+            pace,
+            jobs: Some(jobs_in),
+            stop: stop.clone(),
+            read: read.clone(),
+            counts: &mut self.counts,
+            error_limit: task.error_limit,
+            orphans_are_bad: !status,
+            publish: &mut publish,
+            record_bad: &mut record_bad,
+            bad_rows,
+        };
+        let mut brakes = Vec::new();
+        for (throttle, link, conn) in [
+            (&self.params.source_throttle, &self.params.source, &mut ends.source),
+            (&self.params.dest_throttle, &self.params.dest, &mut ends.dest),
+        ] {
+            let Some(throttle) = throttle else { continue };
+            brakes.push(Brake { throttle, link, conn, connections: self.connections, pace });
+        }
+        let result = with_brakes(brakes, || stream.run());
+        stop.store(true, Ordering::Relaxed);
+        let ended = if result.is_ok() { pool.finish() } else { Ok(()) };
+        drop(pool);
+        let reader_ended = reader_thread.join();
+        let settler_ended = settler_thread.join();
+        self.add_read(&read, &read_before, status);
+        self.counts.throttle_micros =
+            read_before.throttle_micros + pace.waited_micros() - waited_before;
+        self.note_fitted(&size, &concurrency);
+        result?;
+        ended?;
+        if reader_ended.is_err() || settler_ended.is_err() {
+            return Err(Error::new(Kind::Internal, "a thread of the run panicked"));
+        }
+        Ok(self.counts.batches - read_before.batches)
+    }
+
+    /// Notes for people where batches or writers had to become fewer.
+    fn note_fitted(&mut self, size: &BatchSize, concurrency: &Concurrency) {
+        let task = &self.params.task;
+        if let Some(rows) = size.fitted() {
+            self.notes.push(format!(
+                "batches of {rows} rows at last: {} would take longer than {} ms",
+                task.batch_rows, task.batch_millis
+            ));
+        }
+        let (right, most) = (concurrency.proved_right(), concurrency.most());
+        if right < most {
+            self.notes.push(format!("{right} of {most} writers at last: more landed no more"));
+        }
+    }
+
+    fn add_read(&mut self, read: &ReadCounters, before: &Counts, status: bool) {
+        let get = |c: &AtomicU64| c.load(Ordering::Relaxed);
+        self.counts.read = before.read + get(&read.read);
+        self.counts.withdrawn = before.withdrawn + get(&read.withdrawn);
+        self.counts.left_locked = before.left_locked + get(&read.left_locked);
+        self.counts.slot_micros = before.slot_micros + get(&read.slot_micros);
+        self.counts.reading_micros = before.reading_micros + get(&read.reading_micros);
+        if status {
+            self.counts.claimed = before.claimed + get(&read.claimed);
+        }
+    }
+
+    fn setup_maker(
+        &self,
+        ring: &Ring,
+        ends: &Ends,
+        fence: Id,
+        run: Id,
+    ) -> impl Fn(usize) -> Setup + use<> {
+        let ring = ring.name().to_owned();
+        let link = self.params.dest.clone();
+        let plan = self.load_plan(&ends.plan);
+        let transforms = ends.plan.transforms.clone();
+        let empties = ends.plan.empties.clone();
+        let keys = self.params.keys_for(&transforms);
+        let key = ends.plan.places(&ends.plan.order);
+        move |n| Setup {
+            ring: ring.clone(),
+            n,
+            link: WireLink::new(&link),
+            plan: plan.clone(),
+            transforms: transforms.clone(),
+            empties: empties.clone(),
+            keys: keys
+                .iter()
+                .map(|(name, ring)| (name.clone(), ring.to_wire()))
+                .collect::<BTreeMap<_, _>>(),
+            key: key.clone(),
+            fence,
+            run,
+        }
+    }
+}
+
+/// Runs `work`, with each brake in a thread of its own.
+fn with_brakes(brakes: Vec<Brake<'_>>, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    thread::scope(|scope| {
+        let (end, ended) = bounded::<()>(0);
+        for brake in brakes {
+            let ended = ended.clone();
+            thread::Builder::new()
+                .name("throttle".into())
+                .spawn_scoped(scope, move || brake.run(&ended))?;
+        }
+        let result = work();
+        drop(end);
+        result
+    })
+}

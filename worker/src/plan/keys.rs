@@ -1,0 +1,182 @@
+//! Which columns identify and order the rows, at the source and at the destination.
+
+use std::collections::BTreeMap;
+
+use ssync_common::config::TableMode;
+use ssync_common::connector::WriteMode;
+use ssync_common::crypto::KeyRing;
+use ssync_common::schema::{self, Column};
+
+use super::{ColumnPair, Finding, Level, Planner, TablePlan};
+
+impl Planner<'_> {
+    pub(super) fn key(&mut self) -> Vec<Column> {
+        let source = self.sides.source;
+        let names: Vec<String> = match self.table.key.as_slice() {
+            [] => source.primary_key().map(<[String]>::to_vec).unwrap_or_default(),
+            given => given.to_vec(),
+        };
+        if names.is_empty() {
+            if self.table.mode != TableMode::Full {
+                self.error(
+                    format!("source {} has no primary key, and no key is configured", source.name),
+                    "Give the sub-task a key: columns that are unique and NOT NULL.",
+                );
+            } else {
+                self.find(
+                    Level::Warning,
+                    None,
+                    format!(
+                        "source {} has no key: a broken run starts from its beginning",
+                        source.name
+                    ),
+                    None,
+                );
+            }
+            return Vec::new();
+        }
+        let mut key = Vec::new();
+        for name in &names {
+            let Some(column) = source.column(name) else {
+                self.error(
+                    format!("key column {name} is not in source {}", source.name),
+                    "Correct key in the configuration.",
+                );
+                continue;
+            };
+            if column.nullable {
+                self.find(
+                    Level::Error,
+                    Some(name),
+                    format!("key column {name} may be NULL"),
+                    Some("Choose columns declared NOT NULL."),
+                );
+            }
+            let ordered = column.kind.can_be_key() && !matches!(&*column.family, "enum" | "set");
+            if !ordered {
+                self.find(
+                    Level::Error,
+                    Some(name),
+                    format!("key column {name} is {}, which does not order exactly", column.declared),
+                    Some("Choose another unique key: FLOAT and DOUBLE round in comparisons, ENUM and SET order by number but compare by text."),
+                );
+            }
+            key.push(column.clone());
+        }
+        if source.unique_index_on(&names).is_none() {
+            self.error(
+                format!("source {} has no unique index on ({})", source.name, names.join(", ")),
+                "The key must identify one row; create a unique index on exactly these columns.",
+            );
+        }
+        key
+    }
+
+    pub(super) fn order(&mut self, key: &[Column]) -> Vec<Column> {
+        let mut order = Vec::new();
+        if let (TableMode::Increment, Some(mark)) = (self.table.mode, &self.table.watermark) {
+            match self.sides.source.column(&mark.column) {
+                None => self.error(
+                    format!(
+                        "watermark column {} is not in source {}",
+                        mark.column, self.sides.source.name
+                    ),
+                    "Correct watermark.column in the configuration.",
+                ),
+                Some(column) => {
+                    use schema::Kind::{Date, DateTime, Int, UInt};
+                    if !matches!(column.kind, Int | UInt | Date | DateTime) {
+                        self.find(
+                            Level::Error,
+                            Some(&column.name),
+                            format!("watermark column {} is {}", column.name, column.declared),
+                            Some("A watermark is a number, a date or a time that only grows."),
+                        );
+                    }
+                    order.push(column.clone());
+                }
+            }
+            if self.table.write == WriteMode::Insert && mark.lag.is_zero() {
+                self.find(
+                    Level::Warning,
+                    Some(&mark.column),
+                    "with lag 0 and write = \"insert\" rows that commit late are never sent".into(),
+                    Some("Give a lag longer than any transaction, or use upsert, unless nothing is written to the source while it is read."),
+                );
+            }
+        }
+        for column in key {
+            if !order.iter().any(|c: &Column| c.name == column.name) {
+                order.push(column.clone());
+            }
+        }
+        order
+    }
+
+    /// The destination's names of the key columns, for write modes that look for existing rows.
+    pub(super) fn dest_key(&mut self, key: &[Column], pairs: &[ColumnPair]) -> Vec<String> {
+        if self.table.write == WriteMode::Insert {
+            return Vec::new();
+        }
+        let mut names = Vec::new();
+        for column in key {
+            match pairs.iter().find(|p| p.source.name == column.name) {
+                Some(pair) => {
+                    let random = self
+                        .table
+                        .encrypt
+                        .get(&pair.source.name)
+                        .is_some_and(|c| !c.deterministic());
+                    if random {
+                        self.find(
+                            Level::Error,
+                            Some(&column.name),
+                            format!("key column {} is encrypted with random nonces", column.name),
+                            Some("Equal keys would give different ciphertexts. Encrypt it deterministically, or not at all."),
+                        );
+                    }
+                    names.push(pair.dest.name.clone());
+                }
+                None => self.find(
+                    Level::Error,
+                    Some(&column.name),
+                    format!("key column {} is not transferred", column.name),
+                    Some("upsert, replace and ignore find existing rows by their key."),
+                ),
+            }
+        }
+        names
+    }
+}
+
+/// Key columns of the destination whose equal values no longer give equal ciphertexts, since the
+/// encryption key was replaced: a row that comes again would not find itself. A full load replaces
+/// every ciphertext.
+pub fn rotated_keys(plan: &TablePlan, rings: &BTreeMap<String, KeyRing>) -> Vec<Finding> {
+    if plan.task.mode == TableMode::Full {
+        return Vec::new();
+    }
+    let identifies = |column: &Column| {
+        let unique = |i: &schema::Index| i.unique && i.columns.contains(&column.name);
+        plan.dest.indexes.iter().any(unique)
+    };
+    let rotated = |pair: &&ColumnPair| {
+        let choice = plan.task.encrypt.get(&pair.source.name);
+        let ring = choice.filter(|c| c.deterministic()).and_then(|c| rings.get(c.key()));
+        ring.is_some_and(KeyRing::was_rotated) && identifies(&pair.dest)
+    };
+    let finding = |pair: &ColumnPair| Finding {
+        level: Level::Error,
+        column: Some(pair.source.name.clone()),
+        text: format!(
+            "column {} identifies rows at the destination, and its encryption key was replaced",
+            pair.dest.name
+        ),
+        hint: Some(
+            "Rows sealed with the old key would not be found, and come a second time. Load the \
+             table once with mode = \"full\", then take the old key out of the configuration."
+                .to_owned(),
+        ),
+    };
+    plan.pairs.iter().filter(rotated).map(finding).collect()
+}

@@ -1,0 +1,115 @@
+//! What `status` mode asks of the source table.
+
+use ssync_common::schema;
+
+use super::{Level, Planner};
+use crate::source::STATUS_COLUMN;
+
+impl Planner<'_> {
+    pub(super) fn judge_status(&mut self) {
+        let source = self.sides.source;
+        let Some(status) = source.column(STATUS_COLUMN) else {
+            self.error(
+                format!("source {} has no column {STATUS_COLUMN}", source.name),
+                "Add it: sync_status, a whole number, DEFAULT 0 NOT NULL. Or use mode full or increment.",
+            );
+            return;
+        };
+        if status.nullable {
+            self.find(
+                Level::Error,
+                Some(STATUS_COLUMN),
+                format!("{STATUS_COLUMN} may be NULL: such rows would never be sent"),
+                Some("Declare it NOT NULL DEFAULT 0."),
+            );
+        }
+        if !matches!(status.kind, schema::Kind::Int | schema::Kind::UInt) {
+            self.find(
+                Level::Error,
+                Some(STATUS_COLUMN),
+                format!("{STATUS_COLUMN} is {}, not a whole number", status.declared),
+                None,
+            );
+        }
+        let resets = source.triggers.iter().any(|t| {
+            t.event.eq_ignore_ascii_case("update")
+                && t.body.to_ascii_lowercase().contains(STATUS_COLUMN)
+        });
+        if !resets && !self.table.app_resets_status {
+            let hint = match reset_trigger(self.sides.source_dialect.name(), &source.name) {
+                Some(trigger) => format!(
+                    "Such changes are never sent. Set app_resets_status = true if the application \
+                     does it, or create a trigger:\n{trigger}"
+                ),
+                None => "Such changes are never sent. Let the application do it.".to_owned(),
+            };
+            self.find(
+                Level::Warning,
+                None,
+                format!(
+                    "nothing sets {STATUS_COLUMN} back to 0 when a row of {} changes",
+                    source.name
+                ),
+                Some(&hint),
+            );
+        }
+        let cascading: Vec<_> =
+            source.foreign_keys.iter().filter(|f| f.cascades).map(|f| f.name.as_str()).collect();
+        if !cascading.is_empty() {
+            self.find(
+                Level::Warning,
+                None,
+                format!("rows of {} change with their parents: {}", source.name, cascading.join(", ")),
+                Some("Cascading changes run no triggers and do not reset sync_status; such changes are never sent."),
+            );
+        }
+        let triggers: Vec<_> = source
+            .triggers
+            .iter()
+            .filter(|t| t.event.eq_ignore_ascii_case("update"))
+            .map(|t| t.name.as_str())
+            .collect();
+        if !triggers.is_empty() {
+            self.find(
+                Level::Info,
+                None,
+                format!(
+                    "UPDATE triggers of {} run at every claim and settlement: {}",
+                    source.name,
+                    triggers.join(", ")
+                ),
+                None,
+            );
+        }
+        let indexed = source
+            .indexes
+            .iter()
+            .any(|i| i.columns.first().is_some_and(|c| c.eq_ignore_ascii_case(STATUS_COLUMN)));
+        self.find(
+            Level::Info,
+            None,
+            match indexed {
+                true => format!("{STATUS_COLUMN} is indexed: finding new rows is fast, settling many rows is several times dearer"),
+                false => format!("{STATUS_COLUMN} is not indexed: settling is cheap, finding new rows reads the whole table"),
+            },
+            None,
+        );
+    }
+}
+
+/// The trigger that sets `sync_status` back to 0 when the application changes a row, for a source
+/// that has none; for people to read and run.
+fn reset_trigger(dialect: &str, table: &str) -> Option<String> {
+    match dialect {
+        "mysql" => Some(format!(
+            "CREATE TRIGGER {table}_resend BEFORE UPDATE ON {table} FOR EACH ROW\n  SET \
+             NEW.sync_status = IF(NEW.sync_status = OLD.sync_status, 0, NEW.sync_status);"
+        )),
+        "sqlite" => Some(format!(
+            "CREATE TRIGGER {table}_resend AFTER UPDATE ON {table}\n  WHEN NEW.sync_status = \
+             OLD.sync_status AND OLD.sync_status <> 0\n  BEGIN UPDATE {table} SET sync_status = 0 \
+             WHERE rowid = NEW.rowid; END;"
+        )),
+        _ => None,
+    }
+}
