@@ -314,4 +314,21 @@ mod tests {
         assert_eq!(version_of("5.5.5-10.4.2-MariaDB"), (10, 4, 2));
         assert_eq!(version_of("8.0.36"), (8, 0, 36));
     }
+
+    /// The manuals of both: servers refuse a name that they do not have.
+    #[test]
+    fn isolation_is_set_by_the_name_that_the_server_has() {
+        for (version, name) in [
+            ("5.7.19", "tx_isolation"),
+            ("5.7.20", "transaction_isolation"),
+            ("8.0.3", "transaction_isolation"),
+            ("8.4.2", "transaction_isolation"),
+            ("5.5.5-10.2.44-MariaDB", "tx_isolation"),
+            ("10.11.19-MariaDB-0+deb12u1", "tx_isolation"),
+            ("11.1.0-MariaDB", "tx_isolation"),
+            ("11.1.1-MariaDB", "transaction_isolation"),
+        ] {
+            assert_eq!(Server::known(version, 1 << 20).isolation_variable(), name, "{version}");
+        }
+    }
 }
