@@ -15,8 +15,8 @@ const WINDOW_BATCHES: usize = 4;
 const KEPT: Duration = Duration::from_secs(30);
 /// Part of its ideal gain that a writer must bring.
 const WORTH: f64 = 0.1;
-/// Without locks in each other's way, one writer less than this leaves a destination idle while
-/// it is between two batches.
+/// One writer less than this leaves a destination idle between two batches; it is tried only where
+/// writers are in each other's way.
 const FEWEST: usize = 2;
 
 /// A batch that has landed.
@@ -90,7 +90,7 @@ impl Concurrency {
         self.most
     }
 
-    /// The same, but for a number that is only on trial.
+    /// Writers that work at a time, but for a number that is only on trial.
     pub fn proved_right(&self) -> usize {
         self.trial.as_ref().map_or(self.now, |trial| trial.from)
     }
