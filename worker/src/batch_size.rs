@@ -19,8 +19,8 @@ const SAMPLES_MIN: usize = 3;
 const PART_MIN: usize = 100;
 /// Part of a batch's rows by which two must differ to tell `fixed` from `each`.
 const TELLING_PART: f64 = 0.05;
-/// Rows for each of which `each` is a quarter of `fixed` leave it a fifth of the whole.
-const EACH_PER_FIXED: f64 = 4.0;
+/// How many times `fixed` a batch's rows must take together: that leaves it a fifth of the whole.
+const ROWS_PER_FIXED: f64 = 4.0;
 
 /// Whose time is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Fit {
             return;
         }
         let each = self.find_fixed_and_each();
-        let suits = ((wanted - self.fixed) / each).max(EACH_PER_FIXED * self.fixed / each);
+        let suits = ((wanted - self.fixed) / each).max(ROWS_PER_FIXED * self.fixed / each);
         // One step at a time: the first guess does not know what is fixed. What suits may be
         // infinite.
         let (low, high) = (self.rows.div_ceil(2), self.rows.saturating_mul(2));

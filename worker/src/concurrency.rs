@@ -8,7 +8,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Speed is taken over at least this time, and over so many batches of each writer.
+/// Speed is taken over at least this time, and over so many batches of each writer. It is told by
+/// how long a writer has a batch, not by how many were done by the end: writers in step would make
+/// that a matter of chance.
 const WINDOW: Duration = Duration::from_millis(500);
 const WINDOW_BATCHES: usize = 4;
 /// How long a number that proved right is kept.
@@ -24,6 +26,10 @@ const FEWEST: usize = 2;
 pub struct Landed {
     /// Its bytes.
     pub bytes: u64,
+    /// How long its writer was at it.
+    pub took: Duration,
+    /// Writers that were at work by then, this one included: some may not have started yet.
+    pub at_work: usize,
     /// Whether another batch waited for a writer by then.
     pub others_wait: bool,
     /// Whether it ran into locks.
@@ -61,6 +67,8 @@ struct Window {
     began: Instant,
     batches: usize,
     bytes: u64,
+    took: Duration,
+    at_work: usize,
     others_waited: usize,
     contended: usize,
 }
@@ -110,7 +118,7 @@ impl Concurrency {
         if time < WINDOW || window.batches < WINDOW_BATCHES * self.now {
             return false;
         }
-        let (rate, before) = (window.bytes as f64 / time.as_secs_f64(), self.now);
+        let (rate, before) = (window.rate(), self.now);
         let (saturated, contended) = (window.saturated(), window.contended());
         match self.trial.take() {
             Some(trial) => self.judge(&trial, rate, at),
@@ -168,14 +176,30 @@ impl Concurrency {
 
 impl Window {
     fn new(began: Instant) -> Self {
-        Window { began, batches: 0, bytes: 0, others_waited: 0, contended: 0 }
+        Window {
+            began,
+            batches: 0,
+            bytes: 0,
+            took: Duration::ZERO,
+            at_work: 0,
+            others_waited: 0,
+            contended: 0,
+        }
     }
 
     fn add(&mut self, batch: Landed) {
         self.batches += 1;
         self.bytes += batch.bytes;
+        self.took += batch.took;
+        self.at_work += batch.at_work;
         self.others_waited += usize::from(batch.others_wait);
         self.contended += usize::from(batch.contended);
+    }
+
+    /// Bytes a second: of one writer, times those at work.
+    fn rate(&self) -> f64 {
+        let each = self.bytes as f64 / self.took.as_secs_f64().max(f64::MIN_POSITIVE);
+        each * self.at_work as f64 / self.batches as f64
     }
 
     /// Whether batches waited for writers, but for some.
@@ -200,13 +224,23 @@ mod tests {
         let mut at = Instant::now();
         let end = at + Duration::from_secs(seconds);
         while at < end {
-            at += Duration::from_secs_f64(1.0 / speed(c.now()));
-            c.landed(at, batch);
+            let (at_work, speed) = (c.now(), speed(c.now()));
+            at += Duration::from_secs_f64(1.0 / speed);
+            c.landed(
+                at,
+                Landed { took: Duration::from_secs_f64(at_work as f64 / speed), at_work, ..batch },
+            );
             assert!((1..=c.most).contains(&c.now()));
         }
     }
 
-    const BATCH: Landed = Landed { bytes: 1 << 20, others_wait: true, contended: false };
+    const BATCH: Landed = Landed {
+        bytes: 1 << 20,
+        took: Duration::ZERO,
+        at_work: 0,
+        others_wait: true,
+        contended: false,
+    };
 
     #[test]
     fn writers_that_bring_nothing_do_not_work() {
@@ -262,7 +296,8 @@ mod tests {
             let mut at = Instant::now();
             for (millis, [others_wait, contended]) in told {
                 at += Duration::from_millis(millis);
-                c.landed(at, Landed { bytes: millis * millis, others_wait, contended });
+                let took = Duration::from_millis(millis / 2);
+                c.landed(at, Landed { bytes: millis * millis, took, at_work: 1, others_wait, contended });
                 prop_assert!((1..=most.max(1)).contains(&c.now()), "{}", c.now());
             }
         }

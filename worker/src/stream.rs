@@ -338,9 +338,13 @@ impl Stream<'_> {
         if !matches!(part.outcome, Outcome::Landed(_)) {
             return;
         }
-        self.size.took(Side::Dest, part.rows, Duration::from_micros(verdict.landing_micros));
+        let landing = Duration::from_micros(verdict.landing_micros);
+        self.size.took(Side::Dest, part.rows, landing);
         let landed = Landed {
             bytes: pending.filled.bytes as u64,
+            took: landing + Duration::from_micros(verdict.transform_micros),
+            // This one's has been set idle by now.
+            at_work: self.pool.busy() + 1,
             others_wait: !s.queue.is_empty(),
             contended: verdict.contentions > 0,
         };
