@@ -74,6 +74,8 @@ pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskPara
     let dest = store.resolve_link(config, &task.dest)?;
     let source_allows_nondurable = may_lose_commits(config, &task.source);
     let dest_allows_nondurable = may_lose_commits(config, &task.dest);
+    let source_failover = may_fail_over(config, &task.source);
+    let dest_failover = may_fail_over(config, &task.dest);
     let realtime = task.schedule.is_some_and(|id| {
         config.schedules.iter().any(|s| s.id == id && s.kind == ScheduleKind::Realtime)
     });
@@ -92,6 +94,8 @@ pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskPara
         dest,
         source_allows_nondurable,
         dest_allows_nondurable,
+        source_failover,
+        dest_failover,
         limits: limits(config),
         keys,
         realtime,
@@ -104,6 +108,11 @@ pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskPara
 /// Whether the operator accepts that a link's database may lose commits in a crash.
 pub fn may_lose_commits(config: &Config, link: &str) -> bool {
     config.links.iter().any(|l| l.name == link && l.allow_nondurable)
+}
+
+/// Whether a link's address may lead to any replica of one cluster.
+pub fn may_fail_over(config: &Config, link: &str) -> bool {
+    config.links.iter().any(|l| l.name == link && l.failover)
 }
 
 /// Connections that each link allows.

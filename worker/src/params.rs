@@ -28,6 +28,10 @@ pub struct TaskParams {
     pub source_allows_nondurable: bool,
     /// Whether a destination that may lose commits in a crash is accepted.
     pub dest_allows_nondurable: bool,
+    /// Whether the source's address may lead to any replica of one cluster.
+    pub source_failover: bool,
+    /// Whether the destination's may.
+    pub dest_failover: bool,
     /// Connections that each link allows to all processes of the instance together (A29), by the
     /// link's name.
     pub limits: BTreeMap<String, u32>,

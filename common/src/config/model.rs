@@ -35,6 +35,11 @@ pub const CONNECT_TIMEOUT_SECS: u64 = 10;
 /// Default of [`Link::io_timeout_secs`].
 pub const IO_TIMEOUT_SECS: u64 = 600;
 
+/// In [`TableTask::initial`]: from the first row on.
+pub const INITIAL_ALL: &str = "all";
+/// Default of [`Task::snapshot_max`].
+pub const SNAPSHOT_MAX: Period = Period::TEN_MINUTES;
+
 /// Default of [`Controller::tasks_max`].
 pub const TASKS_MAX: u32 = 8;
 
@@ -192,6 +197,10 @@ pub struct Link {
     /// server crashes.
     #[serde(default, skip_serializing_if = "is_false")]
     pub allow_nondurable: bool,
+    /// The address may lead to any replica of one cluster: another server behind it, while rows
+    /// are under way, does not stop a run. A server whose rows are older still does.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub failover: bool,
 }
 
 /// An encryption key (AES-256). The key that encrypts, and older ones that still decrypt.
@@ -307,6 +316,13 @@ pub struct Task {
     /// Whether finished tables are recorded in `proc_use_times` (A11).
     #[serde(default = "yes")]
     pub record_use_times: bool,
+    /// Whether the `full` tables of a run are read from one consistent snapshot of the source,
+    /// where it has one.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub snapshot: bool,
+    /// How long a pause may hold the snapshot open; a longer one gives it up.
+    #[serde(default = "snapshot_max", skip_serializing_if = "is_snapshot_max")]
+    pub snapshot_max: Period,
     /// The tables, in the order they run.
     #[serde(default, rename = "table")]
     pub tables: Vec<TableTask>,
@@ -518,6 +534,14 @@ pub struct TableTask {
     /// The destination's triggers may run for every row that lands.
     #[serde(default, skip_serializing_if = "is_false")]
     pub allow_triggers: bool,
+    /// Whether a `full` run compares the destination's number of rows with what landed before it
+    /// is done.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub count: bool,
+    /// Where the first run of an `increment` begins: [`INITIAL_ALL`], or a value of the watermark
+    /// below which rows are there already. Wanted only where the destination has rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<String>,
 }
 
 fn kill_after() -> Period {
@@ -561,6 +585,15 @@ fn slot_bytes() -> u64 {
 }
 fn yes() -> bool {
     true
+}
+fn snapshot_max() -> Period {
+    SNAPSHOT_MAX
+}
+fn is_snapshot_max(period: &Period) -> bool {
+    *period == SNAPSHOT_MAX
+}
+fn is_true(b: &bool) -> bool {
+    *b
 }
 fn is_false(b: &bool) -> bool {
     !b

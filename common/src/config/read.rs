@@ -63,7 +63,19 @@ const TABLE: &str = "[[task.table]]";
 /// Keys that belong to one section alone, to help who put them into another.
 const HOMES: [(&str, &[&str]); 5] = [
     (CONTROLLER, &["tasks_max", "reread", "kill_after"]),
-    (LINK, &["url", "password", "max_connections", "tls", "tls_ca_file", "driver", "wallet_dir"]),
+    (
+        LINK,
+        &[
+            "url",
+            "password",
+            "max_connections",
+            "tls",
+            "tls_ca_file",
+            "driver",
+            "wallet_dir",
+            "failover",
+        ],
+    ),
     (SCHEDULE, &["every", "start", "zone", "kind", "overrun"]),
     (
         TASK,
@@ -76,6 +88,8 @@ const HOMES: [(&str, &[&str]); 5] = [
             "slot_bytes",
             "error_limit",
             "stop_on_error",
+            "snapshot",
+            "snapshot_max",
         ],
     ),
     (
@@ -91,6 +105,8 @@ const HOMES: [(&str, &[&str]); 5] = [
             "after",
             "watermark",
             "empty_as",
+            "count",
+            "initial",
         ],
     ),
 ];
@@ -234,6 +250,7 @@ fn link(section: Section<'_>) -> Link {
         ),
         io_timeout_secs: number(&section, "io_timeout_secs", &IO, IO_TIMEOUT_SECS),
         allow_nondurable: flag(&section, "allow_nondurable", false),
+        failover: flag(&section, "failover", false),
     };
     finish(section, LINK);
     link
@@ -314,6 +331,11 @@ fn task(section: Section<'_>) -> Task {
         error_limit: number(&section, "error_limit", &limits::ERROR_LIMIT, 0),
         stop_on_error: flag(&section, "stop_on_error", true),
         record_use_times: flag(&section, "record_use_times", true),
+        snapshot: flag(&section, "snapshot", true),
+        snapshot_max: section
+            .optional("snapshot_max")
+            .and_then(|n| n.parsed())
+            .unwrap_or(SNAPSHOT_MAX),
         tables: each(&section, "table", "name", table),
     };
     finish(section, TASK);
@@ -353,6 +375,8 @@ fn table(section: Section<'_>) -> TableTask {
         empty_as: empty_as(&section),
         app_resets_status: flag(&section, "app_resets_status", false),
         allow_triggers: flag(&section, "allow_triggers", false),
+        count: flag(&section, "count", true),
+        initial: section.optional("initial").and_then(|n| n.string()),
     };
     finish(section, TABLE);
     table

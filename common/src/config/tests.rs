@@ -447,6 +447,7 @@ fn link() -> impl Strategy<Value = Link> {
                     connect_timeout_secs: connect,
                     io_timeout_secs: io,
                     allow_nondurable: nondurable,
+                    failover: !nondurable,
                 };
                 match oracle {
                     Some(choices) => oracle_link(link, choices),
@@ -576,6 +577,9 @@ fn table(n: usize, keys: Vec<String>) -> impl Strategy<Value = TableTask> {
                 empty_as,
                 app_resets_status: mode.3,
                 allow_triggers,
+                count: mode.0 != TableMode::Full || !allow_triggers,
+                initial: (mode.0 == TableMode::Increment && allow_triggers)
+                    .then(|| INITIAL_ALL.to_owned()),
             }
         })
 }
@@ -645,6 +649,8 @@ pub(crate) fn configs() -> impl Strategy<Value = Config> {
                     error_limit: limit,
                     stop_on_error: b[0],
                     record_use_times: b[1],
+                    snapshot: b[0],
+                    snapshot_max: Period::from_secs(batch_millis.into()).unwrap(),
                     tables,
                 },
             )

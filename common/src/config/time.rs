@@ -65,6 +65,8 @@ pub struct Period(u64);
 impl Period {
     /// The shortest.
     pub const SECOND: Period = Period(1);
+    /// Ten minutes.
+    pub const TEN_MINUTES: Period = Period(600);
     /// An hour.
     pub const HOUR: Period = Period(3600);
     /// A day of 24 hours.

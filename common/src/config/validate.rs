@@ -397,6 +397,15 @@ fn mode(at: &impl Fn(&str) -> String, table: &TableTask, found: &mut Findings) {
     if table.full != FullMethod::default() && table.mode != TableMode::Full {
         found.add(at("full"), "is only used with mode = \"full\"");
     }
+    if !table.count && table.mode != TableMode::Full {
+        found.add(at("count"), "is only used with mode = \"full\"");
+    }
+    if table.initial.is_some() && table.mode != TableMode::Increment {
+        found.add(at("initial"), "is only used with mode = \"increment\"");
+    }
+    if table.initial.as_ref().is_some_and(|value| value.trim().is_empty()) {
+        found.add(at("initial"), "must not be empty");
+    }
     if table.app_resets_status && table.mode != TableMode::Status {
         found.add(at("app_resets_status"), "is only used with mode = \"status\"");
     }

@@ -125,6 +125,7 @@ fn links(db: &mut Db) -> Result<Vec<Link>> {
         "connect_timeout_secs",
         "io_timeout_secs",
         "allow_nondurable",
+        "failover",
     ];
     let rows = db.select(Select::new("T_LINK", &columns).order(&["position", "link_name"]))?;
     let link = |row: Row| {
@@ -143,6 +144,7 @@ fn links(db: &mut Db) -> Result<Vec<Link>> {
             connect_timeout_secs: row.number("connect_timeout_secs")?,
             io_timeout_secs: row.number("io_timeout_secs")?,
             allow_nondurable: row.flag("allow_nondurable")?,
+            failover: row.opt_number("failover")? == Some(1),
         })
     };
     rows.into_iter().map(link).collect()
@@ -207,6 +209,8 @@ fn tasks(db: &mut Db) -> Result<Vec<Task>> {
         "error_limit",
         "stop_on_error",
         "record_use_times",
+        "snapshot",
+        "snapshot_max_secs",
     ];
     let present = Filter::new().any_of("IS_ADD_DEL", vec![Value::Int(NOTED), Value::Int(ADDED)]);
     let select = Select::new("T_EXTRACTION_TASK", &columns).filter(present);
@@ -230,6 +234,11 @@ fn tasks(db: &mut Db) -> Result<Vec<Task>> {
             error_limit: row.number("error_limit")?,
             stop_on_error: row.flag("stop_on_error")?,
             record_use_times: row.flag("record_use_times")?,
+            snapshot: row.opt_number("snapshot")? != Some(0),
+            snapshot_max: row
+                .opt_number("snapshot_max_secs")?
+                .map_or(Some(SNAPSHOT_MAX), Period::from_secs)
+                .ok_or_else(|| row.damaged("snapshot_max_secs"))?,
             tables: tables.remove(&id).unwrap_or_default(),
         });
     }
@@ -252,6 +261,8 @@ fn tables(db: &mut Db) -> Result<BTreeMap<u32, Vec<TableTask>>> {
         "row_filter",
         "app_resets_status",
         "allow_triggers",
+        "count_rows",
+        "initial_value",
     ];
     let present = Filter::new().eq("is_removed", false);
     let select = Select::new("task_detail", &columns).filter(present);
@@ -286,6 +297,8 @@ fn tables(db: &mut Db) -> Result<BTreeMap<u32, Vec<TableTask>>> {
             empty_as: chosen.empty_as,
             app_resets_status: row.flag("app_resets_status")?,
             allow_triggers: row.flag("allow_triggers")?,
+            count: row.opt_number("count_rows")? != Some(0),
+            initial: row.opt_text("initial_value"),
         });
     }
     Ok(tables)
@@ -465,6 +478,7 @@ fn write_links(db: &mut Db, old: &Config, new: &Config) -> Result<()> {
             ("throttle_query", link.throttle.as_ref().map(|t| t.query.as_str()).into_value()),
             ("throttle_above", link.throttle.as_ref().map(|t| t.above).into_value()),
             ("allow_nondurable", link.allow_nondurable.into_value()),
+            ("failover", link.failover.into_value()),
         ]);
         put(db, "T_LINK", &[("link_name", (&link.name).into_value())], row)?;
     }
@@ -548,6 +562,8 @@ fn write_tasks(db: &mut Db, old: &Config, new: &Config) -> Result<()> {
             ("error_limit", task.error_limit.into_value()),
             ("stop_on_error", task.stop_on_error.into_value()),
             ("record_use_times", task.record_use_times.into_value()),
+            ("snapshot", task.snapshot.into_value()),
+            ("snapshot_max_secs", task.snapshot_max.secs().into_value()),
             ("IS_ADD_DEL", ADDED.into_value()),
         ];
         if before.is_none() {
@@ -634,6 +650,8 @@ fn write_table(db: &mut Db, task: u32, place: usize, table: &TableTask) -> Resul
         ("row_filter", table.filter.clone().into_value()),
         ("app_resets_status", table.app_resets_status.into_value()),
         ("allow_triggers", table.allow_triggers.into_value()),
+        ("count_rows", table.count.into_value()),
+        ("initial_value", table.initial.clone().into_value()),
         ("is_removed", false.into_value()),
     ];
     let id = [("task_id", task.into_value()), ("table_name", (&table.name).into_value())];

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 
 /// The schema this build writes.
-pub const VERSION: i64 = 7;
+pub const VERSION: i64 = 8;
 
 /// Text columns that were narrower before a version: version, table, column.
 ///
@@ -143,6 +143,14 @@ pub const TABLES: &[TableDef] = &[
                 "1: a destination, or the source of a `status` table, that may lose commits in a \
                  crash is accepted.",
             ),
+            since(
+                8,
+                opt(
+                    "failover",
+                    BigInt,
+                    "1: the address may lead to any replica of one cluster; NULL: 0.",
+                ),
+            ),
         ],
         key: &["link_name"],
         unique: &[],
@@ -213,6 +221,22 @@ pub const TABLES: &[TableDef] = &[
             col("error_limit", BigInt, "Bad rows a table may have before its run fails."),
             col("stop_on_error", BigInt, "1: a failed table keeps those after it from starting."),
             col("record_use_times", BigInt, "1: finished tables are recorded in `proc_use_times`."),
+            since(
+                8,
+                opt(
+                    "snapshot",
+                    BigInt,
+                    "1: `full` tables are read from one consistent snapshot; NULL: 1.",
+                ),
+            ),
+            since(
+                8,
+                opt(
+                    "snapshot_max_secs",
+                    BigInt,
+                    "Seconds that a pause may hold the snapshot open; NULL: 600.",
+                ),
+            ),
             col(
                 "IS_ADD_DEL",
                 BigInt,
@@ -260,6 +284,23 @@ pub const TABLES: &[TableDef] = &[
                 "1: the application sets sync_status back to 0 with every change.",
             ),
             col("allow_triggers", BigInt, "1: the destination's triggers may run."),
+            since(
+                8,
+                opt(
+                    "count_rows",
+                    BigInt,
+                    "1: a `full` run counts the destination before it is done; NULL: 1.",
+                ),
+            ),
+            since(
+                8,
+                opt(
+                    "initial_value",
+                    LongText,
+                    "Where the first run of `increment` begins: `all`, or a value of the mark; \
+                     NULL: not configured.",
+                ),
+            ),
             col(
                 "is_removed",
                 BigInt,

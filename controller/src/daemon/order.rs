@@ -339,6 +339,8 @@ impl Assignment {
         Ok(TaskParams {
             source_allows_nondurable: self.source.0.allow_nondurable,
             dest_allows_nondurable: self.dest.0.allow_nondurable,
+            source_failover: self.source.0.failover,
+            dest_failover: self.dest.0.failover,
             limits: [limit(&self.source), limit(&self.dest)].into(),
             rates: Rates {
                 task: self.task.rate(),
