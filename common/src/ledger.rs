@@ -18,13 +18,21 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+mod fence;
+mod place;
+mod relocation;
 mod seats;
 
-use self::seats::raise_seats;
-use crate::connector::{Connection, OwnType};
+use crate::connector::Connection;
 use crate::error::{Error, Kind, Result};
 use crate::value::{Key, Value};
 
+pub use self::fence::{
+    Fence, Finish, Raise, Record, begin_run, check_epoch, epoch, finish_run, forget_server, raise,
+    record, records,
+};
+pub use self::place::{Pair, Place, complete, definitions, ensure_tables, kept_whole};
+pub use self::relocation::{delete, relocate};
 pub use self::seats::{SEAT_TABLE, Seat};
 
 /// Name of the fence table.
@@ -79,19 +87,6 @@ pub struct OpenRun {
     pub plan: String,
     /// Upper bound frozen at its start (`increment`).
     pub upto: Option<Value>,
-}
-
-/// The fence as it was found and raised.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fence {
-    /// The pair of tables.
-    pub id: Id,
-    /// The epoch that batches must carry from now on.
-    pub epoch: i64,
-    /// The run that was begun last, if any.
-    pub run: Option<OpenRun>,
-    /// How far `increment` has come.
-    pub mark: Option<Mark>,
 }
 
 /// A landed part of a batch: rows from `lo` to `hi`, both included.
@@ -197,363 +192,12 @@ pub fn part_pos(pos: &str, from: usize) -> String {
     format!("{pos}/{from:08x}")
 }
 
-/// Makes both tables where they are missing. Fails with [`Kind::Refused`] where they are stored
-/// in something that cannot roll back: then they would prove nothing.
-pub fn ensure_tables(dest: &mut dyn Connection) -> Result<()> {
-    let mut there = true;
-    for table in tables_of(dest) {
-        there &= is_kept_whole(dest, table)?;
-    }
-    if !there {
-        make_tables(dest)?;
-        for table in tables_of(dest) {
-            is_kept_whole(dest, table)?;
-        }
-    }
-    Ok(())
-}
-
-/// The tables that a destination needs.
-fn tables_of(dest: &mut dyn Connection) -> &'static [&'static str] {
-    match dest.dialect().shares_row_locks() {
-        true => &[FENCE_TABLE, LEDGER_TABLE],
-        false => &[FENCE_TABLE, LEDGER_TABLE, SEAT_TABLE],
-    }
-}
-
-/// Whether one of ssync's own tables is there. Fails with [`Kind::Refused`] where it is stored in
-/// something that cannot roll back.
-pub fn is_kept_whole(conn: &mut dyn Connection, table: &str) -> Result<bool> {
-    let Some(found) = conn.describe(table)? else { return Ok(false) };
-    if found.is_view || !found.transactional {
-        let engine = if found.is_view { "a view" } else { found.engine.as_str() };
-        return Err(Error::new(
-            Kind::Refused,
-            format!("ssync's own table {table} is stored in {engine}, which cannot roll back"),
-        )
-        .hint(format!("Convert it while no task runs: ALTER TABLE {table} ENGINE=InnoDB.")));
-    }
-    Ok(true)
-}
-
-fn make_tables(dest: &mut dyn Connection) -> Result<()> {
-    let d = dest.dialect();
-    let (id, big, text, long) = (
-        d.own_type(OwnType::Id),
-        d.own_type(OwnType::BigInt),
-        d.own_type(OwnType::Text(POS_CHARS_MAX as u32)),
-        d.own_type(OwnType::LongText),
-    );
-    let q = |name: &str| d.quote(name);
-    let fence = format!(
-        "CREATE TABLE IF NOT EXISTS {} ({} {id} NOT NULL, {} {big} NOT NULL, {} {long}, {} {id}, \
-         {} {big} NOT NULL, {} {long}, {} {long}, {} {long}, PRIMARY KEY ({})){}",
-        d.table(FENCE_TABLE),
-        q("id"),
-        q("epoch"),
-        q("tables"),
-        q("run_id"),
-        q("run_open"),
-        q("plan"),
-        q("upto"),
-        q("mark"),
-        q("id"),
-        d.table_options()
-    );
-    let ledger = format!(
-        "CREATE TABLE IF NOT EXISTS {} ({} {id} NOT NULL, {} {id} NOT NULL, {} {text} NOT NULL, \
-         {} {big} NOT NULL, {} {long}, {} {long}, {} {big} NOT NULL, {} {big} NOT NULL, \
-         PRIMARY KEY ({}, {}, {})){}",
-        d.table(LEDGER_TABLE),
-        q("fence_id"),
-        q("run_id"),
-        q("pos"),
-        q("row_count"),
-        q("lo"),
-        q("hi"),
-        q("settled"),
-        q("landed_at"),
-        q("fence_id"),
-        q("run_id"),
-        q("pos"),
-        d.table_options()
-    );
-    let seat = format!(
-        "CREATE TABLE IF NOT EXISTS {} ({} {id} NOT NULL, {} {big} NOT NULL, {} {big} NOT NULL, \
-         PRIMARY KEY ({}, {})){}",
-        d.table(SEAT_TABLE),
-        q("fence_id"),
-        q("seat"),
-        q("epoch"),
-        q("fence_id"),
-        q("seat"),
-        d.table_options()
-    );
-    let seats = !d.shares_row_locks();
-    dest.execute(&fence, &[])?;
-    dest.execute(&ledger, &[])?;
-    if seats {
-        dest.execute(&seat, &[])?;
-    }
-    Ok(())
-}
-
-/// Takes the fence exclusively and raises its epoch. Waits until a dead writer's commit that is
-/// still under way has ended; every later one with an older epoch fails. `tables` is for people.
-///
-/// A run that is under way says at which epoch it believes to be; `None` begins one.
-///
-/// # Errors
-/// [`Kind::Fenced`] when the fence stands elsewhere: another run has taken it, and taking it back
-/// would let both land.
-pub fn raise(
-    dest: &mut dyn Connection,
-    id: &Id,
-    tables: &str,
-    believed: Option<i64>,
-) -> Result<Fence> {
-    let d = dest.dialect();
-    let select = d.lock(
-        &format!(
-            "SELECT {}, {}, {}, {}, {}, {} FROM {} WHERE {} = {}",
-            d.quote("epoch"),
-            d.quote("run_id"),
-            d.quote("run_open"),
-            d.quote("plan"),
-            d.quote("upto"),
-            d.quote("mark"),
-            d.table(FENCE_TABLE),
-            d.quote("id"),
-            d.param(1, None)
-        ),
-        true,
-    );
-    in_transaction(dest, |dest| {
-        let rows = dest.query(&select, &[id_value(id)])?;
-        let d = dest.dialect();
-        let Some(row) = rows.first() else {
-            if let Some(believed) = believed {
-                return Err(over(believed, 0));
-            }
-            let insert = format!(
-                "INSERT INTO {} ({}, {}, {}, {}) VALUES ({}, 1, {}, 0)",
-                d.table(FENCE_TABLE),
-                d.quote("id"),
-                d.quote("epoch"),
-                d.quote("tables"),
-                d.quote("run_open"),
-                d.param(1, None),
-                d.param(2, None)
-            );
-            dest.execute(&insert, &[id_value(id), Value::Text(tables.to_owned())])?;
-            raise_seats(dest, id, 1)?;
-            return Ok(Fence { id: *id, epoch: 1, run: None, mark: None });
-        };
-        let found = field(row, 0)?.as_i64().ok_or_else(|| damaged("epoch"))?;
-        if let Some(believed) = believed.filter(|believed| *believed != found) {
-            return Err(over(believed, found));
-        }
-        let epoch = found + 1;
-        let update = format!(
-            "UPDATE {} SET {} = {} WHERE {} = {}",
-            d.table(FENCE_TABLE),
-            d.quote("epoch"),
-            d.param(1, None),
-            d.quote("id"),
-            d.param(2, None)
-        );
-        dest.execute(&update, &[Value::Int(epoch), id_value(id)])?;
-        raise_seats(dest, id, epoch)?;
-        let run = match field(row, 1)? {
-            Value::Null => None,
-            run => Some(OpenRun {
-                run: value_id(run)?,
-                open: field(row, 2)?.as_i64() == Some(1),
-                plan: field(row, 3)?.as_str().unwrap_or_default().to_owned(),
-                upto: json_value(field(row, 4)?)?,
-            }),
-        };
-        Ok(Fence { id: *id, epoch, run, mark: json_mark(field(row, 5)?)? })
-    })
-}
-
-/// The epoch at which the fence stands, 0 before it was ever raised. Locks nothing.
-pub fn epoch(dest: &mut dyn Connection, id: &Id) -> Result<i64> {
-    let d = dest.dialect();
-    let sql = format!(
-        "SELECT {} FROM {} WHERE {} = {}",
-        d.quote("epoch"),
-        d.table(FENCE_TABLE),
-        d.quote("id"),
-        d.param(1, None)
-    );
-    let rows = dest.query(&sql, &[id_value(id)])?;
-    match rows.first() {
-        None => Ok(0),
-        Some(row) => field(row, 0)?.as_i64().ok_or_else(|| damaged("epoch")),
-    }
-}
-
-/// The run that was begun last, if any. Locks nothing.
-pub fn last_run(dest: &mut dyn Connection, id: &Id) -> Result<Option<Id>> {
-    let d = dest.dialect();
-    let sql = format!(
-        "SELECT {} FROM {} WHERE {} = {}",
-        d.quote("run_id"),
-        d.table(FENCE_TABLE),
-        d.quote("id"),
-        d.param(1, None)
-    );
-    let rows = dest.query(&sql, &[id_value(id)])?;
-    match rows.first().map(|row| field(row, 0)).transpose()? {
-        None | Some(Value::Null) => Ok(None),
-        Some(run) => value_id(run).map(Some),
-    }
-}
-
-/// Opens a run in the fence row. With `forget` every ledger row of the pair goes in the same
-/// transaction: the run starts from nothing. A run whose fence was taken changes neither.
-pub fn begin_run(
-    dest: &mut dyn Connection,
-    fence: &Fence,
-    run: &OpenRun,
-    forget: bool,
-) -> Result<()> {
-    let d = dest.dialect();
-    let sql = format!(
-        "UPDATE {} SET {} = {}, {} = 1, {} = {}, {} = {} WHERE {} = {} AND {} = {}",
-        d.table(FENCE_TABLE),
-        d.quote("run_id"),
-        d.param(1, None),
-        d.quote("run_open"),
-        d.quote("plan"),
-        d.param(2, None),
-        d.quote("upto"),
-        d.param(3, None),
-        d.quote("id"),
-        d.param(4, None),
-        d.quote("epoch"),
-        d.param(5, None)
-    );
-    let upto = json_text(run.upto.as_ref())?;
-    let params = [
-        id_value(&run.run),
-        Value::Text(run.plan.clone()),
-        upto,
-        id_value(&fence.id),
-        Value::Int(fence.epoch),
-    ];
-    in_transaction(dest, |dest| {
-        one_row(dest.execute(&sql, &params)?)?;
-        if forget { clear(dest, &fence.id) } else { Ok(()) }
-    })
-}
-
-/// Closes the run: its `after` has succeeded. Moves the mark of `increment`, and deletes ledger
-/// rows of other runs but `keep` (what the source side still remembers).
-pub fn finish_run(
-    dest: &mut dyn Connection,
-    fence: &Fence,
-    run: &Id,
-    mark: Option<&Mark>,
-    keep: Option<&Id>,
-) -> Result<()> {
-    in_transaction(dest, |dest| {
-        let d = dest.dialect();
-        let sql = format!(
-            "UPDATE {} SET {} = 0, {} = {} WHERE {} = {} AND {} = {} AND {} = {}",
-            d.table(FENCE_TABLE),
-            d.quote("run_open"),
-            d.quote("mark"),
-            d.param(1, None),
-            d.quote("id"),
-            d.param(2, None),
-            d.quote("epoch"),
-            d.param(3, None),
-            d.quote("run_id"),
-            d.param(4, None)
-        );
-        let mark = mark.map_or(Ok(Value::Null), |mark| {
-            serde_json::to_string(mark).map(Value::Text).map_err(|_| damaged("mark"))
-        })?;
-        let params = [mark, id_value(&fence.id), Value::Int(fence.epoch), id_value(run)];
-        one_row(dest.execute(&sql, &params)?)?;
-        let sql = format!(
-            "DELETE FROM {} WHERE {} = {} AND {} <> {} AND {} <> {} AND {} = 1",
-            d.table(LEDGER_TABLE),
-            d.quote("fence_id"),
-            d.param(1, None),
-            d.quote("run_id"),
-            d.param(2, None),
-            d.quote("run_id"),
-            d.param(3, None),
-            d.quote("settled")
-        );
-        let params = [id_value(&fence.id), id_value(run), id_value(keep.unwrap_or(run))];
-        dest.execute(&sql, &params)?;
-        Ok(())
-    })
-}
-
-/// Checks the epoch under a lock that whoever raises it waits for: the first statement of every
-/// batch transaction. The lock is shared with all others that check, or the seat's alone.
-pub fn check_epoch(dest: &mut dyn Connection, id: &Id, epoch: i64, seat: Seat) -> Result<()> {
-    let d = dest.dialect();
-    let sql = match d.shares_row_locks() {
-        true => format!(
-            "SELECT {} FROM {} WHERE {} = {}",
-            d.quote("epoch"),
-            d.table(FENCE_TABLE),
-            d.quote("id"),
-            d.param(1, None)
-        ),
-        false => format!(
-            "SELECT {} FROM {} WHERE {} = {} AND {} = {}",
-            d.quote("epoch"),
-            d.table(SEAT_TABLE),
-            d.quote("fence_id"),
-            d.param(1, None),
-            d.quote("seat"),
-            seat.number()
-        ),
-    };
-    let sql = d.lock(&sql, false);
-    let rows = dest.query(&sql, &[id_value(id)])?;
-    match rows.first().and_then(|r| r.first()).and_then(Value::as_i64) {
-        Some(found) if found == epoch => Ok(()),
-        Some(found) => Err(over(epoch, found)),
-        None => Err(Error::new(Kind::Fenced, "the fence row is gone")),
-    }
-}
-
-fn over(epoch: i64, found: i64) -> Error {
-    Error::new(Kind::Fenced, format!("epoch {epoch} is over, the fence stands at {found}"))
-}
-
-/// Whether the `increment` of another pair of tables of these names has come some way.
-pub fn has_namesake(dest: &mut dyn Connection, id: &Id, tables: &str) -> Result<bool> {
-    let d = dest.dialect();
-    let sql = format!(
-        "SELECT {}, {} FROM {} WHERE {} IS NOT NULL",
-        d.quote("id"),
-        d.quote("tables"),
-        d.table(FENCE_TABLE),
-        d.quote("mark")
-    );
-    for row in dest.query(&sql, &[])? {
-        if value_id(field(&row, 0)?)? != *id && field(&row, 1)?.as_str() == Some(tables) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Adds a ledger row; part of the batch's own transaction.
-pub fn insert_entry(dest: &mut dyn Connection, id: &Id, entry: &Entry) -> Result<()> {
+pub fn insert_entry(dest: &mut dyn Connection, pair: &Pair, entry: &Entry) -> Result<()> {
     let d = dest.dialect();
     let sql = format!(
         "INSERT INTO {} ({}, {}, {}, {}, {}, {}, {}, {}) VALUES ({}, {}, {}, {}, {}, {}, {}, {})",
-        d.table(LEDGER_TABLE),
+        d.table(pair.place.ledger()),
         d.quote("fence_id"),
         d.quote("run_id"),
         d.quote("pos"),
@@ -572,7 +216,7 @@ pub fn insert_entry(dest: &mut dyn Connection, id: &Id, entry: &Entry) -> Result
         d.now_secs()
     );
     let params = [
-        id_value(id),
+        id_value(&pair.id),
         id_value(&entry.run),
         Value::Text(entry.pos.clone()),
         Value::Int(entry.rows as i64),
@@ -603,7 +247,7 @@ pub enum Which<'a> {
 }
 
 /// Ledger rows of batches (not steps), in position order.
-pub fn entries(dest: &mut dyn Connection, id: &Id, which: Which<'_>) -> Result<Vec<Entry>> {
+pub fn entries(dest: &mut dyn Connection, pair: &Pair, which: Which<'_>) -> Result<Vec<Entry>> {
     let d = dest.dialect();
     let mut sql = format!(
         "SELECT {}, {}, {}, {}, {}, {} FROM {} WHERE {} = {}",
@@ -613,11 +257,11 @@ pub fn entries(dest: &mut dyn Connection, id: &Id, which: Which<'_>) -> Result<V
         d.quote("lo"),
         d.quote("hi"),
         d.quote("settled"),
-        d.table(LEDGER_TABLE),
+        d.table(pair.place.ledger()),
         d.quote("fence_id"),
         d.param(1, None)
     );
-    let mut params = vec![id_value(id)];
+    let mut params = vec![id_value(&pair.id)];
     match which {
         Which::Unsettled => sql += &format!(" AND {} = 0", d.quote("settled")),
         Which::Run(run) | Which::Batch(run, _) => {
@@ -653,11 +297,11 @@ pub fn entries(dest: &mut dyn Connection, id: &Id, which: Which<'_>) -> Result<V
 }
 
 /// Whether the ledger has this entry.
-pub fn has_entry(dest: &mut dyn Connection, id: &Id, run: &Id, pos: &str) -> Result<bool> {
+pub fn has_entry(dest: &mut dyn Connection, pair: &Pair, run: &Id, pos: &str) -> Result<bool> {
     let d = dest.dialect();
     let sql = format!(
         "SELECT COUNT(*) FROM {} WHERE {} = {} AND {} = {} AND {} = {}",
-        d.table(LEDGER_TABLE),
+        d.table(pair.place.ledger()),
         d.quote("fence_id"),
         d.param(1, None),
         d.quote("run_id"),
@@ -665,16 +309,22 @@ pub fn has_entry(dest: &mut dyn Connection, id: &Id, run: &Id, pos: &str) -> Res
         d.quote("pos"),
         d.param(3, None)
     );
-    let rows = dest.query(&sql, &[id_value(id), id_value(run), Value::Text(pos.to_owned())])?;
+    let rows =
+        dest.query(&sql, &[id_value(&pair.id), id_value(run), Value::Text(pos.to_owned())])?;
     Ok(rows.first().and_then(|r| r.first()).and_then(Value::as_i64).unwrap_or(0) > 0)
 }
 
 /// Marks entries as settled: the source has been told, and has confirmed.
-pub fn mark_settled(dest: &mut dyn Connection, id: &Id, run: &Id, pos: &[String]) -> Result<()> {
+pub fn mark_settled(
+    dest: &mut dyn Connection,
+    pair: &Pair,
+    run: &Id,
+    pos: &[String],
+) -> Result<()> {
     let d = dest.dialect();
     let sql = format!(
         "UPDATE {} SET {} = 1 WHERE {} = {} AND {} = {} AND {} = {}",
-        d.table(LEDGER_TABLE),
+        d.table(pair.place.ledger()),
         d.quote("settled"),
         d.quote("fence_id"),
         d.param(1, None),
@@ -685,34 +335,34 @@ pub fn mark_settled(dest: &mut dyn Connection, id: &Id, run: &Id, pos: &[String]
     );
     in_transaction(dest, |dest| {
         for pos in pos {
-            dest.execute(&sql, &[id_value(id), id_value(run), Value::Text(pos.clone())])?;
+            dest.execute(&sql, &[id_value(&pair.id), id_value(run), Value::Text(pos.clone())])?;
         }
         Ok(())
     })
 }
 
-/// Forgets every ledger row of the pair.
-fn clear(dest: &mut dyn Connection, id: &Id) -> Result<()> {
+/// Forgets every ledger row of the record.
+fn clear(dest: &mut dyn Connection, pair: &Pair) -> Result<()> {
     let d = dest.dialect();
     let sql = format!(
         "DELETE FROM {} WHERE {} = {}",
-        d.table(LEDGER_TABLE),
+        d.table(pair.place.ledger()),
         d.quote("fence_id"),
         d.param(1, None)
     );
-    dest.execute(&sql, &[id_value(id)]).map(drop)
+    dest.execute(&sql, &[id_value(&pair.id)]).map(drop)
 }
 
 /// Whether a step of this run is done.
-pub fn step_done(dest: &mut dyn Connection, id: &Id, run: &Id, step: Step) -> Result<bool> {
-    has_entry(dest, id, run, &step.pos())
+pub fn step_done(dest: &mut dyn Connection, pair: &Pair, run: &Id, step: Step) -> Result<bool> {
+    has_entry(dest, pair, run, &step.pos())
 }
 
 /// Records a step. Called inside the step's own transaction where the step is DML there.
-pub fn record_step(dest: &mut dyn Connection, id: &Id, run: &Id, step: Step) -> Result<()> {
+pub fn record_step(dest: &mut dyn Connection, pair: &Pair, run: &Id, step: Step) -> Result<()> {
     let entry =
         Entry { run: *run, pos: step.pos(), rows: 0, lo: vec![], hi: vec![], settled: true };
-    insert_entry(dest, id, &entry)
+    insert_entry(dest, pair, &entry)
 }
 
 /// Runs `work` in a transaction: committed when it succeeds, rolled back when it fails.
@@ -743,13 +393,6 @@ pub fn id_value(id: &Id) -> Value {
 /// An id from a result.
 pub fn value_id(value: &Value) -> Result<Id> {
     value.as_bytes().and_then(|b| Id::try_from(b).ok()).ok_or_else(|| damaged("id"))
-}
-
-fn one_row(changed: u64) -> Result<()> {
-    match changed {
-        1 => Ok(()),
-        _ => Err(Error::new(Kind::Fenced, "another run has taken the fence meanwhile")),
-    }
 }
 
 fn field(row: &[Value], i: usize) -> Result<&Value> {

@@ -91,6 +91,13 @@ pub enum Command {
         #[arg(long)]
         lost: bool,
     },
+    /// Show what is known of a task's tables, or decide what counts after one was renamed, moved,
+    /// copied or restored
+    ///
+    /// A run stops when source or destination are not what earlier runs knew. This command shows
+    /// what is known, and with one of its options carries out a decision about one table. To send
+    /// rows again that a restored destination has lost, use ssync retry --lost.
+    Adopt(AdoptArgs),
     /// Tell people what goes wrong, and send the daily brief; runs until it is ended
     ///
     /// Follows what the other processes record, looks for tasks that are stuck or have died, and
@@ -162,6 +169,45 @@ fn what_of(word: &str) -> Result<What, String> {
         .into_iter()
         .find(|what| what.name() == word)
         .ok_or_else(|| "only a watchdog tells something: watchdog_restart, watchdog_gave_up".into())
+}
+
+/// `ssync adopt`.
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// The task
+    #[arg(long, value_name = "N")]
+    pub task: u32,
+
+    /// Only these tables of it, separated by commas; a decision is about one
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub tables: Vec<String>,
+
+    /// What is decided.
+    #[command(flatten)]
+    pub decision: AdoptDecision,
+}
+
+/// What an operator decides, at most one of these.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct AdoptDecision {
+    /// The source table was renamed: this was its name
+    #[arg(long, value_name = "TABLE")]
+    pub source_was: Option<String>,
+
+    /// The destination table was renamed: this was its name
+    #[arg(long, value_name = "TABLE")]
+    pub dest_was: Option<String>,
+
+    /// Both tables count as they are now: what the destination's record lists has landed, rows in
+    /// state 1 that it does not list go again
+    #[arg(long)]
+    pub as_is: bool,
+
+    /// Nothing of earlier runs counts: the table is a copy, or one of the two was made anew; rows
+    /// in state 1 go again
+    #[arg(long)]
+    pub new: bool,
 }
 
 /// `ssync heartbeat`.

@@ -5,12 +5,13 @@
 //!   database; [`terminal`]: what it shows.
 //! - [`top`]: what runs, as it runs; [`live`]: what shared memory says of it; [`parameters`]: by
 //!   what it runs.
-//! - [`check_command`], [`key_command`], [`retry_command`]: further commands.
+//! - [`adopt_command`], [`check_command`], [`key_command`], [`retry_command`]: further commands.
 //! - [`generate`]: man pages and shell completions.
 //! - [`daemon`]: schedules, task processes, and the commands about them.
 //! - [`monitor`]: tells people.
 //! - [`demo`]: all of it at once, on made-up rows, with proof.
 
+pub mod adopt_command;
 pub mod bench;
 pub mod books;
 pub mod check_command;
@@ -89,6 +90,12 @@ fn dispatch(cli: Cli) -> Result<u8> {
                 params.restart = cli.restart;
                 Ok(params)
             })
+        }
+        (Some(Command::Adopt(args)), _) => {
+            let mut out = Output::new(cli.json);
+            let done = adopt_command::run(&args, cli.home.as_deref(), &mut out);
+            out.print()?;
+            done.map(|()| 0)
         }
         (Some(Command::Monitor), _) => {
             let signals = signals::watch()?;

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use ssync_common::connector::{Connection, LinkParams, open};
 use ssync_common::error::Result;
-use ssync_common::ledger;
+use ssync_common::ledger::{self, Place};
 
 use crate::pool::WriterProcess;
 
@@ -37,8 +37,8 @@ pub struct Connections(Arc<Mutex<Idle>>);
 struct Idle {
     connections: Vec<IdleConnection>,
     writers: Vec<(WriterProcess, Instant)>,
-    /// Links whose destination is known to have ssync's own tables.
-    ledgers: BTreeSet<String>,
+    /// Links and places that are known to have ssync's own tables.
+    ledgers: BTreeSet<(String, Place)>,
 }
 
 struct IdleConnection {
@@ -74,11 +74,18 @@ impl Connections {
         self.lock().writers.push((writer, Instant::now()));
     }
 
-    /// Makes ssync's own tables at a destination where they are missing; once for each link.
-    pub fn ensure_ledger(&self, link: &str, dest: &mut dyn Connection) -> Result<()> {
-        if !self.lock().ledgers.contains(link) {
-            ledger::ensure_tables(dest)?;
-            self.lock().ledgers.insert(link.to_owned());
+    /// Makes ssync's own tables beside a destination where they are missing; once for each link
+    /// and place.
+    pub fn ensure_ledger(
+        &self,
+        link: &str,
+        place: &Place,
+        dest: &mut dyn Connection,
+    ) -> Result<()> {
+        let known = (link.to_owned(), place.clone());
+        if !self.lock().ledgers.contains(&known) {
+            ledger::ensure_tables(dest, place)?;
+            self.lock().ledgers.insert(known);
         }
         Ok(())
     }

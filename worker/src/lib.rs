@@ -9,13 +9,16 @@
 //!   [`pace`]: how fast it may go; [`idle`]: those that are used again.
 //! - [`plan`]: from configuration and table descriptions to a plan, and everything against it.
 //! - [`table_run`]: the order of things in one table's run.
-//! - [`precedents`]: what earlier runs left that this one must not contradict.
+//! - [`adopt`]: what operators decide about that.
+//! - [`identity`]: which tables these are, and whether one end is older than the other;
+//!   [`precedents`]: what earlier runs left that this one must not contradict.
 //! - [`stream`]: the coordinator of reading thread, [`pool`] of writers and settling thread.
 //! - [`splitting`]: sharing a table out over reading threads.
 //! - [`claiming`], [`reading`], [`settling`], [`recovery`], [`steps`]: what they do.
 //! - [`source`], [`owner`]: the source table in SQL, and its one owner.
 //! - [`counts`], [`report`], [`reminder`]: the books, and what people are told.
 
+pub mod adopt;
 mod batch_size;
 pub mod check;
 mod claiming;
@@ -23,6 +26,7 @@ mod concurrency;
 pub mod control;
 pub mod counts;
 mod events;
+mod identity;
 mod idle;
 pub mod journal;
 mod lease;

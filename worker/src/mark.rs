@@ -3,7 +3,8 @@
 use jiff::civil::{self, date};
 use jiff::{SignedDuration, ToSpan};
 use ssync_common::config::Lag;
-use ssync_common::error::{Error, Kind, Result};
+use ssync_common::error::{Error, Kind as ErrorKind, Result};
+use ssync_common::schema::Kind;
 use ssync_common::value::{DateTime, Value};
 
 /// How far a run reads. With an overlap up to the newest value, since the last stretch is read
@@ -33,18 +34,38 @@ pub fn is_later(a: &Value, b: &Value) -> bool {
     }
 }
 
+/// A mark as people write it, for a watermark of this kind.
+pub fn parse(text: &str, kind: Kind) -> Option<Value> {
+    let text = text.trim();
+    match kind {
+        Kind::Int => text.parse().ok().map(Value::Int),
+        Kind::UInt => text.parse().ok().map(Value::UInt),
+        // SQLite: the value has a type, the column has none.
+        Kind::Any => text.parse().ok().map(Value::Int),
+        Kind::Date => DateTime::parse(text).map(Value::Date),
+        Kind::DateTime => DateTime::parse(text).map(Value::DateTime),
+        Kind::Float32 | Kind::Float64 | Kind::Decimal | Kind::Text | Kind::Bytes | Kind::Time => {
+            None
+        }
+    }
+}
+
 fn back(value: Value, lag: Lag) -> Result<Value> {
     let number = || match lag {
         Lag::Count(n) => Ok(n),
-        Lag::Secs(_) => Err(Error::new(Kind::Config, "the watermark is a number, its lag a time")
-            .hint("Give the lag as a plain number, such as lag = \"1000\".")),
+        Lag::Secs(_) => {
+            Err(Error::new(ErrorKind::Config, "the watermark is a number, its lag a time")
+                .hint("Give the lag as a plain number, such as lag = \"1000\"."))
+        }
     };
     let seconds = || match lag {
         Lag::Secs(secs) => Ok(i64::try_from(secs).unwrap_or(i64::MAX)),
         // "0" is no lag in any unit.
         Lag::Count(0) => Ok(0),
-        Lag::Count(_) => Err(Error::new(Kind::Config, "the watermark is a time, its lag a number")
-            .hint("Give the lag with a unit, such as lag = \"10s\".")),
+        Lag::Count(_) => {
+            Err(Error::new(ErrorKind::Config, "the watermark is a time, its lag a number")
+                .hint("Give the lag with a unit, such as lag = \"10s\"."))
+        }
     };
     Ok(match value {
         Value::Int(v) => Value::Int(v.saturating_sub_unsigned(number()?)),
@@ -57,7 +78,7 @@ fn back(value: Value, lag: Lag) -> Result<Value> {
             Value::Date(earlier(v, days * 86_400))
         }
         other => {
-            return Err(Error::new(Kind::Internal, format!("a mark cannot be {other:?}")));
+            return Err(Error::new(ErrorKind::Internal, format!("a mark cannot be {other:?}")));
         }
     })
 }
@@ -115,8 +136,8 @@ mod tests {
     #[test]
     fn a_lag_of_the_wrong_kind_is_refused() {
         let wrong = upper(Some(Value::Int(1)), Lag::Secs(10), false).unwrap_err();
-        assert_eq!(wrong.kind, Kind::Config);
+        assert_eq!(wrong.kind, ErrorKind::Config);
         let wrong = upper(Some(at("2024-01-01")), Lag::Count(5), false).unwrap_err();
-        assert_eq!(wrong.kind, Kind::Config);
+        assert_eq!(wrong.kind, ErrorKind::Config);
     }
 }

@@ -5,12 +5,12 @@
 //! the source. Every claim and settlement checks, in its own transaction and under a shared lock,
 //! that the row is still ours.
 
-use ssync_common::connector::{Connection, LockWait, OwnType, split_table_name};
+use ssync_common::connector::{Connection, LockWait, OwnType, beside};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Id, id_value, in_transaction, value_id};
 use ssync_common::process::identity::{ProcessIdentity, RunId};
-use ssync_common::value::Value;
+use ssync_common::value::{Value, hex_bytes};
 
 /// Name of the table that holds one row per owned source table.
 pub const OWNER_TABLE: &str = "SSYNC_OWNER";
@@ -33,6 +33,51 @@ pub struct Ownership {
     pub token: Id,
     /// Who owned it before and died, for a message.
     pub taken_over_from: Option<String>,
+    /// What the row said when it was taken.
+    pub known: Known,
+}
+
+/// What a source table's owner row remembers of earlier runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The server that the table stood on.
+    pub server: Option<String>,
+    /// Number of the last run that was to begin: written before the destination's fence gets it.
+    pub intended: i64,
+    /// Number of the last run whose fence was raised: written after that.
+    pub confirmed: i64,
+    /// The record at the destination: its own random id.
+    pub record: Option<Id>,
+    /// Where the rows went; `None`: no run has claimed any.
+    pub pair: Option<PairText>,
+}
+
+/// How the owner row names a destination: its name in the catalog, and the key of its record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairText {
+    /// `schema.table`, as the catalog spells it.
+    pub table: String,
+    /// Key of the record, 32 hexadecimal digits.
+    pub id: String,
+}
+
+impl PairText {
+    /// For a record.
+    pub fn new(table: &str, id: &Id) -> PairText {
+        PairText { table: table.to_owned(), id: hex_bytes::encode(id) }
+    }
+
+    /// Reads what this version or 0.1.0 wrote, which named the link as well: `table (link, id)`.
+    fn read(text: &str) -> Option<PairText> {
+        let (table, rest) = text.rsplit_once(" (")?;
+        let id = rest.strip_suffix(')')?.rsplit([' ', ',']).next()?;
+        Some(PairText { table: table.to_owned(), id: id.to_owned() })
+    }
+
+    /// As it is stored.
+    pub fn value(&self) -> Value {
+        Value::Text(format!("{} (record {})", self.table, self.id))
+    }
 }
 
 fn columns(conn: &dyn Connection) -> [String; 7] {
@@ -40,20 +85,18 @@ fn columns(conn: &dyn Connection) -> [String; 7] {
         .map(|c| conn.dialect().quote(c))
 }
 
-/// The owner table that stands beside a table: in the same schema, so that everybody finds the
-/// same one, whatever schema their link names.
-fn beside(table: &str) -> String {
-    // What precedes the table's own name, with quotes as they are.
-    let own = split_table_name(table).pop().unwrap_or_default();
-    let name = table.trim_end_matches(['"', '`']);
-    let schema = name.strip_suffix(own.as_str()).unwrap_or_default();
-    format!("{}{OWNER_TABLE}", schema.trim_end_matches(['"', '`']))
-}
+/// Columns that version 0.1.0 did not have; all may be NULL.
+const LATER: [(&str, OwnType); 4] = [
+    ("server", OwnType::LongText),
+    ("intended", OwnType::BigInt),
+    ("confirmed", OwnType::BigInt),
+    ("record", OwnType::Id),
+];
 
 /// Makes the owner table where it is missing.
 fn ensure_table(conn: &mut dyn Connection, owners: &str) -> Result<()> {
-    if ledger::is_kept_whole(conn, owners)? {
-        return Ok(());
+    if let Some(found) = ledger::kept_whole(conn, owners)? {
+        return ledger::complete(conn, owners, &found, &LATER);
     }
     let d = conn.dialect();
     let [table, ident, token, owner, lease, run, steps] = columns(conn);
@@ -64,21 +107,30 @@ fn ensure_table(conn: &mut dyn Connection, owners: &str) -> Result<()> {
         d.own_type(OwnType::LongText),
     );
     let pair = d.quote("pair");
+    let later: String = LATER
+        .iter()
+        .map(|(name, kind)| format!("{} {}, ", d.quote(name), d.own_type(*kind)))
+        .collect();
     let sql = format!(
         "CREATE TABLE IF NOT EXISTS {} ({table} {text} NOT NULL, {ident} {id} NOT NULL, {token} \
          {id}, {owner} {long}, {lease} {big} NOT NULL, {run} {id}, {steps} {big} NOT NULL, \
-         {pair} {long}, PRIMARY KEY ({table})){}",
+         {pair} {long}, {later}PRIMARY KEY ({table})){}",
         d.table(owners),
         d.table_options()
     );
     conn.execute(&sql, &[])?;
-    ledger::is_kept_whole(conn, owners).map(drop)
+    ledger::kept_whole(conn, owners).map(drop)
 }
 
 /// Takes the table for this process. A dead owner's row is taken over; a live one refuses.
-/// `configured` says where the table is, `table` is its name in full.
-pub fn take(conn: &mut dyn Connection, configured: &str, table: &str) -> Result<Ownership> {
-    let owners = beside(configured);
+/// `configured` says where the table is, `table` is its name in full, `server` what it stands on.
+pub fn take(
+    conn: &mut dyn Connection,
+    configured: &str,
+    table: &str,
+    server: &str,
+) -> Result<Ownership> {
+    let owners = beside(configured, OWNER_TABLE);
     ensure_table(conn, &owners)?;
     conn.set_lock_wait(LockWait::Patient)?;
     let me = ProcessIdentity::own()?;
@@ -88,8 +140,13 @@ pub fn take(conn: &mut dyn Connection, configured: &str, table: &str) -> Result<
     let d = conn.dialect();
     let [name, ident, tok, owner, lease, _, steps] = columns(conn);
     let look = format!(
-        "SELECT {ident}, {tok}, {owner}, {lease}, {} FROM {} WHERE {name} = {}",
+        "SELECT {ident}, {tok}, {owner}, {lease}, {}, {}, {}, {}, {}, {} FROM {} WHERE {name} = {}",
         d.now_secs(),
+        d.quote("server"),
+        d.quote("intended"),
+        d.quote("confirmed"),
+        d.quote("record"),
+        d.quote("pair"),
         d.table(&owners),
         d.param(1, None)
     );
@@ -105,20 +162,23 @@ pub fn take(conn: &mut dyn Connection, configured: &str, table: &str) -> Result<
         let Some(row) = rows.first() else {
             let new = RunId::random()?.0;
             let sql = format!(
-                "INSERT INTO {} ({name}, {ident}, {tok}, {owner}, {lease}, {steps}) VALUES ({}, \
-                 {}, {}, {}, {} + {LEASE_SECS}, 0)",
+                "INSERT INTO {} ({name}, {ident}, {tok}, {owner}, {lease}, {steps}, {}) VALUES \
+                 ({}, {}, {}, {}, {} + {LEASE_SECS}, 0, {})",
                 d.table(&owners),
+                d.quote("server"),
                 d.param(1, None),
                 d.param(2, None),
                 d.param(3, None),
                 d.param(4, None),
-                d.now_secs()
+                d.now_secs(),
+                d.param(5, None)
             );
             let params = [
                 Value::Text(table.to_owned()),
                 id_value(&new),
                 id_value(&token),
                 Value::Text(described.clone()),
+                Value::Text(server.to_owned()),
             ];
             conn.execute(&sql, &params)?;
             return Ok(Ownership {
@@ -127,9 +187,17 @@ pub fn take(conn: &mut dyn Connection, configured: &str, table: &str) -> Result<
                 ident: new,
                 token,
                 taken_over_from: None,
+                known: Known::default(),
             });
         };
-        let known = value_id(&row[0])?;
+        let ident_known = value_id(&row[0])?;
+        let known = Known {
+            server: row[5].as_str().map(str::to_owned),
+            intended: row[6].as_i64().unwrap_or(0),
+            confirmed: row[7].as_i64().unwrap_or(0),
+            record: (row[8] != Value::Null).then(|| value_id(&row[8])).transpose()?,
+            pair: row[9].as_str().and_then(PairText::read),
+        };
         let taken_over_from = dead_owner(row, &me, table, &owners)?;
         let sql = format!(
             "UPDATE {} SET {tok} = {}, {owner} = {}, {lease} = {} + {LEASE_SECS} WHERE {name} = {}",
@@ -145,9 +213,10 @@ pub fn take(conn: &mut dyn Connection, configured: &str, table: &str) -> Result<
         Ok(Ownership {
             table: table.to_owned(),
             owners: owners.clone(),
-            ident: known,
+            ident: ident_known,
             token,
             taken_over_from,
+            known,
         })
     })
 }
@@ -191,6 +260,47 @@ fn dead_owner(
         taken_over_from = (other.as_ref() != Some(me)).then_some(who);
     }
     Ok(taken_over_from)
+}
+
+/// Gives what is known of the table `before` to the table `today`, whose own row goes; whether
+/// anything was known. Both are names in full; `configured` says where the table is.
+///
+/// # Errors
+/// [`Kind::Locked`] when a living process owns the former name.
+pub fn rename(
+    conn: &mut dyn Connection,
+    configured: &str,
+    before: &str,
+    today: &str,
+) -> Result<bool> {
+    let owners = beside(configured, OWNER_TABLE);
+    let me = ProcessIdentity::own()?;
+    let d = conn.dialect();
+    let [name, ident, tok, owner, lease, ..] = columns(conn);
+    let table = d.table(&owners);
+    let look = d.lock(
+        &format!(
+            "SELECT {ident}, {tok}, {owner}, {lease}, {} FROM {table} WHERE {name} = {}",
+            d.now_secs(),
+            d.param(1, None)
+        ),
+        true,
+    );
+    let delete = format!("DELETE FROM {table} WHERE {name} = {}", d.param(1, None));
+    let update = format!(
+        "UPDATE {table} SET {name} = {}, {tok} = NULL WHERE {name} = {}",
+        d.param(1, None),
+        d.param(2, None)
+    );
+    in_transaction(conn, |conn| {
+        let rows = conn.query(&look, &[Value::Text(before.to_owned())])?;
+        let Some(row) = rows.first() else { return Ok(false) };
+        dead_owner(row, &me, before, &owners)?;
+        conn.execute(&delete, &[Value::Text(today.to_owned())])?;
+        let names = [Value::Text(today.to_owned()), Value::Text(before.to_owned())];
+        conn.execute(&update, &names)?;
+        Ok(true)
+    })
 }
 
 fn is_neighbour(other: &ProcessIdentity, me: &ProcessIdentity) -> bool {
@@ -254,49 +364,67 @@ impl Ownership {
         conn.execute(&sql, &[Value::Text(self.table.clone()), id_value(&self.token)]).map(drop)
     }
 
-    /// Notes to which pair of tables the rows belong that are claimed from now on.
-    ///
-    /// # Errors
-    /// [`Kind::Refused`] when rows are under way (`has_claimed`) that belong to another pair: only
-    /// its ledger knows which of them have landed.
-    pub fn claim_for(
-        &self,
-        conn: &mut dyn Connection,
-        pair: &str,
-        has_claimed: impl FnOnce(&mut dyn Connection) -> Result<bool>,
-    ) -> Result<()> {
-        let d = conn.dialect();
-        let (name, column) = (d.quote("table_name"), d.quote("pair"));
-        let owners = d.table(&self.owners);
-        let select = format!("SELECT {column} FROM {owners} WHERE {name} = {}", d.param(1, None));
-        let update = format!(
-            "UPDATE {owners} SET {column} = {} WHERE {name} = {}",
-            d.param(1, None),
-            d.param(2, None)
-        );
-        let rows = conn.query(&select, &[Value::Text(self.table.clone())])?;
-        let known = rows.first().and_then(|r| r.first()).and_then(Value::as_str);
-        if known == Some(pair) {
+    /// Notes where the rows go that are claimed from now on. Of another destination nothing is
+    /// confirmed yet.
+    pub fn claim_for(&self, conn: &mut dyn Connection, pair: &PairText) -> Result<()> {
+        if self.known.pair.as_ref().is_some_and(|known| known.id == pair.id) {
             return Ok(());
         }
-        if let Some(known) = known.map(str::to_owned)
-            && has_claimed(conn)?
-        {
-            return Err(Error::new(
-                Kind::Refused,
-                format!("rows of {} are under way to another destination", self.table),
-            )
-            .detail(format!("they were claimed for {known}"))
-            .detail(format!("this run goes to {pair}"))
-            .hint(
-                "Only the ledger there knows which of them have landed. Let a run with that \
-                 destination come to its end, then change it.",
-            ));
-        }
-        self.guarded(conn, |conn| {
-            let params = [Value::Text(pair.to_owned()), Value::Text(self.table.clone())];
-            conn.execute(&update, &params).map(drop)
-        })
+        self.note(
+            conn,
+            &[("pair", pair.value()), ("confirmed", Value::Int(0)), ("record", Value::Null)],
+        )
+    }
+
+    /// Writes down that a run is to begin, before the destination's fence gets its number.
+    pub fn intend(&self, conn: &mut dyn Connection) -> Result<i64> {
+        let number = self.known.intended + 1;
+        self.note(conn, &[("intended", Value::Int(number))])?;
+        Ok(number)
+    }
+
+    /// Writes down that the fence has the run's number, and where both ends are.
+    pub fn confirm(
+        &self,
+        conn: &mut dyn Connection,
+        number: i64,
+        record: &Id,
+        server: &str,
+    ) -> Result<()> {
+        self.note(
+            conn,
+            &[
+                ("confirmed", Value::Int(number)),
+                ("record", id_value(record)),
+                ("server", Value::Text(server.to_owned())),
+            ],
+        )
+    }
+
+    /// Takes the destination as it is, on an operator's word: what was confirmed before does not
+    /// count.
+    pub fn accept(&self, conn: &mut dyn Connection, record: Option<Id>) -> Result<()> {
+        let record = record.map_or(Value::Null, |id| id_value(&id));
+        self.note(conn, &[("confirmed", Value::Int(0)), ("record", record)])
+    }
+
+    /// Writes columns of the row, while the table is ours.
+    pub(crate) fn note(&self, conn: &mut dyn Connection, set: &[(&str, Value)]) -> Result<()> {
+        let d = conn.dialect();
+        let assignments: Vec<_> = (1..)
+            .zip(set)
+            .map(|(n, (column, _))| format!("{} = {}", d.quote(column), d.param(n, None)))
+            .collect();
+        let sql = format!(
+            "UPDATE {} SET {} WHERE {} = {}",
+            d.table(&self.owners),
+            assignments.join(", "),
+            d.quote("table_name"),
+            d.param(set.len() + 1, None)
+        );
+        let mut params: Vec<_> = set.iter().map(|(_, value)| value.clone()).collect();
+        params.push(Value::Text(self.table.clone()));
+        self.guarded(conn, |conn| conn.execute(&sql, &params).map(drop))
     }
 
     /// How many of a run's source steps are done.
@@ -343,9 +471,14 @@ impl Ownership {
     }
 }
 
-/// The identity of a source table for `increment`, whose mark has to be found again although the
-/// server's address, the account or the SQL around the rows is configured otherwise meanwhile, and
-/// although nothing may be written at the source: made of the link's name and the table's.
-pub fn increment_ident(link: &str, table: &str) -> Id {
+/// The identity of a source table for `increment`, at which nothing may be written: made of the
+/// server's identity and of the table's name in its catalog, so that the mark is found again
+/// whatever address, account or link leads there.
+pub fn increment_ident(server: &str, table: &str) -> Id {
+    ledger::id_of(&format!("{server}\0{table}"))
+}
+
+/// The same as version 0.1.0 made it: of the link's name and the table's.
+pub fn former_increment_ident(link: &str, table: &str) -> Id {
     ledger::id_of(&format!("{link}\0{table}"))
 }

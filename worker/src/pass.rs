@@ -12,7 +12,7 @@ use ssync_common::batch::{BatchBuilder, BatchLimits};
 use ssync_common::config::{FullMethod, TableMode};
 use ssync_common::connector::LoadPlan;
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::ledger::{self, Fence, Id, OpenRun};
+use ssync_common::ledger::{self, Fence, Id, OpenRun, Pair};
 use ssync_common::shm::ring::Ring;
 use ssync_writer::protocol::{Setup, WireLink};
 
@@ -69,7 +69,8 @@ impl TableRun<'_> {
         let Some(owner) = owner else {
             return Err(Error::new(Kind::Internal, "status mode without an owner row"));
         };
-        let landed = ledger::entries(ends.dest.as_mut(), &fence.id, ledger::Which::Run(&run.run))?;
+        let landed =
+            ledger::entries(ends.dest.as_mut(), &fence.pair, ledger::Which::Run(&run.run))?;
         let mut next = landed
             .iter()
             .filter_map(|e| ledger::Pos::top_number(&e.pos))
@@ -95,7 +96,8 @@ impl TableRun<'_> {
 
     /// `full` and `increment`: reads what the ledger does not have yet.
     pub(crate) fn scan(&mut self, ends: &mut Ends, fence: &mut Fence, run: &OpenRun) -> Result<()> {
-        let landed = ledger::entries(ends.dest.as_mut(), &fence.id, ledger::Which::Run(&run.run))?;
+        let landed =
+            ledger::entries(ends.dest.as_mut(), &fence.pair, ledger::Which::Run(&run.run))?;
         self.counts.resumed = landed.iter().map(|e| e.rows).sum();
         let window = match (self.table.mode, &run.upto) {
             (TableMode::Increment, Some(upto)) => Some(Window {
@@ -213,7 +215,7 @@ impl TableRun<'_> {
             source: settle_source,
             dest: self.connections.take(&self.params.dest)?,
             journal: self.journal.clone(),
-            fence: fence.id,
+            pair: fence.pair.clone(),
             epoch: epoch.clone(),
             run: run.run,
             jobs,
@@ -234,7 +236,7 @@ impl TableRun<'_> {
             settler.run();
         })?;
 
-        let setup = self.setup_maker(&ring, ends, fence.id, run.run);
+        let setup = self.setup_maker(&ring, ends, fence.pair.clone(), run.run);
         let mut pool =
             Pool::new(self.params, self.connections, self.writers, events_in, Box::new(setup));
         let mut concurrency = Concurrency::new(self.writers.into());
@@ -345,7 +347,7 @@ impl TableRun<'_> {
         &self,
         ring: &Ring,
         ends: &Ends,
-        fence: Id,
+        pair: Pair,
         run: Id,
     ) -> impl Fn(usize) -> Setup + use<> {
         let ring = ring.name().to_owned();
@@ -367,7 +369,7 @@ impl TableRun<'_> {
                 .map(|(name, ring)| (name.clone(), ring.to_wire()))
                 .collect::<BTreeMap<_, _>>(),
             key: key.clone(),
-            fence,
+            pair: pair.clone(),
             run,
         }
     }

@@ -96,6 +96,9 @@ pub struct TablePlan {
     /// The source table's name in full.
     #[serde(skip)]
     pub source_name: String,
+    /// What the source table stands on: the same for every address that leads there.
+    #[serde(skip)]
+    pub source_server: String,
     /// What the source's rows are shared out by where they have no key.
     #[serde(skip)]
     pub address: Option<Column>,
@@ -249,6 +252,7 @@ impl Planner<'_> {
             load,
             dest: self.sides.dest.clone(),
             source_name: self.sides.source.full_name.clone(),
+            source_server: self.sides.source.server.clone(),
             address: self.sides.source.address.clone(),
             source_is_view: self.sides.source.is_view,
         })

@@ -3,26 +3,24 @@
 //! an `increment`.
 
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::ledger::{self, Fence, Id, Mark, OpenRun};
+use ssync_common::ledger::{self, Fence, Mark, OpenRun, Pair};
 use ssync_common::value::hex_bytes;
 
-use crate::owner::Ownership;
 use crate::plan;
-use crate::source::{Range, RowState};
 use crate::table_run::{Ends, TableRun};
 
 impl TableRun<'_> {
     /// What the source side remembers as settled must still be in the destination's ledger: else
     /// the destination went back in time (failover, restore) and rows marked as done are missing.
-    pub(crate) fn remembered(&mut self, ends: &mut Ends, fence: &Id) -> Result<()> {
+    pub(crate) fn remembered(&mut self, ends: &mut Ends, pair: &Pair) -> Result<()> {
         let Some(last) = self.journal.last_settled()? else {
             return Ok(());
         };
         // Under a later epoch another run has been there since and knew it: it may have been
         // another instance's, which has tidied its ledger.
-        if last.fence != *fence
-            || ledger::epoch(ends.dest.as_mut(), fence)? > last.epoch
-            || ledger::has_entry(ends.dest.as_mut(), fence, &last.run, &last.pos)?
+        if last.fence != pair.id
+            || ledger::epoch(ends.dest.as_mut(), pair)? > last.epoch
+            || ledger::has_entry(ends.dest.as_mut(), pair, &last.run, &last.pos)?
         {
             return Ok(());
         }
@@ -47,7 +45,8 @@ impl TableRun<'_> {
     pub(crate) fn same_key(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
         let Some(run) = &fence.run else { return Ok(()) };
         if plan::walks_alike(&run.plan, &ends.plan.fingerprint()?)
-            || ledger::entries(ends.dest.as_mut(), &fence.id, ledger::Which::Unsettled)?.is_empty()
+            || ledger::entries(ends.dest.as_mut(), &fence.pair, ledger::Which::Unsettled)?
+                .is_empty()
         {
             return Ok(());
         }
@@ -71,43 +70,6 @@ impl TableRun<'_> {
         }
     }
 
-    /// Rows that are under way belong to one destination until its ledger has been asked.
-    pub(crate) fn claim_for(&self, ends: &mut Ends, owner: &Ownership, id: &Id) -> Result<()> {
-        let pair = format!(
-            "{} ({}, {})",
-            ends.plan.dest.full_name,
-            self.params.dest.name,
-            hex_bytes::encode(id)
-        );
-        let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
-        owner.claim_for(ends.source.as_mut(), &pair, |conn| {
-            Ok(!table.keys(conn, RowState::UnderWay, &Range::all(), 1)?.is_empty())
-        })
-    }
-
-    /// The mark of an increment is found by the link's name. Where there is none, but one of
-    /// another link for the same tables, everything would be sent again.
-    pub(crate) fn refuse_namesakes(&self, ends: &mut Ends, id: &Id, tables: &str) -> Result<()> {
-        if self.restart
-            || ledger::epoch(ends.dest.as_mut(), id)? > 0
-            || !ledger::has_namesake(ends.dest.as_mut(), id, tables)?
-        {
-            return Ok(());
-        }
-        Err(Error::new(
-            Kind::Refused,
-            format!(
-                "{} has been filled from a table of this name over another link",
-                self.table.dest
-            ),
-        )
-        .detail(format!("link {} has no mark of its own yet", self.params.source.name))
-        .hint(
-            "If it is the same source, give the link its old name again, or everything would be \
-             sent once more. If it is another source, say so once with --restart.",
-        ))
-    }
-
     /// The mark belongs to its column: under another watermark it would leave rows out.
     pub(crate) fn judge_mark(&mut self, ends: &mut Ends, fence: &mut Fence) -> Result<()> {
         let (Some(mark), Some(watermark)) = (&fence.mark, &self.table.watermark) else {
@@ -116,11 +78,7 @@ impl TableRun<'_> {
         if mark.column.eq_ignore_ascii_case(&watermark.column) {
             return Ok(());
         }
-        let empty = {
-            let sql = format!("SELECT 1 FROM {}", ends.dest.dialect().table(&self.table.dest));
-            let sql = ends.dest.dialect().limit(&sql, 1);
-            ends.dest.query(&sql, &[])?.is_empty()
-        };
+        let empty = self.is_empty(ends)?;
         if self.restart && (self.overlaps() || empty) {
             self.notes.push(format!(
                 "began anew: the mark was that of {}, the watermark is {}",

@@ -47,7 +47,7 @@ pub fn recover(
 ) -> Result<Recovered> {
     let mut found = Recovered::default();
     source.set_lock_wait(LockWait::Patient)?;
-    for entry in ledger::entries(dest, &fence.id, ledger::Which::Unsettled)? {
+    for entry in ledger::entries(dest, &fence.pair, ledger::Which::Unsettled)? {
         let job = Job {
             number: 0,
             rows: entry.rows,
@@ -61,8 +61,8 @@ pub fn recover(
         failpoint::hit("recover.after_settle", 1);
         let pos = entry.pos.clone();
         let part = BatchRecord { number: 0, pos, rows: entry.rows, lo: entry.lo, hi: entry.hi };
-        journal.record_settled(&fence.id, fence.epoch, &entry.run, &[part])?;
-        ledger::mark_settled(dest, &fence.id, &entry.run, &[entry.pos])?;
+        journal.record_settled(&fence.pair.id, fence.epoch, &entry.run, &[part])?;
+        ledger::mark_settled(dest, &fence.pair, &entry.run, &[entry.pos])?;
     }
     let mut after = Bound::Open;
     loop {

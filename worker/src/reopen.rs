@@ -4,7 +4,7 @@
 use ssync_common::config::{TableMode, TableTask};
 use ssync_common::connector::{WriteMode, open};
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::ledger::{self, Id};
+use ssync_common::ledger::{self, Id, Pair};
 
 use crate::journal::BatchRecord;
 use crate::owner;
@@ -54,7 +54,8 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: Which<'_>) -> Resul
         filter: None,
         window: None,
     };
-    let owner = owner::take(source.as_mut(), &table.source, &plan.source_name)?;
+    let owner =
+        owner::take(source.as_mut(), &table.source, &plan.source_name, &plan.source_server)?;
     let result = match which {
         Which::Failed => {
             let mut moved = 0;
@@ -83,13 +84,14 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: Which<'_>) -> Resul
                      sync_status to 0 for the missing rows by hand.",
                 ));
             }
-            ledger::ensure_tables(dest.as_mut())?;
-            let id = ledger::pair_id(&owner.ident, &plan.dest.full_name);
-            let last = ledger::last_run(dest.as_mut(), &id)?;
+            let pair = Pair::new(&owner.ident, &table.dest, &plan.dest.full_name);
+            ledger::ensure_tables(dest.as_mut(), &pair.place)?;
+            let record = ledger::record(dest.as_mut(), &pair)?;
+            let last = record.as_ref().and_then(|r| r.run.as_ref()).map(|run| run.run);
             let mut moved = 0;
             for known in runs {
                 let (run, parts) = known?;
-                let landed = ledger::entries(dest.as_mut(), &id, ledger::Which::Run(&run))?;
+                let landed = ledger::entries(dest.as_mut(), &pair, ledger::Which::Run(&run))?;
                 for part in parts.iter().filter(|p| !landed.iter().any(|e| e.pos == p.pos)) {
                     let range = Range::closed(&part.lo, &part.hi);
                     moved += owner.guarded(source.as_mut(), |conn| {
@@ -101,6 +103,8 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: Which<'_>) -> Resul
                     break;
                 }
             }
+            // From here on the destination counts as it is.
+            owner.accept(source.as_mut(), record.and_then(|r| r.ident))?;
             Ok(moved)
         }
     };

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 use ssync_common::connector::{Connection, LockWait};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Id};
+use ssync_common::ledger::{self, Id, Pair};
 use ssync_common::value::{Key, key_text};
 
 use crate::events::Event;
@@ -69,8 +69,8 @@ pub struct Settler {
     pub dest: Borrowed,
     /// Where settlements are written down.
     pub journal: Arc<dyn Journal>,
-    /// The pair of tables.
-    pub fence: Id,
+    /// The record of the pair of tables.
+    pub pair: Pair,
     /// Its epoch, which moves when a writer's fate is found out.
     pub epoch: Arc<AtomicI64>,
     /// The run.
@@ -122,10 +122,10 @@ impl Settler {
             // Written down first: what the ledger has marked is nobody's to find any more, and
             // would not be missed.
             let epoch = self.epoch.load(Ordering::Relaxed);
-            self.journal.record_settled(&self.fence, epoch, &self.run, &records)?;
+            self.journal.record_settled(&self.pair.id, epoch, &self.run, &records)?;
             failpoint::hit("settler.after_record", number);
             failpoint::hit("settler.before_mark", number);
-            ledger::mark_settled(self.dest.as_mut(), &self.fence, &self.run, &landed)?;
+            ledger::mark_settled(self.dest.as_mut(), &self.pair, &self.run, &landed)?;
             failpoint::hit("settler.after_mark", number);
         }
         Ok(done)

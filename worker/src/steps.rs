@@ -89,17 +89,17 @@ impl Steps<'_> {
     /// The fence is held shared meanwhile, so that a run that is over (believed dead, and back)
     /// does nothing to a table that belongs to a later one.
     fn at_dest(&mut self, step: Step, statements: &[String]) -> Result<()> {
-        let (id, epoch, run) = (self.fence.id, self.fence.epoch, self.run);
-        if ledger::step_done(self.dest, &id, &run, step)? {
+        let (pair, epoch, run) = (self.fence.pair.clone(), self.fence.epoch, self.run);
+        if ledger::step_done(self.dest, &pair, &run, step)? {
             return Ok(());
         }
         let work = |dest: &mut dyn Connection| {
-            ledger::check_epoch(dest, &id, epoch, Seat::Step)?;
+            ledger::check_epoch(dest, &pair, epoch, Seat::Step)?;
             for (i, statement) in (1..).zip(statements) {
                 dest.execute(statement, &[])?;
                 failpoint::hit("steps.statement", i);
             }
-            ledger::record_step(dest, &id, &run, step)
+            ledger::record_step(dest, &pair, &run, step)
         };
         if !self.dest.dialect().ddl_commits() {
             return in_transaction(self.dest, work);
@@ -108,7 +108,7 @@ impl Steps<'_> {
         // connection holds the fence.
         let mut guard = self.connections.take(self.dest_link)?;
         in_transaction(guard.as_mut(), |guard| {
-            ledger::check_epoch(guard, &id, epoch, Seat::Guard)?;
+            ledger::check_epoch(guard, &pair, epoch, Seat::Guard)?;
             in_transaction(self.dest, work)
         })
     }
@@ -133,11 +133,11 @@ impl Steps<'_> {
 
     /// Whether the shadow has taken the destination's place already.
     pub fn swapped(&mut self, table: &Table) -> Result<bool> {
-        let (id, run) = (self.fence.id, self.run);
-        if ledger::step_done(self.dest, &id, &run, Step::Swapped)? {
+        let (pair, run) = (self.fence.pair.clone(), self.run);
+        if ledger::step_done(self.dest, &pair, &run, Step::Swapped)? {
             return Ok(true);
         }
-        if !ledger::step_done(self.dest, &id, &run, Step::Emptied)?
+        if !ledger::step_done(self.dest, &pair, &run, Step::Emptied)?
             || self.dest.describe(&shadow_name(&table.name))?.is_some()
         {
             return Ok(false);

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, select, tick};
 use ssync_common::connector::{Connection, LinkParams};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Fence, Id};
+use ssync_common::ledger::{self, Fence, Id, Raise};
 use ssync_common::process::signals::SignalEvent;
 use ssync_common::process::spawn::Exit;
 use ssync_common::shm::ring::Ring;
@@ -470,8 +470,8 @@ impl Stream<'_> {
         let pos = pending.work.pos.clone();
         failpoint::hit("stream.before_resolve", pending.work.number);
         let mut dest = self.connections.take(self.dest_link)?;
-        *self.fence =
-            ledger::raise(dest.as_mut(), &self.fence.id, self.tables, Some(self.fence.epoch))?;
+        let mut again = Raise::Again(self.fence.epoch);
+        *self.fence = ledger::raise(dest.as_mut(), &self.fence.pair, self.tables, &mut again)?;
         self.epoch.store(self.fence.epoch, Ordering::Relaxed);
         failpoint::hit("stream.after_raise", pending.work.number);
         let parts = self.landed_parts(dest.as_mut(), &pos, &pending.work.done)?;
@@ -495,7 +495,8 @@ impl Stream<'_> {
     ) -> Result<Vec<Part>> {
         let prefix = format!("{pos}/");
         let mut parts = Vec::new();
-        for entry in ledger::entries(dest, &self.fence.id, ledger::Which::Batch(&self.run, pos))? {
+        for entry in ledger::entries(dest, &self.fence.pair, ledger::Which::Batch(&self.run, pos))?
+        {
             let Some(from) = entry.pos.strip_prefix(&prefix) else { continue };
             // Longer positions belong to batches that fill a gap behind this one.
             let Ok(from) = usize::from_str_radix(from, 16) else { continue };

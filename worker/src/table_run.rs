@@ -14,7 +14,7 @@ use ssync_common::config::{FullMethod, TableMode, TableTask};
 use ssync_common::connector::{Connection, LinkParams, LockWait, WriteMode};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Fence, Id, OpenRun};
+use ssync_common::ledger::{self, Fence, Finish, Id, OpenRun, Raise};
 use ssync_common::logging::set_context;
 use ssync_common::process::identity::RunId;
 use ssync_common::value::hex_bytes;
@@ -151,7 +151,12 @@ impl TableRun<'_> {
         if !writes_source {
             return Ok(None);
         }
-        let owner = owner::take(ends.source.as_mut(), &self.table.source, &ends.plan.source_name)?;
+        let owner = owner::take(
+            ends.source.as_mut(),
+            &self.table.source,
+            &ends.plan.source_name,
+            &ends.plan.source_server,
+        )?;
         if let Some(dead) = &owner.taken_over_from {
             self.notes.push(format!("taken over from {dead}, which has died"));
         }
@@ -159,34 +164,10 @@ impl TableRun<'_> {
     }
 
     fn owned(&mut self, ends: &mut Ends, owner: Option<&Ownership>) -> Result<()> {
-        let ident = match (self.table.mode, owner) {
-            // Whoever fills this table anew, from wherever, excludes everybody else who does.
-            (TableMode::Full, _) => Id::default(),
-            (TableMode::Increment, _) => {
-                owner::increment_ident(&self.params.source.name, &ends.plan.source_name)
-            }
-            (TableMode::Status, Some(owner)) => owner.ident,
-            (TableMode::Status, None) => {
-                return Err(Error::new(Kind::Internal, "status mode without an owner row"));
-            }
-        };
-        let tables = self.tables();
         self.progress.phase(Phase::Locking);
-        self.connections.ensure_ledger(&self.params.dest.name, ends.dest.as_mut())?;
         ends.dest.set_lock_wait(LockWait::Patient)?;
-        let id = ledger::pair_id(&ident, &ends.plan.dest.full_name);
-        if self.table.mode == TableMode::Status {
-            // Before the epoch moves, so that a run that refuses leaves everything as it is and
-            // the next one refuses too.
-            self.remembered(ends, &id)?;
-            if let Some(owner) = owner {
-                self.claim_for(ends, owner, &id)?;
-            }
-        }
-        if self.table.mode == TableMode::Increment {
-            self.refuse_namesakes(ends, &id, &tables)?;
-        }
-        let mut fence = ledger::raise(ends.dest.as_mut(), &id, &tables, None)?;
+        let pair = self.pair(ends, owner)?;
+        let mut fence = self.take_fence(ends, owner, &pair)?;
         failpoint::hit("run.after_fence", 1);
         if self.table.mode == TableMode::Status {
             // Not even tidying up may be done by another key.
@@ -218,7 +199,8 @@ impl TableRun<'_> {
     fn tidy(&mut self, ends: &Ends, owner: &Ownership, fence: &Fence) -> Result<()> {
         let mut source = self.connections.take(&self.params.source)?;
         let mut dest = self.connections.take(&self.params.dest)?;
-        let fence = ledger::raise(dest.as_mut(), &fence.id, &self.tables(), Some(fence.epoch))?;
+        let mut again = Raise::Again(fence.epoch);
+        let fence = ledger::raise(dest.as_mut(), &fence.pair, &self.tables(), &mut again)?;
         let table = self.source_table(&ends.plan, source.as_ref(), None);
         let journal = self.journal.as_ref();
         let found = recover(source.as_mut(), &table, owner, dest.as_mut(), &fence, journal)?;
@@ -279,13 +261,21 @@ impl TableRun<'_> {
         })?;
         let keep = self.journal.last_settled()?.map(|last| last.run);
         let mark = self.next_mark(fence, &run);
+        let landed = fence.landed.unwrap_or(0) + self.landed_by(ends, fence, &run)?;
+        let finish = Finish { mark: mark.as_ref(), landed: Some(landed), keep: keep.as_ref() };
         failpoint::hit("run.before_finish", 1);
-        ledger::finish_run(ends.dest.as_mut(), fence, &run.run, mark.as_ref(), keep.as_ref())?;
+        ledger::finish_run(ends.dest.as_mut(), fence, &run.run, &finish)?;
         failpoint::hit("run.after_finish", 1);
         Ok(())
     }
 
     fn open_run(&mut self, ends: &mut Ends, fence: &mut Fence) -> Result<OpenRun> {
+        if self.table.mode == TableMode::Increment {
+            if fence.mark.is_none() && !self.restart {
+                fence.mark = self.initial_mark(ends)?;
+            }
+            self.judge_emptied(ends, fence)?;
+        }
         let plan = ends.plan.fingerprint()?;
         let open = fence.run.as_ref().filter(|run| run.open);
         let restart = self.restart;
@@ -343,7 +333,7 @@ impl TableRun<'_> {
         restart: bool,
     ) -> Result<Option<OpenRun>> {
         let which = ledger::Which::Run(&open.run);
-        if self.overlaps() || ledger::entries(ends.dest.as_mut(), &fence.id, which)?.is_empty() {
+        if self.overlaps() || ledger::entries(ends.dest.as_mut(), &fence.pair, which)?.is_empty() {
             return Ok(None);
         }
         if restart || !plan::walks_alike(&open.plan, plan) {
@@ -369,6 +359,16 @@ impl TableRun<'_> {
                 .to_owned(),
         );
         Ok(Some(run))
+    }
+
+    /// Rows that an `increment` run has landed, in all its parts.
+    fn landed_by(&self, ends: &mut Ends, fence: &Fence, run: &OpenRun) -> Result<i64> {
+        if self.table.mode != TableMode::Increment {
+            return Ok(0);
+        }
+        let which = ledger::Which::Run(&run.run);
+        let entries = ledger::entries(ends.dest.as_mut(), &fence.pair, which)?;
+        Ok(entries.iter().map(|entry| entry.rows as i64).sum())
     }
 
     /// Whether `increment` reads the last stretch again, so that late commits are found: only

@@ -9,7 +9,7 @@ use ssync_common::batch::{BadValue, value_at};
 use ssync_common::connector::{Connection, LoadPlan, Loaded};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Entry, Id, Seat};
+use ssync_common::ledger::{self, Entry, Id, Pair, Seat};
 use ssync_common::schema;
 use ssync_common::value::Key;
 
@@ -29,8 +29,8 @@ pub struct Target<'a> {
     pub plan: &'a LoadPlan,
     /// Key columns in the batch.
     pub key: &'a [(usize, schema::Kind)],
-    /// The pair of tables.
-    pub fence: Id,
+    /// The record of the pair of tables.
+    pub pair: &'a Pair,
     /// The run.
     pub run: Id,
     /// The writer's number, from 0.
@@ -186,8 +186,8 @@ impl Lander<'_, '_> {
     }
 
     fn fill_transaction(&mut self, from: usize, rows: usize) -> Result<Loaded> {
-        let Target { plan, fence, run, .. } = self.target;
-        ledger::check_epoch(self.conn, fence, self.work.epoch, Seat::Writer(self.target.seat))?;
+        let Target { plan, pair, run, .. } = self.target;
+        ledger::check_epoch(self.conn, pair, self.work.epoch, Seat::Writer(self.target.seat))?;
         let entry = Entry {
             run: *run,
             pos: ledger::part_pos(&self.work.pos, from),
@@ -196,7 +196,7 @@ impl Lander<'_, '_> {
             hi: self.target.key_of(self.batch.read, from + rows - 1),
             settled: false,
         };
-        ledger::insert_entry(self.conn, fence, &entry)?;
+        ledger::insert_entry(self.conn, pair, &entry)?;
         failpoint::hit("writer.after_ledger", self.work.number);
         let loaded = if failpoint::armed("writer.mid_load") && rows > 1 {
             let half = from + rows / 2;

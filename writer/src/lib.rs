@@ -82,7 +82,7 @@ struct Writer {
 struct SetupRest {
     plan: ssync_common::connector::LoadPlan,
     key: Vec<(usize, ssync_common::schema::Kind)>,
-    fence: ssync_common::ledger::Id,
+    pair: ssync_common::ledger::Pair,
     run: ssync_common::ledger::Id,
 }
 
@@ -105,8 +105,7 @@ impl Writer {
             .map(|(name, wire)| Ok((name, KeyRing::from_wire(wire)?)))
             .collect::<Result<BTreeMap<_, _>>>()?;
         let transformer = Transformer::new(&setup.transforms, &setup.empties, &keys)?;
-        let rest =
-            SetupRest { plan: setup.plan, key: setup.key, fence: setup.fence, run: setup.run };
+        let rest = SetupRest { plan: setup.plan, key: setup.key, pair: setup.pair, run: setup.run };
         Ok(Writer { ring, n: setup.n, link, conn, transformer, setup: rest })
     }
 
@@ -196,7 +195,7 @@ impl Writer {
         let target = Target {
             plan: &self.setup.plan,
             key: &self.setup.key,
-            fence: self.setup.fence,
+            pair: &self.setup.pair,
             run: self.setup.run,
             seat: self.n,
         };

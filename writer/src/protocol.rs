@@ -13,7 +13,7 @@ use ssync_common::batch::BadValue;
 use ssync_common::connector::{LinkParams, LoadPlan, OracleParams, TlsMode};
 use ssync_common::crypto::WireKeyRing;
 use ssync_common::error::Error;
-use ssync_common::ledger::Id;
+use ssync_common::ledger::{Id, Pair};
 use ssync_common::schema::Kind;
 use ssync_common::secret::WireSecret;
 use ssync_common::value::Key;
@@ -88,8 +88,8 @@ pub struct Setup {
     pub keys: BTreeMap<String, WireKeyRing>,
     /// Place of each key column in the batch, with its kind; empty for a keyless table.
     pub key: Vec<(usize, Kind)>,
-    /// The pair of tables.
-    pub fence: Id,
+    /// The record of the pair of tables.
+    pub pair: Pair,
     /// The run.
     pub run: Id,
 }

@@ -401,6 +401,15 @@ pub fn split_table_name(name: &str) -> Vec<String> {
     parts
 }
 
+/// The name of a table `own` in the schema of `table`, whose quotes stay as they are: every user
+/// and default database finds the same one.
+pub fn beside(table: &str, own: &str) -> String {
+    let last = split_table_name(table).pop().unwrap_or_default();
+    let name = table.trim_end_matches(['"', '`']);
+    let schema = name.strip_suffix(last.as_str()).unwrap_or_default();
+    format!("{}{own}", schema.trim_end_matches(['"', '`']))
+}
+
 /// Text with its `%xx` decoded; `None` where that is not UTF-8.
 fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());

@@ -1,6 +1,7 @@
 //! The fence's seats, for databases whose row locks cannot be shared.
 
-use super::{Id, id_value};
+use super::id_value;
+use super::place::Pair;
 use crate::connector::Connection;
 use crate::error::Result;
 use crate::value::Value;
@@ -41,12 +42,12 @@ impl Seat {
 /// Takes every seat and writes the epoch down there; those that are missing are made. Whoever
 /// raises holds the fence row already, so that no two of them meet here, and whoever holds a seat
 /// waits for no other: there is no deadlock.
-pub(super) fn raise_seats(dest: &mut dyn Connection, id: &Id, epoch: i64) -> Result<()> {
+pub(super) fn raise_seats(dest: &mut dyn Connection, pair: &Pair, epoch: i64) -> Result<()> {
     let d = dest.dialect();
     if d.shares_row_locks() {
         return Ok(());
     }
-    let (table, fence, seat) = (d.table(SEAT_TABLE), d.quote("fence_id"), d.quote("seat"));
+    let (table, fence, seat) = (d.table(pair.place.seat()), d.quote("fence_id"), d.quote("seat"));
     let select = d.lock(
         &format!("SELECT {seat} FROM {table} WHERE {fence} = {} ORDER BY {seat}", d.param(1, None)),
         true,
@@ -65,14 +66,14 @@ pub(super) fn raise_seats(dest: &mut dyn Connection, id: &Id, epoch: i64) -> Res
         d.param(3, None)
     );
     let taken: Vec<Option<i64>> = dest
-        .query(&select, &[id_value(id)])?
+        .query(&select, &[id_value(&pair.id)])?
         .iter()
         .map(|row| row.first().and_then(Value::as_i64))
         .collect();
-    dest.execute(&update, &[Value::Int(epoch), id_value(id)])?;
+    dest.execute(&update, &[Value::Int(epoch), id_value(&pair.id)])?;
     for seat in 0..SEATS as i64 {
         if !taken.contains(&Some(seat)) {
-            dest.execute(&insert, &[id_value(id), Value::Int(seat), Value::Int(epoch)])?;
+            dest.execute(&insert, &[id_value(&pair.id), Value::Int(seat), Value::Int(epoch)])?;
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ const PREFIX: &str = "last_settled.";
 /// The entry of a sub-task that was settled last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
-    /// Address of the destination.
+    /// Address of the destination at that time, for people.
     pub dest_url: String,
     /// The pair of tables, 32 hexadecimal digits.
     pub fence: String,

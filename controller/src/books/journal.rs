@@ -297,9 +297,6 @@ impl Journal for RunJournal {
             return Ok(Some(own));
         }
         let Some(settled) = self.settled_before()? else { return Ok(None) };
-        if settled.dest_url != self.dest_url {
-            return Ok(None);
-        }
         let fence = hex_bytes::decode(&settled.fence).and_then(|b| Id::try_from(b).ok());
         Ok(Some(LastSettled {
             fence: fence.ok_or_else(|| {

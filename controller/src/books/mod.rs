@@ -51,8 +51,8 @@ pub struct TaskBooks {
 }
 
 impl TaskBooks {
-    /// Takes an open database over. `dest_url` is the destination link's address: what was settled
-    /// there is not looked for elsewhere.
+    /// Takes an open database over. `dest_url` is the destination link's address, which is
+    /// written down for people: what proves anything is the record's own id.
     pub fn online(store: Store, task: u32, dest_url: &str) -> Result<TaskBooks> {
         let desk = Desk::online(store, task)?;
         Ok(TaskBooks { desk, dest_url: dest_url.to_owned(), holds: Arc::new([]) })

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ssync_common::connector::{Connection, LinkParams, LockWait, WriteMode, open};
 use ssync_common::error::Kind as ErrorKind;
-use ssync_common::ledger::{self, Seat, id_of};
+use ssync_common::ledger::{self, Pair, Place, Raise, Seat, id_of};
 use ssync_common::schema::Kind;
 use ssync_common::secret::Secret;
 use ssync_common::value::Value;
@@ -23,36 +23,42 @@ fn number(c: &mut dyn Connection, sql: &str) -> i64 {
     c.query(sql, &[]).unwrap()[0][0].as_i64().unwrap()
 }
 
+fn raise_first(dest: &mut dyn Connection, pair: &Pair) -> ledger::Fence {
+    let mut begin = Raise::Begin { server: "s", counter: None, judge: &mut |_| Ok(()) };
+    ledger::raise(dest, pair, "a -> b", &mut begin).unwrap()
+}
+
 #[test]
 fn raising_the_fence_waits_for_every_seat() {
     let account = account("fence");
-    let id = id_of("fence");
+    let pair = Pair { place: Place::beside("t"), id: id_of("fence") };
     let mut dest = account.open();
-    ledger::ensure_tables(&mut *dest).unwrap();
-    let fence = ledger::raise(&mut *dest, &id, "a -> b", None).unwrap();
+    ledger::ensure_tables(&mut *dest, &pair.place).unwrap();
+    let fence = raise_first(&mut *dest, &pair);
     assert_eq!(fence.epoch, 1);
     for seat in [Seat::Writer(0), Seat::Writer(9), Seat::Step, Seat::Guard] {
-        let epoch = ledger::epoch(&mut *dest, &id).unwrap();
+        let epoch = ledger::epoch(&mut *dest, &pair).unwrap();
         let mut writer = account.open();
         writer.begin().unwrap();
-        ledger::check_epoch(&mut *writer, &id, epoch, seat).unwrap();
+        ledger::check_epoch(&mut *writer, &pair, epoch, seat).unwrap();
         let (send, raised) = mpsc::channel();
-        let link = account.link();
+        let (link, theirs) = (account.link(), pair.clone());
         let raiser = thread::spawn(move || {
             let mut conn = open(&link).unwrap();
-            let fence = ledger::raise(&mut *conn, &id, "a -> b", Some(epoch)).unwrap();
+            let mut again = Raise::Again(epoch);
+            let fence = ledger::raise(&mut *conn, &theirs, "a -> b", &mut again).unwrap();
             send.send(fence.epoch).unwrap();
         });
         // As long as the transaction is open the fence does not rise.
         assert!(raised.recv_timeout(Duration::from_millis(500)).is_err(), "{seat:?}");
-        assert_eq!(ledger::epoch(&mut *dest, &id).unwrap(), epoch);
+        assert_eq!(ledger::epoch(&mut *dest, &pair).unwrap(), epoch);
         writer.commit().unwrap();
         assert_eq!(raised.recv_timeout(Duration::from_secs(30)).unwrap(), epoch + 1);
         raiser.join().unwrap();
         // Whoever comes later with the old epoch is told, whatever seat it takes.
         for late in [Seat::Writer(0), Seat::Writer(3), seat] {
             writer.begin().unwrap();
-            let e = ledger::check_epoch(&mut *writer, &id, epoch, late).unwrap_err();
+            let e = ledger::check_epoch(&mut *writer, &pair, epoch, late).unwrap_err();
             assert_eq!(e.kind, ErrorKind::Fenced);
             writer.rollback().unwrap();
         }
@@ -62,21 +68,21 @@ fn raising_the_fence_waits_for_every_seat() {
 #[test]
 fn batches_of_several_writers_do_not_wait_for_each_other() {
     let account = account("seats");
-    let id = id_of("seats");
+    let pair = Pair { place: Place::beside("t"), id: id_of("seats") };
     let mut dest = account.open();
-    ledger::ensure_tables(&mut *dest).unwrap();
-    ledger::raise(&mut *dest, &id, "a -> b", None).unwrap();
+    ledger::ensure_tables(&mut *dest, &pair.place).unwrap();
+    raise_first(&mut *dest, &pair);
     let began = Instant::now();
     let mut writers: Vec<_> = (0..10).map(|_| account.open()).collect();
     for (n, writer) in writers.iter_mut().enumerate() {
         writer.begin().unwrap();
-        ledger::check_epoch(&mut **writer, &id, 1, Seat::Writer(n)).unwrap();
+        ledger::check_epoch(&mut **writer, &pair, 1, Seat::Writer(n)).unwrap();
     }
     // A step that commits by itself: its guard holds the fence, and it checks it, too.
     for seat in [Seat::Guard, Seat::Step] {
         let mut other = account.open();
         other.begin().unwrap();
-        ledger::check_epoch(&mut *other, &id, 1, seat).unwrap();
+        ledger::check_epoch(&mut *other, &pair, 1, seat).unwrap();
         other.rollback().unwrap();
     }
     assert!(began.elapsed() < Duration::from_secs(20));

@@ -6,7 +6,7 @@ use super::dialect::ORACLE;
 use super::driver::Driver;
 use super::{describe, errors};
 use crate::error::{Kind as ErrorKind, Result};
-use crate::ledger::{FENCE_TABLE, LEDGER_TABLE};
+use crate::ledger::{self, Place};
 
 /// See [`super::super::Connection::access_gaps`]. Leaves no transaction open and changes nothing.
 pub(super) fn access_gaps(
@@ -81,7 +81,7 @@ pub(super) fn access_gaps(
         }
     }
     if dest {
-        own_table_gaps(driver, server, &mut gaps)?;
+        own_table_gaps(driver, server, &Place::beside(table), &owner, &mut gaps)?;
         if !server.is_unicode() {
             gaps.push(format!(
                 "The database's character set is {}: rows with text beyond ASCII for national columns \
@@ -122,26 +122,50 @@ fn gap_of(commit_wait: &str) -> Option<String> {
     }
 }
 
-/// What stands against making ssync's own tables.
-fn own_table_gaps(driver: &mut dyn Driver, server: &Server, gaps: &mut Vec<String>) -> Result<()> {
+/// What stands against using ssync's own tables, which stand beside the destination table, in the
+/// schema of `owner`.
+fn own_table_gaps(
+    driver: &mut dyn Driver,
+    server: &Server,
+    place: &Place,
+    owner: &str,
+    gaps: &mut Vec<String>,
+) -> Result<()> {
+    let names = [place.fence(), place.ledger(), place.seat()];
     let mut missing = false;
-    for table in [FENCE_TABLE, LEDGER_TABLE] {
+    for table in names {
         missing |= describe::describe(driver, server, table)?.is_none();
     }
-    if missing {
-        let privileges = ask(driver, "SELECT PRIVILEGE FROM SESSION_PRIVS", &[])?;
-        let may = privileges
-            .iter()
-            .filter_map(|row| row.first())
-            .any(|p| matches!(text(p).as_str(), "CREATE TABLE" | "CREATE ANY TABLE"));
-        if !may {
-            gaps.push(format!(
-                "The account may not CREATE TABLE, so that {FENCE_TABLE} and {LEDGER_TABLE} cannot \
-                 be made in {}.",
-                server.schema
-            ));
-        }
+    if !missing {
+        return Ok(());
     }
+    let privileges = ask(driver, "SELECT PRIVILEGE FROM SESSION_PRIVS", &[])?;
+    let is_own = owner == server.schema;
+    let may = privileges.iter().filter_map(|row| row.first()).any(|p| match text(p).as_str() {
+        "CREATE TABLE" => is_own,
+        other => other == "CREATE ANY TABLE",
+    });
+    if may {
+        return Ok(());
+    }
+    let mut statements: Vec<_> = ledger::definitions(&ORACLE, place)
+        .iter()
+        .map(|sql| sql.replace("CREATE TABLE IF NOT EXISTS ", "CREATE TABLE "))
+        .collect();
+    if !is_own {
+        statements.extend(names.map(|table| {
+            format!(
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO \"{}\"",
+                ORACLE.table(table),
+                server.schema
+            )
+        }));
+    }
+    gaps.push(format!(
+        "The account may not CREATE TABLE in schema {owner}, where ssync's own tables stand beside \
+         the destination table. Have the schema's owner run: {};",
+        statements.join("; ")
+    ));
     Ok(())
 }
 

@@ -1,0 +1,330 @@
+//! What an operator decides about the identity of tables: that a table was renamed, that what is
+//! there now counts, or that nothing of earlier runs does.
+
+use serde::Serialize;
+use ssync_common::config::{TableMode, TableTask};
+use ssync_common::connector::{Connection, open, split_table_name};
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::ledger::{self, Id, Pair, Place, Record};
+use ssync_common::process::identity::RunId;
+use ssync_common::value::{Value, hex_bytes};
+
+use crate::owner::{self, OWNER_TABLE, Ownership, PairText};
+use crate::params::TaskParams;
+use crate::plan::{self, TablePlan};
+use crate::source::{Range, RowState, SourceTable};
+use crate::table_run::describe_sides;
+
+/// A decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// The source table had this name before: what is known of that name is known of it.
+    SourceWas(String),
+    /// The destination table had this name before.
+    DestWas(String),
+    /// Both ends count as they are now: what the record lists has landed, and nothing else has.
+    AsIs,
+    /// Nothing of earlier runs counts: the source is a table of its own, the record begins anew.
+    New,
+}
+
+/// What there is to decide by.
+#[derive(Debug, Clone, Serialize)]
+pub struct Found {
+    /// Source table, by its catalog.
+    pub source: String,
+    /// What it stands on now.
+    pub source_server: String,
+    /// What it stood on when a run last began; `None`: not known.
+    pub source_server_before: Option<String>,
+    /// Whether rows are under way (state 1).
+    pub rows_under_way: Option<bool>,
+    /// The run that the source intended last, and the one it confirmed.
+    pub source_runs: Option<(i64, i64)>,
+    /// Destination table, by its catalog.
+    pub dest: String,
+    /// What it stands on now.
+    pub dest_server: String,
+    /// What it stood on when a run last began.
+    pub dest_server_before: Option<String>,
+    /// Where the rows went before, by the source's owner row.
+    pub dest_before: Option<String>,
+    /// Whether the destination's record is the one that the source remembers; `None`: nothing to
+    /// compare.
+    pub record_is_known: Option<bool>,
+    /// The run that the destination knows last.
+    pub dest_run: Option<i64>,
+    /// Whether a run is open there.
+    pub run_is_open: bool,
+    /// Names of the tables of other records beside the destination.
+    pub other_records: Vec<String>,
+}
+
+struct Table<'a> {
+    params: &'a TaskParams,
+    table: &'a TableTask,
+    plan: TablePlan,
+    source: Box<dyn Connection>,
+    dest: Box<dyn Connection>,
+}
+
+impl<'a> Table<'a> {
+    fn open(params: &'a TaskParams, table: &'a TableTask) -> Result<Table<'a>> {
+        let mut source = open(&params.source)?;
+        let mut dest = open(&params.dest)?;
+        let links = (&params.source, &params.dest);
+        let planned = describe_sides(source.as_mut(), dest.as_mut(), &params.task, table, links)?;
+        plan::refuse(params.task.id, &table.name, &planned.findings)?;
+        let plan =
+            planned.plan.ok_or_else(|| Error::new(Kind::Internal, "no plan and no finding"))?;
+        ledger::ensure_tables(dest.as_mut(), &Place::beside(&table.dest))?;
+        Ok(Table { params, table, plan, source, dest })
+    }
+
+    fn own(&mut self, full_name: &str) -> Result<Ownership> {
+        let server = self.plan.source_server.clone();
+        owner::take(self.source.as_mut(), &self.table.source, full_name, &server)
+    }
+
+    fn ident(&self, owner: Option<&Ownership>, source: &str) -> Id {
+        match (self.table.mode, owner) {
+            (TableMode::Full, _) => Id::default(),
+            (TableMode::Status, Some(owner)) => owner.ident,
+            _ => owner::increment_ident(&self.plan.source_server, source),
+        }
+    }
+
+    fn pair(&self, owner: Option<&Ownership>, source: &str, dest: &str) -> Pair {
+        Pair {
+            place: Place::beside(&self.table.dest),
+            id: ledger::pair_id(&self.ident(owner, source), dest),
+        }
+    }
+
+    fn record(&mut self, owner: Option<&Ownership>) -> Result<(Pair, Option<Record>)> {
+        let (source, dest) = (self.plan.source_name.clone(), self.plan.dest.full_name.clone());
+        let pair = self.pair(owner, &source, &dest);
+        let record = ledger::record(self.dest.as_mut(), &pair)?;
+        Ok((pair, record))
+    }
+
+    fn has_claimed(&mut self) -> Result<bool> {
+        let rows = SourceTable {
+            dialect: self.source.dialect(),
+            name: self.table.source.clone(),
+            order: self.plan.order.clone(),
+            address: None,
+            touched: Vec::new(),
+            filter: None,
+            window: None,
+        };
+        Ok(!rows.keys(self.source.as_mut(), RowState::UnderWay, &Range::all(), 1)?.is_empty())
+    }
+
+    fn is_status(&self) -> bool {
+        self.table.mode == TableMode::Status
+    }
+}
+
+/// What there is to decide by; changes nothing but that ssync's own tables are made where they are
+/// missing.
+pub fn look(params: &TaskParams, table: &TableTask) -> Result<Found> {
+    let mut t = Table::open(params, table)?;
+    let source = t.plan.source_name.clone();
+    let owner = if t.is_status() { Some(t.own(&source)?) } else { None };
+    let (pair, record) = t.record(owner.as_ref())?;
+    let known = owner.as_ref().map(|o| o.known.clone());
+    let others = ledger::records(t.dest.as_mut(), &pair.place)?
+        .into_iter()
+        .filter(|other| other.id != pair.id)
+        .map(|other| other.tables)
+        .collect();
+    let remembered = known.as_ref().and_then(|k| k.record);
+    let rows_under_way = if owner.is_some() { Some(t.has_claimed()?) } else { None };
+    let found = Found {
+        source,
+        source_server: t.plan.source_server.clone(),
+        source_server_before: known.as_ref().and_then(|k| k.server.clone()),
+        rows_under_way,
+        source_runs: known.as_ref().map(|k| (k.intended, k.confirmed)),
+        dest: t.plan.dest.full_name.clone(),
+        dest_server: t.plan.dest.server.clone(),
+        dest_server_before: record.as_ref().and_then(|r| r.server.clone()),
+        dest_before: known.as_ref().and_then(|k| k.pair.as_ref()).map(|p| p.table.clone()),
+        record_is_known: remembered.map(|id| record.as_ref().is_some_and(|r| r.ident == Some(id))),
+        dest_run: record.as_ref().map(|r| r.counter),
+        run_is_open: record.as_ref().is_some_and(|r| r.run.as_ref().is_some_and(|run| run.open)),
+        other_records: others,
+    };
+    if let Some(owner) = owner {
+        owner.release(t.source.as_mut())?;
+    }
+    Ok(found)
+}
+
+/// Carries a decision out. The caller holds the sub-task's lock, and forgets what is remembered
+/// outside of both databases.
+pub fn decide(params: &TaskParams, table: &TableTask, decision: &Decision) -> Result<()> {
+    let mut t = Table::open(params, table)?;
+    match decision {
+        Decision::SourceWas(name) => source_was(&mut t, name),
+        Decision::DestWas(name) => dest_was(&mut t, name),
+        Decision::AsIs => as_is(&mut t),
+        Decision::New => new(&mut t),
+    }
+}
+
+/// A former name in full: in the schema of today's, unless it names its own.
+fn in_full(name: &str, today: &str) -> Result<String> {
+    match split_table_name(name).as_slice() {
+        [table] => {
+            let schema = today.split_once('.').map_or("", |(schema, _)| schema);
+            Ok(format!("{schema}.{table}"))
+        }
+        [schema, table] => Ok(format!("{schema}.{table}")),
+        _ => Err(Error::new(Kind::Usage, format!("{name} is not a table name"))),
+    }
+}
+
+fn still_there(name: &str) -> Error {
+    Error::new(Kind::Refused, format!("table {name} is still there: it was not renamed"))
+        .hint("A copy is another table: --new lets it begin anew.")
+}
+
+fn nothing_known(name: &str) -> Error {
+    Error::new(Kind::Refused, format!("nothing is known of a table {name}"))
+        .hint("Without a decision, ssync adopt lists the names that are known.")
+}
+
+fn source_was(t: &mut Table<'_>, name: &str) -> Result<()> {
+    let today = t.plan.source_name.clone();
+    let before = in_full(name, &today)?;
+    if t.source.describe(&quoted(&before))?.is_some() {
+        return Err(still_there(name));
+    }
+    if !t.is_status() {
+        let dest = t.plan.dest.full_name.clone();
+        let (from, to) = (t.pair(None, &before, &dest), t.pair(None, &today, &dest));
+        return match ledger::relocate(t.dest.as_mut(), &from, &to)? {
+            true => Ok(()),
+            false => Err(nothing_known(name)),
+        };
+    }
+    // Of the name of today nothing must be known but that it was looked at.
+    let fresh = t.own(&today)?;
+    if fresh.known.pair.is_some() {
+        fresh.release(t.source.as_mut())?;
+        return Err(Error::new(
+            Kind::Refused,
+            format!("runs of {today} are known under its name of today"),
+        )
+        .hint("Only one of the two can be right; --as-is or --new decides for the one of today."));
+    }
+    owner::rename(t.source.as_mut(), &t.table.source, &before, &today)?
+        .then_some(())
+        .ok_or_else(|| nothing_known(name))
+}
+
+fn dest_was(t: &mut Table<'_>, name: &str) -> Result<()> {
+    let (source, today) = (t.plan.source_name.clone(), t.plan.dest.full_name.clone());
+    let before = in_full(name, &today)?;
+    if t.dest.describe(&quoted(&before))?.is_some() {
+        return Err(still_there(name));
+    }
+    let owner = if t.is_status() { Some(t.own(&source)?) } else { None };
+    let mut from = t.pair(owner.as_ref(), &source, &before);
+    from.place = Place::beside(&quoted(&before));
+    let to = t.pair(owner.as_ref(), &source, &today);
+    let moved = ledger::relocate(t.dest.as_mut(), &from, &to)?;
+    if let Some(owner) = owner {
+        if moved {
+            let here = here(t, &to);
+            owner.note(t.source.as_mut(), &[("pair", here)])?;
+        }
+        owner.release(t.source.as_mut())?;
+    }
+    if moved { Ok(()) } else { Err(nothing_known(name)) }
+}
+
+fn here(t: &Table<'_>, pair: &Pair) -> Value {
+    PairText::new(&t.plan.dest.full_name, &pair.id).value()
+}
+
+fn as_is(t: &mut Table<'_>) -> Result<()> {
+    if !t.is_status() {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("table {} is not in mode status", t.table.name),
+        )
+        .hint(
+            "A full run begins anew by itself. For an increment, initial says where its first run \
+             begins, and --restart sends everything again.",
+        ));
+    }
+    let source = t.plan.source_name.clone();
+    let owner = t.own(&source)?;
+    let (pair, record) = t.record(Some(&owner))?;
+    let intended = owner.known.intended.max(record.as_ref().map_or(0, |r| r.counter));
+    let ident = record.and_then(|r| r.ident).map_or(Value::Null, |id| ledger::id_value(&id));
+    let server = Value::Text(t.plan.source_server.clone());
+    let set = [
+        ("pair", here(t, &pair)),
+        ("record", ident),
+        ("intended", Value::Int(intended)),
+        ("confirmed", Value::Int(0)),
+        ("server", server),
+    ];
+    owner.note(t.source.as_mut(), &set)?;
+    ledger::forget_server(t.dest.as_mut(), &pair)?;
+    owner.release(t.source.as_mut())
+}
+
+fn new(t: &mut Table<'_>) -> Result<()> {
+    let source = t.plan.source_name.clone();
+    let owner = if t.is_status() { Some(t.own(&source)?) } else { None };
+    let (pair, record) = t.record(owner.as_ref())?;
+    let Some(owner) = owner else {
+        ledger::delete(t.dest.as_mut(), &pair)?;
+        return Ok(());
+    };
+    // The old record stays: it may be another table's, of which this one is a copy.
+    let ident = RunId::random()?.0;
+    let id = ledger::pair_id(&ident, &t.plan.dest.full_name);
+    let pair = Pair { id, ..pair };
+    let set = [
+        ("ident", ledger::id_value(&ident)),
+        ("pair", here(t, &pair)),
+        ("record", Value::Null),
+        ("intended", Value::Int(0)),
+        ("confirmed", Value::Int(0)),
+        ("server", Value::Text(t.plan.source_server.clone())),
+    ];
+    owner.note(t.source.as_mut(), &set)?;
+    log::info!(
+        "{}: begins anew as {}; its former record {} stays",
+        t.params.task.id,
+        hex_bytes::encode(&ident),
+        record.map_or_else(|| "(none)".to_owned(), |r| hex_bytes::encode(&r.id))
+    );
+    owner.release(t.source.as_mut())
+}
+
+/// A name of the catalog as a name that is configured, its case kept.
+pub(crate) fn quoted(full_name: &str) -> String {
+    let (schema, table) = full_name.split_once('.').unwrap_or(("", full_name));
+    let parts = if schema.is_empty() { vec![table] } else { vec![schema, table] };
+    parts.iter().map(|part| format!("`{part}`")).collect::<Vec<_>>().join(".")
+}
+
+/// Names that the source's owner table knows beside this one, for people.
+pub fn other_sources(params: &TaskParams, table: &TableTask) -> Result<Vec<String>> {
+    let mut source = open(&params.source)?;
+    let owners = ssync_common::connector::beside(&table.source, OWNER_TABLE);
+    if source.describe(&owners)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let d = source.dialect();
+    let sql = format!("SELECT {} FROM {}", d.quote("table_name"), d.table(&owners));
+    let rows = source.query(&sql, &[])?;
+    Ok(rows.iter().filter_map(|row| row.first()?.as_str().map(str::to_owned)).collect())
+}

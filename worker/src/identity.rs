@@ -1,0 +1,394 @@
+//! Which tables these are, whatever they are called: before a run changes anything it makes sure
+//! that source, destination and the destination's record are those that earlier runs knew, and that
+//! neither end is older than the other.
+//!
+//! - A destination's record has a random id, which the source's owner row remembers. Another record,
+//!   or none where one is remembered, stops the run.
+//! - Source and destination share a counter. A run writes its number at the source (*intended*), then
+//!   into the fence, then at the source again (*confirmed*). A fence below what was confirmed belongs
+//!   to an older destination; a fence above what was intended, to an older or copied source. A crash
+//!   between the steps is neither.
+//! - The server that a table stands on is remembered at both ends. Another one is a note; while rows
+//!   are under way it stops the run, unless the link says `failover`.
+
+use ssync_common::config::{INITIAL_ALL, TableMode};
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::failpoint;
+use ssync_common::ledger::{self, Fence, Mark, Pair, Place, Raise, Record};
+use ssync_common::value::hex_bytes;
+
+use crate::adopt::quoted;
+use crate::mark;
+use crate::owner::{self, Known, Ownership, PairText};
+use crate::source::{Range, RowState};
+use crate::table_run::{Ends, TableRun};
+
+/// What an operator is told to do about it.
+pub(crate) const ADOPT: &str = "ssync adopt shows what was found, and lets you decide";
+
+impl TableRun<'_> {
+    /// The record of this pair of tables. Where an older version kept it elsewhere, or under another
+    /// key, it is moved here first.
+    pub(crate) fn pair(&mut self, ends: &mut Ends, owner: Option<&Ownership>) -> Result<Pair> {
+        let full_name = &ends.plan.dest.full_name;
+        let ident = match (self.table.mode, owner) {
+            // A run that fills this table anew, from whichever source, excludes all others that do.
+            (TableMode::Full, _) => ledger::Id::default(),
+            (TableMode::Increment, _) => {
+                owner::increment_ident(&ends.plan.source_server, &ends.plan.source_name)
+            }
+            (TableMode::Status, Some(owner)) => owner.ident,
+            (TableMode::Status, None) => {
+                return Err(Error::new(Kind::Internal, "status mode without an owner row"));
+            }
+        };
+        let pair = Pair::new(&ident, &self.table.dest, full_name);
+        self.connections.ensure_ledger(&self.params.dest.name, &pair.place, ends.dest.as_mut())?;
+        let mut former = Vec::new();
+        let default = Place::beside("");
+        if default != pair.place {
+            former.push(Pair { place: default.clone(), id: pair.id });
+        }
+        if self.table.mode == TableMode::Increment
+            && ledger::record(ends.dest.as_mut(), &pair)?.is_none()
+        {
+            let named =
+                owner::former_increment_ident(&self.params.source.name, &ends.plan.source_name);
+            let id = ledger::pair_id(&named, full_name);
+            former.push(Pair { place: pair.place.clone(), id });
+            if default != pair.place {
+                former.push(Pair { place: default, id });
+            }
+        }
+        for old in former {
+            if ledger::relocate(ends.dest.as_mut(), &old, &pair)? {
+                self.notes.push(format!(
+                    "the record of earlier runs was moved to {}",
+                    pair.place.fence()
+                ));
+            }
+        }
+        Ok(pair)
+    }
+
+    /// Raises the fence for a run that begins, once both ends have proved to be what they were.
+    pub(crate) fn take_fence(
+        &mut self,
+        ends: &mut Ends,
+        owner: Option<&Ownership>,
+        pair: &Pair,
+    ) -> Result<Fence> {
+        let tables = self.tables();
+        let server = ends.plan.dest.server.clone();
+        let record = ledger::record(ends.dest.as_mut(), pair)?;
+        let Some(owner) = owner.filter(|_| self.table.mode == TableMode::Status) else {
+            if self.table.mode == TableMode::Increment {
+                self.judge_first(ends, record.as_ref())?;
+            }
+            let mut begin = Raise::Begin { server: &server, counter: None, judge: &mut |_| Ok(()) };
+            return ledger::raise(ends.dest.as_mut(), pair, &tables, &mut begin);
+        };
+        // Before the epoch moves, so that a run that refuses leaves everything as it is and the
+        // next one refuses too.
+        self.judge_source(ends, owner)?;
+        self.judge_record(ends, owner, pair, record.as_ref())?;
+        self.remembered(ends, pair)?;
+        let here = PairText::new(&ends.plan.dest.full_name, &pair.id);
+        owner.claim_for(ends.source.as_mut(), &here)?;
+        let number = owner.intend(ends.source.as_mut())?;
+        failpoint::hit("run.after_intent", 1);
+        let (known, same) = (&owner.known, leads_to(&owner.known, pair));
+        let mut judge = |record: Option<&Record>| {
+            let confirmed = if same { known.confirmed } else { 0 };
+            self.judge_counter(record.map_or(0, |r| r.counter), confirmed, known.intended)
+        };
+        let mut begin = Raise::Begin { server: &server, counter: Some(number), judge: &mut judge };
+        let fence = ledger::raise(ends.dest.as_mut(), pair, &tables, &mut begin)?;
+        failpoint::hit("run.before_confirm", 1);
+        owner.confirm(ends.source.as_mut(), number, &fence.ident, &ends.plan.source_server)?;
+        Ok(fence)
+    }
+
+    /// Rows that are under way belong to a run that is known; where they are, they were claimed.
+    fn judge_source(&mut self, ends: &mut Ends, owner: &Ownership) -> Result<()> {
+        let source = &self.table.source;
+        if owner.known.pair.is_none() {
+            if !self.has_claimed(ends)? {
+                return Ok(());
+            }
+            return Err(Error::new(
+                Kind::Refused,
+                format!("rows of {source} are under way, and no run is known that claimed them"),
+            )
+            .detail(format!("link {}, table {}", self.params.source.name, owner.table))
+            .detail("rows in state 1, and no run of this table in SSYNC_OWNER")
+            .hint(format!(
+                "The table was renamed or copied while its rows were under way, or something else \
+                 than ssync has set sync_status to 1. Whether these rows have landed is in the \
+                 record that belongs to the old name; {ADOPT}."
+            )));
+        }
+        let now = ends.plan.source_server.clone();
+        let Some(then) = owner.known.server.as_ref().filter(|then| **then != now) else {
+            return Ok(());
+        };
+        if !self.params.source_failover && self.has_claimed(ends)? {
+            return Err(Error::new(
+                Kind::Refused,
+                format!("rows of {source} are under way that were claimed on another server"),
+            )
+            .detail(format!("then: {then}"))
+            .detail(format!("now: {now}"))
+            .hint(format!(
+                "A copy of the source carries rows in state 1 along that belong to the original. \
+                 If the link may lead to any replica of one cluster, set failover = true; \
+                 otherwise {ADOPT}."
+            )));
+        }
+        self.notes.push(format!("the source is on another server now: {now}; before: {then}"));
+        Ok(())
+    }
+
+    /// The record must be the one that the source remembers.
+    fn judge_record(
+        &mut self,
+        ends: &mut Ends,
+        owner: &Ownership,
+        pair: &Pair,
+        record: Option<&Record>,
+    ) -> Result<()> {
+        let known = &owner.known;
+        let dest = self.table.dest.clone();
+        if leads_to(known, pair) {
+            let Some(id) = known.record else { return Ok(()) };
+            match record {
+                Some(found) if found.ident == Some(id) => {}
+                Some(_) => {
+                    return Err(Error::new(
+                        Kind::Refused,
+                        format!("destination {dest} has another record of what landed than before"),
+                    )
+                    .detail(format!("link {}, {}", self.params.dest.name, pair.place.fence()))
+                    .hint(format!(
+                        "The link leads to another database with tables of these names, or ssync's \
+                         own tables were made anew. Correct the link, or decide: {ADOPT}."
+                    )));
+                }
+                None => {
+                    return Err(Error::new(
+                        Kind::Balance,
+                        format!("destination {dest} has no record of what landed, and had one"),
+                    )
+                    .detail(format!("link {}, {}", self.params.dest.name, pair.place.fence()))
+                    .detail("it no longer has what was settled last")
+                    .hint(format!(
+                        "The link leads elsewhere, the destination was made anew, or it was restored \
+                         to a state from before its first run. Correct the link, or decide: {ADOPT}."
+                    )));
+                }
+            }
+            return self.judge_dest_server(ends, record);
+        }
+        let Some(before) = &known.pair else { return Ok(()) };
+        if self.has_claimed(ends)? {
+            return Err(Error::new(
+                Kind::Refused,
+                format!("rows of {} are under way to another destination", self.table.source),
+            )
+            .detail(format!("they were claimed for {}", before.table))
+            .detail(format!("this run goes to {}", ends.plan.dest.full_name))
+            .hint(format!(
+                "Only the ledger there knows which of them have landed. Let a run with that \
+                 destination come to its end, then change it. If the table was renamed, {ADOPT}."
+            )));
+        }
+        let Some(id) = known.record else { return Ok(()) };
+        // At rest a destination may be changed. One that was renamed, restored under another name
+        // or moved is the same one, and its record must come along.
+        let beside = ledger::records(ends.dest.as_mut(), &pair.place)?;
+        let is_here = beside.iter().any(|record| record.ident == Some(id));
+        if is_here && ends.dest.describe(&quoted(&before.table))?.is_some() {
+            self.notes.push(format!(
+                "the destination is {} now; before: {}",
+                ends.plan.dest.full_name, before.table
+            ));
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Refused,
+            format!("the rows of {} went to another destination before", self.table.source),
+        )
+        .detail(format!("before: {}", before.table))
+        .detail(format!("now: {}", ends.plan.dest.full_name))
+        .hint(match is_here {
+            true => format!("The table {} is gone. If it was renamed, {ADOPT}.", before.table),
+            false => format!(
+                "Its record of what landed is not beside the table of now. If the destination was \
+                 moved, renamed or exchanged for a new one, {ADOPT}."
+            ),
+        }))
+    }
+
+    fn judge_dest_server(&mut self, ends: &mut Ends, record: Option<&Record>) -> Result<()> {
+        let now = ends.plan.dest.server.clone();
+        let then = record.and_then(|r| r.server.clone()).filter(|then| *then != now);
+        let Some(then) = then else { return Ok(()) };
+        if !self.params.dest_failover && self.has_claimed(ends)? {
+            return Err(Error::new(
+                Kind::Refused,
+                format!(
+                    "rows of {} are under way to {} on another server",
+                    self.table.source, self.table.dest
+                ),
+            )
+            .detail(format!("then: {then}"))
+            .detail(format!("now: {now}"))
+            .hint(format!(
+                "Which of them have landed is in the record of the server that they were sent to. \
+                 If the link may lead to any replica of one cluster, set failover = true; \
+                 otherwise {ADOPT}."
+            )));
+        }
+        self.notes.push(format!("the destination is on another server now: {now}; before: {then}"));
+        Ok(())
+    }
+
+    /// Which end is older, by the counter that both have.
+    fn judge_counter(&self, fence: i64, confirmed: i64, intended: i64) -> Result<()> {
+        if fence < confirmed {
+            return Err(Error::new(
+                Kind::Balance,
+                format!("destination {} no longer has what was settled last", self.table.dest),
+            )
+            .detail(format!(
+                "the source has confirmed run {confirmed}, the destination knows {fence}"
+            ))
+            .detail("the source shows rows as done that the destination's ledger does not know")
+            .hint(format!(
+                "The destination was restored or failed over to an older state. ssync retry --lost \
+                 --task … --tables … sets the rows of the missing batches back to 0; {ADOPT}."
+            )));
+        }
+        if fence > intended {
+            return Err(Error::new(
+                Kind::Balance,
+                format!("source {} is older than what has landed of it", self.table.source),
+            )
+            .detail(format!("the source knows of run {intended}, the destination of {fence}"))
+            .hint(format!(
+                "The source was restored or failed over to an older state, or is a copy of the \
+                 table that was sent. Rows that have landed since would be sent again; {ADOPT}."
+            )));
+        }
+        Ok(())
+    }
+
+    /// The first run of an `increment` into a table that has rows: were they sent already?
+    fn judge_first(&mut self, ends: &mut Ends, record: Option<&Record>) -> Result<()> {
+        let knows = |r: &Record| r.mark.is_some() || r.run.as_ref().is_some_and(|run| run.open);
+        if record.is_some_and(knows)
+            || self.table.initial.is_some()
+            || self.restart
+            || self.is_empty(ends)?
+        {
+            return Ok(());
+        }
+        let place = Place::beside(&self.table.dest);
+        let marks: Vec<_> = ledger::records(ends.dest.as_mut(), &place)?
+            .into_iter()
+            .filter(|r| r.mark.is_some())
+            .map(|r| r.tables)
+            .collect();
+        let mut error = Error::new(
+            Kind::Refused,
+            format!(
+                "destination {} has rows already, and nothing is known of where they came from",
+                self.table.dest
+            ),
+        )
+        .detail(format!(
+            "link {}, source {} on {}",
+            self.params.source.name, ends.plan.source_name, ends.plan.source_server
+        ));
+        for tables in marks {
+            error = error.detail(format!("a mark is there of {tables}"));
+        }
+        Err(error.hint(format!(
+            "If all rows of the source are still to be sent, set initial = \"all\"; if rows up to \
+             some value of the watermark are there, set initial to that value. If the source or \
+             the destination was renamed or moved, {ADOPT}."
+        )))
+    }
+
+    /// Where the first run of an `increment` begins, as it is configured.
+    pub(crate) fn initial_mark(&self, ends: &Ends) -> Result<Option<Mark>> {
+        let (Some(text), Some(watermark)) = (&self.table.initial, &self.table.watermark) else {
+            return Ok(None);
+        };
+        if text == INITIAL_ALL {
+            return Ok(None);
+        }
+        let column = ends
+            .plan
+            .order
+            .first()
+            .ok_or_else(|| Error::new(Kind::Internal, "increment without a watermark"))?;
+        let value = mark::parse(text, column.kind).ok_or_else(|| {
+            Error::new(
+                Kind::Config,
+                format!("initial is not a value of watermark column {}", watermark.column),
+            )
+            .hint(
+                "Write a number, a date (2026-01-31) or a time (2026-01-31 08:00:00), or \"all\".",
+            )
+        })?;
+        Ok(Some(Mark { column: watermark.column.clone(), value }))
+    }
+
+    /// Rows that have landed are still there: a table that was emptied, or dropped and made anew,
+    /// lacks what lies below the mark.
+    pub(crate) fn judge_emptied(&mut self, ends: &mut Ends, fence: &mut Fence) -> Result<()> {
+        let (before, after) = (&self.table.before.dest, &self.table.after.dest);
+        let looks = self.table.count && before.is_empty() && after.is_empty();
+        if !looks
+            || fence.mark.is_none()
+            || fence.landed.unwrap_or(0) == 0
+            || !self.is_empty(ends)?
+        {
+            return Ok(());
+        }
+        if self.restart {
+            self.notes.push("began anew: the destination is empty".to_owned());
+            fence.mark = None;
+            fence.landed = Some(0);
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Balance,
+            format!("destination {} is empty, and rows have landed there", self.table.dest),
+        )
+        .detail(format!("{} rows by earlier runs", fence.landed.unwrap_or(0)))
+        .hint(
+            "The table was emptied, or dropped and made anew. With --restart everything is sent \
+             again. Where rows are taken out of it as a matter of course, set count = false.",
+        ))
+    }
+
+    pub(crate) fn is_empty(&self, ends: &mut Ends) -> Result<bool> {
+        let d = ends.dest.dialect();
+        let sql = d.limit(&format!("SELECT 1 FROM {}", d.table(&self.table.dest)), 1);
+        Ok(ends.dest.query(&sql, &[])?.is_empty())
+    }
+
+    /// Whether rows are under way, by whichever run.
+    fn has_claimed(&self, ends: &mut Ends) -> Result<bool> {
+        let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
+        Ok(!table.keys(ends.source.as_mut(), RowState::UnderWay, &Range::all(), 1)?.is_empty())
+    }
+}
+
+/// Whether the source's owner row is about this record.
+fn leads_to(known: &Known, pair: &Pair) -> bool {
+    let id = hex_bytes::encode(&pair.id);
+    known.pair.as_ref().is_some_and(|known| known.id == id)
+}
