@@ -93,15 +93,16 @@ impl TableRun<'_> {
         self.judge_source(ends, owner)?;
         self.judge_record(ends, owner, pair, record.as_ref())?;
         self.remembered(ends, pair)?;
-        let here = PairText::new(&ends.plan.dest.full_name, &pair.id);
-        owner.claim_for(ends.source.as_mut(), &here)?;
-        let number = owner.intend(ends.source.as_mut())?;
-        failpoint::hit("run.after_intent", 1);
         let (known, same) = (&owner.known, leads_to(&owner.known, pair));
         let mut judge = |record: Option<&Record>| {
             let confirmed = if same { known.confirmed } else { 0 };
             self.judge_counter(record.map_or(0, |r| r.counter), confirmed, known.intended)
         };
+        judge(record.as_ref())?;
+        let here = PairText::new(&ends.plan.dest.full_name, &pair.id);
+        owner.claim_for(ends.source.as_mut(), &here)?;
+        let number = owner.intend(ends.source.as_mut())?;
+        failpoint::hit("run.after_intent", 1);
         let mut begin = Raise::Begin { server: &server, counter: Some(number), judge: &mut judge };
         let fence = ledger::raise(ends.dest.as_mut(), pair, &tables, &mut begin)?;
         failpoint::hit("run.before_confirm", 1);

@@ -5,6 +5,8 @@
 mod bad_rows;
 #[path = "refusals/ghosts.rs"]
 mod ghosts;
+#[path = "refusals/identity.rs"]
+mod identity;
 #[path = "refusals/interrupts.rs"]
 mod interrupts;
 #[path = "refusals/limits.rs"]

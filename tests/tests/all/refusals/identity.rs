@@ -1,0 +1,341 @@
+//! Tables are known by what they are: another address, a rename, a copy, a restored backup or a
+//! second link loses, doubles and mixes no row.
+
+use std::path::Path;
+
+use ssync_tests::servers::mariadb;
+use ssync_tests::sites::Site;
+use ssync_tests::ssync::{Instance, Outcome};
+
+use super::{RUN, Tables, error_of};
+
+const INCREMENT: &str = "mode = \"increment\"\nwatermark = { column = \"id\", lag = \"0\" }";
+const OWN: [&str; 2] = ["SSYNC_FENCE", "SSYNC_LEDGER"];
+
+fn database(site: &Site) -> String {
+    let Site::MySql { database, .. } = site else { panic!("not a server") };
+    database.clone()
+}
+
+#[track_caller]
+fn assert_stops(outcome: &Outcome, words: &str) {
+    assert_ne!(outcome.code, Some(0), "{outcome}");
+    let (_, text) = error_of(outcome);
+    assert!(text.contains(words), "{words:?} is not in {outcome}");
+    let ways_out = ["ssync adopt", "initial", "ssync retry --lost"];
+    assert!(ways_out.iter().any(|way| text.contains(way)), "no way out: {outcome}");
+}
+
+/// What a backup of a destination holds, in tables beside it.
+fn back_up(dest: &Site) {
+    for table in ["dst"].iter().chain(&OWN) {
+        dest.run(&[format!("CREATE TABLE bak_{table} AS SELECT * FROM {table}")]);
+    }
+}
+
+fn restore(dest: &Site) {
+    for table in ["dst"].iter().chain(&OWN) {
+        let sql = [
+            format!("DELETE FROM {table}"),
+            format!("INSERT INTO {table} SELECT * FROM bak_{table}"),
+        ];
+        dest.run(&sql);
+    }
+}
+
+fn adopt(instance: &Instance, decision: &[&str]) {
+    let mut args = vec!["adopt", "--task", "1", "--tables", "t"];
+    args.extend(decision);
+    instance.run(&args).expect(0);
+}
+
+#[test]
+fn an_older_destination_is_noticed_over_another_address_and_from_another_home() {
+    let tables = Tables::on_mariadb(50);
+    tables.dest.run(&["CREATE UNIQUE INDEX dst_id ON dst (id)"]);
+    let toml = tables.toml("", "");
+    let instance = Instance::new(&toml);
+    instance.run(&RUN).expect(0);
+    back_up(&tables.dest);
+    tables.add(100..140);
+    instance.run(&RUN).expect(0);
+    restore(&tables.dest);
+    assert_eq!(tables.landed(), 50);
+    let moved = toml.replace("127.0.0.1", "localhost");
+    assert_ne!(moved, toml);
+    instance.apply(&moved);
+    for other in [&instance, &Instance::new(&toml)] {
+        for _ in 0..2 {
+            assert_stops(&other.run(&RUN), "no longer has what was settled last");
+        }
+    }
+    assert_eq!(tables.landed(), 50);
+    instance.run(&["retry", "--task", "1", "--lost"]).expect(0);
+    tables.assert_same();
+    instance.run(&RUN).expect(0);
+}
+
+#[test]
+fn a_destination_is_one_table_whichever_default_database_a_link_has() {
+    let server = mariadb();
+    let elsewhere = Site::on_server(server, "ref");
+    for (mode, rows) in [("", 200), ("mode = \"full\"", 200), (INCREMENT, 200)] {
+        let tables = Tables::on_mariadb(rows);
+        let central = database(&tables.dest);
+        let qualified = |toml: String| {
+            toml.replace("dest = \"dst\"\nwriters", "dest = \"DEST\"\nwriters")
+                .replace("\ndest = \"dst\"\n", &format!("\ndest = \"{central}.dst\"\n"))
+                .replace("dest = \"DEST\"", "dest = \"dst\"")
+        };
+        let near = qualified(tables.toml("", mode));
+        let far = near.replace(&format!("/{central}\""), &format!("/{}\"", database(&elsewhere)));
+        assert_ne!(near, far);
+        let (one, other) = (Instance::new(&near), Instance::new(&far));
+        one.run_with(&RUN, "writer.after_commit@4=kill-group");
+        one.wait_until_dead();
+        other.run(&RUN).expect(0);
+        tables.assert_same();
+        tables.add(1000..1040);
+        one.run(&RUN).expect(0);
+        other.run(&RUN).expect(0);
+        tables.assert_same();
+        let stray =
+            "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()";
+        assert_eq!(elsewhere.number(stray), 0, "nothing stands in the default database");
+    }
+}
+
+#[test]
+fn a_record_that_an_older_version_kept_in_the_default_database_is_moved() {
+    let server = mariadb();
+    let default = Site::on_server(server, "ref");
+    let tables = Tables::on_mariadb(100);
+    let central = database(&tables.dest);
+    let toml = tables
+        .toml("", "")
+        .replace("dest = \"dst\"\napp", &format!("dest = \"{central}.dst\"\napp"))
+        .replacen(&format!("/{central}\""), &format!("/{}\"", database(&default)), 1);
+    let instance = Instance::new(&toml);
+    instance.run_with(&RUN, "writer.after_commit@4=kill-group");
+    instance.wait_until_dead();
+    for table in OWN {
+        default.run(&[
+            format!("CREATE TABLE {table} LIKE {central}.{table}"),
+            format!("INSERT INTO {table} SELECT * FROM {central}.{table}"),
+            format!("DROP TABLE {central}.{table}"),
+        ]);
+    }
+    let drop: Vec<_> = ["ident", "counter", "server", "landed"]
+        .iter()
+        .map(|column| format!("ALTER TABLE SSYNC_FENCE DROP COLUMN {column}"))
+        .collect();
+    default.run(&drop);
+    tables.source.run(&["UPDATE SSYNC_OWNER SET record = NULL, confirmed = NULL, intended = NULL"]);
+    let outcome = instance.run(&RUN).expect(0);
+    assert!(outcome.table("t")["notes"].to_string().contains("was moved to"), "{outcome}");
+    tables.assert_same();
+    assert_eq!(default.number("SELECT COUNT(*) FROM SSYNC_FENCE"), 0);
+}
+
+#[test]
+fn two_sources_of_one_name_keep_their_marks_apart() {
+    let server = mariadb();
+    let one = Tables::on_mariadb(100);
+    let other = Tables { source: Site::on_server(server, "ref"), dest: one.dest.clone() };
+    other
+        .source
+        .run(&["CREATE TABLE src (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(300) NOT NULL, \
+         sync_status INT NOT NULL DEFAULT 0)"]);
+    other.add(5000..5080);
+    Instance::new(&one.toml("", INCREMENT)).run(&RUN).expect(0);
+    assert_eq!(one.landed(), 100);
+    let second = Instance::new(&other.toml("", INCREMENT));
+    assert_stops(&second.run(&RUN), "nothing is known of where they came from");
+    second.apply(&other.toml("", &format!("{INCREMENT}\ninitial = \"all\"")));
+    second.run(&RUN).expect(0);
+    second.run(&RUN).expect(0);
+    assert_eq!(one.landed(), 180);
+}
+
+#[test]
+fn an_increment_begins_where_it_is_told_to() {
+    let tables = Tables::on_mariadb(100);
+    tables.dest.run(&["INSERT INTO dst SELECT seq, CONCAT('row ', seq) FROM seq_0_to_59"]);
+    let instance = Instance::new(&tables.toml("", &format!("{INCREMENT}\ninitial = \"59\"")));
+    instance.run_with(&RUN, "writer.after_commit@2=kill-group");
+    instance.wait_until_dead();
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+    tables.add(200..210);
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+}
+
+#[test]
+fn a_renamed_destination_keeps_its_mark_once_it_is_adopted() {
+    let tables = Tables::on_mariadb(100);
+    let toml = tables.toml("", INCREMENT);
+    let instance = Instance::new(&toml);
+    instance.run(&RUN).expect(0);
+    tables.dest.run(&["RENAME TABLE dst TO dw"]);
+    instance.apply(&toml.replace("dest = \"dst\"\nmode", "dest = \"dw\"\nmode"));
+    tables.add(100..120);
+    assert_stops(&instance.run(&RUN), "a mark is there of src -> dst");
+    adopt(&instance, &["--dest-was", "dst"]);
+    instance.run(&RUN).expect(0);
+    assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dw"), 120);
+    assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dw"), 120);
+}
+
+#[test]
+fn a_destination_that_was_made_anew_is_not_taken_for_filled() {
+    let tables = Tables::on_mariadb(100);
+    let instance = Instance::new(&tables.toml("", INCREMENT));
+    instance.run(&RUN).expect(0);
+    tables
+        .dest
+        .run(&["DROP TABLE dst", "CREATE TABLE dst (id BIGINT NOT NULL, v VARCHAR(300) NOT NULL)"]);
+    let outcome = instance.run(&RUN).expect(1);
+    assert!(error_of(&outcome).1.contains("is empty, and rows have landed there"), "{outcome}");
+    instance.run(&["--task", "1", "--restart"]).expect(0);
+    tables.assert_same();
+}
+
+fn file_of(site: &Site) -> &Path {
+    let Site::Sqlite(path) = site else { panic!("not a file") };
+    path
+}
+
+/// A copy of the file under another name.
+fn copied(site: &Site, dir: &Path, name: &str) -> Site {
+    let to = dir.join(format!("{name}.db"));
+    site.sqlite().execute("VACUUM INTO ?1", [to.to_str().unwrap()]).unwrap();
+    Site::Sqlite(to)
+}
+
+#[test]
+fn rows_under_way_in_a_copied_source_are_not_settled_by_the_originals_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables =
+        Tables::between(Site::in_file(dir.path(), "a"), Site::on_server(mariadb(), "ref"), 60);
+    let original = Instance::new(&tables.toml("", ""));
+    original.run_with(&RUN, "writer.after_commit@3=kill-group");
+    original.wait_until_dead();
+    let copy =
+        Tables { source: copied(&tables.source, dir.path(), "b"), dest: tables.dest.clone() };
+    // In the copy the rows under way become other rows.
+    copy.source.run(&["UPDATE src SET id = id + 100000, v = 'copy ' || v"]);
+    let unsent = copy.source.number("SELECT COUNT(*) FROM src WHERE sync_status < 2");
+    let of_copy = Instance::new(&copy.toml("", ""));
+    for _ in 0..2 {
+        assert_stops(&of_copy.run(&RUN), "were claimed on another server");
+    }
+    let look = of_copy.run(&["adopt", "--task", "1"]).expect(0);
+    assert!(look.stdout.contains("rows under way   yes"), "{look}");
+    adopt(&of_copy, &["--new"]);
+    of_copy.run(&RUN).expect(0);
+    assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dst WHERE id >= 100000"), unsent);
+    original.run(&RUN).expect(0);
+    assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dst WHERE id < 100000"), 60);
+    assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dst"), 60 + unsent);
+}
+
+#[test]
+fn a_source_restored_to_an_older_state_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables =
+        Tables::between(Site::in_file(dir.path(), "a"), Site::on_server(mariadb(), "ref"), 20);
+    let instance = Instance::new(&tables.toml("", ""));
+    instance.run(&RUN).expect(0);
+    let backup = copied(&tables.source, dir.path(), "backup");
+    tables.add(20..50);
+    instance.run(&RUN).expect(0);
+    // Over the same file, as a restore does it.
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{suffix}", file_of(&tables.source).display()));
+    }
+    std::fs::copy(file_of(&backup), file_of(&tables.source)).unwrap();
+    tables.add(20..50);
+    for _ in 0..2 {
+        assert_stops(&instance.run(&RUN), "is older than what has landed of it");
+    }
+    assert_eq!(tables.landed(), 50);
+    // The operator has looked: the rows of now are others, or have been taken out of the destination.
+    tables.dest.run(&["DELETE FROM dst WHERE id >= 20"]);
+    adopt(&instance, &["--as-is"]);
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+}
+
+#[test]
+fn a_source_renamed_amid_a_run_is_gone_on_with_once_it_is_adopted() {
+    let tables = Tables::on_mariadb(200);
+    let toml = tables.toml("", "");
+    let instance = Instance::new(&toml);
+    instance.run_with(&RUN, "writer.after_commit@5=kill-group");
+    instance.wait_until_dead();
+    tables.source.run(&["RENAME TABLE src TO orders"]);
+    instance.apply(&toml.replace(
+        "source = \"src\"\ndest = \"dst\"\napp",
+        "source = \"orders\"\ndest = \"dst\"\napp",
+    ));
+    for _ in 0..2 {
+        assert_stops(&instance.run(&RUN), "no run is known that claimed them");
+    }
+    adopt(&instance, &["--source-was", "src"]);
+    instance.run(&RUN).expect(0);
+    assert_eq!(tables.landed(), 200);
+    assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dst"), 200);
+}
+
+#[test]
+fn a_destination_renamed_amid_a_run_is_gone_on_with_once_it_is_adopted() {
+    let tables = Tables::on_mariadb(200);
+    let toml = tables.toml("", "");
+    let instance = Instance::new(&toml);
+    instance.run_with(&RUN, "writer.after_commit@5=kill-group");
+    instance.wait_until_dead();
+    tables.dest.run(&["RENAME TABLE dst TO dw"]);
+    instance.apply(&toml.replace("dest = \"dst\"\napp", "dest = \"dw\"\napp"));
+    assert_stops(&instance.run(&RUN), "under way to another destination");
+    adopt(&instance, &["--dest-was", "dst"]);
+    instance.run(&RUN).expect(0);
+    assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dw"), 200);
+    assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dw"), 200);
+}
+
+#[test]
+fn another_destination_behind_the_same_names_is_noticed() {
+    let tables = Tables::on_mariadb(40);
+    let toml = tables.toml("", "");
+    let instance = Instance::new(&toml);
+    instance.run(&RUN).expect(0);
+    // Tables of the same names in another database: the record has other ids, or is not there.
+    let other = Site::on_server(mariadb(), "ref");
+    other.run(&["CREATE TABLE dst (id BIGINT NOT NULL, v VARCHAR(300) NOT NULL)"]);
+    let (here, there) = (database(&tables.dest), database(&other));
+    instance.apply(&toml.replace(&format!("/{here}\""), &format!("/{there}\"")));
+    tables.add(40..50);
+    assert_stops(&instance.run(&RUN), "went to another destination before");
+    assert_eq!(other.number("SELECT COUNT(*) FROM dst"), 0);
+    adopt(&instance, &["--as-is"]);
+    instance.run(&RUN).expect(0);
+    assert_eq!(other.number("SELECT COUNT(*) FROM dst"), 10);
+}
+
+#[test]
+fn a_run_killed_between_the_two_ends_counters_is_no_reason_to_stop() {
+    let tables = Tables::on_mariadb(30);
+    let instance = tables.instance();
+    for point in ["run.after_intent@1=kill-group", "run.before_confirm@1=kill-group"] {
+        for _ in 0..2 {
+            assert_eq!(instance.run_with(&RUN, point).signal, Some(9));
+            instance.wait_until_dead();
+            std::fs::remove_dir_all(instance.home().join("failpoints")).unwrap();
+        }
+        instance.run(&RUN).expect(0);
+        tables.add(1000..1005);
+        tables.source.run(&["DELETE FROM src WHERE id >= 1000"]);
+    }
+    tables.assert_same();
+}
