@@ -22,6 +22,11 @@ use crate::value::{DateTime, Value};
 const IPC_OVERHEAD_PER_COLUMN: usize = 512;
 const IPC_OVERHEAD: usize = 2048;
 
+/// Longest value of text or bytes that a batch takes. With [`BatchLimits::slot_bytes`], at most as
+/// many, a column's values stay below the 2 GiB that an Arrow array can address.
+const VALUE_BYTES_MAX: usize = 1 << 30;
+const TOO_LONG: &str = "longer than 1 GiB";
+
 /// When a batch is handed on.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
@@ -207,6 +212,9 @@ impl BatchBuilder {
     /// The same, of bytes that should be UTF-8. Where they are not, the value is a bad one by the
     /// time that the batch is handed on.
     pub fn utf8(&mut self, column: usize, value: &[u8]) {
+        if value.len() > VALUE_BYTES_MAX {
+            return self.bad(column, TOO_LONG);
+        }
         self.bytes += value.len() + 5;
         match &mut self.builders[column] {
             ColumnBuilder::Text(b) => b.append_value(value),
@@ -216,6 +224,9 @@ impl BatchBuilder {
 
     /// A value of a `Bytes` or `Any` (tagged) column.
     pub fn bytes(&mut self, column: usize, value: &[u8]) {
+        if value.len() > VALUE_BYTES_MAX {
+            return self.bad(column, TOO_LONG);
+        }
         self.bytes += value.len() + 5;
         match &mut self.builders[column] {
             ColumnBuilder::Bytes(b) => b.append_value(value),

@@ -11,7 +11,19 @@ use serde::{Deserialize, Serialize};
 /// Bits, high to low: year (14, 0–9999), month (4), day (5), hour (5), minute (6), second (6),
 /// microsecond (20).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "i64")]
 pub struct DateTime(i64);
+
+/// From text that a server keeps for us: only what [`DateTime::packed`] gives.
+impl TryFrom<i64> for DateTime {
+    type Error = &'static str;
+
+    fn try_from(packed: i64) -> Result<Self, Self::Error> {
+        let (y, mo, d, h, mi, s, us) = DateTime(packed).parts();
+        let real = DateTime::new(y, mo, d, h, mi, s, us).filter(|v| v.0 == packed);
+        real.ok_or("not a packed date")
+    }
+}
 
 impl DateTime {
     /// Packs the parts; `None` when one is out of its field's range (month 0–12, day 0–31).

@@ -94,6 +94,8 @@ mod sql_steps;
 mod top;
 #[path = "all/type_grid.rs"]
 mod type_grid;
+#[path = "all/upgrade.rs"]
+mod upgrade;
 
 /// What needs switches that only the Oracle stand-in has. `scripts/test-oracle` leaves out every
 /// test with a module of this name in its path.

@@ -75,7 +75,7 @@ fn back(value: Value, lag: Lag) -> Result<Value> {
         Value::Date(v) => {
             let lag = seconds()?;
             let days = lag / 86_400 + i64::from(lag % 86_400 > 0);
-            Value::Date(earlier(v, days * 86_400))
+            Value::Date(earlier(v, days.saturating_mul(86_400)))
         }
         other => {
             return Err(Error::new(ErrorKind::Internal, format!("a mark cannot be {other:?}")));

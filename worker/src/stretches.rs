@@ -22,7 +22,11 @@ pub fn open_stretches(landed: &[Entry]) -> Vec<Stretch> {
         stretches.push(Stretch { range, pos: Pos::between(&left.0, &entry.pos) });
         left = (entry.pos.clone(), Bound::Excluding(entry.hi.clone()));
     }
-    let next = landed.iter().filter_map(|e| Pos::top_number(&e.pos)).max().map_or(0, |n| n + 1);
+    let next = landed
+        .iter()
+        .filter_map(|e| Pos::top_number(&e.pos))
+        .max()
+        .map_or(0, |n| n.saturating_add(1));
     let rest = Range { lower: left.1, upper: Bound::Open };
     stretches.push(Stretch { range: rest, pos: Pos::top(next) });
     stretches

@@ -430,6 +430,8 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+#[cfg(test)]
+mod fuzz;
 pub mod mysql;
 pub mod oracle;
 pub mod sqlite;

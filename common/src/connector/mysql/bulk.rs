@@ -243,7 +243,7 @@ pub(super) fn answer(socket: Socket, packets: &mut Packets) -> Result<Answer> {
 }
 
 /// An OK or ERR packet; `None` for anything else.
-fn parse(payload: &[u8]) -> Option<Answer> {
+pub(super) fn parse(payload: &[u8]) -> Option<Answer> {
     let (&first, rest) = payload.split_first()?;
     match first {
         0x00 => {

@@ -23,7 +23,7 @@ use crate::schema::{Column, Kind};
 use crate::value::{self, DateTime, Value};
 
 /// 838:59:59.999999 in microseconds.
-const TIME_MAX: u64 = 3_020_399_999_999;
+pub(super) const TIME_MAX: u64 = 3_020_399_999_999;
 /// 838:59:59: MySQL knows no fraction beyond its last second.
 const TIME_MAX_MYSQL: u64 = 3_020_399_000_000;
 

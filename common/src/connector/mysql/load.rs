@@ -106,7 +106,9 @@ impl Load<'_> {
                 self.text("ROLLBACK TO SAVEPOINT ssync_load")?;
                 return Ok(None);
             };
-            let is_bulk = self.executions()? - before < count as u64;
+            // The counter begins again where somebody flushes it; that proves nothing.
+            let more = self.executions()?.checked_sub(before);
+            let is_bulk = more.is_some_and(|more| more < count as u64);
             rows.start += count;
             if count > 1 {
                 self.roads.bulk = Some(is_bulk);

@@ -16,6 +16,8 @@ mod connect;
 mod describe;
 mod dialect;
 mod errors;
+#[cfg(test)]
+mod fuzz;
 mod load;
 mod load_infile;
 mod read;
@@ -117,7 +119,7 @@ fn drain<P: mysql::prelude::Protocol>(
 ) -> mysql::Result<u64> {
     let mut affected = 0;
     loop {
-        affected += result.affected_rows();
+        affected = u64::saturating_add(affected, result.affected_rows());
         match result.iter() {
             Some(rows) => {
                 for row in rows {
@@ -147,7 +149,7 @@ impl Connection for MySqlConnection {
     }
 
     fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Vec<Value>>> {
-        self.driven(|conn| {
+        let rows: Vec<Result<Vec<Value>>> = self.driven(|conn| {
             let mut result = conn.exec_iter(sql, bind::params(params))?;
             let columns = result.columns().as_ref().to_vec();
             result
@@ -160,7 +162,8 @@ impl Connection for MySqlConnection {
                     Ok(values.into_iter().zip(&columns).map(value).collect())
                 })
                 .collect()
-        })
+        })?;
+        rows.into_iter().collect()
     }
 
     fn begin(&mut self) -> Result<()> {

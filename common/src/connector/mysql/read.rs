@@ -3,6 +3,7 @@
 use mysql::prelude::{Protocol, Queryable};
 use mysql::{Conn, Value};
 
+use super::cell::TIME_MAX;
 use super::types::{self, TextRoute, UNREADABLE};
 use super::{bind, errors};
 use crate::batch::{BatchBuilder, Emit};
@@ -137,9 +138,10 @@ impl Decoder {
     }
 
     #[inline]
-    pub(super) fn push_time(&mut self, micros: i64, into: &mut BatchBuilder, i: usize) {
-        match self.kind {
-            Kind::Time => into.int(i, micros),
+    pub(super) fn push_time(&mut self, micros: Option<i64>, into: &mut BatchBuilder, i: usize) {
+        match (self.kind, micros) {
+            (Kind::Time, Some(micros)) => into.int(i, micros),
+            (Kind::Time, None) => into.bad(i, "not a time"),
             _ => into.bad(i, OTHER_TYPE),
         }
     }
@@ -190,6 +192,7 @@ fn without_leading_zeros(text: &str) -> &str {
     }
 }
 
+/// Microseconds of a duration in its parts; `None` where no TIME has them.
 pub(super) fn micros_of(
     negative: bool,
     days: u32,
@@ -197,19 +200,29 @@ pub(super) fn micros_of(
     minutes: u8,
     seconds: u8,
     micros: u32,
-) -> i64 {
-    let hours = i64::from(days) * 24 + i64::from(hours);
-    let seconds = (hours * 60 + i64::from(minutes)) * 60 + i64::from(seconds);
-    let micros = seconds * 1_000_000 + i64::from(micros);
-    if negative { -micros } else { micros }
+) -> Option<i64> {
+    // Whatever a server sends: four bytes of days overflow 64 bits of microseconds.
+    if hours > 23 || minutes > 59 || seconds > 59 || micros > 999_999 {
+        return None;
+    }
+    let hours = u64::from(days) * 24 + u64::from(hours);
+    let seconds = (hours * 60 + u64::from(minutes)) * 60 + u64::from(seconds);
+    let all = seconds.checked_mul(1_000_000)?.checked_add(u64::from(micros))?;
+    let all = i64::try_from(all).ok().filter(|_| all <= TIME_MAX)?;
+    Some(if negative { -all } else { all })
 }
 
-/// A value of a small result, typed by what the server says of its column.
-pub(super) fn small(value: Value, column: &mysql::Column) -> value::Value {
+/// A value of a small result, typed by what the server says of its column. A date or time that is
+/// none is an error: as NULL a walk along such a key would lose rows.
+pub(super) fn small(value: Value, column: &mysql::Column) -> Result<value::Value> {
     use mysql::consts::{ColumnFlags, ColumnType};
     const BINARY: u16 = 63;
     const LATIN1: &[u16] = &[5, 8, 15, 31, 47, 48, 49, 94];
-    match value {
+    let garbled = |what: &str| {
+        let name = column.name_str();
+        Error::new(ErrorKind::Data, format!("column {name}: the server sent {what}")).column(&*name)
+    };
+    Ok(match value {
         Value::NULL => value::Value::Null,
         Value::Int(v) if column.flags().contains(ColumnFlags::UNSIGNED_FLAG) => {
             // The driver hands small unsigned numbers out as signed ones.
@@ -225,11 +238,11 @@ pub(super) fn small(value: Value, column: &mysql::Column) -> value::Value {
         Value::Date(y, mo, d, h, mi, s, us) => match DateTime::new(y, mo, d, h, mi, s, us) {
             Some(v) if column.column_type() == ColumnType::MYSQL_TYPE_DATE => value::Value::Date(v),
             Some(v) => value::Value::DateTime(v),
-            None => value::Value::Null,
+            None => return Err(garbled("what is not a date")),
         },
-        Value::Time(negative, d, h, mi, s, us) => {
-            value::Value::Time(micros_of(negative, d, h, mi, s, us))
-        }
+        Value::Time(negative, d, h, mi, s, us) => value::Value::Time(
+            micros_of(negative, d, h, mi, s, us).ok_or_else(|| garbled("what is not a time"))?,
+        ),
         Value::Bytes(bytes) => match column.column_type() {
             ColumnType::MYSQL_TYPE_NEWDECIMAL | ColumnType::MYSQL_TYPE_DECIMAL => {
                 value::Value::Decimal(String::from_utf8_lossy(&bytes).into_owned())
@@ -246,7 +259,7 @@ pub(super) fn small(value: Value, column: &mysql::Column) -> value::Value {
             }
             _ => text_or_bytes(bytes),
         },
-    }
+    })
 }
 
 fn text_or_bytes(bytes: Vec<u8>) -> value::Value {
@@ -271,7 +284,24 @@ mod tests {
 
     #[test]
     fn times_of_both_signs_become_microseconds() {
-        assert_eq!(micros_of(true, 34, 22, 59, 59, 999_999), -3_020_399_999_999);
-        assert_eq!(micros_of(false, 0, 0, 0, 1, 5), 1_000_005);
+        assert_eq!(micros_of(true, 34, 22, 59, 59, 999_999), Some(-3_020_399_999_999));
+        assert_eq!(micros_of(false, 0, 0, 0, 1, 5), Some(1_000_005));
+    }
+
+    #[test]
+    fn times_out_of_all_range_are_none() {
+        for (days, hours, minutes, seconds, micros) in [
+            (u32::MAX, 255, 255, 255, u32::MAX),
+            (u32::MAX, 0, 0, 0, 0),
+            (34, 23, 0, 0, 0),
+            (0, 24, 0, 0, 0),
+            (0, 0, 60, 0, 0),
+            (0, 0, 0, 60, 0),
+            (0, 0, 0, 0, 1_000_000),
+        ] {
+            for negative in [false, true] {
+                assert_eq!(micros_of(negative, days, hours, minutes, seconds, micros), None);
+            }
+        }
     }
 }

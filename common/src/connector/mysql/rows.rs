@@ -40,7 +40,7 @@ impl Form {
 
     /// From a definition packet. Its last part, twelve bytes and their number before them, has type
     /// and flags; before it stand names, and from MariaDB what else it knows of a type.
-    fn parse(definition: &[u8]) -> Option<Form> {
+    pub(super) fn parse(definition: &[u8]) -> Option<Form> {
         let (_, fixed) = definition.split_last_chunk::<13>()?;
         let kind = ColumnType::try_from(fixed[7]).ok()?;
         let flags = u16::from_le_bytes([fixed[8], fixed[9]]);
@@ -275,8 +275,9 @@ fn date_time(bytes: &[u8]) -> Option<Option<DateTime>> {
         .then(|| DateTime::new(year, part(2), part(3), part(4), part(5), part(6), micros))
 }
 
-/// Microseconds. `None` for a field of no length it may have.
-fn time(bytes: &[u8]) -> Option<i64> {
+/// What a field holds: microseconds, or nothing that is a time. `None` for a field of no length it
+/// may have.
+fn time(bytes: &[u8]) -> Option<Option<i64>> {
     let part = |i: usize| bytes.get(i).copied().unwrap_or(0);
     let days = u32::from_le_bytes([part(1), part(2), part(3), part(4)]);
     let micros = u32::from_le_bytes([part(8), part(9), part(10), part(11)]);
@@ -326,6 +327,41 @@ mod tests {
             let _ = row(&bytes, &forms_of(unsigned), &mut decoders, &mut builder);
             let _ = Form::parse(&bytes);
         }
+    }
+
+    /// Each of these made the process panic, or would have landed as another value.
+    #[test]
+    fn a_time_out_of_all_range_is_a_bad_value_of_its_row_alone() {
+        let time = |days: u32, hours: u8, micros: u32| {
+            let mut bytes = vec![0, 0, 12, 0];
+            bytes.extend(days.to_le_bytes());
+            bytes.extend([hours, 0, 0]);
+            bytes.extend(micros.to_le_bytes());
+            bytes
+        };
+        let columns = [Column::new("c", Kind::Time, "time(6)")];
+        let limits = BatchLimits { rows: 10, slot_bytes: 1 << 20 };
+        let mut builder = BatchBuilder::new(&columns, limits);
+        let mut decoders = [Decoder::of(&columns[0])];
+        let forms = [Form { kind: ColumnType::MYSQL_TYPE_TIME, unsigned: false }];
+        let mut batches = Vec::new();
+        let mut emit = |batch| {
+            batches.push(batch);
+            Ok(())
+        };
+        for bytes in
+            [time(34, 22, 0), time(u32::MAX, 255, u32::MAX), time(34, 23, 0), time(0, 0, 5)]
+        {
+            // The first byte is the row's own.
+            row(&bytes[1..], &forms, &mut decoders, &mut builder).unwrap();
+            builder.end_row(&mut emit).unwrap();
+        }
+        builder.flush(&mut emit).unwrap();
+        let bad: Vec<_> = batches[0].bad.iter().map(|b| (b.row, b.message.as_str())).collect();
+        assert_eq!(bad, [(1, "not a time"), (2, "not a time")]);
+        let value = |row| crate::batch::value_at(&batches[0].rows, 0, Kind::Time, row);
+        assert_eq!(value(0), Value::Time(838 * 3_600_000_000));
+        assert_eq!(value(3), Value::Time(5));
     }
 
     #[test]

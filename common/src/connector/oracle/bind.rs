@@ -146,6 +146,14 @@ pub(super) fn interval(nanos: i128) -> Option<Interval> {
 pub(super) fn spelt(m: Moment) -> Option<String> {
     let year = u16::try_from(m.year).ok().filter(|y| (1..=9999).contains(y))?;
     let Moment { month, day, hour, minute, second, nanos, .. } = m;
+    let is_moment = super::exact::is_day(year, month, day)
+        && hour < 24
+        && minute < 60
+        && second < 60
+        && nanos < 1_000_000_000;
+    if !is_moment {
+        return None;
+    }
     let stamp = super::exact::Stamp { year, month, day, hour, minute, second, nanos, offset: None };
     Some(stamp.to_string())
 }

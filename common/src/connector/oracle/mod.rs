@@ -27,6 +27,8 @@ mod driver;
 mod errors;
 mod exact;
 mod feed;
+#[cfg(test)]
+mod fuzz;
 mod load;
 mod name;
 mod number;

@@ -324,7 +324,8 @@ fn fetched(value: &SqlValue, t: &OracleType) -> oracle::Result<Fetched> {
         OracleType::Raw(_) | OracleType::BLOB | OracleType::LongRaw => Fetched::Bytes(value.get()?),
         OracleType::Date | OracleType::Timestamp(_) | OracleType::TimestampLTZ(_) => {
             let t: Timestamp = value.get()?;
-            let byte = |n: u32| u8::try_from(n).unwrap_or(0);
+            // What fits no byte is no part of a date either.
+            let byte = |n: u32| u8::try_from(n).unwrap_or(u8::MAX);
             Fetched::Moment(Moment {
                 year: i16::try_from(t.year()).unwrap_or(i16::MIN),
                 month: byte(t.month()),

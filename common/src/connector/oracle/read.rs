@@ -149,7 +149,8 @@ fn months(text: &str) -> Option<i64> {
     };
     let (years, months) = rest.split_once('-')?;
     let number = |t: &str| t.trim().parse::<i64>().ok().filter(|n| *n >= 0);
-    Some(sign * (number(years)? * 12 + number(months).filter(|m| *m < 12)?))
+    let months = number(months).filter(|m| *m < 12)?;
+    number(years)?.checked_mul(12)?.checked_add(months).map(|all| sign * all)
 }
 
 #[cfg(test)]
@@ -158,9 +159,14 @@ mod tests {
 
     #[test]
     fn intervals_of_years_and_months_are_read() {
-        for (text, value) in
-            [("+02-03", Some(27)), ("-000000001-11", Some(-23)), ("+00-00", Some(0)), ("x", None)]
-        {
+        for (text, value) in [
+            ("+02-03", Some(27)),
+            ("-000000001-11", Some(-23)),
+            ("+00-00", Some(0)),
+            ("x", None),
+            ("+9223372036854775807-11", None),
+            ("+768614336404564650-08", None),
+        ] {
             assert_eq!(months(text), value);
         }
     }

@@ -6,6 +6,8 @@ use crate::schema::{Column, Kind};
 const INT_DIGITS: u32 = 18;
 /// Digits of `NUMBER(*, s)`, `INTEGER` and their like.
 const NUMBER_DIGITS: u32 = 38;
+/// Binary digits of a `FLOAT` at the most.
+const FLOAT_BITS_MAX: u32 = 126;
 /// Bytes of a `ROWID` as text.
 const ROWID_CHARS: u64 = 18;
 /// What a `UROWID` of 3,800 bytes may need as text.
@@ -76,7 +78,7 @@ pub(crate) fn column(name: &str, d: &Declared<'_>) -> Option<Column> {
     let column = match word.as_str() {
         "NUMBER" => number_column(name, d),
         "FLOAT" => {
-            let bits = d.precision.unwrap_or(126);
+            let bits = d.precision.unwrap_or(FLOAT_BITS_MAX.into());
             new("float", Kind::Decimal, format!("FLOAT({bits})"))
         }
         "BINARY_FLOAT" => plain("binary_float", Kind::Float32),
@@ -173,10 +175,11 @@ fn number_column(name: &str, d: &Declared<'_>) -> Column {
         Column { family: "number".into(), ..Column::new(name, Kind::Decimal, declared) };
     let Some(shape) = NumberShape::of(&column) else { return column };
     let scale = u32::try_from(shape.scale).unwrap_or(0);
-    let precision = shape.precision + u32::try_from(-shape.scale).unwrap_or(0);
+    let zeros = u32::try_from(-shape.scale).unwrap_or(0);
+    let precision = shape.precision + zeros;
     (column.precision, column.scale) = (Some(precision), Some(scale));
     if scale == 0 && precision <= INT_DIGITS {
-        let unit = 10i64.pow(precision - shape.precision);
+        let unit = 10i64.pow(zeros);
         let largest = (10i64.pow(shape.precision) - 1) * unit;
         column.kind = Kind::Int;
         (column.min, column.max) = (Some(-largest), Some(largest.unsigned_abs()));
@@ -204,7 +207,10 @@ impl NumberShape {
             "*" => NUMBER_DIGITS,
             digits => digits.parse().ok()?,
         };
-        Some(NumberShape { precision, scale: scale.parse().ok()? })
+        let scale: i32 = scale.parse().ok()?;
+        // No other has been declared, whatever a catalog says.
+        let real = (1..=NUMBER_DIGITS).contains(&precision) && (-84..=127).contains(&scale);
+        real.then_some(NumberShape { precision, scale })
     }
 }
 
@@ -212,7 +218,7 @@ impl NumberShape {
 /// binary digits; `None` for other families.
 pub(crate) fn float_digits(column: &Column) -> Option<u32> {
     let bits: u32 = column.declared.strip_prefix("FLOAT(")?.strip_suffix(')')?.parse().ok()?;
-    Some((bits * 30_103 / 100_000).max(1))
+    Some((bits.min(FLOAT_BITS_MAX) * 30_103 / 100_000).max(1))
 }
 
 /// `TIMESTAMP(6) WITH TIME ZONE` as `TIMESTAMP WITH TIME ZONE` and 6.
