@@ -175,7 +175,9 @@ pub struct Table {
     /// The name in full, as the database spells it: the same however the table was named.
     #[serde(skip)]
     pub full_name: String,
-    /// What is the same for two connections exactly when they reach the same server, or file.
+    /// The server that holds it: [`Connection::server_identity`].
+    ///
+    /// [`Connection::server_identity`]: crate::connector::Connection::server_identity
     #[serde(skip)]
     pub server: String,
     /// Columns in their order.

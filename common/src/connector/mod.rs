@@ -285,6 +285,12 @@ pub trait Connection: Send {
     /// Product and version, for people: `MariaDB 10.11.19`.
     fn server(&self) -> String;
 
+    /// Text that identifies the server, or the file: the same for every address, account and
+    /// connection that leads to it, another for another one. It says nothing of the age of its
+    /// data. What each database takes for it, and what that cannot tell, is in `README.md`. Asked
+    /// once for each connection; may be shown to people; holds no line break.
+    fn server_identity(&mut self) -> Result<String>;
+
     /// Runs one statement; the rows it changed. Outside [`Connection::begin`] it is its own
     /// transaction.
     fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64>;

@@ -322,3 +322,23 @@ fn tls_is_spoken_when_wanted_and_verified_when_asked() {
     assert_eq!(e.kind, Kind::Connect, "{e:?}");
     assert!(e.hint.is_some(), "{e:?}");
 }
+
+#[test]
+fn a_server_is_known_by_whatever_address_and_after_a_restart_and_another_is_another() {
+    let identity = |link: &LinkParams| open(link).unwrap().server_identity().unwrap();
+    for software in [Software::MariaDb, Software::MySql56] {
+        let mut server = Server::start(software, &[]);
+        let other = Server::start(software, &[]);
+        let found = {
+            let (db, away) = (server.database("known"), other.database("known"));
+            let found = identity(&db.link());
+            let localhost = db.url().replace("127.0.0.1", "localhost");
+            assert_eq!(identity(&LinkParams { url: localhost, ..db.link() }), found);
+            assert_ne!(identity(&away.link()), found);
+            found
+        };
+        server.stop();
+        server.restart();
+        assert_eq!(identity(&server.database("again").link()), found);
+    }
+}

@@ -251,6 +251,29 @@ fn pin(conn: &mut Conn, tls: TlsMode) -> mysql::Result<Server> {
     Ok(server)
 }
 
+/// Identifies the server: by what it calls itself, its host and its data directory. None of them is
+/// enough. MariaDB makes `server_uid` of network card and port, so that two data directories have one;
+/// MySQL keeps `server_uuid` in the data directory, so that a copy of the directory brings it along.
+/// Servers older than both have the rest.
+pub(super) fn identity(conn: &mut Conn) -> mysql::Result<String> {
+    // Not SELECT: a variable that a server does not have would be an error.
+    let found: Vec<(String, String)> = conn.query(
+        "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
+         ('server_uuid', 'server_uid', 'hostname', 'datadir', 'port')",
+    )?;
+    let value = |name: &str| {
+        found.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+    };
+    let id = value("server_uuid").or(value("server_uid")).filter(|id| !id.is_empty());
+    let port = || format!("port {}", value("port").unwrap_or_default());
+    Ok(format!(
+        "mysql {} on {} in {}",
+        id.map_or_else(port, str::to_owned),
+        value("hostname").unwrap_or_default(),
+        value("datadir").unwrap_or_default()
+    ))
+}
+
 /// How long statements wait for row locks, and for table definitions.
 pub(super) fn set_lock_wait(conn: &mut Conn, wait: LockWait) -> mysql::Result<()> {
     conn.query_drop(format!("SET SESSION {}", lock_waits(wait)))

@@ -35,7 +35,7 @@ pub(super) fn place(conn: &mut Conn, name: &str) -> Result<(String, String)> {
     }
 }
 
-/// The table, or `None` when there is none of that name.
+/// The table, or `None` when there is none of that name. Its server is for the caller to fill in.
 pub(super) fn describe(
     conn: &mut Conn,
     server: &Server,
@@ -62,7 +62,7 @@ pub(super) fn describe(
     Ok(Some(Table {
         name: name.to_owned(),
         full_name,
-        server: this_server(ask.conn)?,
+        server: String::new(),
         columns,
         indexes: indexes(&mut ask)?,
         foreign_keys,
@@ -74,14 +74,6 @@ pub(super) fn describe(
         address: None,
         definition: Vec::new(),
     }))
-}
-
-/// Names the server process: proxies and addresses in front of it make no difference.
-fn this_server(conn: &mut Conn) -> Result<String> {
-    let named: Option<String> = conn
-        .query_first("SELECT CONCAT_WS(' ', @@hostname, @@port, @@server_id, @@datadir)")
-        .map_err(|e| errors::from_driver(&e))?;
-    Ok(format!("mysql {}", named.unwrap_or_default()))
 }
 
 struct Asking<'a> {

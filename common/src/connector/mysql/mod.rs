@@ -54,6 +54,8 @@ struct MySqlConnection {
     /// `None` once it broke.
     conn: Option<Conn>,
     server: Server,
+    /// Once it was asked for.
+    identity: Option<String>,
     roads: Roads,
     foreign_keys: ForeignKeys,
     lock_wait: LockWait,
@@ -66,6 +68,7 @@ impl MySqlConnection {
             link: link.clone(),
             conn: Some(conn),
             server,
+            identity: None,
             roads: Roads::default(),
             foreign_keys: ForeignKeys::default(),
             lock_wait: LockWait::Patient,
@@ -97,6 +100,14 @@ impl MySqlConnection {
         self.with(|_, conn| action(conn).map_err(|e| errors::from_driver(&e)))
     }
 
+    fn identified(&mut self, conn: &mut Conn) -> Result<String> {
+        let known = match self.identity.take() {
+            Some(known) => known,
+            None => connect::identity(conn).map_err(|e| errors::from_driver(&e))?,
+        };
+        Ok(self.identity.insert(known).clone())
+    }
+
     /// After a stream was left in its middle: the rest is not read, the connection is replaced.
     fn reopen(&mut self) {
         self.conn = None;
@@ -109,6 +120,8 @@ impl MySqlConnection {
         {
             self.conn = Some(conn);
             self.server = server;
+            // The address may lead elsewhere by now.
+            self.identity = None;
         }
     }
 }
@@ -138,6 +151,10 @@ impl Connection for MySqlConnection {
 
     fn server(&self) -> String {
         self.server.shown()
+    }
+
+    fn server_identity(&mut self) -> Result<String> {
+        self.with(|this, conn| this.identified(conn))
     }
 
     fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64> {
@@ -211,6 +228,7 @@ impl Connection for MySqlConnection {
         let (conn, server) = connect::refresh(&self.link, conn)?;
         // It is the same connection to the same server: what was learnt of them still holds.
         *self = MySqlConnection {
+            identity: self.identity.take(),
             roads: std::mem::take(&mut self.roads),
             foreign_keys: std::mem::take(&mut self.foreign_keys),
             ..MySqlConnection::new(&self.link, conn, server)
@@ -220,7 +238,9 @@ impl Connection for MySqlConnection {
 
     fn describe(&mut self, table: &str) -> Result<Option<Table>> {
         self.with(|this, conn| {
-            describe::describe(conn, &this.server, &mut this.foreign_keys, table)
+            let identity = this.identified(conn)?;
+            let found = describe::describe(conn, &this.server, &mut this.foreign_keys, table)?;
+            Ok(found.map(|found| Table { server: identity, ..found }))
         })
     }
 

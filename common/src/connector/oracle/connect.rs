@@ -307,7 +307,9 @@ fn pin(driver: &mut dyn Driver, io_timeout: Duration) -> Result<Server> {
             .map(text)
             .ok_or_else(|| Error::new(Kind::Database, format!("the server does not say {name}")))
     };
-    // Two databases may have one name; that both were made in the same second is less likely.
+    // Not by the DBID: only some accounts may read it, and what identifies the server must be the
+    // same for all of them. Two databases may have one name; that both were made in the same second
+    // is less likely.
     let born = ask(
         driver,
         "SELECT TO_CHAR(CREATED, 'YYYYMMDDHH24MISS') FROM ALL_USERS WHERE USERNAME = 'SYS'",

@@ -181,6 +181,10 @@ impl Connection for OracleConnection {
         self.server.shown()
     }
 
+    fn server_identity(&mut self) -> Result<String> {
+        Ok(self.server.identity.clone())
+    }
+
     fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64> {
         let (types, cells) = bind::params(params)?;
         let (sql, tolerated) = unconditional(sql);

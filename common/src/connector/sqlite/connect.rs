@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection as Database, OpenFlags, ffi};
@@ -16,6 +16,23 @@ use crate::error::{Error, Kind as ErrorKind, Result};
 
 /// Statements kept prepared on one connection.
 const STATEMENTS_KEPT: usize = 64;
+
+/// Identifies the file, whatever path leads to it: by its inode and the moment in which that was
+/// made, which stay where the file is renamed or moved within its file system, and belong to no
+/// copy. The device is no part of it, since it may have another number after a restart of the host;
+/// it takes the moment's place where the file system does not know that.
+pub(super) fn identity(file: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(found) = std::fs::metadata(file) else {
+        // Gone, or never one: the path is all there is.
+        return format!("sqlite {}", file.display());
+    };
+    let born = found.created().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+    match born {
+        Some(born) => format!("sqlite inode {} of {}", found.ino(), born.as_nanos()),
+        None => format!("sqlite inode {} on device {}", found.ino(), found.dev()),
+    }
+}
 
 /// What a URL says.
 #[derive(Debug, PartialEq, Eq)]

@@ -11,15 +11,15 @@ use crate::bail;
 use crate::error::{Kind as ErrorKind, Result};
 use crate::schema::{Column, ForeignKey, Index, Kind, Table, Trigger};
 
-/// The table of that name (`table` or `schema.table`), or `None`.
-pub fn describe(db: &Database, file: &Path, name: &str) -> Result<Option<Table>> {
+/// The table of that name (`table` or `schema.table`), or `None`; `identity` is that of the file.
+pub fn describe(db: &Database, file: &Path, identity: &str, name: &str) -> Result<Option<Table>> {
     let parts = split_table_name(name);
     let (schema, plain) = match parts.as_slice() {
         [table] => ("main", table.as_str()),
         [schema, table] => (schema.as_str(), table.as_str()),
         _ => bail!(ErrorKind::Config, "{name} is not a table name: it has more than one dot"),
     };
-    let describer = Describer { db, schema, server: this_file(file) };
+    let describer = Describer { db, schema, server: identity.to_owned() };
     let table = describer.table(name, plain).map_err(|e| {
         errors::failure(file, e).context(format!("could not read the structure of {name}"))
     })?;
@@ -32,16 +32,6 @@ fn with_events(mut table: Table) -> Result<Table> {
         trigger.event = ddl::trigger_event(&trigger.body)?;
     }
     Ok(table)
-}
-
-/// Names the file, whatever path led to it.
-fn this_file(file: &Path) -> String {
-    use std::os::unix::fs::MetadataExt;
-    match std::fs::metadata(file) {
-        Ok(found) => format!("sqlite {}:{}", found.dev(), found.ino()),
-        // Gone, or never one: the path is all there is.
-        Err(_) => format!("sqlite {}", file.display()),
-    }
 }
 
 struct Describer<'a> {

@@ -39,12 +39,15 @@ use crate::value::Value;
 /// there and the URL does not say `?create=true`.
 pub fn open(link: &LinkParams) -> Result<Box<dyn Connection>> {
     let (db, file) = connect::open(link)?;
-    Ok(Box::new(SqliteConnection { db, file, in_transaction: false }))
+    let identity = connect::identity(&file);
+    Ok(Box::new(SqliteConnection { db, file, identity, in_transaction: false }))
 }
 
 struct SqliteConnection {
     db: Database,
     file: PathBuf,
+    /// The file's, as it was when it was opened: later the path may lead to another one.
+    identity: String,
     /// A transaction that [`Connection::begin`] began has not ended.
     in_transaction: bool,
 }
@@ -82,6 +85,10 @@ impl Connection for SqliteConnection {
 
     fn server(&self) -> String {
         format!("SQLite {}", rusqlite::version())
+    }
+
+    fn server_identity(&mut self) -> Result<String> {
+        Ok(self.identity.clone())
     }
 
     fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64> {
@@ -167,7 +174,7 @@ impl Connection for SqliteConnection {
     }
 
     fn describe(&mut self, table: &str) -> Result<Option<Table>> {
-        describe::describe(&self.db, &self.file, table)
+        describe::describe(&self.db, &self.file, &self.identity, table)
     }
 
     fn read(

@@ -403,3 +403,25 @@ fn text_that_is_not_utf8_is_said_of_its_column() {
     assert_eq!((e.kind, e.column.as_deref()), (ErrorKind::Data, Some("b")));
     assert!(e.message.contains("column b"), "{e}");
 }
+
+#[test]
+fn a_file_is_known_by_whatever_path_and_a_copy_is_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let identity = |name: &str| {
+        let url = format!("sqlite://{}", at(name).display());
+        open(&link(url)).unwrap().server_identity().unwrap()
+    };
+    run(&mut *open_new(dir.path()), "CREATE TABLE t (a)");
+    let found = identity("a.db");
+    std::os::unix::fs::symlink(at("a.db"), at("linked.db")).unwrap();
+    assert_eq!(identity("linked.db"), found);
+    std::fs::rename(at("a.db"), at("renamed.db")).unwrap();
+    assert_eq!(identity("renamed.db"), found);
+    std::fs::copy(at("renamed.db"), at("copy.db")).unwrap();
+    assert_ne!(identity("copy.db"), found);
+    // A copy in its place, which may get its inode.
+    std::fs::remove_file(at("renamed.db")).unwrap();
+    std::fs::copy(at("copy.db"), at("renamed.db")).unwrap();
+    assert_ne!(identity("renamed.db"), found);
+}

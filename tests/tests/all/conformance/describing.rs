@@ -12,6 +12,7 @@ on_every_database! {
     triggers_and_views_are_told,
     names_of_every_kind_survive,
     a_table_is_found_by_schema_and_a_missing_one_is_none,
+    a_server_is_the_same_over_every_connection_and_tables_know_it,
 }
 
 fn keys_and_indexes_are_told_with_their_columns_in_order(place: &Place) {
@@ -141,4 +142,13 @@ fn a_table_is_found_by_schema_and_a_missing_one_is_none(place: &Place) {
     assert_eq!(described(&mut *c, &qualified).name, qualified);
     assert_eq!(c.describe("nothing").unwrap(), None);
     assert_eq!(c.describe("no_schema.t").unwrap(), None);
+}
+
+fn a_server_is_the_same_over_every_connection_and_tables_know_it(place: &Place) {
+    let mut c = place.with(&["CREATE TABLE t (id INT NOT NULL PRIMARY KEY)"]);
+    let identity = c.server_identity().unwrap();
+    assert!(identity.len() > 10 && !identity.contains('\n'), "{identity}");
+    assert_eq!(c.server_identity().unwrap(), identity);
+    assert_eq!(place.open().server_identity().unwrap(), identity);
+    assert_eq!(described(&mut *c, "t").server, identity);
 }

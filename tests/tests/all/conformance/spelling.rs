@@ -22,6 +22,10 @@ impl Connection for Spelt {
         self.0.server()
     }
 
+    fn server_identity(&mut self) -> Result<String> {
+        self.0.server_identity()
+    }
+
     fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64> {
         self.0.execute(&oracle(sql), params)
     }
