@@ -55,12 +55,13 @@ impl Tables {
         self.source.insert("src", &["id", "v"], &rows);
     }
 
-    /// The configuration, with more lines for the task and for the table.
+    /// The configuration, with more lines for the task and for the table. However slow the machine
+    /// is, batches keep their size.
     fn toml(&self, task: &str, table: &str) -> String {
         let resets = if table.contains("mode =") { "" } else { "app_resets_status = true\n" };
         format!(
             "{}{}[[task]]\nid = 1\nsource = \"src\"\ndest = \"dst\"\nwriters = 2\nbatch_rows = 10\n\
-             slot_bytes = 65536\n{task}\n[[task.table]]\nname = \"t\"\nsource = \"src\"\n\
+             batch_millis = 3600000\nslot_bytes = 65536\n{task}\n[[task.table]]\nname = \"t\"\nsource = \"src\"\n\
              dest = \"dst\"\n{resets}{table}\n",
             self.source.link("src"),
             self.dest.link("dst")
