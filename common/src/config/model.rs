@@ -535,7 +535,7 @@ pub struct TableTask {
     #[serde(default, skip_serializing_if = "is_false")]
     pub allow_triggers: bool,
     /// Whether a `full` run compares the destination's number of rows with what landed before it
-    /// is done.
+    /// is done, and an `increment` run stops where rows have landed and none is left.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub count: bool,
     /// Where the first run of an `increment` begins: [`INITIAL_ALL`], or a value of the watermark

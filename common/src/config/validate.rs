@@ -397,8 +397,8 @@ fn mode(at: &impl Fn(&str) -> String, table: &TableTask, found: &mut Findings) {
     if table.full != FullMethod::default() && table.mode != TableMode::Full {
         found.add(at("full"), "is only used with mode = \"full\"");
     }
-    if !table.count && table.mode != TableMode::Full {
-        found.add(at("count"), "is only used with mode = \"full\"");
+    if !table.count && table.mode == TableMode::Status {
+        found.add(at("count"), "is not used with mode = \"status\"");
     }
     if table.initial.is_some() && table.mode != TableMode::Increment {
         found.add(at("initial"), "is only used with mode = \"increment\"");
