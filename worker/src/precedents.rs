@@ -46,7 +46,7 @@ impl TableRun<'_> {
     /// by another key they would be other rows.
     pub(crate) fn same_key(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
         let Some(run) = &fence.run else { return Ok(()) };
-        if plan::walks_alike(&run.plan, &ends.plan.fingerprint()?)
+        if plan::walks_alike(&run.plan, self.fingerprint(ends)?.text())
             || ledger::entries(ends.dest.as_mut(), &fence.id, ledger::Which::Unsettled)?.is_empty()
         {
             return Ok(());
