@@ -18,6 +18,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+mod sealing;
 mod seats;
 
 use self::seats::raise_seats;
@@ -25,6 +26,7 @@ use crate::connector::{Connection, OwnType};
 use crate::error::{Error, Kind, Result};
 use crate::value::{Key, Value};
 
+pub use self::sealing::{Kept, KeptKey, Seals};
 pub use self::seats::{SEAT_TABLE, Seat};
 
 /// Name of the fence table.
@@ -59,13 +61,13 @@ fn truncated(hash: &[u8]) -> Id {
     id
 }
 
-/// How far `increment` has come.
+/// How far `increment` has come. `V` is how the value is at hand: open, or as it is [`Kept`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Mark {
+pub struct Mark<V = Value> {
     /// The watermark column.
     pub column: String,
     /// The largest value that has been read.
-    pub value: Value,
+    pub value: V,
 }
 
 /// What the fence row says about the run that was last begun.
@@ -78,7 +80,7 @@ pub struct OpenRun {
     /// Fingerprint of the plan it was begun with.
     pub plan: String,
     /// Upper bound frozen at its start (`increment`).
-    pub upto: Option<Value>,
+    pub upto: Option<Kept>,
 }
 
 /// The fence as it was found and raised.
@@ -91,12 +93,13 @@ pub struct Fence {
     /// The run that was begun last, if any.
     pub run: Option<OpenRun>,
     /// How far `increment` has come.
-    pub mark: Option<Mark>,
+    pub mark: Option<Mark<Kept>>,
 }
 
-/// A landed part of a batch: rows from `lo` to `hi`, both included.
+/// A landed part of a batch: rows from `lo` to `hi`, both included. `K` is how the keys are at
+/// hand: open, or as they are kept ([`KeptKey`]). [`Seals`] makes one of the other.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct Entry<K = Key> {
     /// Its run.
     pub run: Id,
     /// Position: sorts as the rows do; see [`Pos`].
@@ -104,9 +107,9 @@ pub struct Entry {
     /// Rows landed.
     pub rows: u64,
     /// Key of the first row; empty for a keyless table.
-    pub lo: Key,
+    pub lo: K,
     /// Key of the last row.
-    pub hi: Key,
+    pub hi: K,
     /// Whether the source has been told.
     pub settled: bool,
 }
@@ -455,7 +458,7 @@ pub fn finish_run(
     dest: &mut dyn Connection,
     fence: &Fence,
     run: &Id,
-    mark: Option<&Mark>,
+    mark: Option<&Mark<Kept>>,
     keep: Option<&Id>,
 ) -> Result<()> {
     in_transaction(dest, |dest| {
@@ -549,7 +552,7 @@ pub fn has_namesake(dest: &mut dyn Connection, id: &Id, tables: &str) -> Result<
 }
 
 /// Adds a ledger row; part of the batch's own transaction.
-pub fn insert_entry(dest: &mut dyn Connection, id: &Id, entry: &Entry) -> Result<()> {
+pub fn insert_entry(dest: &mut dyn Connection, id: &Id, entry: &Entry<KeptKey>) -> Result<()> {
     let d = dest.dialect();
     let sql = format!(
         "INSERT INTO {} ({}, {}, {}, {}, {}, {}, {}, {}) VALUES ({}, {}, {}, {}, {}, {}, {}, {})",
@@ -603,7 +606,11 @@ pub enum Which<'a> {
 }
 
 /// Ledger rows of batches (not steps), in position order.
-pub fn entries(dest: &mut dyn Connection, id: &Id, which: Which<'_>) -> Result<Vec<Entry>> {
+pub fn entries(
+    dest: &mut dyn Connection,
+    id: &Id,
+    which: Which<'_>,
+) -> Result<Vec<Entry<KeptKey>>> {
     let d = dest.dialect();
     let mut sql = format!(
         "SELECT {}, {}, {}, {}, {}, {} FROM {} WHERE {} = {}",
@@ -761,17 +768,17 @@ fn damaged(what: &str) -> Error {
         .hint("SSYNC_FENCE and SSYNC_LEDGER belong to ssync; restore them from a backup.")
 }
 
-fn key_json(key: &Key) -> Result<Value> {
+fn key_json(key: &KeptKey) -> Result<Value> {
     serde_json::to_string(key)
         .map(Value::Text)
         .map_err(|e| Error::new(Kind::Internal, format!("key: {e}")))
 }
 
-fn json_key(value: &Value) -> Result<Key> {
+fn json_key(value: &Value) -> Result<KeptKey> {
     value.as_str().and_then(|t| serde_json::from_str(t).ok()).ok_or_else(|| damaged("key"))
 }
 
-fn json_text(value: Option<&Value>) -> Result<Value> {
+fn json_text(value: Option<&Kept>) -> Result<Value> {
     match value {
         None => Ok(Value::Null),
         Some(v) => serde_json::to_string(v)
@@ -780,7 +787,7 @@ fn json_text(value: Option<&Value>) -> Result<Value> {
     }
 }
 
-fn json_value(value: &Value) -> Result<Option<Value>> {
+fn json_value(value: &Value) -> Result<Option<Kept>> {
     match value {
         Value::Null => Ok(None),
         v => v
@@ -791,7 +798,7 @@ fn json_value(value: &Value) -> Result<Option<Value>> {
     }
 }
 
-fn json_mark(value: &Value) -> Result<Option<Mark>> {
+fn json_mark(value: &Value) -> Result<Option<Mark<Kept>>> {
     match value {
         Value::Null => Ok(None),
         v => {

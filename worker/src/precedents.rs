@@ -3,7 +3,7 @@
 //! an `increment`.
 
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::ledger::{self, Fence, Id, Mark, OpenRun};
+use ssync_common::ledger::{self, Fence, Id, Kept, Mark, OpenRun, Seals};
 use ssync_common::value::hex_bytes;
 
 use crate::owner::Ownership;
@@ -61,14 +61,23 @@ impl TableRun<'_> {
 
     /// How far `increment` has come when this run is done. Where the newest rows were deleted
     /// meanwhile, or the lag has grown, the mark stays: below it everything has been sent.
-    pub(crate) fn next_mark(&self, fence: &Fence, run: &OpenRun) -> Option<Mark> {
-        let (Some(watermark), Some(upto)) = (&self.table.watermark, &run.upto) else {
-            return fence.mark.clone();
+    /// It is sealed anew, so that a key that was replaced is needed no more.
+    pub(crate) fn next_mark(
+        &self,
+        fence: &Fence,
+        run: &OpenRun,
+        seals: &Seals,
+    ) -> Result<Option<Mark<Kept>>> {
+        let known = fence.mark.as_ref().map(|mark| seals.open_mark(mark)).transpose()?;
+        let mark = match (&self.table.watermark, &run.upto, known) {
+            (Some(watermark), Some(upto), known) => {
+                let value = seals.open_upto(&run.run, upto)?;
+                let stays = known.filter(|mark| !crate::mark::is_later(&value, &mark.value));
+                stays.or_else(|| Some(Mark { column: watermark.column.clone(), value }))
+            }
+            (_, _, known) => known,
         };
-        match &fence.mark {
-            Some(mark) if !crate::mark::is_later(upto, &mark.value) => Some(mark.clone()),
-            _ => Some(Mark { column: watermark.column.clone(), value: upto.clone() }),
-        }
+        mark.map(|mark| seals.seal_mark(&mark)).transpose()
     }
 
     /// Rows that are under way belong to one destination until its ledger has been asked.

@@ -220,8 +220,9 @@ impl TableRun<'_> {
         let mut dest = self.connections.take(&self.params.dest)?;
         let fence = ledger::raise(dest.as_mut(), &fence.id, &self.tables(), Some(fence.epoch))?;
         let table = self.source_table(&ends.plan, source.as_ref(), None);
-        let journal = self.journal.as_ref();
-        let found = recover(source.as_mut(), &table, owner, dest.as_mut(), &fence, journal)?;
+        let (seals, journal) = (self.seals(&ends.plan)?, self.journal.as_ref());
+        let found =
+            recover(source.as_mut(), &table, owner, dest.as_mut(), &fence, &seals, journal)?;
         self.counts.settled += found.settled;
         self.counts.changed += found.changed;
         self.counts.released += found.released;
@@ -238,8 +239,9 @@ impl TableRun<'_> {
         if let (true, Some(owner)) = (status, owner) {
             self.progress.phase(Phase::Recovering);
             let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
+            let seals = self.seals(&ends.plan)?;
             let (source, dest) = (ends.source.as_mut(), ends.dest.as_mut());
-            let found = recover(source, &table, owner, dest, fence, self.journal.as_ref())?;
+            let found = recover(source, &table, owner, dest, fence, &seals, self.journal.as_ref())?;
             if found.anything() {
                 self.counts.recovered += found.settled + found.changed;
                 self.counts.reopened += found.released;
@@ -278,7 +280,7 @@ impl TableRun<'_> {
             steps.run_sql(When::After, &table.after)
         })?;
         let keep = self.journal.last_settled()?.map(|last| last.run);
-        let mark = self.next_mark(fence, &run);
+        let mark = self.next_mark(fence, &run, &self.seals(&ends.plan)?)?;
         failpoint::hit("run.before_finish", 1);
         ledger::finish_run(ends.dest.as_mut(), fence, &run.run, mark.as_ref(), keep.as_ref())?;
         failpoint::hit("run.after_finish", 1);
@@ -331,7 +333,10 @@ impl TableRun<'_> {
             }
             _ => None,
         };
-        let run = OpenRun { run: RunId::random()?.0, open: true, plan, upto };
+        let run = RunId::random()?.0;
+        let seals = self.seals(&ends.plan)?;
+        let upto = upto.map(|upto| seals.seal_upto(&run, &upto)).transpose()?;
+        let run = OpenRun { run, open: true, plan, upto };
         let forget = self.table.mode != TableMode::Status;
         ledger::begin_run(ends.dest.as_mut(), fence, &run, forget)?;
         if !changed.is_empty() && !self.restart {

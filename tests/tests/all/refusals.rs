@@ -15,6 +15,8 @@ mod owners;
 mod precedents;
 #[path = "refusals/restored.rs"]
 mod restored;
+#[path = "refusals/sealed.rs"]
+mod sealed;
 
 use ssync_tests::servers::mariadb;
 use ssync_tests::sites::{Cell, Holds, Row, Site, differences};
