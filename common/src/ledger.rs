@@ -18,6 +18,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+mod renumber;
 mod sealing;
 mod seats;
 
@@ -26,6 +27,7 @@ use crate::connector::{Connection, OwnType};
 use crate::error::{Error, Kind, Result};
 use crate::value::{Key, Value};
 
+pub use self::renumber::{renumber, renumbered};
 pub use self::sealing::{Kept, KeptKey, Seals};
 pub use self::seats::{SEAT_TABLE, Seat};
 
@@ -148,7 +150,8 @@ impl Step {
 /// Makes positions that sort as the rows do, also when a resumed run fills gaps between batches
 /// that had landed already: a batch that fills the gap behind position `P` is called `P.n` (or
 /// `P..n`, when a `P.n` landed earlier), and `.` sorts before the digits and the `/` that precedes
-/// a part's offset.
+/// a part's offset. Positions that grow by that are made short again when a run is resumed: see
+/// [`renumbered`].
 #[derive(Debug, Clone)]
 pub struct Pos {
     base: String,
@@ -171,14 +174,12 @@ impl Pos {
         Pos { base: format!("{left}{}", ".".repeat(dots + 1)), next: 0 }
     }
 
-    /// The next position. Fails when a run was resumed inside its own gaps so often that the
-    /// position grew too long; such a run has to be begun anew.
+    /// The next position. Fails only where [`renumbered`] was not heeded.
     pub fn take(&mut self) -> Result<String> {
         let pos = format!("{}{:08x}", self.base, self.next);
         self.next += 1;
         if pos.len() + 9 > POS_CHARS_MAX {
-            return Err(Error::new(Kind::Database, "the run has been resumed too often")
-                .hint("Start the table's run anew with --restart."));
+            return Err(Error::new(Kind::Internal, "a position in the ledger grew too long"));
         }
         Ok(pos)
     }

@@ -128,7 +128,8 @@ impl TableRun<'_> {
         Ok(())
     }
 
-    /// What the run has landed so far, in the rows' order.
+    /// What the run has landed so far, in the rows' order. Positions that have grown long, since
+    /// the run was broken off in its own gaps again and again, are made short.
     fn landed(
         &self,
         ends: &mut Ends,
@@ -138,7 +139,12 @@ impl TableRun<'_> {
     ) -> Result<Vec<Entry>> {
         let dest = ends.dest.as_mut();
         let kept = ledger::entries(dest, &fence.id, ledger::Which::Run(&run.run))?;
-        seals.open_all(&kept)
+        let landed = seals.open_all(&kept)?;
+        let Some(renumbered) = ledger::renumbered(&landed) else { return Ok(landed) };
+        let to = renumbered.iter().map(|e| seals.seal(e)).collect::<Result<Vec<_>>>()?;
+        ledger::renumber(dest, fence, &kept, &to)?;
+        log::info!("{}: {} entries of the ledger renumbered", self.table.name, to.len());
+        Ok(renumbered)
     }
 
     /// How keys are kept in the ledger.

@@ -60,6 +60,40 @@ fn entry(pos: &str, key: i64) -> Entry {
 }
 
 #[test]
+fn short_positions_stay_and_long_ones_become_numbers_in_the_same_order() {
+    let mut pos = part_pos("00000003", 0);
+    let mut landed = vec![entry(&pos, 0)];
+    for key in 1..4 {
+        pos = part_pos(&Pos::between(&pos, &part_pos("00000004", 0)).take().unwrap(), 0);
+        landed.push(entry(&pos, key));
+    }
+    landed.push(entry(&part_pos("00000004", 0), 9));
+    assert_eq!(renumbered(&landed), None);
+    let mut rounds = 0;
+    let mut numbers = 0;
+    for round in 0..200 {
+        // A gap is filled with one batch, in front of the last entry; then the run breaks off.
+        let (left, right) = (&landed[landed.len() - 2], &landed[landed.len() - 1]);
+        let pos = part_pos(&Pos::between(&left.pos, &right.pos).take().unwrap(), 0);
+        landed.insert(landed.len() - 1, entry(&pos, 10 + round));
+        if let Some(short) = renumbered(&landed) {
+            rounds += 1;
+            assert!(short.iter().all(|e| e.pos.len() == 17), "{short:?}");
+            assert!(!short.iter().any(|e| landed.iter().any(|old| old.pos == e.pos)));
+            numbers = short.iter().filter_map(|e| Pos::top_number(&e.pos)).max().unwrap();
+            assert_eq!(short.len(), landed.len());
+            for (old, new) in landed.iter().zip(&short) {
+                assert_eq!(Entry { pos: old.pos.clone(), ..new.clone() }, *old);
+            }
+            landed = short;
+        }
+        assert!(landed.is_sorted_by(|a, b| a.pos < b.pos));
+    }
+    assert!((10..100).contains(&rounds), "{rounds}");
+    assert!(numbers < 3 * landed.len() as u64, "{numbers}: numbers do not grow");
+}
+
+#[test]
 fn values_are_sealed_for_their_run_position_and_end_and_plain_ones_are_read() {
     let ring = |seed: u8| {
         let secret = crate::secret::Secret::new((seed..seed + 32).collect());

@@ -15,6 +15,8 @@ mod owners;
 mod precedents;
 #[path = "refusals/restored.rs"]
 mod restored;
+#[path = "refusals/resumed.rs"]
+mod resumed;
 #[path = "refusals/sealed.rs"]
 mod sealed;
 
