@@ -21,6 +21,8 @@ use sha2::{Digest, Sha256};
 mod fence;
 mod place;
 mod relocation;
+mod renumber;
+mod sealing;
 mod seats;
 
 use crate::connector::Connection;
@@ -33,6 +35,8 @@ pub use self::fence::{
 };
 pub use self::place::{Pair, Place, complete, definitions, ensure_tables, kept_whole};
 pub use self::relocation::{delete, relocate};
+pub use self::renumber::{renumber, renumbered};
+pub use self::sealing::{Kept, KeptKey, Seals};
 pub use self::seats::{SEAT_TABLE, Seat};
 
 /// Name of the fence table.
@@ -67,13 +71,13 @@ fn truncated(hash: &[u8]) -> Id {
     id
 }
 
-/// How far `increment` has come.
+/// How far `increment` has come. `V` is how the value is at hand: open, or as it is [`Kept`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Mark {
+pub struct Mark<V = Value> {
     /// The watermark column.
     pub column: String,
     /// The largest value that has been read.
-    pub value: Value,
+    pub value: V,
 }
 
 /// What the fence row says about the run that was last begun.
@@ -86,12 +90,13 @@ pub struct OpenRun {
     /// Fingerprint of the plan it was begun with.
     pub plan: String,
     /// Upper bound frozen at its start (`increment`).
-    pub upto: Option<Value>,
+    pub upto: Option<Kept>,
 }
 
-/// A landed part of a batch: rows from `lo` to `hi`, both included.
+/// A landed part of a batch: rows from `lo` to `hi`, both included. `K` is how the keys are at
+/// hand: open, or as they are kept ([`KeptKey`]). [`Seals`] makes one of the other.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct Entry<K = Key> {
     /// Its run.
     pub run: Id,
     /// Position: sorts as the rows do; see [`Pos`].
@@ -99,9 +104,9 @@ pub struct Entry {
     /// Rows landed.
     pub rows: u64,
     /// Key of the first row; empty for a keyless table.
-    pub lo: Key,
+    pub lo: K,
     /// Key of the last row.
-    pub hi: Key,
+    pub hi: K,
     /// Whether the source has been told.
     pub settled: bool,
 }
@@ -140,7 +145,8 @@ impl Step {
 /// Makes positions that sort as the rows do, also when a resumed run fills gaps between batches
 /// that had landed already: a batch that fills the gap behind position `P` is called `P.n` (or
 /// `P..n`, when a `P.n` landed earlier), and `.` sorts before the digits and the `/` that precedes
-/// a part's offset.
+/// a part's offset. Positions that grow by that are made short again when a run is resumed: see
+/// [`renumbered`].
 #[derive(Debug, Clone)]
 pub struct Pos {
     base: String,
@@ -163,14 +169,12 @@ impl Pos {
         Pos { base: format!("{left}{}", ".".repeat(dots + 1)), next: 0 }
     }
 
-    /// The next position. Fails when a run was resumed inside its own gaps so often that the
-    /// position grew too long; such a run has to be begun anew.
+    /// The next position. Fails only where [`renumbered`] was not heeded.
     pub fn take(&mut self) -> Result<String> {
         let pos = format!("{}{:08x}", self.base, self.next);
         self.next += 1;
         if pos.len() + 9 > POS_CHARS_MAX {
-            return Err(Error::new(Kind::Database, "the run has been resumed too often")
-                .hint("Start the table's run anew with --restart."));
+            return Err(Error::new(Kind::Internal, "a position in the ledger grew too long"));
         }
         Ok(pos)
     }
@@ -193,7 +197,7 @@ pub fn part_pos(pos: &str, from: usize) -> String {
 }
 
 /// Adds a ledger row; part of the batch's own transaction.
-pub fn insert_entry(dest: &mut dyn Connection, pair: &Pair, entry: &Entry) -> Result<()> {
+pub fn insert_entry(dest: &mut dyn Connection, pair: &Pair, entry: &Entry<KeptKey>) -> Result<()> {
     let d = dest.dialect();
     let sql = format!(
         "INSERT INTO {} ({}, {}, {}, {}, {}, {}, {}, {}) VALUES ({}, {}, {}, {}, {}, {}, {}, {})",
@@ -247,7 +251,11 @@ pub enum Which<'a> {
 }
 
 /// Ledger rows of batches (not steps), in position order.
-pub fn entries(dest: &mut dyn Connection, pair: &Pair, which: Which<'_>) -> Result<Vec<Entry>> {
+pub fn entries(
+    dest: &mut dyn Connection,
+    pair: &Pair,
+    which: Which<'_>,
+) -> Result<Vec<Entry<KeptKey>>> {
     let d = dest.dialect();
     let mut sql = format!(
         "SELECT {}, {}, {}, {}, {}, {} FROM {} WHERE {} = {}",
@@ -404,17 +412,17 @@ fn damaged(what: &str) -> Error {
         .hint("SSYNC_FENCE and SSYNC_LEDGER belong to ssync; restore them from a backup.")
 }
 
-fn key_json(key: &Key) -> Result<Value> {
+fn key_json(key: &KeptKey) -> Result<Value> {
     serde_json::to_string(key)
         .map(Value::Text)
         .map_err(|e| Error::new(Kind::Internal, format!("key: {e}")))
 }
 
-fn json_key(value: &Value) -> Result<Key> {
+fn json_key(value: &Value) -> Result<KeptKey> {
     value.as_str().and_then(|t| serde_json::from_str(t).ok()).ok_or_else(|| damaged("key"))
 }
 
-fn json_text(value: Option<&Value>) -> Result<Value> {
+fn json_text(value: Option<&Kept>) -> Result<Value> {
     match value {
         None => Ok(Value::Null),
         Some(v) => serde_json::to_string(v)
@@ -423,7 +431,7 @@ fn json_text(value: Option<&Value>) -> Result<Value> {
     }
 }
 
-fn json_value(value: &Value) -> Result<Option<Value>> {
+fn json_value(value: &Value) -> Result<Option<Kept>> {
     match value {
         Value::Null => Ok(None),
         v => v
@@ -434,7 +442,7 @@ fn json_value(value: &Value) -> Result<Option<Value>> {
     }
 }
 
-fn json_mark(value: &Value) -> Result<Option<Mark>> {
+fn json_mark(value: &Value) -> Result<Option<Mark<Kept>>> {
     match value {
         Value::Null => Ok(None),
         v => {

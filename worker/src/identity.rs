@@ -14,7 +14,7 @@
 use ssync_common::config::{INITIAL_ALL, TableMode};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Fence, Mark, Pair, Place, Raise, Record};
+use ssync_common::ledger::{self, Fence, Kept, Mark, Pair, Place, Raise, Record};
 use ssync_common::value::hex_bytes;
 
 use crate::adopt::quoted;
@@ -322,7 +322,7 @@ impl TableRun<'_> {
     }
 
     /// Where the first run of an `increment` begins, as it is configured.
-    pub(crate) fn initial_mark(&self, ends: &Ends) -> Result<Option<Mark>> {
+    pub(crate) fn initial_mark(&self, ends: &Ends) -> Result<Option<Mark<Kept>>> {
         let (Some(text), Some(watermark)) = (&self.table.initial, &self.table.watermark) else {
             return Ok(None);
         };
@@ -343,7 +343,8 @@ impl TableRun<'_> {
                 "Write a number, a date (2026-01-31) or a time (2026-01-31 08:00:00), or \"all\".",
             )
         })?;
-        Ok(Some(Mark { column: watermark.column.clone(), value }))
+        let mark = Mark { column: watermark.column.clone(), value };
+        self.seals(&ends.plan)?.seal_mark(&mark).map(Some)
     }
 
     /// Rows that have landed are still there: a table that was emptied, or dropped and made anew,

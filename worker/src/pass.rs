@@ -12,7 +12,7 @@ use ssync_common::batch::{BatchBuilder, BatchLimits};
 use ssync_common::config::{FullMethod, TableMode};
 use ssync_common::connector::LoadPlan;
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::ledger::{self, Fence, Id, OpenRun, Pair};
+use ssync_common::ledger::{self, Entry, Fence, Id, OpenRun, Pair, Seals};
 use ssync_common::shm::ring::Ring;
 use ssync_writer::protocol::{Setup, WireLink};
 
@@ -96,19 +96,20 @@ impl TableRun<'_> {
 
     /// `full` and `increment`: reads what the ledger does not have yet.
     pub(crate) fn scan(&mut self, ends: &mut Ends, fence: &mut Fence, run: &OpenRun) -> Result<()> {
-        let landed =
-            ledger::entries(ends.dest.as_mut(), &fence.pair, ledger::Which::Run(&run.run))?;
+        let seals = self.seals(&ends.plan)?;
+        let landed = self.landed(ends, fence, run, &seals)?;
         self.counts.resumed = landed.iter().map(|e| e.rows).sum();
         let window = match (self.table.mode, &run.upto) {
             (TableMode::Increment, Some(upto)) => Some(Window {
                 above: match (&fence.mark, &self.table.watermark) {
                     (Some(mark), Some(w)) => {
-                        crate::mark::lower(mark.value.clone(), w.lag, self.overlaps())?
+                        let mark = seals.open_mark(mark)?;
+                        crate::mark::lower(mark.value, w.lag, self.overlaps())?
                     }
                     _ => None,
                 },
                 overlap: self.overlaps(),
-                upto: upto.clone(),
+                upto: seals.open_upto(&run.run, upto)?,
             }),
             // Nothing at the source.
             (TableMode::Increment, None) => return Ok(()),
@@ -126,6 +127,31 @@ impl TableRun<'_> {
         }
         self.stream(ends, fence, run, Rows::Scan(stretches), window)?;
         Ok(())
+    }
+
+    /// What the run has landed so far, in the rows' order. Positions that have grown long, since
+    /// the run was broken off in its own gaps again and again, are made short.
+    fn landed(
+        &self,
+        ends: &mut Ends,
+        fence: &Fence,
+        run: &OpenRun,
+        seals: &Seals,
+    ) -> Result<Vec<Entry>> {
+        let dest = ends.dest.as_mut();
+        let kept = ledger::entries(dest, &fence.pair, ledger::Which::Run(&run.run))?;
+        let landed = seals.open_all(&kept)?;
+        let Some(renumbered) = ledger::renumbered(&landed) else { return Ok(landed) };
+        let to = renumbered.iter().map(|e| seals.seal(e)).collect::<Result<Vec<_>>>()?;
+        ledger::renumber(dest, fence, &kept, &to)?;
+        log::info!("{}: {} entries of the ledger renumbered", self.table.name, to.len());
+        Ok(renumbered)
+    }
+
+    /// How keys are kept in the ledger.
+    pub(crate) fn seals(&self, plan: &TablePlan) -> Result<Seals> {
+        let keys = self.params.keys.clone();
+        ssync_writer::transform::seals(&plan.places(&plan.order), &plan.transforms, keys)
     }
 
     /// One pass; the number of batches.
@@ -236,6 +262,7 @@ impl TableRun<'_> {
             settler.run();
         })?;
 
+        let seals = self.seals(&ends.plan)?;
         let setup = self.setup_maker(&ring, ends, fence.pair.clone(), run.run);
         let mut pool =
             Pool::new(self.params, self.connections, self.writers, events_in, Box::new(setup));
@@ -264,6 +291,7 @@ impl TableRun<'_> {
             journal.record_bad(&run_id, &key_names, &rows)
         };
         let stream = Stream {
+            seals: &seals,
             table: &self.table.name,
             dest_link: &self.params.dest,
             connections: self.connections,

@@ -3,6 +3,7 @@
 //! start on any that is an error.
 
 mod columns;
+mod fingerprint;
 mod keys;
 mod status;
 mod tables;
@@ -17,6 +18,7 @@ use ssync_writer::empties::EmptyColumn;
 use ssync_writer::transform::ColumnTransform;
 
 use columns::spelt_as_found;
+pub use fingerprint::{Circumstances, Fingerprint, walks_alike};
 pub use keys::rotated_keys;
 
 /// How much a finding matters.
@@ -68,8 +70,7 @@ impl ColumnPair {
     }
 }
 
-/// Everything a run of one table needs to know. Data only: it travels as JSON, and its text is
-/// the fingerprint by which a resumed run recognises its plan.
+/// Everything a run of one table needs to know. Data only: it travels as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TablePlan {
     /// The sub-task as configured.
@@ -118,31 +119,6 @@ impl TablePlan {
             })
             .collect()
     }
-
-    /// Fingerprint: a resumed run must have been begun with the same plan. Its end says by which
-    /// columns the source is walked: see [`walks_alike`].
-    pub fn fingerprint(&self) -> Result<String> {
-        let mut plan = self.clone();
-        // A swap changes how a database spells its own statements.
-        plan.dest.definition.clear();
-        let hash = |text: serde_json::Result<String>| {
-            text.map(|t| ssync_common::value::hex_bytes::encode(&ssync_common::ledger::id_of(&t)))
-                .map_err(|e| Error::new(Kind::Internal, format!("plan: {e}")))
-        };
-        let walk: Vec<_> = self.order.iter().map(|c| (&c.name, c.kind, &c.collation)).collect();
-        Ok(format!(
-            "{}.{}",
-            hash(serde_json::to_string(&plan))?,
-            hash(serde_json::to_string(&walk))?
-        ))
-    }
-}
-
-/// Whether two plans, by their fingerprints, walk the source in the same order, so that positions
-/// and keys in the ledger mean the same to both.
-pub fn walks_alike(a: &str, b: &str) -> bool {
-    let walk = |fingerprint: &str| fingerprint.rsplit_once('.').map(|(_, walk)| walk.to_owned());
-    walk(a).is_some() && walk(a) == walk(b)
 }
 
 /// A plan together with what was found while making it.

@@ -3,7 +3,7 @@
 //! an `increment`.
 
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::ledger::{self, Fence, Mark, OpenRun, Pair};
+use ssync_common::ledger::{self, Fence, Kept, Mark, OpenRun, Pair, Seals};
 use ssync_common::value::hex_bytes;
 
 use crate::plan;
@@ -44,7 +44,7 @@ impl TableRun<'_> {
     /// by another key they would be other rows.
     pub(crate) fn same_key(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
         let Some(run) = &fence.run else { return Ok(()) };
-        if plan::walks_alike(&run.plan, &ends.plan.fingerprint()?)
+        if plan::walks_alike(&run.plan, self.fingerprint(ends)?.text())
             || ledger::entries(ends.dest.as_mut(), &fence.pair, ledger::Which::Unsettled)?
                 .is_empty()
         {
@@ -60,14 +60,23 @@ impl TableRun<'_> {
 
     /// How far `increment` has come when this run is done. Where the newest rows were deleted
     /// meanwhile, or the lag has grown, the mark stays: below it everything has been sent.
-    pub(crate) fn next_mark(&self, fence: &Fence, run: &OpenRun) -> Option<Mark> {
-        let (Some(watermark), Some(upto)) = (&self.table.watermark, &run.upto) else {
-            return fence.mark.clone();
+    /// It is sealed anew, so that a key that was replaced is needed no more.
+    pub(crate) fn next_mark(
+        &self,
+        fence: &Fence,
+        run: &OpenRun,
+        seals: &Seals,
+    ) -> Result<Option<Mark<Kept>>> {
+        let known = fence.mark.as_ref().map(|mark| seals.open_mark(mark)).transpose()?;
+        let mark = match (&self.table.watermark, &run.upto, known) {
+            (Some(watermark), Some(upto), known) => {
+                let value = seals.open_upto(&run.run, upto)?;
+                let stays = known.filter(|mark| !crate::mark::is_later(&value, &mark.value));
+                stays.or_else(|| Some(Mark { column: watermark.column.clone(), value }))
+            }
+            (_, _, known) => known,
         };
-        match &fence.mark {
-            Some(mark) if !crate::mark::is_later(upto, &mark.value) => Some(mark.clone()),
-            _ => Some(Mark { column: watermark.column.clone(), value: upto.clone() }),
-        }
+        mark.map(|mark| seals.seal_mark(&mark)).transpose()
     }
 
     /// The mark belongs to its column: under another watermark it would leave rows out.

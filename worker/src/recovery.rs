@@ -6,7 +6,7 @@
 use ssync_common::connector::{Connection, LockWait};
 use ssync_common::error::Result;
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Fence};
+use ssync_common::ledger::{self, Fence, Seals};
 
 use crate::journal::{BatchRecord, Journal};
 use crate::owner::Ownership;
@@ -43,11 +43,14 @@ pub fn recover(
     owner: &Ownership,
     dest: &mut dyn Connection,
     fence: &Fence,
+    seals: &Seals,
     journal: &dyn Journal,
 ) -> Result<Recovered> {
     let mut found = Recovered::default();
     source.set_lock_wait(LockWait::Patient)?;
-    for entry in ledger::entries(dest, &fence.pair, ledger::Which::Unsettled)? {
+    // All are opened before any is settled: a home without the key does nothing at all.
+    let unsettled = ledger::entries(dest, &fence.pair, ledger::Which::Unsettled)?;
+    for entry in seals.open_all(&unsettled)? {
         let job = Job {
             number: 0,
             rows: entry.rows,

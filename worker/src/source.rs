@@ -446,22 +446,26 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn database(
-        columns: usize,
-        keys: &[Vec<i64>],
-    ) -> (tempfile::TempDir, Box<dyn Connection>) {
-        let dir = tempfile::tempdir().unwrap();
-        let mut conn = open(&LinkParams {
+    pub(crate) fn link(url: String) -> LinkParams {
+        LinkParams {
             name: "test".into(),
-            url: format!("sqlite://{}/t.db?create=true", dir.path().display()),
+            url,
             password: None,
             tls: Default::default(),
             tls_ca_file: None,
             oracle: Default::default(),
             connect_timeout: std::time::Duration::from_secs(5),
             io_timeout: std::time::Duration::from_secs(5),
-        })
-        .unwrap();
+        }
+    }
+
+    pub(crate) fn database(
+        columns: usize,
+        keys: &[Vec<i64>],
+    ) -> (tempfile::TempDir, Box<dyn Connection>) {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/t.db?create=true", dir.path().display());
+        let mut conn = open(&link(url)).unwrap();
         let names: Vec<_> = (0..columns).map(|i| format!("k{i}")).collect();
         let names = names.join(", ");
         conn.execute(

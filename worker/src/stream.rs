@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, select, tick};
 use ssync_common::connector::{Connection, LinkParams};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Fence, Id, Raise};
+use ssync_common::ledger::{self, Fence, Id, Raise, Seals};
 use ssync_common::process::signals::SignalEvent;
 use ssync_common::process::spawn::Exit;
 use ssync_common::shm::ring::Ring;
@@ -60,6 +60,8 @@ pub struct Stream<'a> {
     pub epoch: Arc<AtomicI64>,
     /// The run.
     pub run: Id,
+    /// How keys are kept in the ledger.
+    pub seals: &'a Seals,
     /// The ring.
     pub ring: Ring,
     /// Slots that may be filled again.
@@ -497,6 +499,7 @@ impl Stream<'_> {
         let mut parts = Vec::new();
         for entry in ledger::entries(dest, &self.fence.pair, ledger::Which::Batch(&self.run, pos))?
         {
+            let entry = self.seals.open(&entry)?;
             let Some(from) = entry.pos.strip_prefix(&prefix) else { continue };
             // Longer positions belong to batches that fill a gap behind this one.
             let Ok(from) = usize::from_str_radix(from, 16) else { continue };

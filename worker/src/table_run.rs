@@ -27,7 +27,7 @@ use crate::lease::Lease;
 use crate::owner::{self, Ownership};
 use crate::pace::Pace;
 use crate::params::TaskParams;
-use crate::plan::{self, Sides, TablePlan};
+use crate::plan::{self, Circumstances, Fingerprint, Sides, TablePlan};
 use crate::progress::{Phase, Progress};
 use crate::recovery::recover;
 use crate::source::{RowState, SourceTable, Window};
@@ -202,8 +202,9 @@ impl TableRun<'_> {
         let mut again = Raise::Again(fence.epoch);
         let fence = ledger::raise(dest.as_mut(), &fence.pair, &self.tables(), &mut again)?;
         let table = self.source_table(&ends.plan, source.as_ref(), None);
-        let journal = self.journal.as_ref();
-        let found = recover(source.as_mut(), &table, owner, dest.as_mut(), &fence, journal)?;
+        let (seals, journal) = (self.seals(&ends.plan)?, self.journal.as_ref());
+        let found =
+            recover(source.as_mut(), &table, owner, dest.as_mut(), &fence, &seals, journal)?;
         self.counts.settled += found.settled;
         self.counts.changed += found.changed;
         self.counts.released += found.released;
@@ -220,8 +221,9 @@ impl TableRun<'_> {
         if let (true, Some(owner)) = (status, owner) {
             self.progress.phase(Phase::Recovering);
             let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
+            let seals = self.seals(&ends.plan)?;
             let (source, dest) = (ends.source.as_mut(), ends.dest.as_mut());
-            let found = recover(source, &table, owner, dest, fence, self.journal.as_ref())?;
+            let found = recover(source, &table, owner, dest, fence, &seals, self.journal.as_ref())?;
             if found.anything() {
                 self.counts.recovered += found.settled + found.changed;
                 self.counts.reopened += found.released;
@@ -260,7 +262,7 @@ impl TableRun<'_> {
             steps.run_sql(When::After, &table.after)
         })?;
         let keep = self.journal.last_settled()?.map(|last| last.run);
-        let mark = self.next_mark(fence, &run);
+        let mark = self.next_mark(fence, &run, &self.seals(&ends.plan)?)?;
         let landed = fence.landed.unwrap_or(0) + self.landed_by(ends, fence, &run)?;
         let finish = Finish { mark: mark.as_ref(), landed: Some(landed), keep: keep.as_ref() };
         failpoint::hit("run.before_finish", 1);
@@ -276,31 +278,39 @@ impl TableRun<'_> {
             }
             self.judge_emptied(ends, fence)?;
         }
-        let plan = ends.plan.fingerprint()?;
+        let print = self.fingerprint(ends)?;
+        let plan = print.text().to_owned();
         let open = fence.run.as_ref().filter(|run| run.open);
         let restart = self.restart;
+        let changed = open.map_or_else(Vec::new, |open| print.changed_since(&open.plan));
         if let Some(open) = open
-            && open.plan == plan
+            && changed.is_empty()
             && !restart
             && (!ends.plan.key.is_empty() || self.table.mode == TableMode::Status)
         {
             self.notes.push("resumed a run that had not come to its end".to_owned());
-            return Ok(open.clone());
+            if open.plan == plan {
+                return Ok(open.clone());
+            }
+            // Begun by a former version, or on another server of the same cluster.
+            let run = OpenRun { plan, ..open.clone() };
+            ledger::begin_run(ends.dest.as_mut(), fence, &run, false)?;
+            return Ok(run);
         }
         if let (Some(open), TableMode::Status, false) = (open, self.table.mode, restart) {
             // What has landed is done for good and is not sent again: the SQL that prepared its
             // place must not be repeated, the SQL that is to deal with it must still come.
             let run = OpenRun { plan, ..open.clone() };
             ledger::begin_run(ends.dest.as_mut(), fence, &run, false)?;
-            self.notes.push(
-                "resumed a run that had been begun under another configuration: SQL that had \
-                 been run is not repeated"
-                    .to_owned(),
-            );
+            self.notes.push(format!(
+                "resumed a run that had been begun under another configuration ({}): SQL that had \
+                 been run is not repeated",
+                changed.join(", ")
+            ));
             return Ok(run);
         }
         if let (Some(open), TableMode::Increment) = (open, self.table.mode)
-            && let Some(run) = self.carried_on(ends, fence, open, &plan, restart)?
+            && let Some(run) = self.carried_on(ends, fence, open, &print, restart)?
         {
             return Ok(run);
         }
@@ -313,9 +323,18 @@ impl TableRun<'_> {
             }
             _ => None,
         };
-        let run = OpenRun { run: RunId::random()?.0, open: true, plan, upto };
+        let run = RunId::random()?.0;
+        let seals = self.seals(&ends.plan)?;
+        let upto = upto.map(|upto| seals.seal_upto(&run, &upto)).transpose()?;
+        let run = OpenRun { run, open: true, plan, upto };
         let forget = self.table.mode != TableMode::Status;
         ledger::begin_run(ends.dest.as_mut(), fence, &run, forget)?;
+        if !changed.is_empty() && !self.restart {
+            self.notes.push(format!(
+                "began anew: since the run that had not come to its end was begun, {} changed",
+                changed.join(", ")
+            ));
+        }
         self.restart = false;
         failpoint::hit("run.after_begin", 1);
         Ok(run)
@@ -329,14 +348,26 @@ impl TableRun<'_> {
         ends: &mut Ends,
         fence: &Fence,
         open: &OpenRun,
-        plan: &str,
+        print: &Fingerprint,
         restart: bool,
     ) -> Result<Option<OpenRun>> {
+        let changed = print.changed_since(&open.plan);
         let which = ledger::Which::Run(&open.run);
         if self.overlaps() || ledger::entries(ends.dest.as_mut(), &fence.pair, which)?.is_empty() {
             return Ok(None);
         }
-        if restart || !plan::walks_alike(&open.plan, plan) {
+        if print.is_of_another_source(&open.plan) {
+            return Err(Error::new(
+                Kind::Refused,
+                "an increment run that was broken off has landed rows of another source",
+            )
+            .detail(format!("changed since it was begun: {}", changed.join(", ")))
+            .hint(
+                "Let it come to its end with the source it was begun with. Where the address of \
+                 the source may lead to any server of one cluster, say failover = true on its link.",
+            ));
+        }
+        if restart || !plan::walks_alike(&open.plan, print.text()) {
             return Err(Error::new(
                 Kind::Refused,
                 "an increment run that was broken off has landed rows, which would land twice",
@@ -351,13 +382,13 @@ impl TableRun<'_> {
                  it was begun with.",
             ));
         }
-        let run = OpenRun { plan: plan.to_owned(), ..open.clone() };
+        let run = OpenRun { plan: print.text().to_owned(), ..open.clone() };
         ledger::begin_run(ends.dest.as_mut(), fence, &run, false)?;
-        self.notes.push(
-            "resumed a run that had been begun under another configuration: rows that had landed \
-             stay as they are"
-                .to_owned(),
-        );
+        self.notes.push(format!(
+            "resumed a run that had been begun under another configuration ({}): rows that had \
+             landed stay as they are",
+            changed.join(", ")
+        ));
         Ok(Some(run))
     }
 
@@ -369,6 +400,16 @@ impl TableRun<'_> {
         let which = ledger::Which::Run(&run.run);
         let entries = ledger::entries(ends.dest.as_mut(), &fence.pair, which)?;
         Ok(entries.iter().map(|entry| entry.rows as i64).sum())
+    }
+
+    /// By what the run is known again.
+    pub(crate) fn fingerprint(&self, ends: &Ends) -> Result<Fingerprint> {
+        let circumstances = Circumstances {
+            keys: &self.params.keys,
+            source_failover: self.params.source_failover,
+            dest_failover: self.params.dest_failover,
+        };
+        Fingerprint::new(&ends.plan, circumstances)
     }
 
     /// Whether `increment` reads the last stretch again, so that late commits are found: only

@@ -9,7 +9,7 @@ use ssync_common::batch::{BadValue, value_at};
 use ssync_common::connector::{Connection, LoadPlan, Loaded};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Entry, Id, Pair, Seat};
+use ssync_common::ledger::{self, Entry, Id, Pair, Seals, Seat};
 use ssync_common::schema;
 use ssync_common::value::Key;
 
@@ -33,6 +33,8 @@ pub struct Target<'a> {
     pub pair: &'a Pair,
     /// The run.
     pub run: Id,
+    /// How keys are kept in the ledger.
+    pub seals: &'a Seals,
     /// The writer's number, from 0.
     pub seat: usize,
 }
@@ -186,7 +188,7 @@ impl Lander<'_, '_> {
     }
 
     fn fill_transaction(&mut self, from: usize, rows: usize) -> Result<Loaded> {
-        let Target { plan, pair, run, .. } = self.target;
+        let Target { plan, pair, run, seals, .. } = self.target;
         ledger::check_epoch(self.conn, pair, self.work.epoch, Seat::Writer(self.target.seat))?;
         let entry = Entry {
             run: *run,
@@ -196,7 +198,7 @@ impl Lander<'_, '_> {
             hi: self.target.key_of(self.batch.read, from + rows - 1),
             settled: false,
         };
-        ledger::insert_entry(self.conn, pair, &entry)?;
+        ledger::insert_entry(self.conn, pair, &seals.seal(&entry)?)?;
         failpoint::hit("writer.after_ledger", self.work.number);
         let loaded = if failpoint::armed("writer.mid_load") && rows > 1 {
             let half = from + rows / 2;

@@ -27,7 +27,7 @@ use ssync_common::value::hex_bytes;
 
 use landing::{Batch, Target, land};
 use protocol::{FromWriter, Setup, ToWriter, Verdict, WireLink, Work};
-use transform::Transformer;
+use transform::{Transformer, seals};
 
 /// Runs a writer to its end: the task process says so, or is gone.
 pub fn run(channel: &Channel) -> Result<()> {
@@ -84,6 +84,7 @@ struct SetupRest {
     key: Vec<(usize, ssync_common::schema::Kind)>,
     pair: ssync_common::ledger::Pair,
     run: ssync_common::ledger::Id,
+    seals: ssync_common::ledger::Seals,
 }
 
 impl Writer {
@@ -105,7 +106,9 @@ impl Writer {
             .map(|(name, wire)| Ok((name, KeyRing::from_wire(wire)?)))
             .collect::<Result<BTreeMap<_, _>>>()?;
         let transformer = Transformer::new(&setup.transforms, &setup.empties, &keys)?;
-        let rest = SetupRest { plan: setup.plan, key: setup.key, pair: setup.pair, run: setup.run };
+        let seals = seals(&setup.key, &setup.transforms, keys)?;
+        let Setup { plan, key, pair, run, .. } = setup;
+        let rest = SetupRest { plan, key, pair, run, seals };
         Ok(Writer { ring, n: setup.n, link, conn, transformer, setup: rest })
     }
 
@@ -197,6 +200,7 @@ impl Writer {
             key: &self.setup.key,
             pair: &self.setup.pair,
             run: self.setup.run,
+            seals: &self.setup.seals,
             seat: self.n,
         };
         let batch = Batch { read: &read, landing: &landing };

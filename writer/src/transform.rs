@@ -10,6 +10,7 @@ use ssync_common::bail;
 use ssync_common::batch::BadValue;
 use ssync_common::crypto::{KeyRing, Mode, Opener, Sealer};
 use ssync_common::error::{Error, Kind as ErrorKind, Result};
+use ssync_common::ledger::Seals;
 use ssync_common::schema::Kind;
 
 pub use ssync_common::crypto::WireKeyRing;
@@ -60,6 +61,24 @@ impl ColumnTransform {
             Action::Open { kind_out, .. } => kind_out,
         }
     }
+}
+
+/// How keys of these places in the batch are kept in the ledger: sealed where their column is
+/// encrypted at the destination.
+///
+/// # Errors
+/// [`ErrorKind::Config`] where a key is missing.
+pub fn seals(
+    key: &[(usize, Kind)],
+    plan: &[ColumnTransform],
+    keys: BTreeMap<String, KeyRing>,
+) -> Result<Seals> {
+    let sealing = |index: usize| {
+        let is_it =
+            |t: &&ColumnTransform| t.index == index && matches!(t.action, Action::Seal { .. });
+        plan.iter().find(is_it).map(|t| t.key.clone())
+    };
+    Seals::new(key.iter().map(|(index, _)| sealing(*index)).collect(), keys)
 }
 
 /// The keys that came with a writer's setup.

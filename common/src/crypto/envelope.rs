@@ -125,6 +125,13 @@ pub(super) fn nonce(counter: u16) -> [u8; NONCE_BYTES] {
     nonce
 }
 
+/// The id of the key that an envelope was sealed with; `None` when the text is not one.
+pub fn key_of(text: &str) -> Option<KeyId> {
+    match parse(text.as_bytes(), &mut Vec::new())? {
+        Envelope::Random { key, .. } | Envelope::Deterministic { key, .. } => Some(key),
+    }
+}
+
 /// The start of a random envelope up to the counter.
 pub(super) fn random_prefix(key: KeyId, salt: &[u8; SALT_BYTES], frame: &mut Vec<u8>) {
     frame.clear();

@@ -27,7 +27,7 @@ mod vectors;
 use serde::{Deserialize, Serialize};
 
 pub use engine::Engine;
-pub use envelope::sealed_len;
+pub use envelope::{key_of, sealed_len};
 pub use key::{KeyId, KeyRing, Resolve, WireKeyRing};
 pub use open::Opener;
 pub use plain::plain_len_max;

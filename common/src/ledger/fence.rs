@@ -3,7 +3,7 @@
 use super::place::Pair;
 use super::seats::{Seat, raise_seats};
 use super::{
-    Id, Mark, OpenRun, clear, damaged, field, id_value, in_transaction, json_mark, json_text,
+    Id, Kept, Mark, OpenRun, clear, damaged, field, id_value, in_transaction, json_mark, json_text,
     json_value, value_id,
 };
 use crate::connector::{Connection, Dialect};
@@ -23,7 +23,7 @@ pub struct Fence {
     /// The run that was begun last, if any.
     pub run: Option<OpenRun>,
     /// How far `increment` has come.
-    pub mark: Option<Mark>,
+    pub mark: Option<Mark<Kept>>,
     /// Rows that finished runs of `increment` have landed; `None`: an older version did not count.
     pub landed: Option<i64>,
 }
@@ -42,7 +42,7 @@ pub struct Record {
     /// The run that was begun last, if any.
     pub run: Option<OpenRun>,
     /// How far `increment` has come.
-    pub mark: Option<Mark>,
+    pub mark: Option<Mark<Kept>>,
     /// The run counter; 0 where none was written yet.
     pub counter: i64,
     /// The server that answered when the record was last taken.
@@ -279,7 +279,7 @@ pub fn begin_run(
 #[derive(Debug, Default)]
 pub struct Finish<'a> {
     /// How far `increment` has come.
-    pub mark: Option<&'a Mark>,
+    pub mark: Option<&'a Mark<Kept>>,
     /// Rows that it has landed by now, over all runs.
     pub landed: Option<i64>,
     /// The run whose entries the source side still remembers.

@@ -17,6 +17,10 @@ mod owners;
 mod precedents;
 #[path = "refusals/restored.rs"]
 mod restored;
+#[path = "refusals/resumed.rs"]
+mod resumed;
+#[path = "refusals/sealed.rs"]
+mod sealed;
 
 use ssync_tests::servers::mariadb;
 use ssync_tests::sites::{Cell, Holds, Row, Site, differences};

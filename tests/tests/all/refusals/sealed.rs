@@ -1,0 +1,268 @@
+//! What is encrypted at the destination stands in no other table there either: keys and marks in
+//! ssync's own tables are sealed, open for whoever has the key, and for nobody else.
+
+use std::path::Path;
+
+use ssync_tests::servers::oracle::{Generation, oracle};
+use ssync_tests::servers::{mariadb, mysql56};
+use ssync_tests::sites::{Cell, Holds, Row, Site};
+use ssync_tests::ssync::{Instance, Outcome};
+
+use super::{RUN, error_of};
+
+/// Begins every key of a row.
+const PLANT: &str = "PLANTED";
+/// Below every watermark.
+const SEQ: i64 = 77_700_000;
+
+/// A source with a text key and a number that grows, and a destination for both, encrypted.
+struct Scene {
+    source: Site,
+    dest: Site,
+    instance: Instance,
+    old: String,
+    new: String,
+}
+
+impl Scene {
+    fn new(source: Site, dest: Site) -> Scene {
+        let text = if source.is_oracle() { "VARCHAR2" } else { "VARCHAR" };
+        let number = if source.is_oracle() { "NUMBER(18)" } else { "BIGINT" };
+        source.run(&[format!(
+            "CREATE TABLE src (id {text}(60) NOT NULL PRIMARY KEY, seq {number} NOT NULL, \
+             v {text}(60) NOT NULL, sync_status INT DEFAULT 0 NOT NULL)"
+        )]);
+        let text = if dest.is_oracle() { "VARCHAR2" } else { "VARCHAR" };
+        dest.run(&[format!(
+            "CREATE TABLE dst (id {text}(300) NOT NULL, seq {text}(300) NOT NULL, \
+             v {text}(60) NOT NULL)"
+        )]);
+        let instance = Instance::new("");
+        let file = |name: &str| {
+            let path = instance.scratch().join(name).display().to_string();
+            instance.run(&["key", "new", "pii", "--out", &path]).expect(0);
+            path
+        };
+        let (old, new) = (file("old.key"), file("new.key"));
+        let scene = Scene { source, dest, instance, old, new };
+        scene.add(0..100);
+        scene
+    }
+
+    fn add(&self, ids: std::ops::Range<i64>) {
+        let row = |n| -> Row {
+            let id = Cell::Text(format!("{PLANT}-{n:05}"));
+            vec![id, Cell::Int(SEQ + n), Cell::Text(format!("row {n}"))]
+        };
+        self.source.insert("src", &["id", "seq", "v"], &ids.map(row).collect::<Vec<_>>());
+    }
+
+    fn toml(&self, keys: &str, table: &str) -> String {
+        format!(
+            "{keys}{}{}[[task]]\nid = 1\nsource = \"src\"\ndest = \"dst\"\nwriters = 2\n\
+             batch_rows = 10\nslot_bytes = 65536\n[[task.table]]\nname = \"t\"\n\
+             source = \"src\"\ndest = \"dst\"\n{table}\n",
+            self.source.link("src"),
+            self.dest.link("dst")
+        )
+    }
+
+    /// The configuration with these keys, the current one first.
+    fn keyed(&self, keys: &[&str], table: &str) -> String {
+        let file = |path: &&str| format!("{{ file = \"{path}\" }}");
+        let old: Vec<_> = keys[1..].iter().map(file).collect();
+        let key = format!(
+            "[[key]]\nname = \"pii\"\nsecret = {}\nold = [{}]\n",
+            file(&keys[0]),
+            old.join(", ")
+        );
+        self.toml(&key, table)
+    }
+
+    #[track_caller]
+    fn broken_off(&self, points: &str) {
+        let _ = std::fs::remove_dir_all(self.instance.home().join("failpoints"));
+        let outcome = self.instance.run_with(&RUN, points);
+        assert_eq!(outcome.signal, Some(9), "{outcome}");
+        self.instance.wait_until_dead();
+    }
+
+    /// No key of a row, and no watermark, stands in any table of the destination.
+    #[track_caller]
+    fn nothing_is_plain(&self) {
+        let column = |name: &str| self.dest.quoted(name);
+        let mut found = String::new();
+        for (table, columns) in [("SSYNC_LEDGER", ["lo", "hi"]), ("SSYNC_FENCE", ["upto", "mark"])]
+        {
+            let [a, b] = columns.map(column);
+            let sql = format!("SELECT {a}, {b} FROM {}", self.dest.quoted(table));
+            found += &format!("{:?}", self.dest.rows(&sql, &[Holds::Text, Holds::Text]));
+        }
+        assert!(found.contains("sealed"), "{found}");
+        let words = [PLANT.to_owned(), (SEQ / 1000).to_string()];
+        let seen: Vec<_> = words.iter().filter(|word| found.contains(*word)).collect();
+        assert!(seen.is_empty(), "{seen:?} in {found}");
+        let rows = self.dest.rows("SELECT id, seq FROM dst", &[Holds::Text, Holds::Text]);
+        assert!(!format!("{rows:?}").contains(PLANT));
+        if let Site::Sqlite(path) = &self.dest {
+            for file in [path.clone(), wal(path)] {
+                let bytes = std::fs::read(&file).unwrap_or_default();
+                for word in &words {
+                    let is_in = bytes.windows(word.len()).any(|w| w == word.as_bytes());
+                    assert!(!is_in, "{word} is in {}", file.display());
+                }
+            }
+        }
+    }
+
+    /// Every row of the source is at the destination, once.
+    #[track_caller]
+    fn landed_once(&self) {
+        let count = |site: &Site, what: &str, table: &str| {
+            site.number(&format!("SELECT COUNT({what}) FROM {table}"))
+        };
+        let rows = count(&self.source, "*", "src");
+        assert_eq!(count(&self.dest, "*", "dst"), rows);
+        assert_eq!(count(&self.dest, "DISTINCT v", "dst"), rows);
+    }
+
+    /// The id of a key, which may be shown.
+    fn id_of(&self, file: &str) -> String {
+        let key = format!("[[key]]\nname = \"pii\"\nsecret = {{ file = \"{file}\" }}\n");
+        let other = Instance::new(&key);
+        let listed = other.run(&["key", "list", "--json"]).expect(0);
+        let listed: serde_json::Value = serde_json::from_str(listed.stdout.trim()).unwrap();
+        let key = &listed["keys"][0];
+        key["ids"][0].as_str().or(key["id"].as_str()).unwrap_or_else(|| panic!("{key}")).to_owned()
+    }
+
+    #[track_caller]
+    fn refused_naming(&self, key: &str) -> Outcome {
+        let outcome = self.instance.run(&RUN).expect(2);
+        let (kind, text) = error_of(&outcome);
+        assert_eq!(kind, "Refused", "{outcome}");
+        assert!(text.contains(&self.id_of(key)), "{outcome}");
+        outcome
+    }
+}
+
+fn wal(path: &Path) -> std::path::PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+const STATUS: &str = "app_resets_status = true\n\
+     encrypt = { id = { key = \"pii\", deterministic = true }, seq = \"pii\" }";
+const INCREMENT: &str = "mode = \"increment\"\ncolumns = [\"id\", \"seq\", \"v\"]\n\
+     watermark = { column = \"seq\", lag = \"0\" }\n\
+     encrypt = { id = { key = \"pii\", deterministic = true }, seq = \"pii\" }";
+const FULL: &str = "mode = \"full\"\ncolumns = [\"id\", \"seq\", \"v\"]\n\
+     encrypt = { id = \"pii\", seq = \"pii\" }";
+
+/// Rows under way are settled from sealed entries, and by nobody who lacks the key.
+fn states(source: Site, dest: Site) {
+    let scene = Scene::new(source, dest);
+    let (old, new) = (scene.old.clone(), scene.new.clone());
+    scene.instance.apply(&scene.keyed(&[&old], STATUS));
+    scene.broken_off("settler.before_settle@3=kill-group");
+    scene.nothing_is_plain();
+    // Retired before its time: nothing is settled, nothing sent, and the key is named.
+    let counts = || {
+        let under_way = "SELECT COUNT(*) FROM src WHERE sync_status = 1";
+        (scene.source.number(under_way), scene.dest.number("SELECT COUNT(*) FROM dst"))
+    };
+    let before = counts();
+    assert!(before.0 > 0 && before.1 > 0, "{before:?}");
+    scene.instance.apply(&scene.keyed(&[&new], STATUS));
+    scene.refused_naming(&old);
+    assert_eq!(counts(), before);
+    scene.instance.apply(&scene.keyed(&[&old], STATUS));
+    scene.instance.run(&RUN).expect(0);
+    scene.landed_once();
+    scene.nothing_is_plain();
+    assert_eq!(scene.source.number("SELECT COUNT(*) FROM src WHERE sync_status <> 2"), 0);
+    // With nothing under way, and nothing identified by it, the key may go.
+    scene.instance.apply(&scene.keyed(&[&new], STATUS));
+    scene.add(100..120);
+    scene.instance.run(&RUN).expect(0);
+    scene.landed_once();
+}
+
+/// A mark, and the gaps of an increment, are found again by the key alone.
+fn marks(source: Site, dest: Site) {
+    let scene = Scene::new(source, dest);
+    let (old, new) = (scene.old.clone(), scene.new.clone());
+    scene.instance.apply(&scene.keyed(&[&old], INCREMENT));
+    scene.broken_off("writer.after_commit@4=kill-group");
+    scene.nothing_is_plain();
+    let outcome = scene.instance.run(&RUN).expect(0);
+    assert!(outcome.count("t", "resumed") > 0, "{outcome}");
+    scene.landed_once();
+    scene.nothing_is_plain();
+    scene.add(100..120);
+    // The mark still needs the key.
+    scene.instance.apply(&scene.keyed(&[&new], INCREMENT));
+    scene.refused_naming(&old);
+    // One run with both, and it is needed no more.
+    scene.instance.apply(&scene.keyed(&[&new, &old], INCREMENT));
+    scene.instance.run(&RUN).expect(0);
+    scene.landed_once();
+    scene.instance.apply(&scene.keyed(&[&new], INCREMENT));
+    // A run that finds nothing moves no mark, and needs it all the same.
+    scene.instance.run(&RUN).expect(0);
+    scene.add(120..140);
+    scene.instance.run(&RUN).expect(0);
+    scene.landed_once();
+    scene.nothing_is_plain();
+}
+
+#[test]
+fn keys_of_rows_under_way_are_sealed_at_the_destination() {
+    let dir = tempfile::tempdir().unwrap();
+    let on = |server| Site::on_server(server, "seal");
+    states(on(mariadb()), on(mariadb()));
+    states(Site::in_file(dir.path(), "s"), Site::in_file(dir.path(), "d"));
+    states(on(mysql56()), on(mysql56()));
+}
+
+#[test]
+fn keys_of_rows_under_way_are_sealed_in_oracle() {
+    let account = oracle(Generation::Oracle19c).account("seal");
+    states(Site::on_server(mariadb(), "seal"), Site::of_account(&account));
+}
+
+#[test]
+fn the_mark_of_an_encrypted_watermark_is_sealed_at_the_destination() {
+    let dir = tempfile::tempdir().unwrap();
+    let on = |server| Site::on_server(server, "seal");
+    marks(on(mariadb()), on(mariadb()));
+    marks(Site::in_file(dir.path(), "s"), Site::in_file(dir.path(), "d"));
+}
+
+#[test]
+fn a_full_run_finds_its_gaps_in_sealed_entries() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::new(Site::in_file(dir.path(), "s"), Site::in_file(dir.path(), "d"));
+    scene.instance.apply(&scene.keyed(&[&scene.old], FULL));
+    for _ in 0..7 {
+        scene.broken_off("writer.after_commit@1=kill-group");
+        scene.nothing_is_plain();
+    }
+    let outcome = scene.instance.run(&RUN).expect(0);
+    assert!(outcome.count("t", "resumed") > 0, "{outcome}");
+    scene.landed_once();
+    scene.nothing_is_plain();
+}
+
+/// As a former version left them, and as a table without encryption has them.
+#[test]
+fn entries_in_plain_text_are_read_after_the_column_is_encrypted() {
+    let scene = Scene::new(Site::on_server(mariadb(), "seal"), Site::on_server(mariadb(), "seal"));
+    scene.instance.apply(&scene.toml("", "app_resets_status = true"));
+    scene.broken_off("settler.before_settle@3=kill-group");
+    scene.instance.apply(&scene.keyed(&[&scene.old], STATUS));
+    scene.instance.run(&RUN).expect(0);
+    scene.landed_once();
+    assert_eq!(scene.source.number("SELECT COUNT(*) FROM src WHERE sync_status <> 2"), 0);
+}
