@@ -96,6 +96,9 @@ pub struct TablePlan {
     /// The source table's name in full.
     #[serde(skip)]
     pub source_name: String,
+    /// Its server; see [`Table::server`].
+    #[serde(skip)]
+    pub source_server: String,
     /// What the source's rows are shared out by where they have no key.
     #[serde(skip)]
     pub address: Option<Column>,
@@ -196,6 +199,23 @@ impl Planner<'_> {
 
     fn plan(&mut self, task: &Task) -> Option<TablePlan> {
         self.judge_tables();
+        let source = self.sides.source;
+        if self.table.mode == TableMode::Full
+            && task.snapshot
+            && !source.is_view
+            && !source.transactional
+        {
+            self.find(
+                Level::Warning,
+                None,
+                format!(
+                    "source {} is stored in {}, which keeps no old versions of rows: what changes \
+                     while it is read may be missed",
+                    source.name, source.engine
+                ),
+                Some("Convert it to a transactional engine, or let nobody write to it meanwhile."),
+            );
+        }
         let key = self.key();
         let pairs = self.pairs(&key);
         let order = self.order(&key);
@@ -249,6 +269,7 @@ impl Planner<'_> {
             load,
             dest: self.sides.dest.clone(),
             source_name: self.sides.source.full_name.clone(),
+            source_server: self.sides.source.server.clone(),
             address: self.sides.source.address.clone(),
             source_is_view: self.sides.source.is_view,
         })
