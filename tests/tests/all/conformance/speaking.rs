@@ -110,7 +110,8 @@ fn a_locked_query_is_still_a_query(place: &Place) {
 fn truncating_empties_the_table(place: &Place) {
     let mut c = place
         .with(&["CREATE TABLE t (id INT NOT NULL PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)"]);
-    let (sql, commits) = c.dialect().truncate("t");
+    let table = c.describe("t").unwrap().unwrap();
+    let (sql, commits) = c.dialect().truncate(&table);
     if !commits {
         c.begin().unwrap();
         run(&mut *c, &[&sql]);
@@ -151,6 +152,7 @@ fn a_table_like_another_takes_its_place(place: &Place) {
         );
         let twice = c.execute("INSERT INTO t_new VALUES (4, 'new', 2)", &[]).unwrap_err();
         assert_eq!(twice.kind, ErrorKind::Data, "unique indexes come along");
+        assert_eq!(c.ready_to_swap("t_new", &before).unwrap(), Vec::<String>::new());
         c.begin().unwrap();
         for sql in c.dialect().swap("t_new", &before).unwrap() {
             run(&mut *c, &[&sql]);
