@@ -115,6 +115,10 @@ pub enum Step {
     BeforeDest(usize),
     /// The destination has been emptied, or its shadow made.
     Emptied,
+    /// A `full` run was resumed with rows landed.
+    Resumed,
+    /// All rows of a `full` run have landed, and were counted where that is wanted.
+    Complete,
     /// The shadow has taken the destination's place.
     Swapped,
     /// SQL after, at the source.
@@ -130,6 +134,8 @@ impl Step {
             Step::BeforeSource(i) => format!("!before-source/{i:08}"),
             Step::BeforeDest(i) => format!("!before-dest/{i:08}"),
             Step::Emptied => "!emptied".to_owned(),
+            Step::Resumed => "!resumed".to_owned(),
+            Step::Complete => "!complete".to_owned(),
             Step::Swapped => "!swapped".to_owned(),
             Step::AfterSource(i) => format!("!after-source/{i:08}"),
             Step::AfterDest(i) => format!("!after-dest/{i:08}"),

@@ -141,6 +141,10 @@ pub struct Index {
     pub primary: bool,
     /// Covers only prefixes, or expressions, or some rows: no use as a row's identity.
     pub partial: bool,
+    /// Forbids periods that overlap (`WITHOUT OVERLAPS`), by a rule that no insert can meet halfway:
+    /// the database refuses upsert and replace into such a table.
+    #[serde(skip)]
+    pub without_overlaps: bool,
 }
 
 /// A foreign key, seen from the child.
@@ -152,8 +156,11 @@ pub struct ForeignKey {
     pub child: String,
     /// The table it refers to.
     pub parent: String,
-    /// Deleting a parent deletes or changes children.
+    /// Deleting a parent, or changing its key, deletes or changes children.
     pub cascades: bool,
+    /// Deleting a parent does.
+    #[serde(skip)]
+    pub deletes: bool,
 }
 
 /// A trigger.
@@ -196,6 +203,9 @@ pub struct Table {
     pub engine: String,
     /// A view, not a table.
     pub is_view: bool,
+    /// Deleted and changed rows are kept as history (`WITH SYSTEM VERSIONING`).
+    #[serde(skip)]
+    pub is_versioned: bool,
     /// The pseudo-column that says where a row is kept, where the database has one, shows rows by
     /// its ranges, and never changes it (Oracle's ROWID, without row movement): rows without a key
     /// can be shared out by it.
@@ -211,6 +221,11 @@ impl Table {
     /// Whether both are the very same table, whatever names and links led to it.
     pub fn is_same(&self, other: &Table) -> bool {
         (&self.server, &self.full_name) == (&other.server, &other.full_name)
+    }
+
+    /// Foreign keys of other tables that refer to this one.
+    pub fn referenced_by_others(&self) -> impl Iterator<Item = &ForeignKey> {
+        self.referenced_by.iter().filter(|f| !self.foreign_keys.contains(f))
     }
 
     /// The column of that name: an exact match first, else one that differs in case alone.

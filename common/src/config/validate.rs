@@ -42,6 +42,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     config.receivers.iter().for_each(|r| receiver(r, &mut found));
     found.limit("retention.days", config.retention.days, &limits::RETENTION_DAYS);
     one_owner_of_each_status_table(config, &mut found);
+    one_filler_of_each_destination(config, &mut found);
     found.0
 }
 
@@ -526,6 +527,31 @@ fn write_word(mode: WriteMode) -> &'static str {
         WriteMode::Upsert => "upsert",
         WriteMode::Replace => "replace",
         WriteMode::Ignore => "ignore",
+    }
+}
+
+/// CORRECTNESS 7: of two `full` sub-tasks into one table, each would delete the other's rows.
+fn one_filler_of_each_destination(config: &Config, found: &mut Findings) {
+    let mut fillers: Vec<(String, Vec<String>, String)> = Vec::new();
+    for task in &config.tasks {
+        for table in task.tables.iter().filter(|t| t.mode == TableMode::Full) {
+            let url = config.links.iter().find(|l| l.name == task.dest).map(|l| l.url.clone());
+            let database = url.unwrap_or_else(|| task.dest.clone());
+            let name = split_table_name(&table.dest);
+            let path = format!("task[{}].table[{}]", task.id, table.name);
+            let other = fillers.iter().find(|(d, n, p)| *d == database && *n == name && *p != path);
+            if let Some((.., other)) = other {
+                found.add(
+                    format!("{path}.dest"),
+                    format!(
+                        "{} is the destination of {other} too; each full run empties it first, so \
+                         only one sub-task can fill it",
+                        table.dest
+                    ),
+                );
+            }
+            fillers.push((database, name, path));
+        }
     }
 }
 

@@ -248,8 +248,10 @@ pub trait Dialect: Send + Sync {
         format!("SELECT {expression}")
     }
 
-    /// The statement that empties a table fast, and whether it commits by itself.
-    fn truncate(&self, table: &str) -> (String, bool);
+    /// The statement that empties a table, the fastest that the database takes for it, and whether
+    /// it commits by itself. Never one that deletes or changes rows of other tables, unless their
+    /// foreign keys say so ([`crate::schema::ForeignKey::cascades`]: callers refuse those).
+    fn truncate(&self, table: &Table) -> (String, bool);
 
     /// Statements that make `new` an empty table like `table`, dropping an older `new` first.
     /// Fails with [`ErrorKind::Refused`] for a table that cannot be repeated. Indexes that check
@@ -301,6 +303,30 @@ pub trait Connection: Send {
     /// Starts a READ COMMITTED transaction (SQLite: `BEGIN IMMEDIATE`).
     fn begin(&mut self) -> Result<()>;
 
+    /// Starts a transaction that only reads, and sees the database as it is at this moment until
+    /// [`Connection::rollback`], whatever others commit meanwhile. `false`, and no transaction, where
+    /// there is no such thing. While it lasts, the database keeps old versions of rows, and (MySQL)
+    /// definitions of tables that it has read cannot be changed. Where the database gives it up by
+    /// itself, reading fails with [`ErrorKind::Contention`].
+    fn begin_snapshot(&mut self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Keeps everybody from changing these tables until [`Connection::let_changes`]: waits about a
+    /// second for transactions that have changed them already; whoever wants to change them meanwhile
+    /// waits. Snapshots of other connections that begin under it show the same state of the tables.
+    ///
+    /// # Errors
+    /// When that cannot be had; nothing is held then.
+    fn hold_changes(&mut self, _tables: &[String]) -> Result<()> {
+        Err(Error::new(ErrorKind::Refused, "this database cannot hold up changes of a table"))
+    }
+
+    /// Ends [`Connection::hold_changes`]. After an error the connection must be dropped.
+    fn let_changes(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Commits. [`ErrorKind::Lost`] from here means: whether it committed is unknown, and must be
     /// resolved through the fence. After any other error nothing was committed, and no
     /// transaction is open; [`ErrorKind::Parent`] is a foreign key that was checked only now.
@@ -327,6 +353,22 @@ pub trait Connection: Send {
 
     /// The table of that name, or `None`.
     fn describe(&mut self, table: &str) -> Result<Option<Table>>;
+
+    /// Other tables of which rows refer to rows of `table` at this moment, as far as the database
+    /// shows that; for `ssync check`.
+    fn referring(&mut self, _table: &Table) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// Looks once more at `table` and at `new`, which [`Dialect::create_like`] made like it, right
+    /// before [`Dialect::swap`]; nothing that is remembered counts. Statements to run before those of
+    /// the swap: they carry over what the table has counted (the next number of a column that counts
+    /// by itself).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`], naming all that a swap would lose or bring: triggers, foreign keys
+    /// either way, indexes, columns and options by which the two differ.
+    fn ready_to_swap(&mut self, new: &str, table: &Table) -> Result<Vec<String>>;
 
     /// Runs `sql`, which selects `columns` in order by [`Dialect::select`], and streams its rows
     /// through `builder` (made for the same columns) into `emit`, the last incomplete batch
@@ -441,3 +483,4 @@ mod fuzz;
 pub mod mysql;
 pub mod oracle;
 pub mod sqlite;
+mod swapping;

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Value};
 
-use super::super::split_table_name;
+use super::super::{Dialect, split_table_name};
 use super::connect::Server;
+use super::dialect::MySqlDialect;
 use super::{errors, types};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, ForeignKey, Index, Table, Trigger};
@@ -56,21 +57,27 @@ pub(super) fn describe(
     };
     let full_name = format!("{}.{}", text(its_schema), text(its_name));
     let is_view = text(table_type).ends_with("VIEW");
+    let is_versioned = text(table_type) == "SYSTEM VERSIONED";
     let engine = text(engine);
     let columns = columns(&mut ask)?;
+    let mut indexes = indexes(&mut ask)?;
+    if server.mariadb && !is_view {
+        find_periods(&mut ask, &columns, &mut indexes)?;
+    }
     let (foreign_keys, referenced_by) = known.of(&mut ask)?;
     Ok(Some(Table {
         name: name.to_owned(),
         full_name,
         server: String::new(),
         columns,
-        indexes: indexes(&mut ask)?,
+        indexes,
         foreign_keys,
         referenced_by,
         triggers: triggers(&mut ask)?,
         transactional: engine.eq_ignore_ascii_case("InnoDB"),
         engine: if is_view { "view".to_owned() } else { engine },
         is_view,
+        is_versioned,
         address: None,
         definition: Vec::new(),
     }))
@@ -209,12 +216,44 @@ fn indexes(ask: &mut Asking<'_>) -> Result<Vec<Index>> {
             unique: number(non_unique) == Some(0),
             primary,
             partial: false,
+            without_overlaps: false,
         });
         // An expression has no column name.
         index.partial |= *prefix != Value::NULL || *column == Value::NULL;
         index.columns.push(text(column));
     }
     Ok(indexes.into_values().collect())
+}
+
+/// Which indexes forbid periods that overlap. Only the table's own statement shows that; it is asked
+/// for where an index could be one, by the two times at its end.
+fn find_periods(ask: &mut Asking<'_>, columns: &[Column], indexes: &mut [Index]) -> Result<()> {
+    let is_time = |name: &String| {
+        let found = columns.iter().find(|c| c.name == *name);
+        found.is_some_and(|c| matches!(c.family.as_str(), "date" | "datetime" | "timestamp"))
+    };
+    let could_be = |i: &Index| i.unique && i.columns.iter().filter(|c| is_time(c)).count() > 1;
+    if !indexes.iter().any(could_be) {
+        return Ok(());
+    }
+    let made_by = create_statement(ask.conn, ask.schema, ask.table)?;
+    for line in made_by.lines().filter(|line| line.contains(" WITHOUT OVERLAPS)")) {
+        let line = line.trim_start();
+        for index in indexes.iter_mut() {
+            let name = format!("UNIQUE KEY {} (", MySqlDialect.quote(&index.name));
+            index.without_overlaps |=
+                line.starts_with(&name) || index.primary && line.starts_with("PRIMARY KEY (");
+        }
+    }
+    Ok(())
+}
+
+/// The statement that makes the table, by the server itself.
+pub(super) fn create_statement(conn: &mut Conn, schema: &str, table: &str) -> Result<String> {
+    let d = MySqlDialect;
+    let sql = format!("SHOW CREATE TABLE {}.{}", d.quote(schema), d.quote(table));
+    let row: Option<mysql::Row> = conn.query_first(sql).map_err(|e| errors::from_driver(&e))?;
+    Ok(row.and_then(|row| row.unwrap().get(1).map(text)).unwrap_or_default())
 }
 
 /// The foreign keys of a server that the account may see: those of tables it has some privilege on.
@@ -230,6 +269,7 @@ struct Constraint {
     child: [String; 2],
     parent: [String; 2],
     cascades: bool,
+    deletes: bool,
 }
 
 impl ForeignKeys {
@@ -257,6 +297,7 @@ impl ForeignKeys {
             child: named(&c.child),
             parent: named(&c.parent),
             cascades: c.cascades,
+            deletes: c.deletes,
         };
         Ok((
             constraints.iter().filter(|c| is_it(&c.child)).map(shown).collect(),
@@ -283,8 +324,45 @@ fn constraints(conn: &mut Conn) -> Result<Vec<Constraint>> {
             child: [text(&row[1]), text(&row[2])],
             parent: [text(&row[3]), text(&row[4])],
             cascades: acts(&row[5]) || acts(&row[6]),
+            deletes: acts(&row[6]),
         })
         .collect())
+}
+
+/// See [`super::super::Connection::referring`].
+pub(super) fn referring(conn: &mut Conn, name: &str) -> Result<Vec<String>> {
+    let (schema, table) = place(conn, name)?;
+    let rows: Vec<(String, String, String, String)> = conn
+        .exec(
+            "SELECT CONSTRAINT_NAME, TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME \
+             FROM information_schema.KEY_COLUMN_USAGE \
+             WHERE REFERENCED_TABLE_SCHEMA = ? AND REFERENCED_TABLE_NAME = ? \
+             AND (TABLE_SCHEMA <> REFERENCED_TABLE_SCHEMA OR TABLE_NAME <> REFERENCED_TABLE_NAME)",
+            (&schema, &table),
+        )
+        .map_err(|e| errors::from_driver(&e))?;
+    let d = MySqlDialect;
+    let mut keys = BTreeMap::<[String; 3], Vec<String>>::new();
+    for (name, child_schema, child, column) in rows {
+        let set = format!("{} IS NOT NULL", d.quote(&column));
+        keys.entry([child_schema, child, name]).or_default().push(set);
+    }
+    let mut found = Vec::new();
+    for ([child_schema, child, _], set) in keys {
+        let sql = format!(
+            "SELECT 1 FROM {}.{} WHERE {} LIMIT 1",
+            d.quote(&child_schema),
+            d.quote(&child),
+            set.join(" AND ")
+        );
+        // Whoever may not look there learns nothing.
+        if let Ok(Some(1)) = conn.query_first::<i64, _>(sql)
+            && !found.contains(&child)
+        {
+            found.push(child);
+        }
+    }
+    Ok(found)
 }
 
 fn triggers(ask: &mut Asking<'_>) -> Result<Vec<Trigger>> {

@@ -2,7 +2,7 @@
 
 use super::super::{Dialect, OwnType, SAMPLED_OF, split_table_name};
 use super::types::{self, TextRoute, UNREADABLE};
-use crate::error::Result;
+use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Kind, Table};
 use crate::value::{Value, hex_bytes};
 
@@ -101,8 +101,14 @@ impl Dialect for MySqlDialect {
         "UNIX_TIMESTAMP()"
     }
 
-    fn truncate(&self, table: &str) -> (String, bool) {
-        (format!("TRUNCATE TABLE {}", self.table(table)), true)
+    // TRUNCATE is refused where others refer to the table, even from no row at all, and where a
+    // history is kept.
+    fn truncate(&self, table: &Table) -> (String, bool) {
+        let name = self.table(&table.name);
+        match table.is_versioned || table.referenced_by_others().next().is_some() {
+            true => (format!("DELETE FROM {name}"), false),
+            false => (format!("TRUNCATE TABLE {name}"), true),
+        }
     }
 
     fn ddl_commits(&self) -> bool {
@@ -110,6 +116,13 @@ impl Dialect for MySqlDialect {
     }
 
     fn create_like(&self, new: &str, table: &Table) -> Result<Vec<String>> {
+        if table.is_versioned {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!("{} keeps a history, which a swap would lose", table.name),
+            )
+            .hint("Use full = \"truncate\" for this table."));
+        }
         let (new, like) = (self.table(new), self.table(&table.name));
         Ok(vec![format!("DROP TABLE IF EXISTS {new}"), format!("CREATE TABLE {new} LIKE {like}")])
     }

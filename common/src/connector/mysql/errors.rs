@@ -53,7 +53,7 @@ const DATA_FAULTS: &[(u16, &str)] = &[
 /// A foreign key's parent row is missing.
 const PARENT_MISSING: &[u16] = &[1216, 1452];
 /// Deadlock, lock wait timeout, NOWAIT, a snapshot overtaken.
-const CONTENTION: &[u16] = &[1020, 1205, 1213, 1614, 3572];
+const CONTENTION: &[u16] = &[1020, 1205, 1213, 1412, 1614, 3572];
 /// Disk or table space full.
 const FULL: &[u16] = &[1021, 1114];
 /// The account may not.

@@ -2,7 +2,8 @@
 //!
 //! [`connect`] opens and pins the session, [`describe`] reads structures, [`types`] says how each
 //! type travels, [`read`] decodes rows ([`rows`]: by hand), [`load`] lands them ([`cell`] guards each
-//! value, [`bulk`] makes commands by hand, [`wire`] is the socket for that), [`stages`] measures both,
+//! value, [`bulk`] makes commands by hand, [`wire`] is the socket for that), [`stages`] measures both, [`swap`] looks
+//! before a swap,
 //! [`errors`] turns the server's codes into kinds, [`check`] serves `ssync check`.
 //!
 //! CHAR columns are read without the blanks that the server pads them with: they are not part of
@@ -23,6 +24,7 @@ mod load_infile;
 mod read;
 mod rows;
 pub mod stages;
+mod swap;
 mod types;
 mod wire;
 
@@ -191,6 +193,47 @@ impl Connection for MySqlConnection {
         self.driven(|conn| conn.query_drop("START TRANSACTION"))?;
         self.in_transaction = true;
         Ok(())
+    }
+
+    fn begin_snapshot(&mut self) -> Result<bool> {
+        if self.in_transaction {
+            crate::bail!(ErrorKind::Internal, "a transaction is open already");
+        }
+        self.driven(|conn| {
+            // For the next transaction alone.
+            conn.query_drop("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")?;
+            conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+        })?;
+        self.in_transaction = true;
+        Ok(true)
+    }
+
+    fn hold_changes(&mut self, tables: &[String]) -> Result<()> {
+        if self.in_transaction {
+            crate::bail!(ErrorKind::Internal, "a transaction is open already");
+        }
+        let held = self.with(|_, conn| swap::hold_changes(conn, tables));
+        match &held {
+            Ok(()) => self.in_transaction = true,
+            // Gone already, with whatever it held.
+            Err(e) if e.kind == ErrorKind::Lost => {}
+            Err(_) => self.let_changes()?,
+        }
+        held
+    }
+
+    fn let_changes(&mut self) -> Result<()> {
+        let let_go = self.with(|this, conn| swap::let_changes(conn, this.lock_wait));
+        self.in_transaction = let_go.is_err();
+        let_go
+    }
+
+    fn referring(&mut self, table: &Table) -> Result<Vec<String>> {
+        self.with(|_, conn| describe::referring(conn, &table.name))
+    }
+
+    fn ready_to_swap(&mut self, new: &str, table: &Table) -> Result<Vec<String>> {
+        self.with(|this, conn| swap::ready(conn, &this.server, new, table))
     }
 
     fn commit(&mut self) -> Result<()> {

@@ -44,6 +44,7 @@ pub(super) fn describe(
         triggers: asking.triggers()?,
         transactional: engine == "table",
         is_view: engine == "view" || engine == "materialized view",
+        is_versioned: false,
         address,
         engine: engine.to_owned(),
         definition: Vec::new(),
@@ -230,8 +231,14 @@ fn joined(
     let primary_name = primary.first().and_then(|row| row.first()).map(text);
     if let Some(name) = &primary_name {
         let columns = primary.iter().filter_map(|row| row.get(1)).map(text).collect();
-        let index =
-            Index { name: name.clone(), columns, unique: true, primary: true, partial: false };
+        let index = Index {
+            name: name.clone(),
+            columns,
+            unique: true,
+            primary: true,
+            partial: false,
+            without_overlaps: false,
+        };
         all.insert((false, name.clone()), index);
     }
     for row in indexes.iter().filter(|row| row.len() == 4) {
@@ -247,6 +254,7 @@ fn joined(
             // An index over expressions shows hidden columns of odd names. A descending one does
             // so, too.
             partial: kind.starts_with("FUNCTION-BASED") || kind == "DOMAIN",
+            without_overlaps: false,
         });
         index.columns.push(text(&row[3]));
     }
@@ -260,7 +268,14 @@ fn joined(
         if !known {
             all.insert(
                 (true, name.clone()),
-                Index { name, columns, unique: true, primary: false, partial: false },
+                Index {
+                    name,
+                    columns,
+                    unique: true,
+                    primary: false,
+                    partial: false,
+                    without_overlaps: false,
+                },
             );
         }
     }
@@ -277,6 +292,7 @@ fn foreign_key(row: &[Value], here: &str) -> ForeignKey {
         child: named(word(1), word(2)),
         parent: named(word(3), word(4)),
         cascades: matches!(word(5).as_str(), "CASCADE" | "SET NULL"),
+        deletes: matches!(word(5).as_str(), "CASCADE" | "SET NULL"),
     }
 }
 

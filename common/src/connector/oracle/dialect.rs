@@ -165,8 +165,13 @@ impl Dialect for OracleDialect {
         format!("SELECT {expression} FROM DUAL")
     }
 
-    fn truncate(&self, table: &str) -> (String, bool) {
-        (format!("TRUNCATE TABLE {}", self.table(table)), true)
+    // TRUNCATE is refused where others refer to the table, even from no row at all.
+    fn truncate(&self, table: &Table) -> (String, bool) {
+        let name = self.table(&table.name);
+        match table.referenced_by_others().next() {
+            Some(_) => (format!("DELETE FROM {name}"), false),
+            None => (format!("TRUNCATE TABLE {name}"), true),
+        }
     }
 
     fn ddl_commits(&self) -> bool {
@@ -206,12 +211,12 @@ impl OracleDialect {
 
 /// Two tables cannot change places in one step: each rename is a transaction of its own, and
 /// between them the table is not there. Grants, constraints' names and synonyms would stay behind.
-fn no_swap(table: &Table) -> Error {
+pub(super) fn no_swap(table: &Table) -> Error {
     Error::new(
         ErrorKind::Refused,
         format!("{} cannot be swapped: Oracle has no way to do that in one step", table.name),
     )
-    .hint("Use full_method = \"truncate\" for this table.")
+    .hint("Use full = \"truncate\" for this table.")
 }
 
 #[cfg(test)]

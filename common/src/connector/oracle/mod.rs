@@ -229,6 +229,44 @@ impl Connection for OracleConnection {
         Ok(())
     }
 
+    fn begin_snapshot(&mut self) -> Result<bool> {
+        if self.in_transaction {
+            crate::bail!(ErrorKind::Internal, "a transaction is open already");
+        }
+        self.with(|_, driver| {
+            // It must be the first statement of its transaction.
+            driver.rollback().map_err(|f| errors::from_call(&f))?;
+            let sql = "SET TRANSACTION READ ONLY";
+            driver.execute(sql, &[], &[Vec::new()]).map_err(|f| errors::from_call(&f))?;
+            connect::ask(driver, "SELECT 1 FROM DUAL", &[]).map(drop)
+        })?;
+        self.in_transaction = true;
+        Ok(true)
+    }
+
+    fn hold_changes(&mut self, tables: &[String]) -> Result<()> {
+        self.begin()?;
+        let held = self.with(|this, driver| {
+            for table in tables {
+                let sql = format!("LOCK TABLE {} IN SHARE MODE WAIT 1", this.dialect.table(table));
+                driver.execute(&sql, &[], &[Vec::new()]).map_err(|f| errors::from_call(&f))?;
+            }
+            Ok(())
+        });
+        if matches!(&held, Err(e) if e.kind != ErrorKind::Lost) {
+            self.rollback()?;
+        }
+        held
+    }
+
+    fn let_changes(&mut self) -> Result<()> {
+        self.rollback()
+    }
+
+    fn ready_to_swap(&mut self, _new: &str, table: &Table) -> Result<Vec<String>> {
+        Err(dialect::no_swap(table))
+    }
+
     fn commit(&mut self) -> Result<()> {
         let done = self.with(|_, driver| match driver.commit() {
             Ok(()) => Ok(()),

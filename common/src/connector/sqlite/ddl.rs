@@ -8,6 +8,7 @@ use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::Table;
 
 /// An index that a `CREATE INDEX` made.
+#[derive(PartialEq, Eq)]
 pub struct IndexDefinition {
     /// Its name.
     pub name: String,
@@ -37,12 +38,42 @@ pub fn beside(dialect: &dyn Dialect, table: &str, name: &str) -> String {
 
 /// The statement that makes an empty table like `table` under the name `new`.
 pub fn create_table_as(dialect: &dyn Dialect, new: &str, table: &Table) -> Result<String> {
+    Ok(format!("CREATE TABLE {} {}", dialect.table(new), body_of(table)?))
+}
+
+/// What the statement that made the table says behind its name. Where it names its columns along
+/// with the table (`CHECK (t.v > 0)`), they are named by themselves, which means the same under every
+/// name.
+pub fn body_of(table: &Table) -> Result<String> {
     let sql = table.definition.first().map(String::as_str).unwrap_or_default();
-    let body = sql.strip_prefix("CREATE TABLE ").and_then(take_name);
-    let Some((_, body)) = body else {
-        return Err(cannot_copy(table, "it is not an ordinary table"));
-    };
-    Ok(format!("CREATE TABLE {} {body}", dialect.table(new)))
+    match sql.strip_prefix("CREATE TABLE ").and_then(take_name) {
+        Some((name, body)) => Ok(unqualified(body, &name)),
+        None => Err(cannot_copy(table, "it is not an ordinary table")),
+    }
+}
+
+/// The text without `table.` in front of names.
+fn unqualified(sql: &str, table: &str) -> String {
+    let mut out = String::new();
+    let (mut rest, mut behind_dot) = (sql, false);
+    while let Some((token, after)) = take_token(rest) {
+        let blanks = rest.len() - skip_blanks(rest).unwrap_or_default().len();
+        // What stands in single quotes is a text.
+        let is_name = token.text.eq_ignore_ascii_case(table) && !rest[blanks..].starts_with('\'');
+        if is_name
+            && !behind_dot
+            && let Some((dot, column)) = take_token(after)
+            && dot.is_dot()
+        {
+            out.push_str(&rest[..blanks]);
+            rest = column;
+            continue;
+        }
+        behind_dot = token.is_dot();
+        out.push_str(&rest[..rest.len() - after.len()]);
+        rest = after;
+    }
+    out + rest
 }
 
 /// The indexes that statements of their own made.
@@ -54,12 +85,9 @@ pub fn indexes_of(table: &Table) -> Result<Vec<IndexDefinition>> {
         };
         let (name, rest) = take_name(rest)?;
         let (on, rest) = take_name(rest)?;
-        let (_, tail) = take_name(rest)?;
-        on.eq_ignore_ascii_case("on").then(|| IndexDefinition {
-            name,
-            unique,
-            tail: tail.to_owned(),
-        })
+        let (table, tail) = take_name(rest)?;
+        let tail = unqualified(tail, &table);
+        on.eq_ignore_ascii_case("on").then_some(IndexDefinition { name, unique, tail })
     };
     table
         .definition
@@ -100,6 +128,12 @@ fn cannot_copy(table: &Table, why: &str) -> Error {
 struct Token {
     text: String,
     quoted: bool,
+}
+
+impl Token {
+    fn is_dot(&self) -> bool {
+        !self.quoted && self.text == "."
+    }
 }
 
 /// One identifier or keyword, and what follows it.
@@ -177,6 +211,19 @@ mod tests {
         }
         for sql in ["", "(a)", "\"open", "/* open", "-- only"] {
             assert!(take_name(sql).is_none(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_names_itself_can_be_repeated() {
+        for (sql, plain) in [
+            ("(v INT CHECK (t.v > 0))", "(v INT CHECK (v > 0))"),
+            ("(v CHECK(\"T\" . [v]>'t.v'))", "(v CHECK( [v]>'t.v'))"),
+            ("(a, b AS (/*t.*/ t.a || x.t.b))", "(a, b AS (/*t.*/ a || x.t.b))"),
+            ("(t, CHECK (t > 1.5)) STRICT", "(t, CHECK (t > 1.5)) STRICT"),
+            ("(t CHECK (t.t > 0)", "(t CHECK (t > 0)"),
+        ] {
+            assert_eq!(unqualified(sql, "t"), plain);
         }
     }
 

@@ -63,6 +63,7 @@ impl Describer<'_> {
             transactional: found.kind != "virtual",
             engine: if found.kind == "virtual" { "SQLite virtual table" } else { "SQLite" }.into(),
             is_view: found.kind == "view",
+            is_versioned: false,
             address: None,
             definition: self.definition(&found.name)?,
         };
@@ -80,6 +81,7 @@ impl Describer<'_> {
                 unique: true,
                 primary: true,
                 partial: false,
+                without_overlaps: false,
             };
             table.indexes.insert(0, primary);
         }
@@ -156,6 +158,7 @@ impl Describer<'_> {
                 unique: row.get(1)?,
                 primary: origin == "pk",
                 partial: row.get(3)?,
+                without_overlaps: false,
             };
             self.index_columns(table, &mut index)?;
             indexes.push(index);
@@ -222,6 +225,31 @@ impl Describer<'_> {
     }
 }
 
+/// See [`super::super::Connection::referring`].
+pub fn referring(db: &Database, table: &Table) -> rusqlite::Result<Vec<String>> {
+    let mut parts = split_table_name(&table.name);
+    let plain = parts.pop().unwrap_or_default();
+    let schema = parts.pop().unwrap_or_else(|| "main".to_owned());
+    let sql = "SELECT l.name, group_concat('\"' || replace(f.\"from\", '\"', '\"\"') || \
+        '\" IS NOT NULL', ' AND ') \
+        FROM pragma_table_list AS l, pragma_foreign_key_list(l.name, l.schema) AS f \
+        WHERE l.schema = ?2 COLLATE NOCASE AND f.\"table\" = ?1 COLLATE NOCASE \
+        AND l.name <> ?1 COLLATE NOCASE GROUP BY l.name, f.id ORDER BY l.name";
+    let mut statement = db.prepare_cached(sql)?;
+    let keys = statement.query_map(params![plain, schema], |r| {
+        Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?))
+    })?;
+    let mut found = Vec::new();
+    for key in keys {
+        let (child, set) = key?;
+        let sql = format!("SELECT 1 FROM {}.{} WHERE {set}", quoted(&schema), quoted(&child));
+        if db.query_row(&sql, [], |_| Ok(())).optional()?.is_some() && !found.contains(&child) {
+            found.push(child);
+        }
+    }
+    Ok(found)
+}
+
 fn foreign_key(row: &rusqlite::Row<'_>) -> rusqlite::Result<ForeignKey> {
     let (child, parent): (String, String) = (row.get(0)?, row.get(1)?);
     let on_delete: String = row.get(3)?;
@@ -231,6 +259,7 @@ fn foreign_key(row: &rusqlite::Row<'_>) -> rusqlite::Result<ForeignKey> {
         child,
         parent,
         cascades: !matches!(on_delete.as_str(), "NO ACTION" | "RESTRICT"),
+        deletes: !matches!(on_delete.as_str(), "NO ACTION" | "RESTRICT"),
     })
 }
 

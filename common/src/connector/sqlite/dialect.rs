@@ -66,8 +66,8 @@ impl Dialect for SqliteDialect {
     }
 
     // SQLite empties a table without triggers page by page when the DELETE has no condition.
-    fn truncate(&self, table: &str) -> (String, bool) {
-        (format!("DELETE FROM {}", self.table(table)), false)
+    fn truncate(&self, table: &Table) -> (String, bool) {
+        (format!("DELETE FROM {}", self.table(&table.name)), false)
     }
 
     fn ddl_commits(&self) -> bool {
@@ -113,6 +113,6 @@ impl Dialect for SqliteDialect {
 }
 
 /// Index names are unique in a whole database file.
-fn shadow_index(new: &str, index: &str) -> String {
+pub(super) fn shadow_index(new: &str, index: &str) -> String {
     format!("{}_{index}", split_table_name(new).pop().unwrap_or_default())
 }

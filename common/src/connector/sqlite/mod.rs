@@ -4,7 +4,7 @@
 //!   `synchronous=FULL`, `foreign_keys=ON`; a name in double quotes is never a string.
 //! - [`affinity`] and [`store`] know what SQLite would convert, so that nothing is.
 //! - [`describe`], [`read`], [`load`] do what [`Connection`]'s methods of that name promise;
-//!   [`ddl`] repeats tables under another name; [`errors`] gives failures their kind.
+//!   [`ddl`] repeats tables under another name, [`swap`] looks before one takes another's place; [`errors`] gives failures their kind.
 
 mod affinity;
 mod connect;
@@ -15,6 +15,7 @@ mod errors;
 mod load;
 mod read;
 mod store;
+mod swap;
 mod values;
 
 #[cfg(test)]
@@ -130,6 +131,42 @@ impl Connection for SqliteConnection {
         self.db.execute_batch("BEGIN IMMEDIATE").map_err(|e| self.failed(e))?;
         self.in_transaction = true;
         Ok(())
+    }
+
+    // A reader of the write-ahead log sees what was committed when its transaction first read.
+    fn begin_snapshot(&mut self) -> Result<bool> {
+        if self.in_transaction {
+            bail!(ErrorKind::Internal, "a transaction is open already");
+        }
+        self.db.execute_batch("BEGIN").map_err(|e| self.failed(e))?;
+        self.in_transaction = true;
+        let read = self.db.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()));
+        if let Err(e) = read {
+            let error = self.failed(e);
+            self.rollback()?;
+            return Err(error);
+        }
+        Ok(true)
+    }
+
+    // Only one connection writes at a time, whatever the table.
+    fn hold_changes(&mut self, _tables: &[String]) -> Result<()> {
+        self.set_lock_wait(LockWait::Short)?;
+        let held = self.begin();
+        self.set_lock_wait(LockWait::Patient)?;
+        held
+    }
+
+    fn let_changes(&mut self) -> Result<()> {
+        self.rollback()
+    }
+
+    fn referring(&mut self, table: &Table) -> Result<Vec<String>> {
+        describe::referring(&self.db, table).map_err(|e| self.failed(e))
+    }
+
+    fn ready_to_swap(&mut self, new: &str, table: &Table) -> Result<Vec<String>> {
+        swap::ready(&self.db, &self.file, new, table)
     }
 
     fn commit(&mut self) -> Result<()> {

@@ -3,7 +3,7 @@
 //! Source and destination may be the same file, and whoever takes a batch may hold on to it until
 //! a writer has committed. Nothing here may keep that writer waiting, so:
 //!
-//! - reads run outside transactions of ours, and the log (WAL) lets others write while we read;
+//! - reads run outside transactions that write, and the log (WAL) lets others write while we read;
 //! - the last full batch is held back until the statement has ended, so that the usual read, of
 //!   about one batch of rows, has closed its statement before anybody waits: a snapshot held
 //!   for long keeps SQLite from cutting its log. A longer read holds its snapshot while it hands
