@@ -40,10 +40,13 @@ pub fn run(
             .hint("ssync apply FILE configures some."));
     }
     let mut passed = true;
+    let mut checks: Vec<TableCheck> = Vec::new();
     for id in ids {
-        for check in check_one(store, &config, id, tables, trial)? {
+        for mut check in check_one(store, &config, id, tables, trial)? {
+            check.compare(&checks);
             passed &= check.passed();
             print(&check, json)?;
+            checks.push(check);
         }
     }
     if !json {

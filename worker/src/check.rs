@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use ssync_common::batch::{BatchBuilder, BatchLimits, ReadBatch};
-use ssync_common::config::{TableMode, TableTask, Task};
-use ssync_common::connector::{Connection, LinkParams, open};
+use ssync_common::batch::{BatchBuilder, BatchLimits, ReadBatch, value_at};
+use ssync_common::config::{FullMethod, TableMode, TableTask, Task};
+use ssync_common::connector::{Connection, LinkParams, WriteMode, open};
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
+use ssync_common::schema::Table;
+use ssync_common::value::Value;
 use ssync_writer::transform::Transformer;
 
 use crate::permits;
@@ -33,9 +35,30 @@ pub struct TableCheck {
     /// Rows that the trial moved and took back; absent without a trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial_rows: Option<u64>,
+    /// The destination that a `full` run empties: what is the same for all who reach its server, and
+    /// its name in full.
+    #[serde(skip)]
+    pub empties: Option<(String, String)>,
 }
 
 impl TableCheck {
+    /// Adds an error where one of `others` empties the same destination.
+    pub fn compare<'a>(&mut self, others: impl IntoIterator<Item = &'a TableCheck>) {
+        let Some(place) = &self.empties else { return };
+        let other = others.into_iter().find(|o| o.empties.as_ref() == Some(place));
+        let Some(other) = other else { return };
+        let finding = Finding {
+            level: Level::Error,
+            column: None,
+            text: format!(
+                "task {}, table {} empties the same destination, {}",
+                other.task, other.table, place.1
+            ),
+            hint: Some("Whichever runs later deletes the rows of the other. Give each full sub-task a destination of its own.".to_owned()),
+        };
+        self.findings.insert(0, finding);
+    }
+
     /// Whether the table can be run.
     pub fn passed(&self) -> bool {
         self.findings.iter().all(|f| f.level != Level::Error)
@@ -89,6 +112,7 @@ fn check_table(params: &CheckParams<'_>, table: &TableTask) -> TableCheck {
         findings: Vec::new(),
         columns: Vec::new(),
         trial_rows: None,
+        empties: None,
     };
     let limit = |link: &str| params.limits.get(link).copied().unwrap_or(u32::MAX);
     check.findings.extend(permits::too_narrow(params.task, table, limit).map(|e| finding_of(&e)));
@@ -127,6 +151,12 @@ fn try_table(params: &CheckParams<'_>, table: &TableTask, check: &mut TableCheck
     access(params, table, source.as_mut(), dest.as_mut(), check)?;
     if table.mode == TableMode::Status {
         odd_states(table, source.as_mut(), check)?;
+    }
+    if table.mode == TableMode::Full
+        && let Some(found) = dest.describe(&table.dest)?
+    {
+        referred_to(table, dest.as_mut(), &found, check)?;
+        check.empties = Some((found.server, found.full_name));
     }
     let Some(plan) = plan else { return Ok(()) };
     if let Ok(keys) = &params.keys {
@@ -223,20 +253,110 @@ fn odd_states(
     Ok(())
 }
 
-/// Reads a few rows, transforms them and loads them in a transaction that is rolled back.
+/// A table that is emptied row by row cannot be while others' rows refer to it. SQL before the run
+/// may see to that.
+fn referred_to(
+    table: &TableTask,
+    dest: &mut dyn Connection,
+    found: &Table,
+    check: &mut TableCheck,
+) -> Result<()> {
+    if table.full != FullMethod::Truncate || found.referenced_by_others().next().is_none() {
+        return Ok(());
+    }
+    let children = dest.referring(found)?;
+    if !children.is_empty() {
+        check.findings.push(Finding {
+            level: if table.before.dest.is_empty() { Level::Error } else { Level::Warning },
+            column: None,
+            text: format!(
+                "destination {} cannot be emptied: rows of {} refer to it",
+                table.dest,
+                children.join(", ")
+            ),
+            hint: Some(
+                "Empty those tables first, by before = { dest = [\"DELETE FROM …\"] }, or use \
+                 another mode."
+                    .to_owned(),
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// Tries rows that are still to be sent, or where there are none (or nobody can tell) any, as if they
+/// were not at the destination yet; the rows that landed and were taken back.
 fn trial(
     plan: &TablePlan,
     keys: &BTreeMap<String, KeyRing>,
     source: &mut dyn Connection,
     dest: &mut dyn Connection,
 ) -> Result<u64> {
+    if plan.task.mode == TableMode::Status {
+        let to_send = format!("{} = 0", source.dialect().folded(STATUS_COLUMN));
+        let rows = try_rows(plan, keys, source, dest, Some(&to_send))?;
+        if rows > 0 {
+            return Ok(rows);
+        }
+    }
+    try_rows(plan, keys, source, dest, None)
+}
+
+/// Deletes what has in common with one of the rows what must not be had in common. `value` gives that
+/// of a column in a row.
+fn clear_way(
+    plan: &TablePlan,
+    dest: &mut dyn Connection,
+    rows: usize,
+    value: impl Fn(usize, usize) -> Value,
+) -> Result<()> {
+    let d = dest.dialect();
+    let load = &plan.load;
+    for index in plan.dest.indexes.iter().filter(|i| i.unique && !i.partial) {
+        let at = |name: &String| load.columns.iter().position(|c| c.name == *name);
+        let Some(places) = index.columns.iter().map(at).collect::<Option<Vec<_>>>() else {
+            continue;
+        };
+        let equal = places.iter().enumerate().map(|(n, place)| {
+            let column = &load.columns[*place];
+            format!("{} = {}", d.quote(&column.name), d.param(n + 1, Some(column)))
+        });
+        let equal: Vec<_> = equal.collect();
+        let sql = format!("DELETE FROM {} WHERE {}", d.table(&load.table), equal.join(" AND "));
+        for row in 0..rows {
+            let values: Vec<Value> = places.iter().map(|place| value(*place, row)).collect();
+            if !values.contains(&Value::Null) {
+                dest.execute(&sql, &values)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads a few rows, transforms them and loads them in a transaction that is rolled back. With a
+/// condition they are to land beside what is there, without one in its place.
+fn try_rows(
+    plan: &TablePlan,
+    keys: &BTreeMap<String, KeyRing>,
+    source: &mut dyn Connection,
+    dest: &mut dyn Connection,
+    condition: Option<&str>,
+) -> Result<u64> {
+    let conditions: Vec<_> = plan
+        .task
+        .filter
+        .as_deref()
+        .into_iter()
+        .chain(condition)
+        .map(|c| format!("({c})"))
+        .collect();
     let table = SourceTable {
         dialect: source.dialect(),
         name: plan.task.source.clone(),
         order: plan.order.clone(),
         address: None,
         touched: Vec::new(),
-        filter: plan.task.filter.clone(),
+        filter: (!conditions.is_empty()).then(|| conditions.join(" AND ")),
         window: None,
     };
     let (sql, params) = table.select_rows(&plan.read, &Range::all(), TRIAL_ROWS);
@@ -259,7 +379,14 @@ fn trial(
             ));
         }
         dest.begin()?;
-        let loaded = dest.load(&plan.load, &landing, 0..landing.num_rows());
+        let cleared = match (condition, plan.load.mode) {
+            (None, WriteMode::Insert) => {
+                let value = |at: usize, row| value_at(&landing, at, plan.load.kinds[at], row);
+                clear_way(plan, dest, landing.num_rows(), value)
+            }
+            _ => Ok(()),
+        };
+        let loaded = cleared.and_then(|()| dest.load(&plan.load, &landing, 0..landing.num_rows()));
         dest.rollback()?;
         let loaded = loaded.map_err(|e| e.context("trial"))?;
         rows += loaded.rows + loaded.skipped;

@@ -79,7 +79,7 @@ impl Claimer {
         self.conn.set_lock_wait(wait)?;
         let (mut rest, mut density) = (Range::all(), Density::Unknown);
         while !self.stopped() {
-            self.pace.wait(&self.stop)?;
+            self.pace.wait(&self.stop, None)?;
             let most = self.size.rows() as u64;
             let Some((range, end)) = self.find(&rest, most, density)? else { break };
             failpoint::hit("reader.before_claim", self.number + 1);

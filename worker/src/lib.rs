@@ -12,6 +12,8 @@
 //! - [`adopt`]: what operators decide about that.
 //! - [`identity`]: which tables these are, and whether one end is older than the other;
 //!   [`precedents`]: what earlier runs left that this one must not contradict.
+//! - [`snapshot`]: the one state of the source that `full` tables are read from;
+//!   [`complete`]: counting what they landed.
 //! - [`stream`]: the coordinator of reading thread, [`pool`] of writers and settling thread.
 //! - [`splitting`]: sharing a table out over reading threads.
 //! - [`claiming`], [`reading`], [`settling`], [`recovery`], [`steps`]: what they do.
@@ -22,6 +24,7 @@ pub mod adopt;
 mod batch_size;
 pub mod check;
 mod claiming;
+mod complete;
 mod concurrency;
 pub mod control;
 pub mod counts;
@@ -47,6 +50,7 @@ mod reminder;
 pub mod reopen;
 pub mod report;
 mod settling;
+mod snapshot;
 pub mod source;
 mod splitting;
 mod steps;
@@ -72,6 +76,7 @@ use params::TaskParams;
 use permits::Permits;
 use progress::Progress;
 use report::{TableReport, TableResult, TaskReport};
+use snapshot::Snapshots;
 use table_run::TableRun;
 
 pub use table_run::describe_sides;
@@ -93,13 +98,22 @@ pub fn run_task(
     let mut stopped_by: Option<String> = None;
     let connections = Connections::default();
     let mut permits = None;
+    let idle_max = Duration::from_secs(params.task.snapshot_max.secs());
+    let (snapshots, mut watch) = Snapshots::new(idle_max);
+    if let Err(e) = watch.start() {
+        log::warn!("nobody watches how long a snapshot is held: {e}");
+    }
     for table in &params.task.tables {
         if let Some(culprit) = &stopped_by {
             tables.push(TableReport::not_started(table, culprit));
             continue;
         }
         let began_at = reminder::table_begins(params, table);
-        let mut report = run_table(params, table, signals, progress, &connections, &mut permits);
+        let mut report =
+            run_table(params, table, signals, progress, (&connections, &snapshots), &mut permits);
+        if matches!(report.result, TableResult::Failed | TableResult::Paused) {
+            snapshots.end("the failure of a table");
+        }
         // The hold first: whatever happens to this process then, the task does not run again.
         let suspension = (params.realtime && report.result == TableResult::Failed)
             .then(|| suspend(params, &mut report));
@@ -167,10 +181,11 @@ fn run_table(
     table: &TableTask,
     signals: &Receiver<SignalEvent>,
     progress: &mut Progress,
-    connections: &Connections,
+    (connections, snapshots): (&Connections, &Snapshots),
     kept: &mut Option<Permits>,
 ) -> TableReport {
     let began = Instant::now();
+    snapshots.table_begins();
     progress.begin(&table.name);
     let mut run = None;
     let mut counts = Counts::default();
@@ -194,8 +209,15 @@ fn run_table(
             pacing(params, progress, pace.clone()),
         )?;
         let control = Control { signals, holds };
-        let permits =
-            permits::acquire(params, table, progress, &control, connections, kept.take())?;
+        let permits = permits::acquire(
+            params,
+            table,
+            progress,
+            &control,
+            connections,
+            kept.take(),
+            snapshots,
+        )?;
         let mut attempt = 0;
         let mut connected = false;
         let mut restart = params.restart;
@@ -207,6 +229,7 @@ fn run_table(
                 journal: journal.clone(),
                 control: &control,
                 connections,
+                snapshots,
                 writers: permits.writers,
                 readers: permits.readers,
                 pace: &pace,
@@ -216,6 +239,7 @@ fn run_table(
                 run: None,
                 restart,
                 connected: false,
+                reads_one_state: false,
             };
             let result = table_run.attempt();
             // What could not even be reached at first is a matter for people: a wrong password,
@@ -238,6 +262,7 @@ fn run_table(
                     );
                     notes.push(format!("tried again after: {e}"));
                     // A name may stand for another server after a failure.
+                    snapshots.attempt_failed(&e);
                     connections.close();
                     if let Err(wanted) = control.pause(params.task.id, &table.name, pause) {
                         break Err(wanted);

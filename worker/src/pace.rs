@@ -78,14 +78,19 @@ impl Pace {
         state.bytes_owed += bytes as f64;
     }
 
-    /// Waits until more may be read, or the run is to end.
+    /// Waits until more may be read, or the run is to end; `false` when that takes longer than
+    /// `most`.
     ///
     /// # Errors
     /// When a throttle's query fails.
-    pub fn wait(&self, stop: &AtomicBool) -> Result<()> {
+    pub fn wait(&self, stop: &AtomicBool, most: Option<Duration>) -> Result<bool> {
         let began = Instant::now();
-        let mut result = Ok(());
+        let mut result = Ok(true);
         loop {
+            if most.is_some_and(|most| began.elapsed() > most) {
+                result = Ok(false);
+                break;
+            }
             let due = {
                 let mut state = self.lock();
                 if let Some(e) = &state.failure {
@@ -258,14 +263,14 @@ mod tests {
     fn what_is_owed_is_waited_for_unless_the_limit_falls() {
         let (pace, stop) = (Pace::default(), AtomicBool::new(false));
         pace.spend(1_000_000, 1_000_000);
-        pace.wait(&stop).unwrap();
+        pace.wait(&stop, None).unwrap();
         assert_eq!(pace.waited_micros(), 0);
         pace.set(&Rates { task: rate(10, u64::MAX), ..Rates::default() }, (1, 1));
         pace.spend(1_000_000, 0);
         let due = pace.lock().due().unwrap();
         assert!(due > Duration::from_secs(90_000), "{due:?}");
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| pace.wait(&stop));
+            let waiting = scope.spawn(|| pace.wait(&stop, None));
             while !pace.waits() {
                 thread::yield_now();
             }
@@ -277,6 +282,6 @@ mod tests {
         pace.set(&Rates { task: rate(1, 1), ..Rates::default() }, (1, 1));
         pace.spend(1_000_000, 0);
         stop.store(true, Ordering::Relaxed);
-        pace.wait(&stop).unwrap();
+        pace.wait(&stop, None).unwrap();
     }
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{bounded, unbounded};
 use ssync_common::batch::{BatchBuilder, BatchLimits};
-use ssync_common::config::{FullMethod, TableMode};
+use ssync_common::config::{FullMethod, TableMode, TableTask};
 use ssync_common::connector::LoadPlan;
 use ssync_common::error::{Error, Kind, Result};
+use ssync_common::failpoint;
 use ssync_common::ledger::{self, Fence, Id, OpenRun, Pair};
 use ssync_common::shm::ring::Ring;
 use ssync_writer::protocol::{Setup, WireLink};
@@ -21,6 +22,7 @@ use crate::claiming::Claimer;
 use crate::concurrency::Concurrency;
 use crate::counts::Counts;
 use crate::events::{Alarm, Event};
+use crate::idle::Borrowed;
 use crate::journal::BadRow;
 use crate::owner::Ownership;
 use crate::pace::Brake;
@@ -28,6 +30,7 @@ use crate::plan::TablePlan;
 use crate::pool::Pool;
 use crate::reading::{ReadCounters, Reader, Reading, read_all};
 use crate::settling::Settler;
+use crate::snapshot::{self, InSnapshot};
 use crate::source::Window;
 use crate::splitting::{Split, split};
 use crate::steps::shadow_name;
@@ -79,7 +82,7 @@ impl TableRun<'_> {
         for _ in 0..PASSES_MAX {
             let before = self.counts;
             let rows = Rows::Status { owner: owner.clone(), first: next };
-            next += self.stream(ends, fence, run, rows, None)?;
+            next += self.stream(ends, fence, run, rows, None, Vec::new())?;
             let again = self.counts.changed > before.changed
                 || self.counts.orphans > before.orphans
                 || self.counts.withdrawn > before.withdrawn
@@ -114,6 +117,10 @@ impl TableRun<'_> {
             (TableMode::Increment, None) => return Ok(()),
             _ => None,
         };
+        let sessions = match self.table.mode {
+            TableMode::Full => self.one_state(ends, !landed.is_empty())?,
+            _ => Vec::new(),
+        };
         let mut stretches = open_stretches(&landed);
         if self.readers > 1 {
             let table = self.source_table(&ends.plan, ends.source.as_ref(), window.clone());
@@ -124,8 +131,56 @@ impl TableRun<'_> {
             };
             stretches = split(&table, ends.source.as_mut(), stretches, &how)?;
         }
-        self.stream(ends, fence, run, Rows::Scan(stretches), window)?;
+        self.stream(ends, fence, run, Rows::Scan(stretches), window, sessions)?;
+        self.leave_state(&ends.plan);
         Ok(())
+    }
+
+    /// Sessions for the readers of a `full` table that see one state of the source; none where it is
+    /// to be read, or can only be read, as it is at each moment.
+    fn one_state(&mut self, ends: &mut Ends, resumed: bool) -> Result<Vec<Borrowed>> {
+        if resumed {
+            self.notes.push(
+                "no copy of one moment: rows had landed before the run was resumed".to_owned(),
+            );
+        }
+        self.reads_one_state = false;
+        if !self.params.task.snapshot {
+            return Ok(Vec::new());
+        }
+        let tables: Vec<String> = self.full_tables_to_come().map(|t| t.source.clone()).collect();
+        let lent = self.snapshots.lend(
+            (self.connections, &self.params.source),
+            ends.source.as_mut(),
+            &ends.plan,
+            &tables,
+            self.readers.into(),
+        )?;
+        self.notes.extend(lent.notes);
+        if !lent.sessions.is_empty() {
+            self.readers = lent.sessions.len() as u8;
+            self.reads_one_state = !resumed;
+        }
+        failpoint::hit("run.after_snapshot", 1);
+        Ok(lent.sessions)
+    }
+
+    /// This table, and the `full` tables after it in its task.
+    fn full_tables_to_come(&self) -> impl Iterator<Item = &TableTask> {
+        let tables = self.params.task.tables.iter();
+        tables.skip_while(|t| t.name != self.table.name).filter(|t| t.mode == TableMode::Full)
+    }
+
+    /// The rows are read: the snapshot stays only where another table reads from it, and sees in it
+    /// what it must.
+    fn leave_state(&mut self, plan: &TablePlan) {
+        let same_server = plan.source_server == plan.dest.server;
+        let after = &self.table.after;
+        if !after.source.is_empty() || same_server && !after.dest.is_empty() {
+            self.snapshots.end("SQL that was run at the source");
+        } else if self.full_tables_to_come().count() <= 1 {
+            self.snapshots.end("the last table that reads from it");
+        }
     }
 
     /// One pass; the number of batches.
@@ -136,6 +191,7 @@ impl TableRun<'_> {
         run: &OpenRun,
         rows: Rows,
         window: Option<Window>,
+        mut sessions: Vec<Borrowed>,
     ) -> Result<u64> {
         let (task, tables) = (&self.params.task, self.tables());
         let slots = usize::from(self.writers) + usize::from(self.readers) + 1;
@@ -163,7 +219,14 @@ impl TableRun<'_> {
         let limits = BatchLimits { rows: most, slot_bytes: task.slot_bytes as usize };
         let mut readers = Vec::new();
         for _ in 0..self.readers {
-            let conn = self.connections.take(&self.params.source)?;
+            let session = sessions.pop();
+            let snapshot = session
+                .as_ref()
+                .map(|_| InSnapshot::new(self.snapshots, self.connections, &self.params.source));
+            let conn = match session {
+                Some(session) => session,
+                None => self.connections.take(&self.params.source)?,
+            };
             let mut builder = BatchBuilder::new(&ends.plan.read, limits);
             if ends.plan.order.is_empty() {
                 // One statement reads them all; others are cut by their statements.
@@ -172,6 +235,7 @@ impl TableRun<'_> {
             readers.push(Reader {
                 table: self.source_table(&ends.plan, conn.as_ref(), window.clone()),
                 conn,
+                snapshot,
                 columns: ends.plan.read.clone(),
                 order: ends.plan.places(&ends.plan.order),
                 size: size.clone(),
@@ -308,6 +372,13 @@ impl TableRun<'_> {
         self.counts.throttle_micros =
             read_before.throttle_micros + pace.waited_micros() - waited_before;
         self.note_fitted(&size, &concurrency);
+        if read.left_snapshot.load(Ordering::Relaxed) {
+            self.reads_one_state = false;
+            self.notes.push(format!(
+                "no copy of one moment: the snapshot was given up after {}",
+                snapshot::too_long(Duration::from_secs(task.snapshot_max.secs()))
+            ));
+        }
         result?;
         ended?;
         if reader_ended.is_err() || settler_ended.is_err() {

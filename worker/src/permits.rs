@@ -12,6 +12,7 @@ use crate::control::Control;
 use crate::idle::Connections;
 use crate::params::TaskParams;
 use crate::progress::{Progress, Waiting};
+use crate::snapshot::Snapshots;
 
 /// Connections to the source beside one for each reading thread: the run's own, that of the
 /// owner's lease; in `status` mode also that of the claims and that of the settlements.
@@ -20,6 +21,8 @@ const SOURCE_BESIDE_READERS_STATUS: u32 = 4;
 /// Connections to the destination beside one for each writer: the run's own, that of the
 /// settlements, one to find out a lost writer's fate.
 const DEST_BESIDE_WRITERS: u32 = 3;
+/// Why a snapshot ends.
+const TOO_FEW: &str = "a wait for connections to its link";
 /// How often a waiting run looks whether its turn has come.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -66,13 +69,20 @@ pub struct Permits {
 }
 
 impl Permits {
-    /// Whether they are just what the table needs, and nobody waits for any of them.
-    fn suit(&self, task: &Task, table: &TableTask, task_table: &TaskTable) -> Result<bool> {
+    /// Whether they are just what the table needs, and nobody waits for any of them. With
+    /// `keeps_snapshot` others have to wait: it would end.
+    fn suit(
+        &self,
+        task: &Task,
+        table: &TableTask,
+        task_table: &TaskTable,
+        keeps_snapshot: bool,
+    ) -> Result<bool> {
         let needs = needs(task, table);
         let same =
             self.is_full && self.needs.iter().map(|(link, need)| (link.as_str(), *need)).eq(needs);
-        if !same {
-            return Ok(false);
+        if !same || keeps_snapshot {
+            return Ok(same);
         }
         let claims = task_table.permit_claims()?;
         let waits = |link: &String| {
@@ -92,7 +102,8 @@ impl Drop for Permits {
 
 /// Waits for the permits that a run of the table needs, and takes as many as it can use. `kept`
 /// are those of the table before, with the idle connections that they stand for: they stay, if
-/// they suit and nobody else waits, and are given back otherwise.
+/// they suit and nobody else waits, and are given back otherwise. The
+/// sessions of the snapshot are counted; nobody waits for more while it is held.
 ///
 /// # Errors
 /// [`Kind::Config`] when a link never allows enough; what an operator wants meanwhile.
@@ -103,11 +114,15 @@ pub fn acquire(
     control: &Control<'_>,
     connections: &Connections,
     kept: Option<Permits>,
+    snapshots: &Snapshots,
 ) -> Result<Permits> {
     let task = &params.task;
     let task_table = progress.task_table();
+    // The readers of a `full` table are in it; for others they are further ones.
+    let reads_from_it = table.mode == TableMode::Full;
+    let in_snapshot = snapshots.sessions() as u32;
     if let (Some(kept), Some(task_table)) = (kept, &task_table)
-        && kept.suit(task, table, task_table)?
+        && kept.suit(task, table, task_table, reads_from_it && in_snapshot > 0)?
     {
         return Ok(kept);
     }
@@ -122,8 +137,16 @@ pub fn acquire(
     };
     let Some(task_table) = task_table else { return Ok(permits) };
     // In the order of the names, as everybody takes them: nobody waits in a circle.
-    for (link, need) in needs(task, table) {
+    for (link, mut need) in needs(task, table) {
         let limit = params.limit(link);
+        if link == task.source && !reads_from_it {
+            if need.least + in_snapshot > limit {
+                snapshots.end(TOO_FEW);
+            } else {
+                need.least += in_snapshot;
+                need.most += in_snapshot;
+            }
+        }
         let request = Request {
             link: link.to_owned(),
             limit,
@@ -136,6 +159,7 @@ pub fn acquire(
             match claim.try_grant()? {
                 Some(granted) => break granted,
                 None => {
+                    snapshots.end(TOO_FEW);
                     progress.wait(Waiting::Permit);
                     control.pause(task.id, &table.name, LOOK_EVERY)?;
                 }
@@ -148,6 +172,9 @@ pub fn acquire(
         let mut missing = need.most - granted;
         if link == task.source {
             permits.readers = fewer(task.readers, &mut missing);
+        }
+        if link == task.source && reads_from_it && u32::from(permits.readers) < in_snapshot {
+            snapshots.end(TOO_FEW);
         }
         if link == task.dest {
             permits.writers = fewer(task.writers, &mut missing);

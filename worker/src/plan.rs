@@ -199,6 +199,23 @@ impl Planner<'_> {
 
     fn plan(&mut self, task: &Task) -> Option<TablePlan> {
         self.judge_tables();
+        let source = self.sides.source;
+        if self.table.mode == TableMode::Full
+            && task.snapshot
+            && !source.is_view
+            && !source.transactional
+        {
+            self.find(
+                Level::Warning,
+                None,
+                format!(
+                    "source {} is stored in {}, which keeps no old versions of rows: what changes \
+                     while it is read may be missed",
+                    source.name, source.engine
+                ),
+                Some("Convert it to a transactional engine, or let nobody write to it meanwhile."),
+            );
+        }
         let key = self.key();
         let pairs = self.pairs(&key);
         let order = self.order(&key);

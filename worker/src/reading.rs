@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use ssync_common::batch::{BadValue, BatchBuilder, ReadBatch, encode, encoded_bytes_max, value_at};
@@ -20,6 +20,7 @@ use crate::claiming::{Claim, Claimer};
 use crate::events::Event;
 use crate::idle::Borrowed;
 use crate::pace::Pace;
+use crate::snapshot::InSnapshot;
 use crate::source::{Bound, SourceTable};
 use crate::stretches::Stretch;
 
@@ -36,6 +37,8 @@ pub struct ReadCounters {
     pub left_locked: AtomicU64,
     /// Bytes put into slots.
     pub bytes: AtomicU64,
+    /// Set when one of them has left the snapshot before its end.
+    pub left_snapshot: AtomicBool,
     /// Set while one of them waits for a free slot: the destination is the bottleneck.
     pub waits_for_slot: AtomicBool,
     /// Time waited for slots, all of them together, in microseconds.
@@ -68,6 +71,8 @@ pub struct Filled {
 pub struct Reader {
     /// Its own connection to the source.
     pub conn: Borrowed,
+    /// What is needed to leave the snapshot that the connection is in; `None` where it is in none.
+    pub snapshot: Option<InSnapshot>,
     /// The table.
     pub table: SourceTable,
     /// Columns to read, key columns included.
@@ -150,6 +155,8 @@ fn side_by_side(
                         .fetch_add(micros_since(began), Ordering::Relaxed);
                     if read.is_err() {
                         reader.stop.store(true, Ordering::Relaxed);
+                    } else if let Some(snapshot) = reader.snapshot {
+                        snapshot.give_back(reader.conn);
                     }
                     read
                 });
@@ -201,6 +208,13 @@ impl Reader {
                 let rows = self.size.rows() as u64;
                 let (sql, params) = self.table.select_rows(&self.columns, &range, rows);
                 let chunk = self.read(&sql, &params, &pos)?;
+                if chunk.is_cut_off {
+                    self.leave_snapshot()?;
+                    if let Some(last) = chunk.last {
+                        range.lower = Bound::Excluding(last);
+                    }
+                    continue;
+                }
                 match chunk.last {
                     Some(last) if !self.order.is_empty() && chunk.rows >= rows => {
                         range.lower = Bound::Excluding(last);
@@ -210,6 +224,13 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// From here on what is read is of the moment.
+    fn leave_snapshot(&mut self) -> Result<()> {
+        let Some(snapshot) = self.snapshot.take() else { return Ok(()) };
+        self.counters.left_snapshot.store(true, Ordering::Relaxed);
+        snapshot.leave(&mut self.conn)
     }
 
     fn stopped(&self) -> bool {
@@ -222,7 +243,11 @@ impl Reader {
         params: &[ssync_common::value::Value],
         pos: &Mutex<Pos>,
     ) -> Result<Chunk> {
+        let keyed = !self.order.is_empty();
         let mut out = Output {
+            // Without a key nobody could go on where reading was cut off.
+            patience: self.snapshot.as_ref().filter(|_| keyed).map(InSnapshot::idle_max),
+            is_cut_off: false,
             ring: &self.ring,
             free: &self.free,
             events: &self.events,
@@ -236,14 +261,19 @@ impl Reader {
             last: None,
         };
         let mut emit = |batch| out.put(batch);
-        let rows = self.conn.read(sql, params, &self.columns, &mut self.builder, &mut emit)?;
-        Ok(Chunk { rows, last: out.last })
+        let rows = match self.conn.read(sql, params, &self.columns, &mut self.builder, &mut emit) {
+            Err(_) if out.is_cut_off => 0,
+            rows => rows?,
+        };
+        Ok(Chunk { rows, last: out.last, is_cut_off: out.is_cut_off })
     }
 }
 
 struct Chunk {
     rows: u64,
     last: Option<Key>,
+    /// Reading was left in its middle, behind `last`, after too long a pause.
+    is_cut_off: bool,
 }
 
 /// Puts batches into slots.
@@ -259,6 +289,9 @@ struct Output<'a> {
     number: &'a AtomicU64,
     pos: &'a Mutex<Pos>,
     last: Option<Key>,
+    /// How long a pause may hold up what is read; a longer one cuts it off.
+    patience: Option<Duration>,
+    is_cut_off: bool,
 }
 
 impl Output<'_> {
@@ -271,7 +304,10 @@ impl Output<'_> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(stopping());
         }
-        self.pace.wait(self.stop)?;
+        if !self.pace.wait(self.stop, self.patience)? {
+            self.is_cut_off = true;
+            return Err(stopping());
+        }
         let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
         failpoint::hit("reader.after_read", number);
         let slot = self.free_slot()?;

@@ -75,7 +75,7 @@ impl Steps<'_> {
                 When::Before => Step::BeforeDest(i),
                 When::After => Step::AfterDest(i),
             };
-            self.at_dest(step, std::slice::from_ref(statement))
+            self.at_dest(step, true, |_| Ok(vec![statement.clone()]))
                 .map_err(|e| statement_failed(e, word, "destination", i))?;
             failpoint::hit(
                 if when == When::Before { "steps.before" } else { "steps.after" },
@@ -85,23 +85,40 @@ impl Steps<'_> {
         Ok(())
     }
 
+    /// Whether the step is done.
+    pub fn is_done(&mut self, step: Step) -> Result<bool> {
+        ledger::step_done(self.dest, &self.fence.pair, &self.run, step)
+    }
+
+    /// Records that something without a statement of its own is done.
+    pub fn done(&mut self, step: Step) -> Result<()> {
+        self.at_dest(step, false, |_| Ok(Vec::new()))
+    }
+
     /// Runs a step at the destination that is not done yet, and records it, in one transaction.
+    /// `statements` finds out what to run when its turn has come; `may_commit` says whether some of
+    /// it may commit by itself, where the database does that.
     /// The fence is held shared meanwhile, so that a run that is over (believed dead, and back)
     /// does nothing to a table that belongs to a later one.
-    fn at_dest(&mut self, step: Step, statements: &[String]) -> Result<()> {
+    fn at_dest(
+        &mut self,
+        step: Step,
+        may_commit: bool,
+        statements: impl FnOnce(&mut dyn Connection) -> Result<Vec<String>>,
+    ) -> Result<()> {
         let (pair, epoch, run) = (self.fence.pair.clone(), self.fence.epoch, self.run);
         if ledger::step_done(self.dest, &pair, &run, step)? {
             return Ok(());
         }
         let work = |dest: &mut dyn Connection| {
             ledger::check_epoch(dest, &pair, epoch, Seat::Step)?;
-            for (i, statement) in (1..).zip(statements) {
-                dest.execute(statement, &[])?;
+            for (i, statement) in (1..).zip(statements(dest)?) {
+                dest.execute(&statement, &[])?;
                 failpoint::hit("steps.statement", i);
             }
             ledger::record_step(dest, &pair, &run, step)
         };
-        if !self.dest.dialect().ddl_commits() {
+        if !may_commit || !self.dest.dialect().ddl_commits() {
             return in_transaction(self.dest, work);
         }
         // A statement that commits by itself gives up what its own transaction holds: another
@@ -116,8 +133,21 @@ impl Steps<'_> {
     /// Empties the destination of `full`. (Where the statement commits by itself, it may run again
     /// after a crash: nothing has landed under this run yet, so that this does no harm.)
     pub fn empty(&mut self, table: &Table) -> Result<()> {
-        let (statement, _) = self.dest.dialect().truncate(&table.name);
-        self.at_dest(Step::Emptied, &[statement])
+        let (statement, commits) = self.dest.dialect().truncate(table);
+        self.at_dest(Step::Emptied, commits, |_| Ok(vec![statement])).map_err(|e| match e.kind {
+            // Rows of others refer to what would be deleted.
+            Kind::Data | Kind::Parent => {
+                let by: Vec<_> = table.referenced_by_others().map(|f| f.child.as_str()).collect();
+                Error { kind: Kind::Refused, ..e }
+                    .context(format!("destination {} cannot be emptied", table.name))
+                    .detail(format!("it is referenced by {}", by.join(", ")))
+                    .hint(
+                        "Rows of those tables refer to it. Empty them first, by before = { dest = \
+                         [\"DELETE FROM …\"] }, or take the foreign keys away while it is loaded.",
+                    )
+            }
+            _ => e,
+        })
     }
 
     /// Makes the shadow table of a swap.
@@ -128,7 +158,9 @@ impl Steps<'_> {
             // From now on it proves that this run has swapped.
             statements.insert(0, format!("DROP TABLE IF EXISTS {}", dialect.table(&old)));
         }
-        self.at_dest(Step::Emptied, &statements)
+        self.at_dest(Step::Emptied, true, |_| Ok(statements))?;
+        // What would stand against the swap at the end is better known now.
+        self.dest.ready_to_swap(&shadow_name(&table.name), table).map(drop)
     }
 
     /// Whether the shadow has taken the destination's place already.
@@ -156,12 +188,17 @@ impl Steps<'_> {
 
     /// Puts the shadow in the destination's place, and drops the old table.
     pub fn swap(&mut self, table: &Table) -> Result<()> {
-        let statements = match self.swapped(table)? {
-            true => Vec::new(),
-            false => self.dest.dialect().swap(&shadow_name(&table.name), table)?,
-        };
+        let is_swapped = self.swapped(table)?;
         failpoint::hit("steps.before_swap", 1);
-        self.at_dest(Step::Swapped, &statements)?;
+        self.at_dest(Step::Swapped, true, |dest| {
+            if is_swapped {
+                return Ok(Vec::new());
+            }
+            let new = shadow_name(&table.name);
+            let mut statements = dest.ready_to_swap(&new, table)?;
+            statements.extend(dest.dialect().swap(&new, table)?);
+            Ok(statements)
+        })?;
         failpoint::hit("steps.after_swap", 1);
         match self.dest.dialect().swapped_out(&table.name) {
             Some(old) => {

@@ -14,7 +14,7 @@ use ssync_common::config::{FullMethod, TableMode, TableTask};
 use ssync_common::connector::{Connection, LinkParams, LockWait, WriteMode};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Fence, Finish, Id, OpenRun, Raise};
+use ssync_common::ledger::{self, Fence, Finish, Id, OpenRun, Raise, Step};
 use ssync_common::logging::set_context;
 use ssync_common::process::identity::RunId;
 use ssync_common::value::hex_bytes;
@@ -30,6 +30,7 @@ use crate::params::TaskParams;
 use crate::plan::{self, Sides, TablePlan};
 use crate::progress::{Phase, Progress};
 use crate::recovery::recover;
+use crate::snapshot::Snapshots;
 use crate::source::{RowState, SourceTable, Window};
 use crate::steps::{Steps, When};
 
@@ -45,6 +46,8 @@ pub struct TableRun<'a> {
     pub control: &'a Control<'a>,
     /// Connections that are idle.
     pub connections: &'a Connections,
+    /// The one state of the source that `full` tables are read from.
+    pub snapshots: &'a Snapshots,
     /// Writer processes that may run.
     pub writers: u8,
     /// Threads that may read side by side.
@@ -63,6 +66,8 @@ pub struct TableRun<'a> {
     pub restart: bool,
     /// Whether both ends were reached.
     pub connected: bool,
+    /// Whether all rows of the run are read from one state of the source.
+    pub reads_one_state: bool,
 }
 
 /// Both ends, open and described.
@@ -78,6 +83,7 @@ impl TableRun<'_> {
         self.progress.phase(Phase::Connecting);
         let mut ends = self.connect()?;
         self.connected = true;
+        self.mind_the_snapshot(&ends.plan)?;
         let owner = self.own(&mut ends)?;
         failpoint::hit("run.after_owner", 1);
         let _lease = match &owner {
@@ -238,17 +244,26 @@ impl TableRun<'_> {
         })?;
         self.progress.phase(Phase::Transferring);
         let dest = ends.plan.dest.clone();
-        let swaps = self.table.mode == TableMode::Full && self.table.full == FullMethod::Swap;
+        let full = self.table.mode == TableMode::Full;
+        let swaps = full && self.table.full == FullMethod::Swap;
+        // Once a `full` run's rows were there and counted, SQL may have done anything with them.
+        let complete = full
+            && (self
+                .steps(ends, owner, fence, run.run, |steps, _| steps.is_done(Step::Complete))?
+                || swaps && self.steps(ends, owner, fence, run.run, |s, _| s.swapped(&dest))?);
         if status {
             self.passes(ends, owner, fence, &run)?;
-        } else if !swaps
-            || !self.steps(ends, owner, fence, run.run, |steps, _| steps.swapped(&dest))?
-        {
+        } else if !complete {
+            self.still_there(ends, owner, fence, run.run)?;
             self.make_room(ends, owner, fence, run.run)?;
             self.scan(ends, fence, &run)?;
         }
         failpoint::hit("run.after_rows", 1);
         self.counts.balance(status)?;
+        if full && !complete {
+            self.count_landed(ends, fence, run.run)?;
+            self.steps(ends, owner, fence, run.run, |steps, _| steps.done(Step::Complete))?;
+        }
         if status {
             self.resolve_retried(ends)?;
         }
@@ -377,7 +392,7 @@ impl TableRun<'_> {
         self.table.write != WriteMode::Insert
     }
 
-    fn steps<T>(
+    pub(crate) fn steps<T>(
         &mut self,
         ends: &mut Ends,
         owner: Option<&Ownership>,

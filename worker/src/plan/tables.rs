@@ -5,6 +5,7 @@ use ssync_common::connector::WriteMode;
 use ssync_common::schema::{self, Column};
 
 use super::{ColumnPair, Level, Planner};
+use crate::steps::shadow_name;
 
 impl Planner<'_> {
     pub(super) fn judge_tables(&mut self) {
@@ -49,7 +50,12 @@ impl Planner<'_> {
 
     fn judge_full(&mut self) {
         let dest = self.sides.dest;
-        let referenced: Vec<_> = dest.referenced_by.iter().map(|f| f.child.as_str()).collect();
+        let referenced: Vec<_> = match self.table.full {
+            FullMethod::Swap => dest.referenced_by.iter().map(|f| f.child.as_str()).collect(),
+            FullMethod::Truncate => dest.referenced_by_others().map(|f| f.child.as_str()).collect(),
+        };
+        let deleted: Vec<_> =
+            dest.referenced_by_others().filter(|f| f.deletes).map(|f| f.child.as_str()).collect();
         match self.table.full {
             FullMethod::Swap if !dest.triggers.is_empty() => self.error(
                 format!("destination {} has triggers, which a swap would leave behind", dest.name),
@@ -63,11 +69,28 @@ impl Planner<'_> {
                 format!("destination {} is referenced by {}", dest.name, referenced.join(", ")),
                 "A swap would leave those foreign keys on the old table. Use full = \"truncate\".",
             ),
+            FullMethod::Swap if !dest.is_view => {
+                let dialect = self.sides.dest_dialect;
+                let new = shadow_name(&dest.name);
+                let made = dialect.create_like(&new, dest).and_then(|_| dialect.swap(&new, dest));
+                if let Err(e) = made {
+                    self.error(e.message, e.hint.as_deref().unwrap_or("Use full = \"truncate\"."));
+                }
+            }
+            FullMethod::Truncate if !deleted.is_empty() => self.error(
+                format!(
+                    "emptying destination {} would delete or change rows of {}",
+                    dest.name,
+                    deleted.join(", ")
+                ),
+                "Their foreign keys cascade. Declare them ON DELETE RESTRICT, and empty those tables \
+                 by before = { dest = [\"DELETE FROM …\"] }, or use another mode.",
+            ),
             FullMethod::Truncate if !referenced.is_empty() => self.find(
                 Level::Warning,
                 None,
                 format!("destination {} is referenced by {}", dest.name, referenced.join(", ")),
-                Some("It cannot be emptied while rows refer to it."),
+                Some("It is emptied row by row, and cannot be while rows refer to it."),
             ),
             _ => {}
         }
@@ -88,6 +111,16 @@ impl Planner<'_> {
             return;
         }
         let word = format!("{mode:?}").to_lowercase();
+        if let Some(index) = dest.indexes.iter().find(|i| i.without_overlaps) {
+            self.error(
+                format!(
+                    "{word} is not possible into destination {}: index {} is WITHOUT OVERLAPS",
+                    dest.name, index.name
+                ),
+                "The server refuses it for such a table. Use write = \"insert\".",
+            );
+            return;
+        }
         if dest_key.is_empty() || dest.unique_index_on(dest_key).is_none() {
             self.error(
                 format!(

@@ -13,9 +13,10 @@ use crate::schema::Table;
 /// See [`super::super::Connection::ready_to_swap`]. Indexes of `table` are those that the swap makes
 /// anew, by its description: none may have come or gone since.
 pub fn ready(db: &Database, file: &Path, new: &str, table: &Table) -> Result<Vec<String>> {
-    let current = describe::describe(db, file, &table.name)?
+    let current = describe::describe(db, file, "", &table.name)?
         .ok_or_else(|| swapping::gone(table, &table.name))?;
-    let loaded = describe::describe(db, file, new)?.ok_or_else(|| swapping::gone(table, new))?;
+    let loaded =
+        describe::describe(db, file, "", new)?.ok_or_else(|| swapping::gone(table, new))?;
     let mut obstacles = swapping::obstacles(&current, &loaded, false);
     let (known, now) = (ddl::indexes_of(table)?, ddl::indexes_of(&current)?);
     let mut named: Vec<&str> = Vec::new();

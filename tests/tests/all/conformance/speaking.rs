@@ -110,7 +110,8 @@ fn a_locked_query_is_still_a_query(place: &Place) {
 fn truncating_empties_the_table(place: &Place) {
     let mut c = place
         .with(&["CREATE TABLE t (id INT NOT NULL PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)"]);
-    let (sql, commits) = c.dialect().truncate("t");
+    let table = c.describe("t").unwrap().unwrap();
+    let (sql, commits) = c.dialect().truncate(&table);
     if !commits {
         c.begin().unwrap();
         run(&mut *c, &[&sql]);
