@@ -20,6 +20,8 @@ mod config_secrets;
 mod config_store;
 #[path = "all/conformance.rs"]
 mod conformance;
+#[path = "all/counted.rs"]
+mod counted;
 #[path = "all/crash_matrix.rs"]
 mod crash_matrix;
 #[path = "all/daemon.rs"]
@@ -52,6 +54,8 @@ mod mysql_session;
 mod mysql_support;
 #[path = "all/mysql_types.rs"]
 mod mysql_types;
+#[path = "all/one_state.rs"]
+mod one_state;
 #[path = "all/oracle_crash.rs"]
 mod oracle_crash;
 #[path = "all/oracle_python.rs"]
@@ -90,6 +94,8 @@ mod secrets;
 mod servers;
 #[path = "all/sql_steps.rs"]
 mod sql_steps;
+#[path = "all/swapping.rs"]
+mod swapping;
 #[path = "all/top.rs"]
 mod top;
 #[path = "all/type_grid.rs"]

@@ -152,6 +152,7 @@ fn a_table_like_another_takes_its_place(place: &Place) {
         );
         let twice = c.execute("INSERT INTO t_new VALUES (4, 'new', 2)", &[]).unwrap_err();
         assert_eq!(twice.kind, ErrorKind::Data, "unique indexes come along");
+        assert_eq!(c.ready_to_swap("t_new", &before).unwrap(), Vec::<String>::new());
         c.begin().unwrap();
         for sql in c.dialect().swap("t_new", &before).unwrap() {
             run(&mut *c, &[&sql]);

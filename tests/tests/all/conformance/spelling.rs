@@ -62,6 +62,10 @@ impl Connection for Spelt {
         self.0.describe(table)
     }
 
+    fn ready_to_swap(&mut self, _: &str, _: &Table) -> Result<Vec<String>> {
+        unreachable!()
+    }
+
     fn read(
         &mut self,
         sql: &str,

@@ -16,6 +16,8 @@ on_every_database! {
     rolling_back_nothing_is_no_error,
     execute_counts_the_rows_it_changed,
     an_error_leaves_the_transaction_to_the_caller,
+    a_snapshot_sees_one_moment_until_it_ends,
+    snapshots_begun_while_changes_are_held_up_are_one,
 }
 
 const TABLE: &str = "CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, v BIGINT)";
@@ -123,4 +125,51 @@ fn an_error_leaves_the_transaction_to_the_caller(place: &Place) {
     run(&mut *c, &["INSERT INTO t VALUES (2, 2)"]);
     c.rollback().unwrap();
     assert_eq!(count(&mut *c, "t"), 0);
+}
+
+fn a_snapshot_sees_one_moment_until_it_ends(place: &Place) {
+    let mut c = place.with(&[TABLE, "CREATE TABLE u (id BIGINT)", "INSERT INTO t VALUES (1, 1)"]);
+    let mut reader = place.open();
+    assert!(reader.begin_snapshot().unwrap());
+    run(&mut *c, &["INSERT INTO t VALUES (2, 2)", "INSERT INTO u VALUES (2)"]);
+    // Also of what is read for the first time.
+    assert_eq!((count(&mut *reader, "t"), count(&mut *reader, "u")), (1, 0));
+    assert!(!reader.may_be_reused());
+    assert_eq!(reader.begin_snapshot().unwrap_err().kind, ErrorKind::Internal);
+    reader.rollback().unwrap();
+    assert_eq!((count(&mut *reader, "t"), count(&mut *reader, "u")), (2, 1));
+    // What follows is as ever.
+    reader.begin().unwrap();
+    run(&mut *reader, &["INSERT INTO u VALUES (3)"]);
+    reader.commit().unwrap();
+    assert_eq!(count(&mut *c, "u"), 2);
+}
+
+fn snapshots_begun_while_changes_are_held_up_are_one(place: &Place) {
+    let mut c = place.with(&[TABLE, "CREATE TABLE u (id BIGINT)", "INSERT INTO t VALUES (1, 1)"]);
+    let mut holder = place.open();
+    let tables = ["t".to_owned(), "u".to_owned()];
+    // Changes that are under way are waited for, and not for long.
+    c.begin().unwrap();
+    run(&mut *c, &["UPDATE t SET v = 2 WHERE id = 1"]);
+    let since = std::time::Instant::now();
+    assert_eq!(holder.hold_changes(&tables).unwrap_err().kind, ErrorKind::Contention);
+    assert!(since.elapsed().as_secs() < 20);
+    c.commit().unwrap();
+    holder.hold_changes(&tables).unwrap();
+    let mut readers = [place.open(), place.open()];
+    assert!(readers[0].begin_snapshot().unwrap());
+    c.set_lock_wait(LockWait::Short).unwrap();
+    let held = c.execute("UPDATE t SET v = 3 WHERE id = 1", &[]).unwrap_err();
+    assert_eq!(held.kind, ErrorKind::Contention);
+    assert!(readers[1].begin_snapshot().unwrap());
+    holder.let_changes().unwrap();
+    run(&mut *c, &["UPDATE t SET v = 3 WHERE id = 1"]);
+    for reader in &mut readers {
+        let seen = reader.query("SELECT v FROM t", &[]).unwrap();
+        assert_eq!(seen[0][0].as_i64(), Some(2));
+    }
+    // The holder is as it was: each statement is its own transaction.
+    run(&mut *holder, &["INSERT INTO u VALUES (1)"]);
+    assert_eq!(count(&mut *c, "u"), 1);
 }
