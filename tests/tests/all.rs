@@ -54,6 +54,8 @@ mod mysql_support;
 mod mysql_types;
 #[path = "all/oracle_crash.rs"]
 mod oracle_crash;
+#[path = "all/oracle_lobs.rs"]
+mod oracle_lobs;
 #[path = "all/oracle_python.rs"]
 mod oracle_python;
 #[path = "all/oracle_script.rs"]

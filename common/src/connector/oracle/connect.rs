@@ -259,7 +259,7 @@ fn descriptor(link: &LinkParams, place: &Place) -> String {
 pub(super) fn ask(driver: &mut dyn Driver, sql: &str, params: &[Value]) -> Result<Vec<Vec<Value>>> {
     let (types, cells) = bind::params(params)?;
     let mut small = Small::default();
-    match driver.query(sql, &types, &cells, 100, &mut small) {
+    match driver.query(sql, &types, &cells, super::SMALL, &mut small) {
         Ok(()) => Ok(small.rows),
         Err(Cut::Source(failure)) => Err(errors::from_call(&failure)),
         Err(Cut::Receiver(e)) => Err(e),

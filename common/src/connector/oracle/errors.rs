@@ -57,7 +57,7 @@ const DATA_FAULTS: &[(u32, &str)] = &[
 const PARENT_MISSING: &[u32] = &[2291];
 /// Deadlock, lock wait over, a snapshot that is too old, a transaction that lost to another.
 const CONTENTION: &[u32] =
-    &[54, 60, 1013, 1555, 4020, 4021, 8176, 8177, 14403, 25401, 30006, 30036, 51];
+    &[54, 60, 1013, 1555, 4020, 4021, 8176, 8177, 14403, 22924, 25401, 30006, 30036, 51];
 /// No room: tablespace, quota, undo, redo archive, disk.
 const FULL: &[u32] = &[
     257, 1536, 1628, 1630, 1631, 1632, 1650, 1651, 1652, 1653, 1654, 1655, 1656, 1658, 1659, 1683,
