@@ -4,6 +4,8 @@
 
 #[path = "all/application.rs"]
 mod application;
+#[path = "all/bad_row_texts.rs"]
+mod bad_row_texts;
 #[path = "all/books.rs"]
 mod books;
 #[path = "all/chaos.rs"]
@@ -82,6 +84,8 @@ mod process_shm;
 mod readers;
 #[path = "all/refusals.rs"]
 mod refusals;
+#[path = "all/resend.rs"]
+mod resend;
 #[path = "all/reuse.rs"]
 mod reuse;
 #[path = "all/row_path.rs"]
@@ -96,6 +100,8 @@ mod sql_steps;
 mod top;
 #[path = "all/type_grid.rs"]
 mod type_grid;
+#[path = "all/unreachable.rs"]
+mod unreachable;
 #[path = "all/upgrade.rs"]
 mod upgrade;
 
@@ -103,5 +109,6 @@ mod upgrade;
 /// test with a module of this name in its path.
 #[path = "all"]
 mod standin {
+    mod oracle_opening;
     mod oracle_tls;
 }
