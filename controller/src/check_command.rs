@@ -22,14 +22,15 @@ struct Line<'a> {
     check: &'a TableCheck,
 }
 
-/// Checks one task, or all; whether everything can run.
+/// Checks one task, or all; the exit code: 0 where everything can run, 1 where something failed, 2 where
+/// tables are refused.
 pub fn run(
     store: &mut Store,
     task: Option<u32>,
     tables: &[String],
     trial: bool,
     json: bool,
-) -> Result<bool> {
+) -> Result<u8> {
     let config = store.load()?;
     let ids: Vec<u32> = match task {
         Some(id) => vec![id],
@@ -39,20 +40,24 @@ pub fn run(
         return Err(Error::new(Kind::Config, "there are no tasks to check")
             .hint("ssync apply FILE configures some."));
     }
-    let mut passed = true;
+    let mut code = 0;
     let mut checks: Vec<TableCheck> = Vec::new();
     for id in ids {
         for mut check in check_one(store, &config, id, tables, trial)? {
             check.compare(&checks);
-            passed &= check.passed();
+            // As in a run, a failure outweighs a refusal.
+            code = match (code, check.exit_code()) {
+                (1, _) | (_, 1) => 1,
+                (code, this) => code.max(this),
+            };
             print(&check, json)?;
             checks.push(check);
         }
     }
     if !json {
-        outln!("{}", if passed { "everything can run" } else { "not everything can run" });
+        outln!("{}", if code == 0 { "everything can run" } else { "not everything can run" });
     }
-    Ok(passed)
+    Ok(code)
 }
 
 fn check_one(

@@ -4,6 +4,8 @@
 
 #[path = "all/application.rs"]
 mod application;
+#[path = "all/bad_row_texts.rs"]
+mod bad_row_texts;
 #[path = "all/books.rs"]
 mod books;
 #[path = "all/chaos.rs"]
@@ -58,6 +60,8 @@ mod mysql_types;
 mod one_state;
 #[path = "all/oracle_crash.rs"]
 mod oracle_crash;
+#[path = "all/oracle_lobs.rs"]
+mod oracle_lobs;
 #[path = "all/oracle_python.rs"]
 mod oracle_python;
 #[path = "all/oracle_script.rs"]
@@ -84,6 +88,8 @@ mod process_shm;
 mod readers;
 #[path = "all/refusals.rs"]
 mod refusals;
+#[path = "all/resend.rs"]
+mod resend;
 #[path = "all/reuse.rs"]
 mod reuse;
 #[path = "all/row_path.rs"]
@@ -100,6 +106,8 @@ mod swapping;
 mod top;
 #[path = "all/type_grid.rs"]
 mod type_grid;
+#[path = "all/unreachable.rs"]
+mod unreachable;
 #[path = "all/upgrade.rs"]
 mod upgrade;
 
@@ -107,5 +115,6 @@ mod upgrade;
 /// test with a module of this name in its path.
 #[path = "all"]
 mod standin {
+    mod oracle_opening;
     mod oracle_tls;
 }

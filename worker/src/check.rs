@@ -39,6 +39,9 @@ pub struct TableCheck {
     /// its name in full.
     #[serde(skip)]
     pub empties: Option<(String, String)>,
+    /// Why it ended early, if it did: a run would fail with it.
+    #[serde(skip)]
+    failures: Vec<Kind>,
 }
 
 impl TableCheck {
@@ -62,6 +65,21 @@ impl TableCheck {
     /// Whether the table can be run.
     pub fn passed(&self) -> bool {
         self.findings.iter().all(|f| f.level != Level::Error)
+    }
+
+    /// The exit code, by the rule of a run: 0 where it can be run, 1 where something failed (a
+    /// server is down), 2 where it is refused by configuration or definitions.
+    pub fn exit_code(&self) -> u8 {
+        match self.passed() {
+            true => 0,
+            // A failure outweighs a refusal: it is what an operator must look at first.
+            false => self.failures.iter().map(|kind| kind.exit_code()).min().unwrap_or(2),
+        }
+    }
+
+    fn fail(&mut self, e: &Error) {
+        self.findings.push(finding_of(e));
+        self.failures.push(e.kind);
     }
 }
 
@@ -113,11 +131,12 @@ fn check_table(params: &CheckParams<'_>, table: &TableTask) -> TableCheck {
         columns: Vec::new(),
         trial_rows: None,
         empties: None,
+        failures: Vec::new(),
     };
     let limit = |link: &str| params.limits.get(link).copied().unwrap_or(u32::MAX);
     check.findings.extend(permits::too_narrow(params.task, table, limit).map(|e| finding_of(&e)));
     if let Err(e) = try_table(params, table, &mut check) {
-        check.findings.push(finding_of(&e));
+        check.fail(&e);
     }
     check.findings.sort_by_key(|f| std::cmp::Reverse(f.level));
     check
@@ -137,12 +156,12 @@ fn try_table(params: &CheckParams<'_>, table: &TableTask, check: &mut TableCheck
     let source = params.source.clone().and_then(|l| Ok((open(&l)?, l)));
     let dest = params.dest.clone().and_then(|l| Ok((open(&l)?, l)));
     if let (Err(e), Err(_)) = (&source, &dest) {
-        check.findings.push(finding_of(&named(&params.task.source, e.clone())));
+        check.fail(&named(&params.task.source, e.clone()));
     }
     let (mut dest, dest_link) = dest.map_err(|e| named(&params.task.dest, e))?;
     let (mut source, source_link) = source.map_err(|e| named(&params.task.source, e))?;
     if let Err(e) = &params.keys {
-        check.findings.push(finding_of(e));
+        check.fail(e);
     }
     let links = (&source_link, &dest_link);
     let Planned { plan, findings } =

@@ -206,15 +206,23 @@ fn oracle_link(link: &Link, path: &impl Fn(&str) -> String, found: &mut Findings
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn check_url(url: &str) -> Result<(), String> {
-    const PASSWORD: &str = "a password in the URL is refused, since URLs are stored and shown; \
-                            write mysql://user@host/database and give the password as \
-                            password = { env = \"NAME\" }, { file = \"/path\" } or \
-                            { stored = true }";
+    let refused = || {
+        let form = match url.split_once(':') {
+            Some(("oracle", _)) => "oracle://user@host:port/service",
+            Some(("mariadb", _)) => "mariadb://user@host/database",
+            _ => "mysql://user@host/database",
+        };
+        format!(
+            "a password in the URL is refused, since URLs are stored and shown; write {form} and \
+             give the password as password = {{ env = \"NAME\" }}, {{ file = \"/path\" }} or \
+             {{ stored = true }}"
+        )
+    };
     // Before anything else, also for what is no URL: user:something@ holds a password.
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) {
-        return Err(PASSWORD.to_owned());
+        return Err(refused());
     }
     if url.starts_with("oracle:") {
         return oracle::url::parse(url).map(drop);
@@ -226,7 +234,7 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
         )
     })?;
     if parsed.password().is_some() {
-        return Err(PASSWORD.to_owned());
+        return Err(refused());
     }
     let unknown = |e: crate::Error| {
         let known = e.hint.unwrap_or_default();

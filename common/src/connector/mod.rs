@@ -237,6 +237,10 @@ pub trait Dialect: Send + Sync {
         format!("ALTER TABLE {} ADD COLUMN {definition}", self.table(table))
     }
 
+    /// The statement that makes a trigger on the table (as configured) by which a row that is changed
+    /// without a change of its column `status` gets 0 there; for people to read and run.
+    fn resend_trigger(&self, table: &str, status: &str) -> String;
+
     /// What stands after the closing parenthesis of `CREATE TABLE` (engine, character set).
     fn table_options(&self) -> &'static str;
 
@@ -456,6 +460,16 @@ pub fn beside(table: &str, own: &str) -> String {
     let name = table.trim_end_matches(['"', '`']);
     let schema = name.strip_suffix(last.as_str()).unwrap_or_default();
     format!("{}{own}", schema.trim_end_matches(['"', '`']))
+}
+
+/// The name of a thing beside a table, in the same schema: the table's with `suffix`, shortened to
+/// `chars` characters. Quoted by `dialect`.
+fn suffixed(dialect: &dyn Dialect, parts: Vec<String>, suffix: &str, chars: usize) -> String {
+    let mut parts = parts;
+    if let Some(last) = parts.last_mut() {
+        *last = last.chars().take(chars - suffix.len()).chain(suffix.chars()).collect();
+    }
+    parts.iter().map(|p| dialect.quote(p)).collect::<Vec<_>>().join(".")
 }
 
 /// Text with its `%xx` decoded; `None` where that is not UTF-8.

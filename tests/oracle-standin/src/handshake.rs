@@ -1,6 +1,7 @@
 //! CONNECT and what follows until both sides know each other's abilities.
 
 use std::net::TcpStream;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::faults::{Effect, Moment};
@@ -17,13 +18,13 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// The fewest bytes that a client may ask for per packet.
 const SDU_MIN: usize = 512;
-const SDU_MAX: usize = 2 * 1024 * 1024;
 
-/// Answers CONNECT; the largest packet that the client takes, or nothing when it was refused.
+/// Answers CONNECT; the largest packet that either side may send from then on, the smaller one of what
+/// the client asks for and the server offers, or nothing when it was refused.
 pub(crate) fn accept(stream: &mut TcpStream, world: &World) -> std::io::Result<Option<usize>> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(CONNECT_TIME_MAX))?;
-    let connect = packet::read(stream, false)?;
+    let connect = packet::read(stream, false, packet::CONNECT_BYTES_MAX)?;
     let body = &connect.body;
     if connect.kind != packet::CONNECT || body.len() < 66 {
         return Ok(None);
@@ -36,7 +37,7 @@ pub(crate) fn accept(stream: &mut TcpStream, world: &World) -> std::io::Result<O
     let data = match body.get(offset.saturating_sub(8)..) {
         Some(data) if data.len() >= length && length > 0 => data.to_vec(),
         // Long connect data has a packet of its own.
-        _ => packet::read(stream, false)?.body.split_off(2),
+        _ => packet::read(stream, false, packet::CONNECT_BYTES_MAX)?.body.split_off(2),
     };
     let text = String::from_utf8_lossy(&data).into_owned();
     stream.set_read_timeout(None)?;
@@ -68,7 +69,7 @@ pub(crate) fn accept(stream: &mut TcpStream, world: &World) -> std::io::Result<O
         return Ok(None);
     }
 
-    let sdu = sdu.clamp(SDU_MIN, SDU_MAX);
+    let sdu = sdu.min(world.sdu.load(Ordering::Relaxed)).max(SDU_MIN);
     let data_offset: u16 = if version >= 318 { 45 } else { 41 };
     let short = sdu.min(usize::from(u16::MAX)) as u16;
     let mut body = Vec::new();

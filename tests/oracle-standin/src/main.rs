@@ -1,7 +1,7 @@
 //! Serves a stand-in until it is killed, for looking by hand and for other clients.
 //!
-//! `oracle-standin [--generation 12c|19c|23ai] [--port N] [--control PATH]` says how to connect, in
-//! one line. On the control socket every line is an order, answered with `ok`, a number or `what?`:
+//! `oracle-standin [--generation 12c|19c|23ai] [--port N] [--sdu BYTES] [--control PATH]` says how to
+//! connect, in one line. On the control socket every line is an order, answered with `ok`, a number or `what?`:
 //! `fault …` (see `Fault::parse`), `clear`, `drop`, `crash`, `connections`, `open`.
 
 use std::io::{BufRead, BufReader, Write};
@@ -13,16 +13,19 @@ use ssync_oracle_standin::faults::Fault;
 use ssync_oracle_standin::postgres::Postgres;
 use ssync_oracle_standin::{Generation, PASSWORD, Standin, USER};
 
-const USAGE: &str = "usage: oracle-standin [--generation 12c|19c|23ai] [--port N] [--control PATH]";
+const USAGE: &str =
+    "usage: oracle-standin [--generation 12c|19c|23ai] [--port N] [--sdu BYTES] [--control PATH]";
 
 struct Options {
     generation: Generation,
     port: u16,
+    sdu: Option<usize>,
     control: Option<String>,
 }
 
 fn options() -> Option<Options> {
-    let mut options = Options { generation: Generation::Oracle23ai, port: 0, control: None };
+    let mut options =
+        Options { generation: Generation::Oracle23ai, port: 0, sdu: None, control: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let value = arguments.next()?;
@@ -36,6 +39,7 @@ fn options() -> Option<Options> {
                 }
             }
             "--port" => options.port = value.parse().ok()?,
+            "--sdu" => options.sdu = Some(value.parse().ok()?),
             "--control" => options.control = Some(value),
             _ => return None,
         }
@@ -73,6 +77,9 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let standin = Standin::start_on(options.generation, Arc::new(Postgres::start()), options.port);
+    if let Some(bytes) = options.sdu {
+        standin.offer_sdu(bytes);
+    }
     println!("{USER}/{PASSWORD}@{}", standin.connect_string());
     let Some(path) = options.control else {
         loop {

@@ -16,8 +16,8 @@ const FLAG_END_OF_RESPONSE: u16 = 0x2000;
 pub(crate) const MARKER_BREAK: u8 = 1;
 pub(crate) const MARKER_RESET: u8 = 2;
 
-/// Larger packets than this nobody sends here.
-const PACKET_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// The first packet of a client, which comes before sizes are agreed on, is not larger than this.
+pub(crate) const CONNECT_BYTES_MAX: usize = 8192;
 
 /// One packet without its eight bytes of header.
 #[derive(Debug)]
@@ -26,9 +26,9 @@ pub(crate) struct Packet {
     pub(crate) body: Vec<u8>,
 }
 
-/// Reads one packet. `wide` says that lengths have four bytes, as they do once a connection is
-/// accepted.
-pub(crate) fn read(stream: &mut impl Read, wide: bool) -> io::Result<Packet> {
+/// Reads one packet of at most `most` bytes; a larger one is an error, as it is to Oracle (ORA-12592).
+/// `wide` says that lengths have four bytes, as they do once a connection is accepted.
+pub(crate) fn read(stream: &mut impl Read, wide: bool, most: usize) -> io::Result<Packet> {
     let mut header = [0u8; 8];
     stream.read_exact(&mut header)?;
     let length = if wide {
@@ -36,7 +36,7 @@ pub(crate) fn read(stream: &mut impl Read, wide: bool) -> io::Result<Packet> {
     } else {
         u16::from_be_bytes([header[0], header[1]]) as usize
     };
-    if !(8..=PACKET_BYTES_MAX).contains(&length) {
+    if !(8..=most).contains(&length) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("packet length {length}")));
     }
     let mut body = vec![0u8; length - 8];

@@ -78,7 +78,7 @@ pub(crate) fn serve(mut stream: TcpStream, world: &Arc<World>) -> io::Result<()>
     let control = Arc::new(Control::default());
     let (sender, events) = channel();
     let (input, shared) = (stream.try_clone()?, Arc::clone(&control));
-    let listener = std::thread::spawn(move || listen(input, &sender, &shared));
+    let listener = std::thread::spawn(move || listen(input, sdu, &sender, &shared));
     let mut session = Session {
         world: Arc::clone(world),
         stream,
@@ -119,14 +119,14 @@ pub(crate) fn serve(mut stream: TcpStream, world: &Arc<World>) -> io::Result<()>
 }
 
 /// Reads packets for as long as the client sends them; interruptions reach PostgreSQL at once.
-fn listen(mut input: TcpStream, sender: &Sender<Event>, control: &Control) {
+fn listen(mut input: TcpStream, sdu: usize, sender: &Sender<Event>, control: &Control) {
     let cancel = || {
         let working = control.working.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = working.as_ref() {
             key.cancel();
         }
     };
-    while let Ok(packet) = packet::read(&mut input, true) {
+    while let Ok(packet) = packet::read(&mut input, true, sdu) {
         let event = match packet.kind {
             packet::DATA => match handshake::payload(packet) {
                 Some(data) => Event::Data(data),
@@ -403,6 +403,7 @@ impl Session {
         if self.interrupted() {
             return Err(Stop::Interrupted);
         }
+        self.world.answer_bytes_max.fetch_max(answer.len(), Ordering::Relaxed);
         packet::write_answer(&mut self.stream, answer, self.sdu, marked)?;
         match after {
             Some(Effect::DropAnswered) => Err(Stop::Gone),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -86,6 +86,10 @@ impl Generation {
     }
 }
 
+/// The largest packet that a server agrees to where its administrator has set nothing
+/// (`DEFAULT_SDU_SIZE`), of all three generations.
+const SDU: usize = 8192;
+
 /// What all sessions of a stand-in share.
 pub(crate) struct World {
     pub(crate) generation: Generation,
@@ -96,6 +100,10 @@ pub(crate) struct World {
     /// Passwords by PostgreSQL's name of the account.
     pub(crate) accounts: Mutex<HashMap<String, String>>,
     pub(crate) next_session: AtomicU32,
+    /// The largest packet that the server agrees to.
+    pub(crate) sdu: AtomicUsize,
+    /// Bytes of the largest answer so far.
+    pub(crate) answer_bytes_max: AtomicUsize,
     connections: AtomicU64,
     open: Mutex<HashMap<u64, TcpStream>>,
     ending: AtomicBool,
@@ -190,6 +198,8 @@ impl Standin {
             faults: Faults::default(),
             accounts: Mutex::default(),
             next_session: AtomicU32::new(1),
+            sdu: AtomicUsize::new(SDU),
+            answer_bytes_max: AtomicUsize::new(0),
             connections: AtomicU64::new(0),
             open: Mutex::default(),
             ending: AtomicBool::new(false),
@@ -231,6 +241,17 @@ impl Standin {
         let name = crate::sql::literal(name);
         let sql = format!("DELETE FROM sys.charset_; INSERT INTO sys.charset_ VALUES ({name})");
         self.world.postgres.admin(&self.world.database, &sql);
+    }
+
+    /// Agrees to packets of this size from now on, as a server whose administrator set
+    /// `DEFAULT_SDU_SIZE`.
+    pub fn offer_sdu(&self, bytes: usize) {
+        self.world.sdu.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of the largest answer to any client since the last call of this.
+    pub fn take_answer_bytes_max(&self) -> usize {
+        self.world.answer_bytes_max.swap(0, Ordering::Relaxed)
     }
 
     /// The faults in waiting.

@@ -24,6 +24,9 @@ pub const ORACLE_TABLESPACE_ENV: &str = "SSYNC_TEST_ORACLE_TABLESPACE";
 /// A few letters and digits that stand in the name of every account of one run of
 /// `scripts/test-oracle`, so that what an aborted one left behind can be found.
 pub const ORACLE_RUN_ENV: &str = "SSYNC_TEST_ORACLE_RUN";
+/// A file in which tests that a server of the user's is too old for are named, with the reason, for the
+/// report of `scripts/test-oracle`.
+pub const NOT_APPLICABLE_ENV: &str = "SSYNC_TEST_NOT_APPLICABLE";
 /// How often, and in which steps, a user is tried to be dropped: a session of its that ends slowly
 /// keeps it.
 const DROP_TRIES: u32 = 40;
@@ -49,6 +52,31 @@ pub fn oracle(generation: Generation) -> &'static OracleServer {
         Ok(url) => OracleServer::Users(url),
         Err(_) => OracleServer::start(generation),
     })
+}
+
+/// Whether a test that needs this version applies to the server of these tests. Where it does not, the
+/// test is to return, and the report names it with `why`. A stand-in has the version that is asked of
+/// it, so that no test is left out where ssync is built.
+///
+/// # Panics
+///
+/// When the server does not say its version, or there is no report to say so in.
+pub fn applies(major: u32, why: &str) -> bool {
+    use std::io::Write;
+    let Ok(url) = std::env::var(ORACLE_URL_ENV) else { return true };
+    let server = OracleServer::Users(url).administrator().server();
+    let version = server.strip_prefix("Oracle ").and_then(|v| v.split('.').next());
+    let version: u32 = version.and_then(|v| v.parse().ok()).expect("Oracle 19.3.0.0.0");
+    if version >= major {
+        return true;
+    }
+    let thread = std::thread::current();
+    let test = thread.name().expect("tests run in threads of their names");
+    let report = std::env::var(NOT_APPLICABLE_ENV).expect("a report to say so in");
+    let mut report = std::fs::File::options().create(true).append(true).open(report).unwrap();
+    // One write: other tests write, too.
+    report.write_all(format!("{test}\t{why}; this is {server}\n").as_bytes()).unwrap();
+    false
 }
 
 /// A running server.

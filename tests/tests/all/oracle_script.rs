@@ -114,6 +114,7 @@ mod standin {
     use ssync_common::connector::open;
     use ssync_common::secret::Secret;
     use ssync_oracle_standin::{ADMIN_USER, PASSWORD, SERVICE};
+    use ssync_tests::servers::oracle::faults::Fault;
     use ssync_tests::servers::oracle::{Generation, OracleServer};
 
     /// Cargo's part, with what is built already: it would wait for the cargo that runs these tests.
@@ -135,7 +136,7 @@ exec \"$BUILT/oracle-site\" \"$@\"
     }
 
     impl Site {
-        fn new() -> Site {
+        fn new(generation: Generation) -> Site {
             use std::os::unix::fs::PermissionsExt;
             let dir = tempfile::tempdir().unwrap();
             let cargo = dir.path().join("cargo");
@@ -145,7 +146,12 @@ exec \"$BUILT/oracle-site\" \"$@\"
             std::fs::create_dir_all(dir.path().join("target/debug")).unwrap();
             let program = dir.path().join("target/debug/ssync");
             std::os::unix::fs::symlink(ssync_tests::ssync::program(), program).unwrap();
-            Site { dir, server: OracleServer::start(Generation::Oracle19c) }
+            Site { dir, server: OracleServer::start(generation) }
+        }
+
+        /// The log of the last run.
+        fn log(&self) -> String {
+            std::fs::read_to_string(self.dir.path().join("report.log")).unwrap_or_default()
         }
 
         /// Runs the script; its report.
@@ -185,18 +191,28 @@ exec \"$BUILT/oracle-site\" \"$@\"
         }
     }
 
+    /// No more than a page, without the account's password.
+    fn is_a_page(site: &Site, report: &str) {
+        assert!(report.lines().count() <= 60, "more than a page:\n{report}");
+        for text in [report, &site.log()] {
+            assert!(!text.contains("sentinel"), "a password is in it:\n{text}");
+        }
+        assert!(!report.contains("stack backtrace"), "{report}");
+    }
+
     #[test]
     fn the_report_says_what_ran_what_was_left_out_and_that_nothing_stays() {
-        let site = Site::new();
+        let site = Site::new(Generation::Oracle19c);
         let mut before = site.accounts();
         let (output, report) = site.run(PASSWORD, "rows_are_loaded_in_a_transaction_only");
         assert!(output.status.success(), "{report}{output:?}");
+        is_a_page(&site, &report);
         for line in [
             "server: Oracle 19.3.0.0.0",
             "it calls itself Oracle Database 19c Enterprise Edition Release 19.3.0.0.0 - Production (stand-in)",
-            "1 tests",
-            "    oracle_server::standin::a_snapshot_that_is_too_old_may_be_read_again",
-            "test oracle_server::rows_are_loaded_in_a_transaction_only ... ok",
+            "== tests: 1",
+            "passed 1, not applicable 0, failed 0",
+            "  oracle_server        passed   1  not applicable   0  failed   0",
             "500 rows of 6 columns, some 200 bytes each; 2 rounds, rows per second:",
             "nothing was left over",
             "everything holds",
@@ -204,7 +220,14 @@ exec \"$BUILT/oracle-site\" \"$@\"
             assert!(report.lines().any(|l| l == line), "no line {line:?} in:\n{report}");
         }
         assert!(report.contains("  MariaDB to Oracle, ssync full "), "{report}");
-        assert!(!report.contains("sentinel"), "a password is in the report:\n{report}");
+        assert!(report.contains(" left out: they order the server"), "{report}");
+        let log = site.log();
+        for line in [
+            "    oracle_server::standin::a_snapshot_that_is_too_old_may_be_read_again",
+            "test oracle_server::rows_are_loaded_in_a_transaction_only ... ok",
+        ] {
+            assert!(log.lines().any(|l| l == line), "no line {line:?} in:\n{log}");
+        }
         let mut after = site.accounts();
         before.sort();
         after.sort();
@@ -212,8 +235,48 @@ exec \"$BUILT/oracle-site\" \"$@\"
     }
 
     #[test]
+    fn tests_of_a_newer_version_are_named_as_not_applicable() {
+        let site = Site::new(Generation::Oracle12c);
+        let (output, report) = site.run(PASSWORD, "oracle23");
+        assert!(output.status.success(), "{report}{output:?}");
+        is_a_page(&site, &report);
+        assert!(report.contains("== tests: 4\npassed 0, not applicable 4, failed 0"), "{report}");
+        for name in [
+            "oracle23_into_oracle",
+            "oracle_into_oracle23",
+            "mariadb_into_oracle23",
+            "oracle23_into_mariadb",
+        ] {
+            let line = format!(
+                "  type_grid::{name}: it makes columns of type BOOLEAN, which Oracle has from 23ai \
+                 on; this is Oracle 12.1.0.2.0"
+            );
+            assert!(report.lines().any(|l| l == line), "no line {line:?} in:\n{report}");
+        }
+        assert!(
+            report.ends_with(&format!("log: {}\n", site.dir.path().join("report.log").display()))
+        );
+    }
+
+    #[test]
+    fn a_failed_test_is_one_line_of_the_report_and_all_of_the_log() {
+        let site = Site::new(Generation::Oracle19c);
+        let fault = Fault::parse("execute error=1031 sql=CREATE TABLE m (").unwrap();
+        site.server.standin().faults().add(fault);
+        let (output, report) = site.run(PASSWORD, "oracle_server::r");
+        assert_eq!(output.status.code(), Some(1), "{report}{output:?}");
+        is_a_page(&site, &report);
+        let failed = report.split("== failed\n").nth(1).unwrap_or_else(|| panic!("{report}"));
+        let name = "  oracle_server::rows_are_loaded_in_a_transaction_only: ";
+        assert!(failed.starts_with(name) && failed.contains("as ordered"), "{report}");
+        assert!(failed.lines().nth(1).is_some_and(str::is_empty), "{report}");
+        assert!(report.contains(", failed 1\n") && report.contains("FAILED: tests\n"), "{report}");
+        assert!(site.log().contains("CREATE TABLE m ("), "{}", site.log());
+    }
+
+    #[test]
     fn where_nobody_is_let_in_no_test_runs_and_the_report_says_so() {
-        let site = Site::new();
+        let site = Site::new(Generation::Oracle19c);
         let (output, report) = site.run("wrong", "");
         assert_eq!(output.status.code(), Some(1), "{report}");
         assert!(report.contains("The tests were not run"), "{report}");

@@ -36,13 +36,11 @@ impl Planner<'_> {
                 && t.body.to_ascii_lowercase().contains(STATUS_COLUMN)
         });
         if !resets && !self.table.app_resets_status {
-            let hint = match reset_trigger(self.sides.source_dialect.name(), &source.name) {
-                Some(trigger) => format!(
-                    "Such changes are never sent. Set app_resets_status = true if the application \
-                     does it, or create a trigger:\n{trigger}"
-                ),
-                None => "Such changes are never sent. Let the application do it.".to_owned(),
-            };
+            let trigger = self.sides.source_dialect.resend_trigger(&source.name, STATUS_COLUMN);
+            let hint = format!(
+                "Such changes are never sent. Set app_resets_status = true if the application does \
+                 it, or create a trigger:\n{trigger}"
+            );
             self.find(
                 Level::Warning,
                 None,
@@ -94,22 +92,5 @@ impl Planner<'_> {
             },
             None,
         );
-    }
-}
-
-/// The trigger that sets `sync_status` back to 0 when the application changes a row, for a source
-/// that has none; for people to read and run.
-fn reset_trigger(dialect: &str, table: &str) -> Option<String> {
-    match dialect {
-        "mysql" => Some(format!(
-            "CREATE TRIGGER {table}_resend BEFORE UPDATE ON {table} FOR EACH ROW\n  SET \
-             NEW.sync_status = IF(NEW.sync_status = OLD.sync_status, 0, NEW.sync_status);"
-        )),
-        "sqlite" => Some(format!(
-            "CREATE TRIGGER {table}_resend AFTER UPDATE ON {table}\n  WHEN NEW.sync_status = \
-             OLD.sync_status AND OLD.sync_status <> 0\n  BEGIN UPDATE {table} SET sync_status = 0 \
-             WHERE rowid = NEW.rowid; END;"
-        )),
-        _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! How MySQL and MariaDB spell SQL.
 
-use super::super::{Dialect, OwnType, SAMPLED_OF, split_table_name};
+use super::super::{Dialect, OwnType, SAMPLED_OF, split_table_name, suffixed};
 use super::types::{self, TextRoute, UNREADABLE};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Kind, Table};
@@ -91,6 +91,15 @@ impl Dialect for MySqlDialect {
 
     fn widen(&self, table: &str, definition: &str) -> Option<String> {
         Some(format!("ALTER TABLE {} MODIFY COLUMN {definition}", self.table(table)))
+    }
+
+    fn resend_trigger(&self, table: &str, status: &str) -> String {
+        let trigger = suffixed(self, split_table_name(table), "_resend", NAME_CHARS_MAX);
+        let (table, status) = (self.table(table), self.quote(status));
+        format!(
+            "CREATE TRIGGER {trigger} BEFORE UPDATE ON {table} FOR EACH ROW\n  SET NEW.{status} = \
+             IF(NEW.{status} = OLD.{status}, 0, NEW.{status});"
+        )
     }
 
     fn table_options(&self) -> &'static str {

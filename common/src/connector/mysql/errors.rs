@@ -8,14 +8,16 @@ use mysql::{DriverError, Error as DriverFailure, MySqlError};
 
 use crate::error::{Error, Kind};
 
+const UNIQUE: &str = "another row has the same values of a unique key";
+
 /// The server's "any error of yours is the data's fault" codes: what each says, in our words.
 /// Everything that is not listed here is never blamed on a row.
 const DATA_FAULTS: &[(u16, &str)] = &[
-    (1022, "a row with this key exists"),
+    (1022, UNIQUE),
     (1048, "the column may not be NULL"),
-    (1062, "a row with this key exists"),
+    (1062, UNIQUE),
     (1118, "the row is too large for the storage engine"),
-    (1169, "a row with this key exists"),
+    (1169, UNIQUE),
     (1217, "other rows refer to the row that would be deleted"),
     (1263, "the column may not be NULL"),
     (1264, "the value is out of the column's range"),
@@ -32,12 +34,12 @@ const DATA_FAULTS: &[(u16, &str)] = &[
     (1525, "the value is not valid for the column's type"),
     (1526, "the table has no partition for the row"),
     (1557, "other rows refer to a row that would change"),
-    (1586, "a row with this key exists"),
+    (1586, UNIQUE),
     (1644, "a trigger refused the row"),
     (1690, "the value is out of the column's range"),
     (1713, "the row is too large for the storage engine"),
     (1748, "the table has no partition for the row"),
-    (1859, "a row with this key exists"),
+    (1859, UNIQUE),
     (1906, "the column is generated and cannot be written"),
     (1977, "the text is not valid in the column's character set"),
     (3037, "the value is not a valid geometry"),
@@ -120,24 +122,22 @@ fn reported(code: u16, state: &str, message: &str) -> Error {
     match kind {
         Kind::Data => {
             let words = DATA_FAULTS.iter().find(|(c, _)| *c == code).map_or("", |(_, w)| *w);
-            let mut error = Error::new(kind, words).detail(code_fact);
             if let Some(column) = column_in(code, message) {
-                error = Error::new(kind, format!("column {column}: {words}"));
-                error = error.detail(format!("server error {code}{state}")).column(column);
+                let error = Error::new(kind, format!("column {column}: {words}"));
+                return error.detail(code_fact).column(column);
             }
-            if let Some(key) = after_last(message, " for key ") {
-                error = error.detail(format!("key {key}"));
-            }
-            if let Some(name) = constraint_in(message) {
-                error = error.detail(format!("constraint {name}"));
-            }
-            error
+            let named = after_last(message, " for key ")
+                .map(|key| format!("key {key}: {words}"))
+                .or_else(|| Some(format!("constraint {}: {words}", constraint_in(message)?)));
+            Error::new(kind, named.unwrap_or_else(|| words.to_owned())).detail(code_fact)
         }
         Kind::Parent => {
-            let mut error = Error::new(kind, "the row's parent is missing").detail(code_fact);
-            if let Some(name) = constraint_in(message) {
-                error = error.detail(format!("constraint {name}"));
-            }
+            let words = "the row's parent is missing";
+            let words = match constraint_in(message) {
+                Some(name) => format!("constraint {name}: {words}"),
+                None => words.to_owned(),
+            };
+            let mut error = Error::new(kind, words).detail(code_fact);
             if let Some(column) = foreign_key_column(message) {
                 error = error.column(column);
             }
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn keys_and_constraints_are_named() {
         let e = error(1062, "Duplicate entry 'SECRET for key 'x'' for key 'PRIMARY'");
-        assert_eq!(e.details[1], "key PRIMARY");
+        assert_eq!(e.message, "key PRIMARY: another row has the same values of a unique key");
         assert!(!format!("{e:?}").contains("SECRET"));
         let e = error(
             1452,
@@ -347,7 +347,7 @@ mod tests {
         );
         assert_eq!(e.kind, Kind::Parent);
         assert_eq!(e.column.as_deref(), Some("p"));
-        assert_eq!(e.details[1], "constraint fk_1");
+        assert_eq!(e.message, "constraint fk_1: the row's parent is missing");
     }
 
     #[test]

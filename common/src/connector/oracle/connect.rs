@@ -77,8 +77,14 @@ pub(super) fn connect(link: &LinkParams) -> Result<(Box<dyn Driver>, Server)> {
         .map_err(|what| Error::new(Kind::Config, format!("{at}: the URL {what}")))?;
     let login = Login::of(link, &url)?;
     let (kind, io_timeout) = (link.oracle.driver, link.io_timeout);
-    within(link.connect_timeout, move || {
-        let mut driver = login.open(kind)?;
+    let (tls, limit) = (login.tls, link.connect_timeout);
+    let failed = format!("could not connect to {}", place_text(&url.place, tls));
+    let refused = failed.clone();
+    let opened = within(limit, move || {
+        let mut driver = login.open(kind).map_err(|e| match e.kind {
+            Kind::Connect => e.context(&refused),
+            _ => e,
+        })?;
         match pin(driver.as_mut(), io_timeout) {
             Ok(server) => Ok((driver, server)),
             Err(e) => {
@@ -86,28 +92,34 @@ pub(super) fn connect(link: &LinkParams) -> Result<(Box<dyn Driver>, Server)> {
                 Err(e.context("could not set up the session"))
             }
         }
-    })
-    .map_err(|e| e.context(at))
+    });
+    let silent = || Err(errors::silent(limit, tls).context(failed));
+    opened.and_then(|opened| opened.unwrap_or_else(silent)).map_err(|e| e.context(at))
+}
+
+/// Where a link leads, for people.
+fn place_text(place: &Place, tls: bool) -> String {
+    match place {
+        Place::Service { host, port, .. } => {
+            let port = port.unwrap_or(if tls { TLS_PORT } else { PORT });
+            format!("{host} port {port}")
+        }
+        Place::Descriptor(_) => "the addresses of the connect descriptor".to_owned(),
+    }
 }
 
 /// The drivers limit each step (some not at all), so a thread of its own takes the steps and is
-/// left behind when together they take too long.
+/// left behind when together they take too long: then there is nothing.
 fn within<T: Send + 'static>(
     limit: Duration,
     open: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
+) -> Result<Option<Result<T>>> {
     let (send, receive) = mpsc::channel();
     std::thread::Builder::new().name("oracle-connect".to_owned()).spawn(move || {
         // Nobody listens any more when it took too long; the connection then just closes.
         let _ = send.send(open());
     })?;
-    match receive.recv_timeout(limit) {
-        Ok(done) => done,
-        Err(_) => Err(Error::new(
-            Kind::Connect,
-            format!("the server did not answer within {} s", limit.as_secs_f32()),
-        )),
-    }
+    Ok(receive.recv_timeout(limit).ok())
 }
 
 /// What is needed to log in.
@@ -259,7 +271,7 @@ fn descriptor(link: &LinkParams, place: &Place) -> String {
 pub(super) fn ask(driver: &mut dyn Driver, sql: &str, params: &[Value]) -> Result<Vec<Vec<Value>>> {
     let (types, cells) = bind::params(params)?;
     let mut small = Small::default();
-    match driver.query(sql, &types, &cells, 100, &mut small) {
+    match driver.query(sql, &types, &cells, super::SMALL, &mut small) {
         Ok(()) => Ok(small.rows),
         Err(Cut::Source(failure)) => Err(errors::from_call(&failure)),
         Err(Cut::Receiver(e)) => Err(e),

@@ -1,6 +1,6 @@
 //! How Oracle spells SQL.
 
-use super::super::{Dialect, OwnType, SAMPLED_OF};
+use super::super::{Dialect, OwnType, SAMPLED_OF, suffixed};
 use super::name;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Kind, Table};
@@ -26,6 +26,8 @@ pub(super) const EMPTY_LOB: &str = "ssync:empty:3c6e1d8f0b5a4927e1f7a90c2d845b63
 
 /// The pseudo-column that says where a row is kept. No column of a table can have this name.
 pub(super) const ROWID: &str = "ROWID";
+/// Longest name that every version takes.
+const NAME_CHARS_MAX: usize = 30;
 /// Blocks of a hundred that a sample reads; of the rows in them it takes a part by their hash.
 const SAMPLED_PERCENT: u32 = 1;
 
@@ -151,6 +153,16 @@ impl Dialect for OracleDialect {
 
     fn add_column(&self, table: &str, definition: &str) -> String {
         format!("ALTER TABLE {} ADD ({definition})", self.table(table))
+    }
+
+    // The line of the slash ends it for SQL*Plus and SQL Developer.
+    fn resend_trigger(&self, table: &str, status: &str) -> String {
+        let trigger = suffixed(self, name::parts(table), "_RESEND", NAME_CHARS_MAX);
+        let (table, status) = (self.table(table), self.folded(status));
+        format!(
+            "CREATE TRIGGER {trigger} BEFORE UPDATE ON {table} FOR EACH ROW\n  WHEN (NEW.{status} = \
+             OLD.{status} AND OLD.{status} <> 0)\n  BEGIN :NEW.{status} := 0; END;\n/"
+        )
     }
 
     fn table_options(&self) -> &'static str {

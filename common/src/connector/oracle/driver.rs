@@ -103,6 +103,25 @@ pub(super) enum Field<'a> {
     Unreadable(&'static str),
 }
 
+/// How the rows of a query are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fetch {
+    /// Rows in one round trip.
+    pub(super) rows: u32,
+    /// How a LOB's value comes. It is handed on in one piece either way.
+    pub(super) lobs: Lobs,
+}
+
+/// How the value of a LOB comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lobs {
+    /// With its row: for small results.
+    Inline,
+    /// By its locator, in pieces of bounded size, when its row is handed on: no more than one row's
+    /// LOBs are in memory at once.
+    Located,
+}
+
 /// Who takes the rows of a query, one after another.
 pub(super) trait Rows {
     /// The result's columns by name, before the first row.
@@ -164,13 +183,13 @@ pub(super) trait Driver: Send {
         rows: &[Vec<Cell<'_>>],
     ) -> Result<u64, Failure>;
 
-    /// Runs a query; `fetch_rows` rows come in one round trip.
+    /// Runs a query, and hands its rows on as `fetch` says.
     fn query(
         &mut self,
         sql: &str,
         types: &[BindType],
         row: &[Cell<'_>],
-        fetch_rows: u32,
+        fetch: Fetch,
         into: &mut dyn Rows,
     ) -> Result<(), Cut>;
 

@@ -7,9 +7,11 @@
 use super::driver::{Failure, State};
 use crate::error::{Error, Kind};
 
+const UNIQUE: &str = "another row has the same values of a unique key";
+
 /// What blames a row, and only that: each with our words.
 const DATA_FAULTS: &[(u32, &str)] = &[
-    (1, "a row with this key exists"),
+    (1, UNIQUE),
     (1400, "the column may not be NULL"),
     (1401, "the value is too long"),
     (1407, "the column may not be NULL"),
@@ -57,7 +59,7 @@ const DATA_FAULTS: &[(u32, &str)] = &[
 const PARENT_MISSING: &[u32] = &[2291];
 /// Deadlock, lock wait over, a snapshot that is too old, a transaction that lost to another.
 const CONTENTION: &[u32] =
-    &[54, 60, 1013, 1555, 4020, 4021, 8176, 8177, 14403, 25401, 30006, 30036, 51];
+    &[54, 60, 1013, 1555, 4020, 4021, 8176, 8177, 14403, 22924, 25401, 30006, 30036, 51];
 /// No room: tablespace, quota, undo, redo archive, disk.
 const FULL: &[u32] = &[
     257, 1536, 1628, 1630, 1631, 1632, 1650, 1651, 1652, 1653, 1654, 1655, 1656, 1658, 1659, 1683,
@@ -146,13 +148,64 @@ fn waited() -> Error {
         .detail("it was cancelled after the time limit of its call")
 }
 
+/// What may be wrong with the place that a link names.
+const NO_LISTENER: &str = "Look whether the listener runs there, and whether host and port of the \
+                           link's URL are right (Oracle's usual port is 1521, and 2484 for TLS).";
+const NO_HOST: &str = "Look at the host's name in the link's URL, and whether this machine can \
+                       resolve it.";
+const NO_ROUTE: &str = "Look whether a network or a firewall between this machine and the host \
+                        stands in the way, and whether the host's name in the link's URL is right.";
+const NO_ORACLE: &str = "Look whether the port is that of an Oracle listener; one that speaks TLS \
+                         wants tls = \"verified\" in the link.";
+const NO_TLS: &str = "Look whether the port is that of the listener for TLS (tcps, usually 2484), \
+                      and whether it speaks TLS 1.2 or later.";
+const NO_SERVICE: &str = "Look at the service's name in the link's URL: `lsnrctl services` on the \
+                          server lists those that the listener knows.";
+
+/// A place that stayed silent for so long. `tls`: whether TLS was spoken to it.
+pub(super) fn silent(limit: std::time::Duration, tls: bool) -> Error {
+    let what = format!("no answer within {} s", limit.as_secs_f32());
+    let port = if tls { NO_TLS } else { NO_ORACLE };
+    Error::new(Kind::Connect, what).hint(format!("{port} {NO_ROUTE}"))
+}
+
+/// A failure to open a connection, of which the driver has words alone: before a server answered.
+fn unanswered(failure: &Failure, tls: bool) -> Error {
+    let words = failure.message.as_str();
+    let connect = |message: &str| Error::new(Kind::Connect, message);
+    let has = |known: &[&str]| known.iter().any(|k| words.contains(k));
+    if has(&["Connection refused"]) {
+        connect("connection refused").hint(NO_LISTENER)
+    } else if has(&["failed to lookup address", "Name or service not known"]) {
+        connect("the host is not known").hint(NO_HOST)
+    } else if has(&["No route to host", "Network is unreachable", "Host is unreachable"]) {
+        connect("the host cannot be reached").hint(NO_ROUTE)
+    } else if failure.state == State::TimedOut {
+        connect("no answer in time").hint(NO_ROUTE)
+    } else if tls {
+        secured(connect(&tidy(words)), 0)
+    } else if failure.state == State::Misused {
+        connect(&tidy(words))
+    } else {
+        connect("the connection ended before there was a session")
+            .detail(tidy(words))
+            .hint(NO_ORACLE)
+    }
+}
+
 /// A failure to open a connection. `tls`: whether it was to be one by TLS.
 pub(super) fn from_open(failure: &Failure, tls: bool) -> Error {
     let error = match failure.code {
-        0 => Error::new(Kind::Connect, tidy(&failure.message)),
+        0 => return unanswered(failure, tls),
         code => reported(code, &failure.message),
     };
     match (error.kind, failure.code) {
+        (_, 12505 | 12514) => Error::new(Kind::Connect, "the listener does not know the service")
+            .detail(format!("ORA-{:05}", failure.code))
+            .hint(NO_SERVICE),
+        (_, 12541) => error.hint(NO_LISTENER),
+        (_, 12545) => error.hint(NO_HOST),
+        (_, 12170 | 12535 | 12543) => error.hint(NO_ROUTE),
         (_, 1017) => Error::new(Kind::Connect, "the server refused user name and password")
             .detail("ORA-01017"),
         (_, 28000) => Error::new(Kind::Connect, "the account is locked").detail("ORA-28000").hint(
@@ -188,12 +241,10 @@ fn secured(error: Error, code: u32) -> Error {
              wallet that trusts it as wallet_dir.",
         ),
     ];
-    const PORT: &str = "Look whether the port is that of the listener for TLS (tcps, usually 2484), \
-                        and whether it speaks TLS 1.2 or later.";
     let said = format!("{} {}", error.message, error.details.join(" "));
     match ADVICE.iter().find(|(words, _)| words.iter().any(|w| said.contains(w))) {
         Some((_, advice)) => error.hint(*advice),
-        None if code == 0 || (28859..=28868).contains(&code) => error.hint(PORT),
+        None if code == 0 || (28859..=28868).contains(&code) => error.hint(NO_TLS),
         None => error,
     }
 }
@@ -218,23 +269,23 @@ fn reported(code: u32, message: &str) -> Error {
     match kind {
         Kind::Data => {
             let words = DATA_FAULTS.iter().find(|(c, _)| *c == code).map_or("", |(_, w)| *w);
-            let mut error = match column_in(code, message) {
-                Some(column) => Error::new(kind, format!("column {column}: {words}"))
+            match (column_in(code, message), constraint_in(code, message)) {
+                (Some(column), _) => Error::new(kind, format!("column {column}: {words}"))
                     .detail(code_fact)
                     .column(column),
-                None => Error::new(kind, words).detail(code_fact),
-            };
-            if let Some(name) = constraint_in(code, message) {
-                error = error.detail(format!("constraint {name}"));
+                (None, Some(name)) => {
+                    Error::new(kind, format!("constraint {name}: {words}")).detail(code_fact)
+                }
+                (None, None) => Error::new(kind, words).detail(code_fact),
             }
-            error
         }
         Kind::Parent => {
-            let mut error = Error::new(kind, "the row's parent is missing").detail(code_fact);
-            if let Some(name) = constraint_in(code, message) {
-                error = error.detail(format!("constraint {name}"));
-            }
-            error
+            let words = "the row's parent is missing";
+            let words = match constraint_in(code, message) {
+                Some(name) => format!("constraint {name}: {words}"),
+                None => words.to_owned(),
+            };
+            Error::new(kind, words).detail(code_fact)
         }
         Kind::Lost => Error::new(kind, "the server ended the connection").detail(code_fact),
         Kind::Contention if code == 1555 => Error::new(kind, first_line(message))
@@ -279,7 +330,10 @@ fn first_line(message: &str) -> String {
 }
 
 fn tidy(text: &str) -> String {
-    let text = text.trim().trim_end_matches('.');
+    // The driver's word for its socket, and the system's number behind its own words.
+    let text = text.trim().trim_start_matches("stream operation failed: ");
+    let text = text.split_once(" (os error ").map_or(text, |(words, _)| words);
+    let text = text.trim_end_matches('.');
     let mut chars = text.chars();
     match chars.next() {
         // A word in capitals stays as it is.
@@ -358,9 +412,11 @@ mod tests {
             assert_eq!(e.column.as_deref().unwrap_or(""), column, "{message}");
         }
         let e = error("ORA-00001: unique constraint (APP.T_PK) violated");
-        assert_eq!((e.kind, e.details[1].as_str()), (Kind::Data, "constraint T_PK"));
+        let words = "constraint T_PK: another row has the same values of a unique key";
+        assert_eq!((e.kind, e.message.as_str()), (Kind::Data, words));
         let e = error("ORA-02291: integrity constraint (APP.FK) violated - parent key not found");
-        assert_eq!((e.kind, e.details[1].as_str()), (Kind::Parent, "constraint FK"));
+        let words = "constraint FK: the row's parent is missing";
+        assert_eq!((e.kind, e.message.as_str()), (Kind::Parent, words));
     }
 
     #[test]
@@ -431,7 +487,8 @@ mod tests {
         assert!(open(28000, "ORA-28000: the account is locked").hint.is_some());
         assert!(open(28001, "ORA-28001: the password has expired").hint.is_some());
         assert_eq!(open(3113, "ORA-03113: end-of-file").kind, Kind::Connect);
-        assert_eq!(open(0, "Connection refused").message, "connection refused");
+        let e = open(0, "Connection refused");
+        assert_eq!((e.message.as_str(), e.hint.is_some()), ("connection refused", true));
     }
 
     #[test]
@@ -456,8 +513,10 @@ mod tests {
         ] {
             let hint = open(code, message, true);
             assert!(hint.as_ref().is_some_and(|h| h.contains(advice)), "{message}: {hint:?}");
-            assert_eq!(open(code, message, false), None, "{message}");
+            let hint = open(code, message, false);
+            assert!(hint.is_none_or(|h| !h.contains("wallet") && !h.contains("2484")), "{message}");
         }
-        assert_eq!(open(12514, "ORA-12514: no such service", true), None);
+        let hint = open(12514, "ORA-12514: no such service", true).unwrap();
+        assert!(hint.contains("service's name"), "{hint}");
     }
 }

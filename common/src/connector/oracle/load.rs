@@ -171,7 +171,7 @@ impl Load<'_> {
     fn has_key(&mut self, feeds: &[Feed<'_>], row: &[Cell<'_>], sql: &str) -> Result<bool> {
         let (types, row) = picked(feeds, row, &key_places(self.plan));
         let mut found = Found(0);
-        match self.driver.query(sql, &types, &row, 2, &mut found) {
+        match self.driver.query(sql, &types, &row, super::SMALL, &mut found) {
             Ok(()) => Ok(found.0 > 0),
             Err(Cut::Source(failure)) => Err(errors::from_call(&failure)),
             Err(Cut::Receiver(e)) => Err(e),

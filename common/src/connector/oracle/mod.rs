@@ -4,7 +4,7 @@
 //! - [`url`] says where the database is; [`connect`] opens and pins the session.
 //! - [`driver`] is what a driver must be able to do; [`thin`] and `oci` do it.
 //! - [`types`] says how each type travels, [`exact`] what Oracle would change without a word.
-//! - [`describe`] reads structures, [`read`] decodes rows, [`load`] lands them ([`feed`] guards each
+//! - [`describe`] reads structures, [`read`] decodes rows ([`lob`] their LOBs), [`load`] lands them ([`feed`] guards each
 //!   value), [`errors`] turns codes into kinds, [`check`] serves `ssync check`.
 //! - [`name`]: a name in the configuration folds to upper case, unless it is quoted.
 //!
@@ -30,6 +30,7 @@ mod feed;
 #[cfg(test)]
 mod fuzz;
 mod load;
+mod lob;
 mod name;
 mod number;
 #[cfg(feature = "oci")]
@@ -44,7 +45,7 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 
-use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait};
+use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait, OracleDriver};
 use crate::batch::{BatchBuilder, Emit};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Table};
@@ -52,15 +53,15 @@ use crate::value::Value;
 use bind::Small;
 use connect::Server;
 pub use dialect::{ORACLE, OracleDialect};
-use driver::{Cut, Driver};
+use driver::{Cut, Driver, Fetch, Lobs};
 use load::Load;
 use read::Reader;
 
 /// How long a statement may take that shall not wait for a lock: long enough for one that does
 /// not have to.
 const SHORT_WAIT: Duration = Duration::from_secs(3);
-/// Rows of a small result that come in one round trip.
-const SMALL_ROWS: u32 = 100;
+/// How a small result comes.
+const SMALL: Fetch = Fetch { rows: 100, lobs: Lobs::Inline };
 
 /// Opens a connection.
 pub fn open(link: &LinkParams) -> Result<Box<dyn Connection>> {
@@ -209,7 +210,7 @@ impl Connection for OracleConnection {
         };
         self.with(|this, driver| {
             let mut small = Small::default();
-            let done = match driver.query(&sql, &types, &cells, SMALL_ROWS, &mut small) {
+            let done = match driver.query(&sql, &types, &cells, SMALL, &mut small) {
                 Ok(()) => Ok(small.rows),
                 Err(Cut::Source(failure)) => Err(errors::from_call(&failure)),
                 Err(Cut::Receiver(e)) => Err(e),
@@ -316,9 +317,16 @@ impl Connection for OracleConnection {
     ) -> Result<u64> {
         let (types, cells) = bind::params(params)?;
         self.with(|this, driver| {
-            let fetch_rows = read::fetch_rows(columns, this.server.version[0]);
-            let mut reader = Reader::new(columns, builder, emit);
-            match driver.query(sql, &types, &cells, fetch_rows, &mut reader) {
+            let rows = read::fetch_rows(columns, this.server.version[0]);
+            // The client's library streams LOBs by itself.
+            let parted = match this.link.oracle.driver {
+                OracleDriver::Thin => lob::parted(this.dialect, sql, columns),
+                OracleDriver::Oci => None,
+            };
+            let mut reader = Reader::new(columns, parted.is_some(), builder, emit);
+            let sql = parted.as_deref().unwrap_or(sql);
+            let fetch = Fetch { rows, lobs: Lobs::Located };
+            match driver.query(sql, &types, &cells, fetch, &mut reader) {
                 Ok(()) => {}
                 Err(Cut::Source(failure)) => return Err(errors::from_call(&failure)),
                 Err(Cut::Receiver(e)) => return Err(e),

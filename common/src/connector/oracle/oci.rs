@@ -10,7 +10,7 @@ use std::time::Duration;
 use oracle::sql_type::{OracleType, Timestamp, ToSql};
 use oracle::{Connection, Connector, Row, SqlValue};
 
-use super::driver::{BindType, Cell, Cut, Driver, Failure, Field, Moment, Rows, State};
+use super::driver::{BindType, Cell, Cut, Driver, Failure, Fetch, Field, Moment, Rows, State};
 use super::errors;
 use crate::error::{Error, Kind, Result};
 
@@ -110,7 +110,7 @@ impl Driver for Oci {
         sql: &str,
         types: &[BindType],
         row: &[Cell<'_>],
-        fetch_rows: u32,
+        fetch: Fetch,
         into: &mut dyn Rows,
     ) -> Result<(), Cut> {
         checked(types, row)?;
@@ -120,8 +120,8 @@ impl Driver for Oci {
         let mut statement = self
             .conn
             .statement(sql)
-            .fetch_array_size(fetch_rows)
-            .prefetch_rows(fetch_rows)
+            .fetch_array_size(fetch.rows)
+            .prefetch_rows(fetch.rows)
             .build()
             .map_err(|e| failure(&e))?;
         if statement.bind_count() != params.len() {

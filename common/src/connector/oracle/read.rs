@@ -4,6 +4,7 @@ use super::bind;
 use super::dialect::EMPTY_LOB;
 use super::driver::{Field, Rows};
 use super::exact::{self, Stamp};
+use super::lob;
 use super::types;
 use crate::batch::{BatchBuilder, Emit};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -13,8 +14,10 @@ use crate::schema::{Column, Kind};
 /// packet of it, so that many rows at once cost more than they spare.
 const FETCH_ROWS: u32 = 200;
 const FETCH_ROWS_23AI: u32 = 1000;
-/// The same where a row may be large.
-const FETCH_ROWS_LARGE: u32 = 16;
+/// The same where short LOBs come with their rows (see [`lob`]).
+const FETCH_ROWS_LOBS: u32 = 50;
+/// The same where a row may be large: LONG has no locator, and is all in the answer.
+const FETCH_ROWS_LONG: u32 = 1;
 
 /// What the server sends for bytes that are no character of its character set. Sets other than
 /// Unicode's do not have it: from there it never is what the column holds.
@@ -22,16 +25,12 @@ const REPLACEMENT: char = '\u{fffd}';
 
 /// Rows to fetch in one round trip.
 pub(super) fn fetch_rows(columns: &[Column], version: u32) -> u32 {
-    let large = |c: &Column| {
-        matches!(
-            c.family.as_str(),
-            "clob" | "nclob" | "blob" | "long" | "long_raw" | "json" | "xmltype"
-        )
-    };
-    match columns.iter().any(large) {
-        true => FETCH_ROWS_LARGE,
-        false if version >= 23 => FETCH_ROWS_23AI,
-        false => FETCH_ROWS,
+    let any = |families: &[&str]| columns.iter().any(|c| families.contains(&c.family.as_str()));
+    match version {
+        _ if any(&["long", "long_raw"]) => FETCH_ROWS_LONG,
+        _ if any(&["clob", "nclob", "blob", "json", "xmltype"]) => FETCH_ROWS_LOBS,
+        23.. => FETCH_ROWS_23AI,
+        _ => FETCH_ROWS,
     }
 }
 
@@ -40,6 +39,8 @@ pub(super) struct Reader<'a, 'e> {
     columns: &'a [Column],
     /// Of each column, whether its characters are converted on their way here.
     converted: Vec<bool>,
+    /// The query was [`lob::parted`].
+    parted: bool,
     builder: &'a mut BatchBuilder,
     emit: &'a mut Emit<'e>,
     count: u64,
@@ -48,12 +49,13 @@ pub(super) struct Reader<'a, 'e> {
 impl<'a, 'e> Reader<'a, 'e> {
     pub(super) fn new(
         columns: &'a [Column],
+        parted: bool,
         builder: &'a mut BatchBuilder,
         emit: &'a mut Emit<'e>,
     ) -> Self {
         let converted = |c: &Column| c.charset.as_deref().is_some_and(|s| !types::is_unicode(s));
         let converted = columns.iter().map(converted).collect();
-        Reader { columns, converted, builder, emit, count: 0 }
+        Reader { columns, converted, parted, builder, emit, count: 0 }
     }
 
     /// Hands on what is left; the rows that came.
@@ -65,20 +67,28 @@ impl<'a, 'e> Reader<'a, 'e> {
 
 impl Rows for Reader<'_, '_> {
     fn columns(&mut self, names: &[String]) -> Result<()> {
-        if names.len() != self.columns.len() {
-            let why = format!(
-                "the query has {} columns where {} were expected",
-                names.len(),
-                self.columns.len()
-            );
+        let parts = |c| if self.parted { lob::parts(c) } else { 1 };
+        let expected: usize = self.columns.iter().map(parts).sum();
+        if names.len() != expected {
+            let why =
+                format!("the query has {} columns where {expected} were expected", names.len());
             return Err(Error::new(ErrorKind::Internal, why));
         }
         Ok(())
     }
 
     fn row(&mut self, fields: &[Field<'_>]) -> Result<()> {
-        for (i, (column, field)) in self.columns.iter().zip(fields).enumerate() {
-            match field {
+        let mut rest = fields;
+        for (i, column) in self.columns.iter().enumerate() {
+            let parts = if self.parted { lob::parts(column) } else { 1 };
+            // There are as many as `columns` saw.
+            let Some((these, after)) = rest.split_at_checked(parts) else { break };
+            rest = after;
+            let field = match these {
+                [field] => *field,
+                parts => lob::joined(column, parts),
+            };
+            match &field {
                 Field::Text(text) if self.converted[i] && text.contains(REPLACEMENT) => {
                     self.builder.bad(i, "has bytes that are no character of its character set");
                 }
@@ -173,10 +183,16 @@ mod tests {
 
     #[test]
     fn old_servers_and_large_rows_come_in_smaller_pieces() {
-        let number = Column::new("n", Kind::Int, "number");
-        let clob = Column::new("c", Kind::Text, "clob");
-        assert!(fetch_rows(std::slice::from_ref(&number), 19) <= 500);
-        assert!(fetch_rows(std::slice::from_ref(&number), 23) > 500);
-        assert!(fetch_rows(&[number, clob], 23) < 50);
+        let column = |family: &str| Column {
+            family: family.to_owned(),
+            ..Column::new(family, Kind::Text, family)
+        };
+        let rows = |families: &[&str], version| {
+            fetch_rows(&families.iter().map(|f| column(f)).collect::<Vec<_>>(), version)
+        };
+        assert!(rows(&["number"], 19) <= 500);
+        assert!(rows(&["number"], 23) > 500);
+        assert!(rows(&["number", "clob"], 23) <= 50);
+        assert_eq!(rows(&["clob", "long"], 23), 1);
     }
 }

@@ -12,13 +12,17 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use oracledb::{
-    BindParameters, Config, Connection, Cursor, Error as DriverError, ErrorKind, OracleIntervalDS,
-    OracleNumber, OracleTimestamp, Row, ToDbValue,
+    BindParameters, Config, Connection, Cursor, Error as DriverError, ErrorKind, Lob,
+    OracleIntervalDS, OracleNumber, OracleTimestamp, Row, ToDbValue,
 };
 
-use super::driver::{BindType, Cell, Cut, Driver, Failure, Field, Moment, Rows, State};
+use super::driver::{
+    BindType, Cell, Cut, Driver, Failure, Fetch, Field, Lobs, Moment, Rows, State,
+};
+use super::lob::Content;
 use crate::error::Result;
 
+const OTHER_TYPE: &str = "the server sent another type than it announced";
 /// How long a farewell to the server may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -107,23 +111,25 @@ impl Driver for Thin {
         sql: &str,
         types: &[BindType],
         row: &[Cell<'_>],
-        fetch_rows: u32,
+        fetch: Fetch,
         into: &mut dyn Rows,
     ) -> Result<(), Cut> {
         let wires = wires(types, row)?;
         let params: Vec<&dyn ToDbValue> = wires.iter().map(Wire::shown).collect();
         let cursor = self.called(|conn| {
-            conn.statement(sql)?
-                .fetch_array_size(fetch_rows)
-                .prefetch_rows(fetch_rows)
-                .build()?
-                .query(&params)
+            let statement =
+                conn.statement(sql)?.fetch_array_size(fetch.rows).prefetch_rows(fetch.rows);
+            let statement = match fetch.lobs {
+                Lobs::Inline => statement,
+                Lobs::Located => statement.fetch_lobs(),
+            };
+            statement.build()?.query(&params)
         })?;
         let names: Vec<String> = cursor.columns().iter().map(|c| c.name().to_owned()).collect();
         into.columns(&names).map_err(Cut::Receiver)?;
         let kinds: Vec<Kind> = cursor.columns().iter().map(|c| Kind::of(c.db_type())).collect();
         let mut cursor = ManuallyDrop::new(cursor);
-        let mut decoding = Decoding { kinds, numbers: Vec::new() };
+        let mut decoding = Decoding { kinds, numbers: Vec::new(), lobs: Vec::new() };
         let ended = rows_of(&mut cursor, &mut decoding, into);
         // After a panic the cursor must not touch its connection again.
         if !matches!(&ended, Err(Cut::Source(f)) if f.state == State::Broken) {
@@ -173,7 +179,10 @@ fn rows_of(cursor: &mut Cursor, decoding: &mut Decoding, into: &mut dyn Rows) ->
             Err(_) => return Err(Cut::Source(panicked())),
             Ok(None) => return Ok(()),
             Ok(Some(Err(e))) => return Err(Cut::Source(failure(&e))),
-            Ok(Some(Ok(row))) => decoding.pass(&row, into).map_err(Cut::Receiver)?,
+            Ok(Some(Ok(mut row))) => {
+                decoding.fetch_lobs(&mut row)?;
+                decoding.pass(&row, into).map_err(Cut::Receiver)?;
+            }
         }
     }
 }
@@ -186,6 +195,10 @@ enum Kind {
     Double,
     Text,
     Bytes,
+    /// A locator of characters.
+    Clob,
+    /// A locator of bytes.
+    Blob,
     Moment,
     Interval,
     Bool,
@@ -193,9 +206,12 @@ enum Kind {
 }
 
 impl Kind {
+    /// Of a column of this type. Where LOBs come with their rows, they are announced as LONG.
     fn of(t: &oracledb::DbType) -> Kind {
         let is = |types: &[&oracledb::DbType]| types.contains(&t);
         match () {
+            () if is(&[oracledb::DB_TYPE_CLOB, oracledb::DB_TYPE_NCLOB]) => Kind::Clob,
+            () if is(&[oracledb::DB_TYPE_BLOB]) => Kind::Blob,
             () if is(&[oracledb::DB_TYPE_NUMBER, oracledb::DB_TYPE_BINARY_INTEGER]) => Kind::Number,
             () if is(&[oracledb::DB_TYPE_BINARY_FLOAT]) => Kind::Float,
             () if is(&[oracledb::DB_TYPE_BINARY_DOUBLE]) => Kind::Double,
@@ -204,8 +220,6 @@ impl Kind {
                 oracledb::DB_TYPE_NVARCHAR,
                 oracledb::DB_TYPE_CHAR,
                 oracledb::DB_TYPE_NCHAR,
-                oracledb::DB_TYPE_CLOB,
-                oracledb::DB_TYPE_NCLOB,
                 oracledb::DB_TYPE_LONG,
                 oracledb::DB_TYPE_LONG_NVARCHAR,
                 oracledb::DB_TYPE_ROWID,
@@ -214,14 +228,7 @@ impl Kind {
             {
                 Kind::Text
             }
-            () if is(&[
-                oracledb::DB_TYPE_RAW,
-                oracledb::DB_TYPE_BLOB,
-                oracledb::DB_TYPE_LONG_RAW,
-            ]) =>
-            {
-                Kind::Bytes
-            }
+            () if is(&[oracledb::DB_TYPE_RAW, oracledb::DB_TYPE_LONG_RAW]) => Kind::Bytes,
             () if is(&[
                 oracledb::DB_TYPE_DATE,
                 oracledb::DB_TYPE_TIMESTAMP,
@@ -242,9 +249,33 @@ struct Decoding {
     kinds: Vec<Kind>,
     /// One row's numbers as text.
     numbers: Vec<String>,
+    /// One row's LOBs, empty for other columns.
+    lobs: Vec<Content>,
 }
 
 impl Decoding {
+    /// Reads the values that the row only has locators of.
+    fn fetch_lobs(&mut self, row: &mut Row) -> Result<(), Failure> {
+        self.lobs.resize_with(self.kinds.len(), Content::default);
+        for (i, kind) in self.kinds.iter().enumerate() {
+            if !matches!(kind, Kind::Clob | Kind::Blob) {
+                continue;
+            }
+            self.lobs[i].clear();
+            // A locator's destructor talks to the connection: it runs in here, too.
+            let read = catch_unwind(AssertUnwindSafe(|| match row.take::<Option<Lob>>(i) {
+                Ok(Some(lob)) => self.lobs[i].read(lob, *kind == Kind::Clob),
+                Ok(None) => Ok(()),
+                Err(_) => {
+                    self.lobs[i].unreadable = Some(OTHER_TYPE);
+                    Ok(())
+                }
+            }));
+            read.unwrap_or_else(|_| Err(panicked()))?;
+        }
+        Ok(())
+    }
+
     fn pass(&mut self, row: &Row, into: &mut dyn Rows) -> Result<()> {
         self.numbers.clear();
         self.numbers.resize_with(self.kinds.len(), String::new);
@@ -266,19 +297,20 @@ impl Decoding {
         let or = |field: Result<Option<Field<'r>>, DriverError>| match field {
             Ok(Some(field)) => field,
             Ok(None) => Field::Null,
-            Err(_) => Field::Unreadable("the server sent another type than it announced"),
+            Err(_) => Field::Unreadable(OTHER_TYPE),
         };
         match kind {
             Kind::Number => match row.get::<Option<OracleNumber>>(i) {
                 Ok(Some(_)) => Field::Number(&self.numbers[i]),
                 Ok(None) => Field::Null,
-                Err(_) => Field::Unreadable("the server sent another type than it announced"),
+                Err(_) => Field::Unreadable(OTHER_TYPE),
             },
             Kind::Float => or(row.get::<Option<f32>>(i).map(|v| v.map(Field::Float))),
             Kind::Double => or(row.get::<Option<f64>>(i).map(|v| v.map(Field::Double))),
             // What is not a plain text inside (a row's address) has no form that can be lent.
             Kind::Text => or(row.get::<Option<&str>>(i).map(|v| v.map(Field::Text))),
             Kind::Bytes => or(row.get::<Option<&[u8]>>(i).map(|v| v.map(Field::Bytes))),
+            Kind::Clob | Kind::Blob => self.lobs[i].field(kind == Kind::Clob),
             Kind::Moment => or(row
                 .get::<Option<OracleTimestamp>>(i)
                 .map(|v| v.map(|t| Field::Moment(moment(&t))))),

@@ -39,7 +39,9 @@ pub(crate) enum Place {
 
 const FORM: &str = "write oracle://user@host:port/service";
 
-const PASSWORD: &str = "a password in the URL is refused, since URLs are stored and shown";
+const PASSWORD: &str = "a password in the URL is refused, since URLs are stored and shown; write \
+                        oracle://user@host:port/service and give the password as \
+                        password = { env = \"NAME\" }, { file = \"/path\" } or { stored = true }";
 
 /// Reads a URL.
 ///

@@ -1,6 +1,6 @@
 //! How SQL is spelt for SQLite.
 
-use super::super::{Dialect, OwnType, SAMPLED_OF, split_table_name};
+use super::super::{Dialect, OwnType, SAMPLED_OF, split_table_name, suffixed};
 use super::ddl;
 use crate::error::Result;
 use crate::schema::{Column, Table};
@@ -55,6 +55,18 @@ impl Dialect for SqliteDialect {
 
     fn widen(&self, _table: &str, _definition: &str) -> Option<String> {
         None
+    }
+
+    fn resend_trigger(&self, table: &str, status: &str) -> String {
+        let parts = split_table_name(table);
+        // The body names tables of the trigger's own schema, without it.
+        let plain = self.quote(parts.last().map_or("", String::as_str));
+        let trigger = suffixed(self, parts, "_resend", usize::MAX);
+        let status = self.quote(status);
+        format!(
+            "CREATE TRIGGER {trigger} AFTER UPDATE ON {plain}\n  WHEN NEW.{status} = OLD.{status} AND \
+             OLD.{status} <> 0\n  BEGIN UPDATE {plain} SET {status} = 0 WHERE rowid = NEW.rowid; END;"
+        )
     }
 
     fn table_options(&self) -> &'static str {

@@ -86,6 +86,11 @@ fn constraint(code: i32, words: &str) -> Error {
         let named = words.split_once(": ")?.1;
         (!named.contains(", ")).then(|| named.split_once('.'))?.map(|(_, column)| column.to_owned())
     };
+    // The message alone is what is recorded of a bad row.
+    let said = |what: &str| match words.split_once(": ") {
+        Some((_, named)) => format!("{named}: {what}"),
+        None => what.to_owned(),
+    };
     let named = |error: Error| match column() {
         Some(column) => error.column(column),
         None => error,
@@ -99,13 +104,15 @@ fn constraint(code: i32, words: &str) -> Error {
         ffi::SQLITE_CONSTRAINT_UNIQUE
         | ffi::SQLITE_CONSTRAINT_PRIMARYKEY
         | ffi::SQLITE_CONSTRAINT_ROWID => {
-            named(Error::new(Kind::Data, "duplicate key").detail(words.to_owned()))
+            let what = said("another row has the same values of a unique key");
+            named(Error::new(Kind::Data, what).detail(words.to_owned()))
         }
         ffi::SQLITE_CONSTRAINT_NOTNULL => named(
             Error::new(Kind::Data, "NULL where the column is NOT NULL").detail(words.to_owned()),
         ),
         ffi::SQLITE_CONSTRAINT_CHECK => {
-            Error::new(Kind::Data, "a CHECK constraint refused the row").detail(words.to_owned())
+            let what = said("a check constraint refused the row");
+            Error::new(Kind::Data, what).detail(words.to_owned())
         }
         ffi::SQLITE_CONSTRAINT_DATATYPE => {
             let error = Error::new(Kind::Data, "a value of another type than the column's");
@@ -184,6 +191,8 @@ mod tests {
         let words = "cannot store TEXT value in INTEGER column t.n";
         assert_eq!(column(ffi::SQLITE_CONSTRAINT_DATATYPE, words).as_deref(), Some("n"));
         assert_eq!(column(ffi::SQLITE_CONSTRAINT_CHECK, "CHECK constraint failed: a.b > 5"), None);
+        let e = failure(Path::new("a.db"), cause(unique, "UNIQUE constraint failed: t.a, t.b"));
+        assert_eq!(e.message, "t.a, t.b: another row has the same values of a unique key");
     }
 
     #[test]
