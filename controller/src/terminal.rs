@@ -145,9 +145,10 @@ pub fn bytes(n: u64) -> String {
     if unit == 0 { format!("{n} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-fn word(result: TableResult) -> &'static str {
-    match result {
+fn word(t: &TableReport) -> &'static str {
+    match t.result {
         TableResult::Done => "done",
+        TableResult::DoneWithErrors if t.counts.failed == 0 => "done, some rows wait for parents",
         TableResult::DoneWithErrors => "done, some rows are bad",
         TableResult::Failed => "FAILED",
         TableResult::Locked => "LOCKED",
@@ -169,7 +170,7 @@ pub fn summary(report: &TaskReport) -> String {
         "rows/s"
     );
     for t in &report.tables {
-        out += &line(&t.table, width, t.counts.landed, t.counts.failed, t.seconds, word(t.result));
+        out += &line(&t.table, width, t.counts.landed, t.counts.failed, t.seconds, word(t));
         for fact in facts(t) {
             out += &format!("    {fact}\n");
         }
@@ -196,19 +197,48 @@ fn line(name: &str, width: usize, landed: u64, failed: u64, seconds: f64, result
 fn facts(t: &TableReport) -> Vec<String> {
     let c = &t.counts;
     let mut facts = t.notes.clone();
-    let mut count = |n: u64, text: &str| {
-        if n > 0 {
-            facts.push(format!("{} {text}", grouped(n)));
-        }
+    let mut count = |n: u64, one: &str, more: &str| match n {
+        0 => {}
+        1 => facts.push(format!("1 row {one}")),
+        n => facts.push(format!("{} rows {more}", grouped(n))),
     };
-    count(c.recovered, "rows had landed before and were settled now");
-    count(c.reopened, "rows that an earlier run left under way were put back to be sent");
-    count(c.resumed, "rows had landed before this run was resumed");
-    count(c.skipped, "rows were left out because their key exists");
-    count(c.withdrawn, "rows were changed or deleted before they were read");
-    count(c.changed, "rows were changed while they were sent, and go again");
-    count(c.left_locked, "rows were locked by somebody and are left for later");
-    count(c.orphans, "times a row had to wait for its parent");
+    count(
+        c.recovered,
+        "had landed before and was settled now",
+        "had landed before and were settled now",
+    );
+    count(
+        c.reopened,
+        "that an earlier run left under way was put back to be sent",
+        "that an earlier run left under way were put back to be sent",
+    );
+    let resumed = "had landed before this run was resumed";
+    count(c.resumed, resumed, resumed);
+    count(
+        c.skipped,
+        "was left out because its key exists",
+        "were left out because their keys exist",
+    );
+    count(
+        c.withdrawn,
+        "was changed or deleted before it was read",
+        "were changed or deleted before they were read",
+    );
+    count(
+        c.changed,
+        "was changed while it was sent, and goes again",
+        "were changed while they were sent, and go again",
+    );
+    count(
+        c.left_locked,
+        "was locked by somebody and is left for later",
+        "were locked by somebody and are left for later",
+    );
+    count(
+        c.waiting,
+        "waits for its parent and goes again with the next run",
+        "wait for their parents and go again with the next run",
+    );
     if let Some((what, percent)) = c.bottleneck() {
         facts.push(format!("waited for {} in {percent} % of the time", what.name()));
     }
@@ -225,12 +255,21 @@ fn kept(t: &TableReport) -> Option<String> {
     ) {
         return None;
     }
-    let mut text = format!("{} rows have landed and are kept", grouped(c.landed + c.resumed));
-    if c.released > 0 {
-        text += &format!(", {} were put back to be sent", grouped(c.released));
+    let verb = |n: u64, one: &'static str, more: &'static str| if n == 1 { one } else { more };
+    let landed = c.landed + c.resumed;
+    let mut text = format!(
+        "{} {} landed and {} kept",
+        grouped(landed),
+        verb(landed, "row has", "rows have"),
+        verb(landed, "is", "are")
+    );
+    let put_back = c.put_back();
+    if put_back > 0 {
+        let was = verb(put_back, "was", "were");
+        text += &format!(", {} {was} put back to be sent", grouped(put_back));
     }
     if c.failed > 0 {
-        text += &format!(", {} are bad", grouped(c.failed));
+        text += &format!(", {} {} bad", grouped(c.failed), verb(c.failed, "is", "are"));
     }
     Some(text)
 }

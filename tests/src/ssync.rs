@@ -22,16 +22,16 @@ use ssync_common::config::Config;
 use ssync_common::shm;
 use ssync_common::store::{Home, Store, StoreLocation};
 
+use crate::PATIENCE;
 use crate::servers::{PASSWORD, oracle};
 
 /// Environment variable that links of test configurations take their password from.
 pub const PASSWORD_ENV: &str = "SSYNC_TEST_PASSWORD";
 /// The same for links to Oracle.
 pub const ORACLE_PASSWORD_ENV: &str = "SSYNC_TEST_ORACLE_LINK";
-/// A run that takes longer hangs. Longer than the longest wait for a lock (a minute), twice.
-pub const RUN_TIME_MAX: Duration = Duration::from_secs(170);
-/// How long a process that was killed may take to be gone.
-const DEATH_TIME_MAX: Duration = Duration::from_secs(20);
+/// A run that takes longer hangs: three times the longest waits for locks (a minute each) that a run
+/// may meet twice.
+pub const RUN_TIME_MAX: Duration = Duration::from_secs(360);
 /// Lines of each log that a failure shows.
 const LOG_LINES: usize = 40;
 
@@ -218,7 +218,7 @@ impl Instance {
     pub fn wait_until_dead(&self) {
         let since = Instant::now();
         while !self.processes().is_empty() {
-            assert!(since.elapsed() < DEATH_TIME_MAX, "still there: {:?}", self.leftovers());
+            assert!(since.elapsed() < PATIENCE, "still there: {:?}", self.leftovers());
             thread::sleep(Duration::from_millis(2));
         }
     }

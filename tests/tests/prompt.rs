@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ssync_tests::PATIENCE;
 use ssync_tests::servers::mariadb;
 use ssync_tests::sites::{Session, Site};
 use ssync_tests::ssync::{Instance, Outcome, Running, cmdline};
@@ -23,8 +24,6 @@ use ssync_tests::ssync::{Instance, Outcome, Running, cmdline};
 const PROMPT: Duration = Duration::from_secs(2);
 /// How long is looked whether really nothing arrives any more.
 const QUIET: Duration = Duration::from_millis(1500);
-/// Longer than anything here takes on a busy machine; only a failing test waits for it.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Rows that wait in each table at first.
 const ROWS: i64 = 150_000;
 /// So many are added at a time while fewer wait.

@@ -48,15 +48,19 @@ pub struct Counts {
     pub skipped: u64,
     /// Bad rows.
     pub failed: u64,
-    /// Rows whose parent was missing; put back to 0.
+    /// How often a row's parent was missing: once for each pass that met the row. It was put back
+    /// to 0.
     pub orphans: u64,
+    /// Rows that wait for their parents at the end.
+    #[serde(default)]
+    pub waiting: u64,
     /// Edited or deleted at the source between claim and read.
     pub withdrawn: u64,
     /// Landed, and the source shows it.
     pub settled: u64,
     /// Landed, but changed at the source meanwhile; they go again.
     pub changed: u64,
-    /// Put back to 0 by this run.
+    /// How often a row was put back to 0 by this run; see [`Counts::put_back`].
     pub released: u64,
     /// Held locked by somebody at the source; left for later.
     pub left_locked: u64,
@@ -89,16 +93,27 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Rows that this run put back to 0 and left there.
+    pub fn put_back(&self) -> u64 {
+        // One that was put back for want of its parent, and met by the next pass, was counted twice.
+        self.released.saturating_sub(self.orphans.saturating_sub(self.waiting))
+    }
+
     /// Adds another attempt's books. What was resumed is not added: a later attempt resumes what
-    /// an earlier one landed.
+    /// an earlier one landed. Nor are rows that a later attempt meets once more: those that wait,
+    /// and where rows have no state the bad ones.
     pub fn add(&mut self, other: &Counts) {
         let resumed = if self.landed > 0 { self.resumed } else { other.resumed };
+        let has_state = self.claimed + other.claimed > 0;
+        let failed = match has_state {
+            true => self.failed + other.failed,
+            false => self.failed.max(other.failed),
+        };
         let sum = |a: &mut u64, b: u64| *a += b;
         sum(&mut self.claimed, other.claimed);
         sum(&mut self.read, other.read);
         sum(&mut self.landed, other.landed);
         sum(&mut self.skipped, other.skipped);
-        sum(&mut self.failed, other.failed);
         sum(&mut self.orphans, other.orphans);
         sum(&mut self.withdrawn, other.withdrawn);
         sum(&mut self.settled, other.settled);
@@ -116,6 +131,8 @@ impl Counts {
         sum(&mut self.transform_micros, other.transform_micros);
         sum(&mut self.landing_micros, other.landing_micros);
         self.resumed = resumed;
+        self.failed = failed;
+        self.waiting = other.waiting;
     }
 
     /// What the run waited for most, and in how many of a hundred parts of its time; `None` for one
@@ -201,6 +218,26 @@ mod tests {
             (Counts { reading_micros: 1000, ..base }, None),
         ] {
             assert_eq!(counts.bottleneck(), told, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn rows_that_come_twice_are_counted_once() {
+        // One orphan, met by both passes; the second attempt meets it twice more.
+        let passes =
+            Counts { claimed: 13, orphans: 2, released: 2, waiting: 1, ..Counts::default() };
+        assert_eq!(passes.put_back(), 1);
+        // Put back after a failure before the second pass had met it.
+        let broken = Counts { orphans: 1, released: 2, waiting: 0, ..passes };
+        assert_eq!(broken.put_back(), 1);
+        let mut both = passes;
+        both.add(&passes);
+        assert_eq!((both.orphans, both.waiting), (4, 1));
+        // Rows with a state are not read again when they are bad, others are.
+        for (claimed, failed) in [(10, 5), (0, 3)] {
+            let mut all = Counts { claimed, failed: 2, ..Counts::default() };
+            all.add(&Counts { claimed, failed: 3, ..Counts::default() });
+            assert_eq!(all.failed, failed);
         }
     }
 

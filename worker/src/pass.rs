@@ -80,6 +80,8 @@ impl TableRun<'_> {
             .max()
             .map_or(0, |n| n + 1);
         for _ in 0..PASSES_MAX {
+            // Rows that wait are met again.
+            self.counts.waiting = 0;
             let before = self.counts;
             let rows = Rows::Status { owner: owner.clone(), first: next };
             next += self.stream(ends, fence, run, rows, None, Vec::new())?;
@@ -91,8 +93,8 @@ impl TableRun<'_> {
                 break;
             }
         }
-        if self.counts.orphans > 0 {
-            log::warn!("{}: {} rows wait for their parents", self.table.name, self.counts.orphans);
+        if self.counts.waiting > 0 {
+            log::warn!("{}: {} rows wait for their parents", self.table.name, self.counts.waiting);
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) 
             end: Timestamp::now(),
             result,
             rows: counts.landed,
-            bad_rows: counts.failed + counts.orphans,
+            bad_rows: counts.failed + counts.waiting,
             bytes: counts.bytes,
             error: report.error.as_ref().map(|e| e.kind),
         },
@@ -60,11 +60,16 @@ pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) 
             Event::new(What::TaskFailed, text)
         }
         (TableOutcome::DoneWithErrors, _) => {
-            let text = format!(
-                "task {task}, table {table}: {} rows are bad, {} wait for a parent row, {} landed; \
-                 ssync errors --task {task} names them",
-                counts.failed, counts.orphans, counts.landed
+            let rows = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+            let mut text = format!(
+                "task {task}, table {table}: {}, {} without a parent, {} landed",
+                rows(counts.failed, "bad row"),
+                rows(counts.waiting, "row"),
+                counts.landed
             );
+            if counts.failed > 0 {
+                text += &format!("; ssync errors --task {task} names the bad ones");
+            }
             Event::new(What::RowsBad, text)
         }
         (TableOutcome::Done | TableOutcome::Interrupted | TableOutcome::Paused, _) => return,

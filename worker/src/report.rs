@@ -78,7 +78,7 @@ impl TableReport {
     ) -> Self {
         let error = result.err();
         let result = match &error {
-            None if counts.failed + counts.orphans > 0 => TableResult::DoneWithErrors,
+            None if counts.failed + counts.waiting > 0 => TableResult::DoneWithErrors,
             None => TableResult::Done,
             Some(e) if e.kind == Kind::Interrupted => TableResult::Interrupted,
             Some(e) if e.kind == Kind::Paused => TableResult::Paused,
@@ -107,15 +107,26 @@ impl TableReport {
     }
 }
 
+impl TableReport {
+    /// Whether anything was done to its rows, or by its SQL.
+    fn has_run(&self) -> bool {
+        let Counts { landed, settled, recovered, reopened, .. } = self.counts;
+        matches!(self.result, TableResult::Done | TableResult::DoneWithErrors)
+            || landed + settled + recovered + reopened > 0
+    }
+}
+
 impl TaskReport {
-    /// The exit code: 0 all landed, 1 something failed, 2 refused by configuration, 130
-    /// interrupted.
+    /// The exit code: 0 all landed, 1 something failed, 2 refused by configuration and nothing was
+    /// moved, 130 interrupted.
     pub fn exit_code(&self) -> u8 {
         let mut code = 0;
         for table in &self.tables {
             let this = match table.result {
                 TableResult::Done => 0,
                 TableResult::Interrupted => return 130,
+                // The failure that kept it from starting is what counts.
+                TableResult::NotStarted if code != 0 => continue,
                 // Nothing is wrong, but not everything landed.
                 TableResult::Paused if code == 0 => 130,
                 TableResult::Paused => continue,
@@ -126,6 +137,50 @@ impl TaskReport {
                 code = this;
             }
         }
-        code
+        // A refusal promises that nothing was moved.
+        if code == 2 && self.tables.iter().any(TableReport::has_run) { 1 } else { code }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use TableResult::{Done, Failed, NotStarted, Paused};
+
+    fn table(result: TableResult, kind: Option<Kind>, counts: Counts) -> TableReport {
+        TableReport {
+            table: "t".into(),
+            source: "s".into(),
+            dest: "d".into(),
+            result,
+            run: None,
+            counts,
+            seconds: 0.0,
+            bottleneck: None,
+            notes: Vec::new(),
+            error: kind.map(|kind| Error::new(kind, "no")),
+        }
+    }
+
+    fn code(tables: &[(TableResult, Option<Kind>)]) -> u8 {
+        let tables = tables.iter().map(|(r, k)| table(*r, *k, Counts::default())).collect();
+        TaskReport { task: 1, tables, seconds: 0.0 }.exit_code()
+    }
+
+    #[test]
+    fn a_refusal_is_one_only_where_nothing_was_moved() {
+        let refused = (Failed, Some(Kind::Refused));
+        assert_eq!(code(&[refused]), 2);
+        assert_eq!(code(&[refused, (NotStarted, None)]), 2);
+        assert_eq!(code(&[refused, (Failed, Some(Kind::Config))]), 2);
+        assert_eq!(code(&[refused, (Done, None)]), 1);
+        assert_eq!(code(&[(Done, None), refused]), 1);
+        assert_eq!(code(&[refused, (Failed, Some(Kind::Data))]), 1);
+        assert_eq!(code(&[(Paused, Some(Kind::Paused)), refused]), 2);
+        assert_eq!(code(&[(Done, None), (Paused, Some(Kind::Paused))]), 130);
+        // Refused only after rows had landed.
+        let landed = Counts { landed: 3, ..Counts::default() };
+        let tables = vec![table(Failed, Some(Kind::Refused), landed)];
+        assert_eq!(TaskReport { task: 1, tables, seconds: 0.0 }.exit_code(), 1);
     }
 }

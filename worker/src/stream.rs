@@ -392,6 +392,7 @@ impl Stream<'_> {
                 }
                 Outcome::Orphan(_) if !self.orphans_are_bad => {
                     self.counts.orphans += rows;
+                    self.counts.waiting += rows;
                     Fate::Released
                 }
                 Outcome::Orphan(error) | Outcome::Bad(error) => {

@@ -421,6 +421,7 @@ impl Ending {
         let bad: u64 = self.tables.iter().map(|t| t.failed).sum();
         match bad {
             0 => format!("{landed} rows landed"),
+            1 => format!("{landed} rows landed, 1 is bad"),
             bad => format!("{landed} rows landed, {bad} are bad"),
         }
     }

@@ -23,18 +23,13 @@ use mysql::{Conn, OptsBuilder};
 use ssync_common::connector::{LinkParams, TlsMode};
 use ssync_common::secret::Secret;
 
+use crate::PATIENCE;
 use process::Supervised;
 
 /// The account of every server. Its password is [`PASSWORD`].
 pub const USER: &str = "app";
 /// Distinctive, so that a leak can be searched for.
 pub const PASSWORD: &str = "Pw-xK7sentinel!'";
-
-/// How long a server may take to come up: a loaded machine is slow, a broken server exits.
-const START_TIME_MAX: Duration = Duration::from_secs(90);
-
-/// How long a plain connection waits for an answer: a hanging test is a failing test.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// Which server software.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,7 +163,7 @@ impl Server {
             if Conn::new(self.options(None).socket(Some(socket))).is_ok() {
                 return Ok(());
             }
-            if !self.own_process().is_running() || start.elapsed() > START_TIME_MAX {
+            if !self.own_process().is_running() || start.elapsed() > PATIENCE {
                 return Err(std::fs::read_to_string(self.dir.join("log")).unwrap_or_default());
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -183,7 +178,7 @@ impl Server {
             .pass(Some(self.password.clone()))
             .db_name(database)
             .prefer_socket(false)
-            .read_timeout(Some(ANSWER_TIME_MAX))
+            .read_timeout(Some(PATIENCE))
     }
 
     fn try_connect(&self, database: Option<&str>) -> mysql::Result<Conn> {

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use ssync_tests::PATIENCE;
 use ssync_tests::rng::{Rng, seed};
 use ssync_tests::servers::mariadb;
 use ssync_tests::sites::{Session, Site};
 use ssync_tests::ssync::{Instance, Running, cmdline};
 
-/// Longer than anything takes to come to rest; only a failing test waits for it.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Roles, as the command line names them.
 const ROLES: [&str; 4] = ["daemon", "worker", "writer", "monitor"];
 

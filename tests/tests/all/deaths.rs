@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use ssync_common::event::{Event, What, events_between};
 use ssync_controller::daemon::journal::Happened;
+use ssync_tests::PATIENCE;
 use ssync_tests::listeners::{self, HttpRequest, Listener, plain};
 use ssync_tests::ssync::{Running, program};
 
@@ -46,7 +47,7 @@ impl Watched {
             if known["dead"].as_array().is_some_and(|runs| !runs.is_empty()) {
                 return;
             }
-            if begin.elapsed().as_secs() > 30 {
+            if begin.elapsed() > PATIENCE {
                 let table = self.house.instance.run(&["status", "--json"]).stdout;
                 panic!("not noticed: {known}\n{table}\n{}", self.house.instance.logs());
             }

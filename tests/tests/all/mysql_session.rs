@@ -6,6 +6,7 @@ use ssync_common::connector::{LinkParams, LockWait, TlsMode, WriteMode, open};
 use ssync_common::error::Kind;
 use ssync_common::secret::Secret;
 use ssync_common::value::Value;
+use ssync_tests::PATIENCE;
 use ssync_tests::listeners::certificates;
 use ssync_tests::servers::{Server, Software, USER, free_port, mariadb};
 
@@ -82,7 +83,8 @@ fn nobody_there_is_a_connection_error_in_time() {
     };
     let start = Instant::now();
     assert_eq!(open(&link).err().unwrap().kind, Kind::Connect);
-    assert!(start.elapsed() < Duration::from_secs(10));
+    // By the limit on opening, not that on answers.
+    assert!(start.elapsed() < PATIENCE);
 }
 
 #[test]
@@ -181,15 +183,15 @@ fn locks_are_waited_for_as_long_as_told() {
         holder.query(&lock, &[]).unwrap();
         let mut waiter = open(&db.link()).unwrap();
         waiter.set_lock_wait(LockWait::Short).unwrap();
+        let secs = waiter.query("SELECT @@innodb_lock_wait_timeout", &[]).unwrap();
+        assert_eq!(secs[0][0].as_i64(), Some(1));
         waiter.begin().unwrap();
         // A plain read does not wait, a locking one does.
         waiter.query("SELECT a FROM t WHERE id = 1", &[]).unwrap();
         for exclusive in [false, true] {
             let lock = waiter.dialect().lock("SELECT a FROM t WHERE id = 1", exclusive);
-            let start = Instant::now();
             let e = waiter.query(&lock, &[]).unwrap_err();
             assert_eq!(e.kind, Kind::Contention, "{e:?}");
-            assert!(start.elapsed() < Duration::from_secs(20));
         }
         waiter.rollback().unwrap();
         // Shared locks share.

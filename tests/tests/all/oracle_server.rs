@@ -3,7 +3,7 @@
 
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ssync_common::connector::{Connection, LinkParams, LockWait, WriteMode, open};
 use ssync_common::error::Kind as ErrorKind;
@@ -11,6 +11,7 @@ use ssync_common::ledger::{self, Pair, Place, Raise, Seat, id_of};
 use ssync_common::schema::Kind;
 use ssync_common::secret::Secret;
 use ssync_common::value::Value;
+use ssync_tests::PATIENCE;
 use ssync_tests::servers::oracle::{Generation, OracleAccount, oracle};
 
 use super::conformance::place::{batch, load, plan, rows, text};
@@ -53,7 +54,7 @@ fn raising_the_fence_waits_for_every_seat() {
         assert!(raised.recv_timeout(Duration::from_millis(500)).is_err(), "{seat:?}");
         assert_eq!(ledger::epoch(&mut *dest, &pair).unwrap(), epoch);
         writer.commit().unwrap();
-        assert_eq!(raised.recv_timeout(Duration::from_secs(30)).unwrap(), epoch + 1);
+        assert_eq!(raised.recv_timeout(PATIENCE).unwrap(), epoch + 1);
         raiser.join().unwrap();
         // Whoever comes later with the old epoch is told, whatever seat it takes.
         for late in [Seat::Writer(0), Seat::Writer(3), seat] {
@@ -72,7 +73,7 @@ fn batches_of_several_writers_do_not_wait_for_each_other() {
     let mut dest = account.open();
     ledger::ensure_tables(&mut *dest, &pair.place).unwrap();
     raise_first(&mut *dest, &pair);
-    let began = Instant::now();
+    // One that waited would never get there: those before it go on only at the end.
     let mut writers: Vec<_> = (0..10).map(|_| account.open()).collect();
     for (n, writer) in writers.iter_mut().enumerate() {
         writer.begin().unwrap();
@@ -85,7 +86,6 @@ fn batches_of_several_writers_do_not_wait_for_each_other() {
         ledger::check_epoch(&mut *other, &pair, 1, seat).unwrap();
         other.rollback().unwrap();
     }
-    assert!(began.elapsed() < Duration::from_secs(20));
     for mut writer in writers {
         writer.commit().unwrap();
     }

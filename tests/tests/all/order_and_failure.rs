@@ -97,6 +97,27 @@ fn result(outcome: &Outcome, table: &str) -> String {
 }
 
 #[test]
+fn a_refused_table_is_exit_code_2_only_where_no_other_has_run() {
+    let scene = Scene::new();
+    scene.dest.run(&["DROP TABLE b"]);
+    let instance = Instance::new(&scene.toml("", "stop_on_error = false", &["a", "b", "c"]));
+    let alone = instance.run(&["--task", "1", "--tables", "b", "--json"]).expect(2);
+    assert_eq!(result(&alone, "b"), "failed");
+    assert_eq!(scene.landed("a") + scene.landed("c"), 0);
+    // Not started because of it: still nothing was moved.
+    instance.apply(&scene.toml("", "", &["b", "a"]));
+    let first = instance.run(&RUN).expect(2);
+    assert_eq!(result(&first, "a"), "not_started");
+    // Others of the task have landed.
+    instance.apply(&scene.toml("", "stop_on_error = false", &["a", "b", "c"]));
+    let some = instance.run(&RUN).expect(1);
+    assert_eq!(some.count("a", "landed") + some.count("c", "landed"), 2 * ROWS as u64);
+    assert_eq!(result(&some, "b"), "failed");
+    // And where they have nothing more to send, they have run all the same.
+    instance.run(&RUN).expect(1);
+}
+
+#[test]
 fn tables_run_in_their_order_so_that_children_find_their_parents() {
     for (order, orphans) in [(["c", "a"], 0), (["a", "c"], ROWS as u64)] {
         let scene = Scene::new();

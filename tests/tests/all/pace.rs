@@ -1,7 +1,8 @@
 //! Runs that go no faster than they may, and wait while a database asks to be left alone.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use ssync_tests::PATIENCE;
 use ssync_tests::servers::mariadb;
 use ssync_tests::sites::Site;
 use ssync_tests::ssync::{Instance, Running};
@@ -49,7 +50,7 @@ impl Pair {
     /// Waits until the run says that it waits for its limits, and then some batches' time.
     #[track_caller]
     fn until_it_waits(&self) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let status = self.instance.run(&["status", "--json"]).expect(0).stdout;
             if status.contains("\"throttle\"") {

@@ -1,11 +1,10 @@
 //! Pausing one table, or a task, while it is being transferred (A4).
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 use ssync_common::store::HoldKind;
 use ssync_tests::sites::Site;
 use ssync_tests::ssync::{Instance, Outcome};
+use ssync_tests::wait_for;
 
 const ROWS: i64 = 200;
 /// Somewhere in the midst of the first table, a batch about to be committed.
@@ -65,11 +64,7 @@ impl Pair {
     /// Waits until the run has seen the pause, while its writer stands still; then lets it go on.
     #[track_caller]
     fn release_when_seen(&self, words: &str) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !self.instance.logs().contains(words) {
-            assert!(Instant::now() < deadline, "not seen\n{}", self.instance.logs());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_for(words, || self.instance.logs().contains(words));
         self.instance.release(POINT);
     }
 

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-
-/// Longer than anything here takes on a busy machine; only a failing test waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+use ssync_tests::PATIENCE;
 
 /// A running `ssync-probe`; killed when dropped.
 pub struct Probe {

@@ -6,11 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use ssync_common::store::HoldKind;
+use ssync_tests::PATIENCE;
 use ssync_tests::sites::Site;
 use ssync_tests::ssync::{Instance, program};
-
-/// Longer than anything here takes on a busy machine; only a failing test waits for it.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A terminal with one program in it; gone when dropped.
 struct Tmux {

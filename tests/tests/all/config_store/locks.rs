@@ -1,5 +1,7 @@
 //! Locks of sub-tasks: one run of a table at a time, and none for ever.
 
+use ssync_tests::PATIENCE;
+
 use super::*;
 
 on_every_store!(
@@ -69,7 +71,7 @@ fn many_who_want_a_lock_at_once_do_not_get_it_together(place: &Place) {
         for _ in 0..4 {
             scope.spawn(|| {
                 let mut store = place.open();
-                let deadline = Instant::now() + Duration::from_secs(60);
+                let deadline = Instant::now() + PATIENCE;
                 let mut mine = 0;
                 while mine < 5 {
                     assert!(Instant::now() < deadline, "nobody gives the lock back");
@@ -185,7 +187,7 @@ fn owners_of_other_homes_count_by_process_or_lease() {
                 Ok(lock) => break lock,
                 Err(e) => assert_eq!(e.kind, Kind::Locked, "{e:?}"),
             }
-            assert!(asked.elapsed() < Duration::from_secs(30), "the lease does not end");
+            assert!(asked.elapsed() < PATIENCE, "the lease does not end");
             std::thread::sleep(Duration::from_millis(50));
         };
         assert_eq!(lock.taken_over.as_ref().unwrap().run, stranger.run);

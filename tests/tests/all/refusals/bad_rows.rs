@@ -162,6 +162,45 @@ fn a_row_without_its_parent_waits_and_lands_when_the_parent_has_come() {
     assert_eq!(tables.states(), [(2, 60)]);
 }
 
+/// Both passes of a run meet it, and so does every run: it stays one row.
+#[test]
+fn one_row_without_its_parent_is_one_row_wherever_it_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let on_server = || Site::on_server(mariadb(), "ref");
+    let in_file = |name: &str| Site::in_file(dir.path(), name);
+    for (source, dest) in [(on_server(), on_server()), (in_file("src"), in_file("dst"))] {
+        let tables = Tables::between(source, dest, 12);
+        tables.dest.run(&[
+            "CREATE TABLE parent (id BIGINT NOT NULL PRIMARY KEY)",
+            "DROP TABLE dst",
+            "CREATE TABLE dst (id BIGINT NOT NULL, v VARCHAR(300) NOT NULL, \
+             FOREIGN KEY (id) REFERENCES parent (id))",
+        ]);
+        for id in (0..12).filter(|id| *id != 7) {
+            tables.dest.run(&[format!("INSERT INTO parent VALUES ({id})")]);
+        }
+        let instance = tables.instance();
+        let people = instance.run(&["--task", "1"]).expect(1);
+        let said = &people.stdout;
+        assert!(said.contains("done, some rows wait for parents"), "{people}");
+        assert!(said.contains("1 row waits for its parent"), "{people}");
+        assert!(said.contains("11 rows have landed and are kept, 1 was put back"), "{people}");
+        assert!(!said.contains("bad\n") && !said.contains(" 2 "), "{people}");
+        assert_eq!(tables.states(), [(0, 1), (2, 11)]);
+        let again = instance.run(&RUN).expect(1);
+        assert_eq!((again.count("t", "waiting"), again.count("t", "failed")), (1, 0), "{again}");
+        let told: String = std::fs::read_dir(instance.home().join("events"))
+            .unwrap()
+            .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+            .collect();
+        assert_eq!(told.matches("\"bad_rows\":1,").count(), 2, "{told}");
+        assert_eq!(told.matches("0 bad rows, 1 row without a parent, ").count(), 2, "{told}");
+        tables.dest.run(&["INSERT INTO parent VALUES (7)"]);
+        instance.run(&RUN).expect(0);
+        tables.assert_same();
+    }
+}
+
 #[test]
 fn rows_that_an_application_holds_locked_are_left_for_later() {
     let tables = Tables::on_mariadb(60);

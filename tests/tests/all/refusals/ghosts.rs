@@ -6,6 +6,7 @@ use mysql::prelude::Queryable;
 use nix::sys::signal::Signal;
 use ssync_tests::servers::{Server, Software, mariadb};
 use ssync_tests::sites::Site;
+use ssync_tests::{PATIENCE, wait_for};
 
 use super::{RUN, Tables};
 
@@ -24,9 +25,18 @@ fn wait_for_session(server: &Server, what: &str) {
         if sessions.iter().any(|(_, state, info)| shows(state) || shows(info)) {
             return;
         }
-        assert!(since.elapsed() < Duration::from_secs(30), "no session {what}: {sessions:?}");
+        assert!(since.elapsed() < PATIENCE, "no session {what}: {sessions:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Waits until a transaction of the server waits for another one. That a statement is seen does not
+/// say so.
+fn wait_for_lock_wait(server: &Server) {
+    let mut conn = server.connect();
+    let waiting =
+        "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
+    wait_for("a lock wait", || conn.query_first(waiting).unwrap() > Some(0));
 }
 
 /// The dead writer's COMMIT is under way when the next run begins: its rows count, once.
@@ -70,7 +80,7 @@ fn a_load_that_is_still_under_way_when_its_writer_is_dead_does_not_land() {
     rival.query_drop("INSERT INTO dst VALUES (25, 'rival')").unwrap();
     let (one, other) = (tables.instance(), tables.instance());
     let first = one.start(&RUN, "");
-    wait_for_session(&server, "INSERT INTO `dst`");
+    wait_for_lock_wait(&server);
     first.signal_all(Signal::SIGKILL);
     first.wait();
     one.wait_until_dead();

@@ -2,6 +2,7 @@
 
 use nix::sys::signal::Signal;
 use ssync_tests::ssync::{Instance, program};
+use ssync_tests::wait_for;
 
 use super::{RUN, Tables};
 
@@ -34,7 +35,8 @@ fn ctrl_c_twice_rolls_batches_in_flight_back() {
     let mut run = instance.start(&RUN, "writer.before_commit@4=pause");
     run.reached("writer.before_commit").expect("the fourth batch");
     run.signal(Signal::SIGINT);
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    // Two signals that come together are one.
+    wait_for("the first signal", || instance.logs().contains(" received"));
     run.signal(Signal::SIGINT);
     // The paused writer is never released: it has to be killed.
     let outcome = run.wait().expect(130);
