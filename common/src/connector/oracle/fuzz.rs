@@ -58,7 +58,7 @@ fn rows_of_any_fields_are_decoded_or_bad() {
         let limits = BatchLimits { rows: 2, slot_bytes: 1 << 16 };
         let mut builder = BatchBuilder::new(&columns, limits);
         let mut emit = |_: ReadBatch| Ok(());
-        let mut reader = Reader::new(&columns, &mut builder, &mut emit);
+        let mut reader = Reader::new(&columns, false, &mut builder, &mut emit);
         for _ in 0..3 {
             let texts: Vec<_> = columns.iter().map(|_| chance.text(PIECES)).collect();
             let bytes = chance.bytes(8);
