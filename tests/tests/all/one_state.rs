@@ -17,9 +17,12 @@ struct Family {
 
 impl Family {
     fn new(source: Site, dest: Site) -> Family {
+        let number = if source.is_oracle() { "NUMBER(18)" } else { "BIGINT" };
         source.run(&[
-            "CREATE TABLE parent (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(40))",
-            "CREATE TABLE child (id BIGINT NOT NULL PRIMARY KEY, parent BIGINT NOT NULL)",
+            format!("CREATE TABLE parent (id {number} NOT NULL PRIMARY KEY, v VARCHAR(40))"),
+            format!(
+                "CREATE TABLE child (id {number} NOT NULL PRIMARY KEY, parent {number} NOT NULL)"
+            ),
         ]);
         dest.run(&[
             "CREATE TABLE parent (id BIGINT NOT NULL, v VARCHAR(40))",

@@ -115,11 +115,7 @@ fn nothing_is_left_behind(tables: &Tables, cases: &[Meanwhile]) {
     tables.dest.insert("other", &["id"], &others);
     for (sql, what, undone) in cases {
         // What refers to the table finds its rows there.
-        tables.dest.run(&["DELETE FROM dst"]);
-        tables.dest.insert("dst", &["id", "v"], &[vec![Cell::Int(-1), Cell::Int(-1)]]);
-        if sql.contains("REFERENCES dst (id)") && sql.contains("fk_") {
-            tables.dest.run(&["INSERT INTO dst SELECT id, id FROM other"]);
-        }
+        tables.dest.run(&["DELETE FROM dst", "INSERT INTO dst SELECT id, id FROM other"]);
         let before = tables.dest.number("SELECT COUNT(*) FROM dst");
         let instance = Instance::new(&tables.toml(SWAP));
         let mut running = instance.start(&RUN, "steps.before_swap@1=pause");
@@ -291,7 +287,7 @@ fn a_file_s_table_that_names_itself_is_swapped() {
         file("s"),
         file("d"),
         "CREATE TABLE dst (id INTEGER PRIMARY KEY, v INTEGER NOT NULL CHECK (dst.v > 0), \
-         w AS (\"dst\".v + 1), CHECK ([dst].id < 1000 AND 'dst.v' <> ''))",
+         w AS (v + 1), CHECK ([dst].id < 1000 AND 'dst.v' <> ''))",
     );
     tables.dest.run(&["CREATE UNIQUE INDEX some ON dst (v) WHERE dst.v > 5"]);
     let instance = Instance::new(&tables.toml(SWAP));

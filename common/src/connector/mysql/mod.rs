@@ -200,9 +200,10 @@ impl Connection for MySqlConnection {
             crate::bail!(ErrorKind::Internal, "a transaction is open already");
         }
         self.driven(|conn| {
-            // For the next transaction alone.
+            // For the next transaction alone. It is not said to be READ ONLY: a proxy might take
+            // it to a replica that is behind.
             conn.query_drop("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")?;
-            conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT")
         })?;
         self.in_transaction = true;
         Ok(true)

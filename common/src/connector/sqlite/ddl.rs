@@ -47,7 +47,7 @@ pub fn create_table_as(dialect: &dyn Dialect, new: &str, table: &Table) -> Resul
 pub fn body_of(table: &Table) -> Result<String> {
     let sql = table.definition.first().map(String::as_str).unwrap_or_default();
     match sql.strip_prefix("CREATE TABLE ").and_then(take_name) {
-        Some((name, body)) => Ok(unqualified(body, &name)),
+        Some((name, body)) => Ok(unqualified(body.trim_start(), &name)),
         None => Err(cannot_copy(table, "it is not an ordinary table")),
     }
 }

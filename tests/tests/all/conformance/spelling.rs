@@ -62,8 +62,20 @@ impl Connection for Spelt {
         self.0.describe(table)
     }
 
-    fn ready_to_swap(&mut self, _: &str, _: &Table) -> Result<Vec<String>> {
-        unreachable!()
+    fn begin_snapshot(&mut self) -> Result<bool> {
+        self.0.begin_snapshot()
+    }
+
+    fn hold_changes(&mut self, tables: &[String]) -> Result<()> {
+        self.0.hold_changes(tables)
+    }
+
+    fn let_changes(&mut self) -> Result<()> {
+        self.0.let_changes()
+    }
+
+    fn ready_to_swap(&mut self, new: &str, table: &Table) -> Result<Vec<String>> {
+        self.0.ready_to_swap(new, table)
     }
 
     fn read(
