@@ -30,8 +30,8 @@ use crate::error::{Error, Kind, Result};
 use crate::value::{Key, Value};
 
 pub use self::fence::{
-    Fence, Finish, Raise, Record, begin_run, check_epoch, epoch, finish_run, forget_server, raise,
-    record, records,
+    Fence, Finish, Raise, Record, begin_run, check_epoch, epoch, finish_run, forget_server,
+    is_held, raise, record, records,
 };
 pub use self::place::{Pair, Place, complete, definitions, ensure_tables, kept_whole};
 pub use self::relocation::{delete, relocate};

@@ -43,7 +43,7 @@ impl TableRun<'_> {
             return Ok(());
         }
         if self.table.count {
-            let there = self.rows_there(ends)?;
+            let there = self.rows_there(ends, fence)?;
             // By then rows may have come twice, and overwritten themselves.
             let twice = self
                 .steps(ends, owner, fence, run, |steps, _| steps.is_done(Step::Resumed))?
@@ -61,7 +61,7 @@ impl TableRun<'_> {
             return Ok(());
         }
         let landed = self.landed_rows(ends, fence, &run)?.saturating_sub(self.counts.skipped);
-        let there = self.rows_there(ends)?;
+        let there = self.rows_there(ends, fence)?;
         // A row that was met twice, or whose key became another one's, is there once.
         let exact = self.table.write == WriteMode::Insert
             || self.reads_one_state && self.keys_are_kept(&ends.plan);
@@ -90,8 +90,9 @@ impl TableRun<'_> {
         Ok(entries.iter().map(|e| e.rows).sum())
     }
 
-    /// The rows of the table that the run loads.
-    fn rows_there(&self, ends: &mut Ends) -> Result<u64> {
+    /// The rows of the table that the run loads, as long as it is this run's to load.
+    fn rows_there(&self, ends: &mut Ends, fence: &Fence) -> Result<u64> {
+        ledger::is_held(ends.dest.as_mut(), fence)?;
         let dest = &mut ends.dest;
         let sql = format!("SELECT COUNT(*) FROM {}", dest.dialect().table(&self.loaded()));
         let rows = dest.query(&sql, &[])?;

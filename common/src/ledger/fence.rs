@@ -237,6 +237,18 @@ pub fn epoch(dest: &mut dyn Connection, pair: &Pair) -> Result<i64> {
     Ok(record(dest, pair)?.map_or(0, |record| record.epoch))
 }
 
+/// Whether the fence still stands where the run has raised it. Locks nothing: it may move at any
+/// moment, and then nothing of the run lands any more.
+///
+/// # Errors
+/// [`Kind::Fenced`] when another run has taken it.
+pub fn is_held(dest: &mut dyn Connection, fence: &Fence) -> Result<()> {
+    match epoch(dest, &fence.pair)? {
+        found if found == fence.epoch => Ok(()),
+        found => Err(over(fence.epoch, found)),
+    }
+}
+
 /// Opens a run in the fence row. With `forget` every ledger row of the record goes in the same
 /// transaction: the run starts from nothing. A run whose fence was taken changes neither.
 pub fn begin_run(
