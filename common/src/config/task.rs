@@ -84,6 +84,10 @@ section! {
         /// Bad rows that a table may have before its run fails.
         error_limit: u64 = default(|| 0).range(0, i64::MAX as u64).shown().column("error_limit");
 
+        /// How often a table is tried when a failure under way may pass by itself: a lost connection, a
+        /// deadlock. A second lies between the first two attempts, twice as long between each two more.
+        attempts: u32 = default(|| 6).range(1, 12).column("attempts").since(9);
+
         /// A failed table keeps those after it from starting.
         stop_on_error: bool = default(|| true).shown().column("stop_on_error");
 
