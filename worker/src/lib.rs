@@ -81,8 +81,6 @@ use table_run::TableRun;
 
 pub use table_run::describe_sides;
 
-/// Attempts at one table when the failure may pass (a lost connection, a deadlock).
-const ATTEMPTS_MAX: u32 = 6;
 /// Pause before the second attempt; doubled for each further one.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 
@@ -254,7 +252,7 @@ fn run_table(
                 }
             }
             match result {
-                Err(e) if connected && may_pass(&e) && attempt < ATTEMPTS_MAX => {
+                Err(e) if connected && may_pass(&e) && attempt < params.task.attempts => {
                     let pause = PAUSE_FIRST * 2u32.pow(attempt - 1);
                     log::warn!(
                         "{}: attempt {attempt} failed, again in {pause:?}: {e:?}",

@@ -5,14 +5,23 @@
 //! line: [`Config::from_toml`] walks the document (types, missing and unknown keys), then
 //! [`mod@validate`] judges what was read (names that exist, ranges, combinations). Configurations
 //! that come from elsewhere go through [`fn@validate`] alone.
+//!
+//! Every key is defined in one place, see [`option`].
 
 mod diff;
-mod limits;
+mod link;
 mod model;
+pub(crate) mod option;
+mod option_types;
 mod read;
 mod read_receivers;
 mod receivers;
+mod schedule;
+mod secret_source;
 mod section;
+mod table;
+mod table_choices;
+mod task;
 pub mod template;
 mod time;
 mod validate;
@@ -27,6 +36,8 @@ pub(crate) use validate::check_url;
 pub use validate::validate;
 pub use violation::{Violation, refusal};
 
+#[cfg(test)]
+pub(crate) mod reference;
 #[cfg(test)]
 pub(crate) mod tests;
 #[cfg(test)]

@@ -6,21 +6,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::model::SecretSource;
+use super::option::{Limit, Node, OptionType, options, section};
+use super::option_types::words;
 use super::time::{Clock, Period};
 use crate::event::{Severity, What};
-
-/// Default of [`Receiver::timeout_secs`].
-pub const RECEIVER_TIMEOUT_SECS: u64 = 10;
-/// Default of [`Receiver::repeat`], in seconds.
-pub const RECEIVER_REPEAT_SECS: u64 = 600;
-/// Default of [`Monitor::progress_deadline`], in seconds.
-pub const PROGRESS_DEADLINE_SECS: u64 = 600;
-/// Default of [`Retention::days`].
-pub const RETENTION_DAYS: u32 = 90;
-/// Default of [`MailWay::subject`].
-pub const MAIL_SUBJECT: &str = "ssync: {title}";
-/// Default of [`MailWay::body`].
-pub const MAIL_BODY: &str = "{text}\n\n{host}, {time}\n";
 
 /// Somebody who is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,36 +84,42 @@ impl Way {
     }
 }
 
-/// A program, with the event as JSON on standard input. Exit code 0: told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommandWay {
-    /// The program by its absolute path, and its arguments: templates, each stays one argument.
-    pub command: Vec<String>,
+section! {
+    /// A program, with the event as JSON on standard input. Exit code 0: told.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct CommandWay in "[[receiver]], kind = \"command\"" {
+        /// Absolute path of the program, and its arguments: templates, each stays one argument. No
+        /// shell is involved.
+        command: Vec<String> = required();
+    }
 }
 
-/// An HTTP(S) request. An answer of 200 to 299: told, unless the answer itself says otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WebhookWay {
-    /// Where to; a template.
-    pub url: String,
-    /// `POST`, `PUT` or `GET`.
-    #[serde(default)]
-    pub method: Method,
-    /// Header fields; templates.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
-    /// What is sent; a template. Absent: the event as JSON.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub body: Option<String>,
-    /// What the answer must contain.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expect: Option<String>,
-    /// What `{secret}` stands for in the templates.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret: Option<SecretSource>,
-    /// Certificate authorities (PEM) instead of the public ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls_ca_file: Option<PathBuf>,
+section! {
+    /// An HTTP(S) request. An answer of 200 to 299: told, unless the answer itself says otherwise.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct WebhookWay in "[[receiver]], kind = \"webhook\"" {
+        /// Where to; a template. Without user, password or token: those are `{secret}`.
+        url: String = required();
+
+        /// HTTP method. A body is not sent with `"GET"`.
+        method: Method = unset().shown();
+
+        /// Header fields; templates. `Content-Type` is `application/json` unless said.
+        headers: BTreeMap<String, String> = unset();
+
+        /// What is sent; a template. Values are escaped as JSON strings, as a form where
+        /// `Content-Type` says so, and not at all for other types.
+        body: Option<String> = unset().default_words("the event as JSON");
+
+        /// A text that the answer must contain.
+        expect: Option<String> = unset();
+
+        /// What `{secret}` stands for: `{ env = "…" }` or `{ file = "…" }`.
+        secret: Option<SecretSource> = unset();
+
+        /// Certificate authorities (PEM) that the server's certificate is checked with.
+        tls_ca_file: Option<PathBuf> = unset().default_words("public authorities");
+    }
 }
 
 /// HTTP methods.
@@ -138,34 +133,39 @@ pub enum Method {
     Get,
 }
 
-/// A mail by SMTP. Accepted by the server: told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MailWay {
-    /// The server, `host` or `host:port`; port 587 unless said, 465 with `tls = "implicit"`, 25
-    /// with `tls = "off"`.
-    pub server: String,
-    /// How the connection is protected.
-    #[serde(default)]
-    pub tls: MailTls,
-    /// Certificate authorities (PEM) instead of the public ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls_ca_file: Option<PathBuf>,
-    /// Account at the server, where it wants one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// Where its password comes from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password: Option<SecretSource>,
-    /// Sender: `ssync@example.com` or `ssync <ssync@example.com>`.
-    pub from: String,
-    /// Who gets it.
-    pub to: Vec<String>,
-    /// Subject; a template.
-    #[serde(default = "mail_subject")]
-    pub subject: String,
-    /// Text; a template.
-    #[serde(default = "mail_body")]
-    pub body: String,
+section! {
+    /// A mail by SMTP. Accepted by the server: told.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct MailWay in "[[receiver]], kind = \"mail\"" {
+        /// `host` or `host:port` of the mail server; the port is 587 unless said, 465 with
+        /// `tls = "implicit"`, 25 with `tls = "off"`.
+        server: String = required();
+
+        /// `"starttls"`: TLS is begun in the connection, and nothing is sent without; `"implicit"`:
+        /// TLS from the start; `"off"`: none, and then no password either.
+        tls: MailTls = unset().shown();
+
+        /// Certificate authorities (PEM) that the server's certificate is checked with.
+        tls_ca_file: Option<PathBuf> = unset().default_words("public authorities");
+
+        /// Account at the server, where it wants one.
+        user: Option<String> = unset();
+
+        /// Where its password comes from: `{ env = "…" }` or `{ file = "…" }`.
+        password: Option<SecretSource> = unset();
+
+        /// Sender: `ssync@example.com` or `ssync <ssync@example.com>`.
+        from: String = required();
+
+        /// List of those who get it.
+        to: Vec<String> = required();
+
+        /// Subject; a template.
+        subject: String = default(|| "ssync: {title}".to_owned()).shown();
+
+        /// Text; a template.
+        body: String = default(|| "{text}\n\n{host}, {time}\n".to_owned()).shown();
+    }
 }
 
 /// How the connection to a mail server is protected.
@@ -192,56 +192,94 @@ pub enum Language {
     Zh,
 }
 
-/// The daily brief (A12, A27).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Brief {
-    /// When it is sent, by the host's clock; absent: never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<Clock>,
-    /// Its language, and that of titles.
-    #[serde(default)]
-    pub language: Language,
-}
+section! {
+    /// The daily brief (A12, A27).
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Brief in "[brief]" {
+        /// When the brief of the day before is sent, by the host's clock: `"08:30"`. It covers the
+        /// time since the brief before.
+        at: Option<Clock> = unset().default_words("never");
 
-/// What the monitor looks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Monitor {
-    /// A running task of which nothing moves for so long is told to be stuck.
-    pub progress_deadline: Period,
-}
-
-impl Default for Monitor {
-    fn default() -> Self {
-        Monitor { progress_deadline: period(PROGRESS_DEADLINE_SECS) }
+        /// Language of the brief and of titles.
+        language: Language = unset().shown();
     }
 }
 
-/// How long records are kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Retention {
-    /// Days that runs, finished tables, rows that were put right, and events are kept.
-    pub days: u32,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Retention { days: RETENTION_DAYS }
+section! {
+    /// What the monitor looks for.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Monitor in "[monitor]" {
+        /// A running task of which nothing has moved for so long is told as `task_stuck`. One that
+        /// is paused is not stuck.
+        progress_deadline: Period = default(|| Period::TEN_MINUTES).shown();
     }
 }
 
-fn period(secs: u64) -> Period {
-    // The constants above are positive.
-    Period::from_secs(secs).unwrap_or(Period::SECOND)
+section! {
+    /// How long records are kept.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Retention in "[retention]" {
+        /// Days that runs, finished tables and events are kept. The monitor removes older ones once
+        /// a day. Kept all the same: the last run of every table, runs that are open, bad rows that
+        /// nobody has put right with their runs, and what a restored destination is compared with.
+        days: u32 = default(|| 90).range(1, 36_500).shown();
+    }
 }
+
+options! { Receiver in "[[receiver]]" {
+    /// Name, unique.
+    name: String = required().names_entry("");
+
+    /// `"webhook"`: an HTTP(S) request; `"mail"`: a mail by SMTP; `"command"`: a program is started.
+    way as "kind": Way = required().read_apart();
+
+    /// What is told, whatever its severity: see [events](#events).
+    events: Vec<What> = unset().default_words("all but `table_done`");
+
+    /// Without `events`: only what matters at least so much; the daily brief always.
+    severity: Severity = unset().shown();
+
+    /// Seconds that one attempt may take.
+    timeout_secs: u64 = default(timeout_secs).range(1, 300).shown();
+
+    /// The same event about the same table is not told again within this time.
+    repeat: Period = default(repeat).shown();
+} }
+
+words! {
+    Method { "POST" = Post, "PUT" = Put, "GET" = Get }
+    MailTls { "starttls" = Starttls, "implicit" = Implicit, "off" = Off }
+    Language { "en" = En, "zh" = Zh }
+}
+
+impl OptionType for Way {
+    fn types(_: Option<Limit>) -> String {
+        "`\"webhook\"`, `\"mail\"`, `\"command\"`".to_owned()
+    }
+
+    /// Its keys stand beside those of its receiver, which reads it ([`super::read_receivers`]).
+    fn read(_: &Node<'_>, _: Option<Limit>) -> Option<Self> {
+        None
+    }
+
+    fn placeholder() -> Self {
+        Way::Command(CommandWay::default())
+    }
+
+    fn shown(&self) -> String {
+        format!("`{:?}`", self.kind())
+    }
+
+    #[cfg(test)]
+    fn sample(_: &Self, _: Option<Limit>) -> Self {
+        Way::Webhook(WebhookWay { url: "https://a".to_owned(), ..WebhookWay::default() })
+    }
+}
+
 fn timeout_secs() -> u64 {
-    RECEIVER_TIMEOUT_SECS
+    10
 }
-pub(super) fn repeat() -> Period {
-    period(RECEIVER_REPEAT_SECS)
-}
-fn mail_subject() -> String {
-    MAIL_SUBJECT.to_owned()
-}
-fn mail_body() -> String {
-    MAIL_BODY.to_owned()
+
+fn repeat() -> Period {
+    Period::TEN_MINUTES
 }

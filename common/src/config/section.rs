@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::limits::Limit;
+use super::option::Limit;
 use super::violation::Violation;
 
 /// The document's text and what was found so far.
@@ -254,7 +254,7 @@ impl<'a> Node<'a> {
     }
 
     /// An integer within `limit`.
-    pub fn integer(&self, limit: &Limit) -> Option<u64> {
+    pub fn integer(&self, limit: Limit) -> Option<u64> {
         let DeValue::Integer(n) = self.value else {
             return self.wrong_type("an integer");
         };

@@ -125,11 +125,3 @@ fn empty_as_is_refused_where_it_means_nothing() {
     let is_it = |v: &&Violation| v.path == "task[7].table[t].empty_as";
     assert!(found.iter().find(is_it).unwrap().message.contains("an oracle:// one"), "{found:?}");
 }
-
-#[test]
-fn every_key_is_documented() {
-    const DOCUMENT: &str = include_str!("../../../docs/CONFIGURATION.md");
-    for key in ["driver", "wallet_dir", "empty_as"] {
-        assert!(DOCUMENT.contains(&format!("| `{key}` |")), "{key}");
-    }
-}

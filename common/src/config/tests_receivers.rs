@@ -65,7 +65,7 @@ fn the_example_is_read() {
     assert_eq!(config.monitor.progress_deadline.secs(), 300);
     assert_eq!(config.retention.days, 30);
     let Way::Mail(mail) = &team.way else { panic!() };
-    assert_eq!((mail.tls, mail.subject.as_str()), (MailTls::Starttls, MAIL_SUBJECT));
+    assert_eq!((mail.tls, mail.subject.as_str()), (MailTls::Starttls, "ssync: {title}"));
     assert_eq!(Config::from_toml("").unwrap(), Config::default());
 }
 
@@ -162,15 +162,17 @@ fn way() -> impl Strategy<Value = Way> {
         )
             .prop_map(|(put, headers, body, secret, tls_ca_file)| {
                 let place = if secret.is_some() { "?token={secret}" } else { "" };
-                Way::Webhook(WebhookWay {
+                let mut way = WebhookWay {
                     url: format!("https://example.com/{place}"),
                     method: if put { Method::Put } else { Method::Post },
                     headers,
                     expect: body.clone(),
                     body,
                     secret,
-                    tls_ca_file,
-                })
+                    ..WebhookWay::default()
+                };
+                way.tls_ca_file = tls_ca_file;
+                Way::Webhook(way)
             }),
         (
             option::of(source()),
@@ -182,17 +184,19 @@ fn way() -> impl Strategy<Value = Way> {
             ca(),
         )
             .prop_map(|(password, tls, from, to, subject, body, tls_ca_file)| {
-                Way::Mail(MailWay {
+                let mut way = MailWay {
                     server: "mail.example.com:2525".into(),
                     tls,
-                    tls_ca_file,
                     user: password.as_ref().map(|_| "ssync".into()),
                     password,
                     from,
                     to,
                     subject,
                     body,
-                })
+                    ..MailWay::default()
+                };
+                way.tls_ca_file = tls_ca_file;
+                Way::Mail(way)
             }),
     ]
 }

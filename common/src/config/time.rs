@@ -107,6 +107,11 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// The beginning of 1970.
+    pub(super) fn epoch() -> Self {
+        Moment { text: "1970-01-01T00:00:00Z".to_owned(), unix_secs: 0 }
+    }
+
     /// Seconds since 1970-01-01T00:00:00Z.
     pub fn unix_secs(&self) -> i64 {
         self.unix_secs
@@ -155,6 +160,9 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// The beginning of a day.
+    pub(super) const MIDNIGHT: Clock = Clock { hour: 0, minute: 0 };
+
     /// As a time of day.
     pub fn time(self) -> jiff::civil::Time {
         // In range, as `from_str` has made sure.

@@ -6,8 +6,8 @@ use std::fmt::Display;
 
 use url::Url;
 
-use super::limits::{self, Limit};
 use super::model::*;
+use super::option::check;
 use super::time::{Lag, Period};
 use super::validate_receivers::receiver;
 use super::violation::Violation;
@@ -35,12 +35,14 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     found.unique("task", "id", config.tasks.iter().map(|t| t.id));
     config.links.iter().for_each(|l| link(l, &mut found));
     config.keys.iter().for_each(|k| key(k, &mut found));
-    found.limit("controller.tasks_max", config.controller.tasks_max, &limits::TASKS_MAX);
+    check(&config.controller, &|key: &str| format!("controller.{key}"), &mut found);
     config.schedules.iter().for_each(|s| schedule(s, &mut found));
     config.tasks.iter().for_each(|t| task(t, config, &mut found));
     found.unique("receiver", "name", config.receivers.iter().map(|r| &r.name));
     config.receivers.iter().for_each(|r| receiver(r, &mut found));
-    found.limit("retention.days", config.retention.days, &limits::RETENTION_DAYS);
+    check(&config.brief, &|key: &str| format!("brief.{key}"), &mut found);
+    check(&config.monitor, &|key: &str| format!("monitor.{key}"), &mut found);
+    check(&config.retention, &|key: &str| format!("retention.{key}"), &mut found);
     one_owner_of_each_status_table(config, &mut found);
     one_filler_of_each_destination(config, &mut found);
     found.0
@@ -52,12 +54,6 @@ pub(super) struct Findings(Vec<Finding>);
 impl Findings {
     pub(super) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.0.push(Finding { path: path.into(), nth: 0, message: message.into() });
-    }
-
-    pub(super) fn limit(&mut self, path: &str, value: impl Into<i128>, limit: &Limit) {
-        if let Some(message) = limit.check(value) {
-            self.add(path, message);
-        }
     }
 
     /// Every name or id once; reported at the entries after the first.
@@ -92,7 +88,7 @@ impl Findings {
     pub(super) fn name(&mut self, path: &str, name: &str) {
         let good = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
         let chars = name.chars().count();
-        if chars == 0 || chars > limits::NAME_CHARS || !name.chars().all(good) {
+        if chars == 0 || chars > NAME_CHARS || !name.chars().all(good) {
             self.add(path, "must be 1 to 64 letters, digits, '_', '-' or '.'");
         }
     }
@@ -100,7 +96,7 @@ impl Findings {
 
 fn schedule(schedule: &Schedule, found: &mut Findings) {
     let path = |key: &str| format!("schedule[{}].{key}", schedule.id);
-    found.limit(&path("id"), schedule.id, &limits::ID);
+    check(schedule, &path, found);
     let Some(zone) = &schedule.zone else { return };
     if jiff::tz::TimeZone::get(zone).is_err() {
         found.add(path("zone"), "is no time zone of this host, such as Europe/Berlin");
@@ -116,6 +112,7 @@ fn schedule(schedule: &Schedule, found: &mut Findings) {
 fn link(link: &Link, found: &mut Findings) {
     let path = |key: &str| format!("link[{}].{key}", link.name);
     found.name(&path("name"), &link.name);
+    check(link, &path, found);
     if let Err(message) = check_url(&link.url) {
         found.add(path("url"), message);
     }
@@ -149,13 +146,6 @@ fn link(link: &Link, found: &mut Findings) {
         }
         _ => {}
     }
-    found.limit(&path("max_connections"), link.max_connections, &limits::MAX_CONNECTIONS);
-    found.limit(
-        &path("connect_timeout_secs"),
-        link.connect_timeout_secs,
-        &limits::CONNECT_TIMEOUT_SECS,
-    );
-    found.limit(&path("io_timeout_secs"), link.io_timeout_secs, &limits::IO_TIMEOUT_SECS);
 }
 
 /// What only Oracle links have. A connect descriptor says itself whether there is TLS.
@@ -300,6 +290,7 @@ pub(super) fn secret_source(path: &str, source: &SecretSource, found: &mut Findi
 fn key(key: &Key, found: &mut Findings) {
     let path = |part: &str| format!("key[{}].{part}", key.name);
     found.name(&path("name"), &key.name);
+    check(key, &path, found);
     let old = key.old.iter().enumerate().map(|(i, old)| (path(&format!("old[#{}]", i + 1)), old));
     for (path, source) in std::iter::once((path("secret"), &key.secret)).chain(old) {
         match source {
@@ -316,7 +307,7 @@ fn key(key: &Key, found: &mut Findings) {
 
 fn task(task: &Task, config: &Config, found: &mut Findings) {
     let path = |key: &str| format!("task[{}].{key}", task.id);
-    found.limit(&path("id"), task.id, &limits::ID);
+    check(task, &path, found);
     if let Some(id) = task.schedule
         && !config.schedules.iter().any(|s| s.id == id)
     {
@@ -327,17 +318,6 @@ fn task(task: &Task, config: &Config, found: &mut Findings) {
             found.add(path(key), format!("there is no link {name:?}"));
         }
     }
-    found.limit(&path("writers"), task.writers, &limits::WRITERS);
-    found.limit(&path("readers"), task.readers, &limits::READERS);
-    for (key, rate) in
-        [("max_rows_per_sec", task.max_rows_per_sec), ("max_bytes_per_sec", task.max_bytes_per_sec)]
-    {
-        found.limit(&path(key), rate.unwrap_or(1), &limits::RATE);
-    }
-    found.limit(&path("batch_rows"), task.batch_rows, &limits::BATCH_ROWS);
-    found.limit(&path("batch_millis"), task.batch_millis, &limits::BATCH_MILLIS);
-    found.limit(&path("slot_bytes"), task.slot_bytes, &limits::SLOT_BYTES);
-    found.limit(&path("error_limit"), task.error_limit, &limits::ERROR_LIMIT);
     if task.tables.is_empty() {
         found.add(path("table"), "a task needs at least one [[task.table]]");
     }
@@ -351,6 +331,7 @@ fn task(task: &Task, config: &Config, found: &mut Findings) {
 fn table_task(path: &str, table: &TableTask, task: &Task, config: &Config, found: &mut Findings) {
     let at = |key: &str| format!("{path}.{key}");
     found.name(&at("name"), &table.name);
+    check(table, &at, found);
     for (key, name) in [("source", &table.source), ("dest", &table.dest)] {
         let parts = split_table_name(name);
         if parts.len() > 2 || parts.iter().any(|p| p.trim().is_empty()) {

@@ -2,8 +2,8 @@
 
 use url::Url;
 
-use super::limits;
 use super::model::SecretSource;
+use super::option::check;
 use super::receivers::*;
 use super::template::{check_template, has_place};
 use super::validate::{Findings, secret_source};
@@ -14,7 +14,7 @@ const SECRET_WORDS: [&str; 7] = ["auth", "token", "secret", "password", "passwd"
 pub fn receiver(receiver: &Receiver, found: &mut Findings) {
     let at = |key: &str| format!("receiver[{}].{key}", receiver.name);
     found.name(&at("name"), &receiver.name);
-    found.limit(&at("timeout_secs"), receiver.timeout_secs, &limits::RECEIVER_TIMEOUT_SECS);
+    check(receiver, &at, found);
     match &receiver.way {
         Way::Command(way) => command(way, &at, found),
         Way::Webhook(way) => webhook(way, &at, found),
@@ -44,6 +44,7 @@ fn template(path: String, text: &str, secret: bool, found: &mut Findings) {
 }
 
 fn command(way: &CommandWay, at: &impl Fn(&str) -> String, found: &mut Findings) {
+    check(way, at, found);
     match way.command.first() {
         None => found.add(at("command"), "names no program"),
         Some(program) if !program.starts_with('/') => {
@@ -57,6 +58,7 @@ fn command(way: &CommandWay, at: &impl Fn(&str) -> String, found: &mut Findings)
 }
 
 fn webhook(way: &WebhookWay, at: &impl Fn(&str) -> String, found: &mut Findings) {
+    check(way, at, found);
     let secret = way.secret.is_some();
     template(at("url"), &way.url, secret, found);
     if let Err(message) = check_webhook_url(&way.url) {
@@ -131,6 +133,7 @@ fn check_webhook_url(url: &str) -> Result<(), String> {
 }
 
 fn mail(way: &MailWay, at: &impl Fn(&str) -> String, found: &mut Findings) {
+    check(way, at, found);
     let (host, port) = way.server.split_once(':').unwrap_or((&way.server, "25"));
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if host.is_empty() || !host.chars().all(good) || port.parse::<u16>().map_or(true, |p| p == 0) {

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::config::option::Stored as _;
 use crate::config::*;
 use crate::error::{Error, Kind, Result};
+use crate::store::option_rows;
 use crate::store::schema::{parameter, set_parameter};
-use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, json_text, word};
+use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json_text, word};
 use crate::value::Value;
 
 /// `IS_ADD_DEL`: the controller has taken note.
@@ -102,62 +104,10 @@ pub(super) fn rates(db: &mut Db, task: u32) -> Result<Option<Rates>> {
     }))
 }
 
-fn throttle(row: &Row) -> Result<Option<Throttle>> {
-    let above = row.opt_number("throttle_above")?.unwrap_or_default();
-    Ok(row.opt_text("throttle_query").map(|query| Throttle { query, above }))
-}
-
 fn links(db: &mut Db) -> Result<Vec<Link>> {
-    let columns = [
-        "link_name",
-        "url",
-        "secret_kind",
-        "secret_ref",
-        "max_connections",
-        "tls",
-        "tls_ca_file",
-        "driver",
-        "wallet_dir",
-        "max_rows_per_sec",
-        "max_bytes_per_sec",
-        "throttle_query",
-        "throttle_above",
-        "connect_timeout_secs",
-        "io_timeout_secs",
-        "allow_nondurable",
-        "failover",
-    ];
-    let rows = db.select(Select::new("T_LINK", &columns).order(&["position", "link_name"]))?;
-    let link = |row: Row| {
-        Ok(Link {
-            name: row.text("link_name")?,
-            url: row.text("url")?,
-            password: secret_source(&row)?,
-            max_connections: row.number("max_connections")?,
-            tls: row.word("tls")?,
-            tls_ca_file: row.opt_text("tls_ca_file").map(Into::into),
-            driver: row.opt_word("driver")?.unwrap_or_default(),
-            wallet_dir: row.opt_text("wallet_dir").map(Into::into),
-            max_rows_per_sec: row.opt_number("max_rows_per_sec")?,
-            max_bytes_per_sec: row.opt_number("max_bytes_per_sec")?,
-            throttle: throttle(&row)?,
-            connect_timeout_secs: row.number("connect_timeout_secs")?,
-            io_timeout_secs: row.number("io_timeout_secs")?,
-            allow_nondurable: row.flag("allow_nondurable")?,
-            failover: row.opt_number("failover")? == Some(1),
-        })
-    };
-    rows.into_iter().map(link).collect()
-}
-
-fn secret_source(row: &Row) -> Result<Option<SecretSource>> {
-    let Some(kind) = row.opt_text("secret_kind") else { return Ok(None) };
-    Ok(Some(match kind.as_str() {
-        "env" => SecretSource::Env { env: row.text("secret_ref")? },
-        "file" => SecretSource::File { file: row.text("secret_ref")?.into() },
-        "stored" => SecretSource::Stored { stored: true },
-        _ => return Err(row.damaged("secret_kind")),
-    }))
+    let columns = option_rows::names::<Link>();
+    let select = Select::new("T_LINK", &columns).order(&["position", "link_name"]);
+    db.select(select)?.iter().map(option_rows::section).collect()
 }
 
 fn keys(db: &mut Db) -> Result<Vec<Key>> {
@@ -166,7 +116,9 @@ fn keys(db: &mut Db) -> Result<Vec<Key>> {
     let mut keys: Vec<Key> = Vec::new();
     for row in db.select(Select::new("T_KEY", &columns).order(&order))? {
         let name = row.text("key_name")?;
-        let secret = secret_source(&row)?.ok_or_else(|| row.damaged("secret_kind"))?;
+        let columns = ["secret_kind", "secret_ref"];
+        let secret = SecretSource::load(&columns.map(|column| row.value(column).clone()));
+        let secret = secret.map_err(|place| row.damaged(columns[place]))?;
         match keys.last_mut().filter(|k| k.name == name) {
             Some(key) => key.old.push(secret),
             None => keys.push(Key { name, secret, old: Vec::new() }),
@@ -176,94 +128,28 @@ fn keys(db: &mut Db) -> Result<Vec<Key>> {
 }
 
 fn schedules(db: &mut Db) -> Result<Vec<Schedule>> {
-    let columns = ["schedule_id", "every_secs", "start_at", "zone", "schedule_kind", "overrun"];
-    let rows =
-        db.select(Select::new("T_SCHEDULE", &columns).order(&["position", "schedule_id"]))?;
-    let schedule = |row: Row| {
-        let every = Period::from_secs(row.number("every_secs")?);
-        Ok(Schedule {
-            id: row.number("schedule_id")?,
-            every: every.ok_or_else(|| row.damaged("every_secs"))?,
-            start: row.opt_text("start_at").map(|_| row.parsed("start_at")).transpose()?,
-            zone: row.opt_text("zone"),
-            kind: row.word("schedule_kind")?,
-            overrun: row.opt_word("overrun")?.unwrap_or_default(),
-        })
-    };
-    rows.into_iter().map(schedule).collect()
+    let columns = option_rows::names::<Schedule>();
+    let select = Select::new("T_SCHEDULE", &columns).order(&["position", "schedule_id"]);
+    db.select(select)?.iter().map(option_rows::section).collect()
 }
 
 fn tasks(db: &mut Db) -> Result<Vec<Task>> {
-    let columns = [
-        "task_id",
-        "schedule_id",
-        "source_link",
-        "dest_link",
-        "writers",
-        "readers",
-        "batch_rows",
-        "batch_millis",
-        "slot_bytes",
-        "max_rows_per_sec",
-        "max_bytes_per_sec",
-        "error_limit",
-        "stop_on_error",
-        "record_use_times",
-        "snapshot",
-        "snapshot_max_secs",
-    ];
+    let columns = option_rows::names::<Task>();
     let present = Filter::new().any_of("IS_ADD_DEL", vec![Value::Int(NOTED), Value::Int(ADDED)]);
     let select = Select::new("T_EXTRACTION_TASK", &columns).filter(present);
     let rows = db.select(select.order(&["position", "task_id"]))?;
     let mut tables = tables(db)?;
-    let mut tasks = Vec::with_capacity(rows.len());
-    for row in rows {
-        let id = row.number("task_id")?;
-        tasks.push(Task {
-            id,
-            schedule: row.opt_number("schedule_id")?,
-            source: row.text("source_link")?,
-            dest: row.text("dest_link")?,
-            writers: row.number("writers")?,
-            readers: row.opt_number("readers")?.unwrap_or(READERS),
-            batch_rows: row.number("batch_rows")?,
-            batch_millis: row.opt_number("batch_millis")?.unwrap_or(BATCH_MILLIS),
-            slot_bytes: row.number("slot_bytes")?,
-            max_rows_per_sec: row.opt_number("max_rows_per_sec")?,
-            max_bytes_per_sec: row.opt_number("max_bytes_per_sec")?,
-            error_limit: row.number("error_limit")?,
-            stop_on_error: row.flag("stop_on_error")?,
-            record_use_times: row.flag("record_use_times")?,
-            snapshot: row.opt_number("snapshot")? != Some(0),
-            snapshot_max: row
-                .opt_number("snapshot_max_secs")?
-                .map_or(Some(SNAPSHOT_MAX), Period::from_secs)
-                .ok_or_else(|| row.damaged("snapshot_max_secs"))?,
-            tables: tables.remove(&id).unwrap_or_default(),
-        });
-    }
-    Ok(tasks)
+    let task = |row: Row| {
+        let task: Task = option_rows::section(&row)?;
+        let tables = tables.remove(&task.id).unwrap_or_default();
+        Ok(Task { tables, ..task })
+    };
+    rows.into_iter().map(task).collect()
 }
 
 /// Every configured sub-task, by task, in order.
 fn tables(db: &mut Db) -> Result<BTreeMap<u32, Vec<TableTask>>> {
-    let columns = [
-        "task_id",
-        "table_name",
-        "source_table",
-        "dest_table",
-        "row_mode",
-        "full_method",
-        "watermark_column",
-        "watermark_lag",
-        "key_columns",
-        "write_mode",
-        "row_filter",
-        "app_resets_status",
-        "allow_triggers",
-        "count_rows",
-        "initial_value",
-    ];
+    let columns = [vec!["task_id"], option_rows::names::<TableTask>()].concat();
     let present = Filter::new().eq("is_removed", false);
     let select = Select::new("task_detail", &columns).filter(present);
     let rows = db.select(select.order(&["task_id", "position", "table_name"]))?;
@@ -271,34 +157,20 @@ fn tables(db: &mut Db) -> Result<BTreeMap<u32, Vec<TableTask>>> {
     let mut sql_of = table_sql(db)?;
     let mut tables: BTreeMap<u32, Vec<TableTask>> = BTreeMap::new();
     for row in rows {
-        let (task, name): (u32, _) = (row.number("task_id")?, row.text("table_name")?);
-        let chosen = columns_of.remove(&(task, name.clone())).unwrap_or_default();
-        let (before, after) = sql_of.remove(&(task, name.clone())).unwrap_or_default();
-        let watermark = match row.opt_text("watermark_column") {
-            Some(column) => Some(Watermark { column, lag: row.parsed("watermark_lag")? }),
-            None => None,
-        };
+        let table: TableTask = option_rows::section(&row)?;
+        let task: u32 = row.number("task_id")?;
+        let of = (task, table.name.clone());
+        let chosen = columns_of.remove(&of).unwrap_or_default();
+        let (before, after) = sql_of.remove(&of).unwrap_or_default();
         tables.entry(task).or_default().push(TableTask {
-            name,
-            source: row.text("source_table")?,
-            dest: row.text("dest_table")?,
-            mode: row.word("row_mode")?,
-            full: row.word("full_method")?,
-            watermark,
-            key: row.json("key_columns")?,
-            write: row.word("write_mode")?,
             columns: in_order(chosen.columns),
             encrypt: chosen.encrypt,
             decrypt: chosen.decrypt,
-            filter: row.opt_text("row_filter"),
             before,
             after,
             allow_lossy: in_order(chosen.allow_lossy),
             empty_as: chosen.empty_as,
-            app_resets_status: row.flag("app_resets_status")?,
-            allow_triggers: row.flag("allow_triggers")?,
-            count: row.opt_number("count_rows")? != Some(0),
-            initial: row.opt_text("initial_value"),
+            ..table
         });
     }
     Ok(tables)
@@ -427,8 +299,10 @@ fn plan<'c, T: PartialEq, K: Ord>(
     }
 }
 
-/// Updates the row that `key` names, or adds it.
-fn put(db: &mut Db, table: &str, key: &[(&'static str, Value)], rest: Columns) -> Result<()> {
+/// Updates the row that `key` names, or adds it; what `rest` says of the key's columns does not
+/// matter.
+fn put(db: &mut Db, table: &str, key: &[(&'static str, Value)], mut rest: Columns) -> Result<()> {
+    rest.retain(|(column, _)| key.iter().all(|(name, _)| name != column));
     let filter = key.iter().fold(Filter::new(), |f, (c, v)| f.eq(c, v.clone()));
     let names: Vec<_> = key.iter().map(|(c, _)| *c).collect();
     // Asked for first: an update's count leaves out rows that are so already.
@@ -439,60 +313,21 @@ fn put(db: &mut Db, table: &str, key: &[(&'static str, Value)], rest: Columns) -
     }
 }
 
-fn secret_columns(source: Option<&SecretSource>) -> Columns {
-    let (kind, reference) = match source {
-        None => (None, None),
-        Some(SecretSource::Env { env }) => (Some("env"), Some(env.clone())),
-        Some(SecretSource::File { file }) => (Some("file"), file.to_str().map(str::to_owned)),
-        Some(SecretSource::Stored { .. }) => (Some("stored"), None),
-    };
-    vec![
-        ("secret_kind", kind.map(str::to_owned).into_value()),
-        ("secret_ref", reference.into_value()),
-    ]
-}
-
 fn write_links(db: &mut Db, old: &Config, new: &Config) -> Result<()> {
     let plan = plan(&old.links, &new.links, |l| l.name.clone());
     for link in plan.gone {
         db.delete("T_LINK", Filter::new().eq("link_name", &link.name))?;
     }
     for (place, link) in plan.put {
-        let mut row = secret_columns(link.password.as_ref());
+        let mut row = option_rows::values(link)?;
+        row.push(("position", place.into_value()));
         if !matches!(link.password, Some(SecretSource::Stored { .. })) {
             // A password that is no longer used is not kept.
             row.push(("secret_sealed", Value::Null));
         }
-        row.extend([
-            ("position", place.into_value()),
-            ("url", (&link.url).into_value()),
-            ("max_connections", link.max_connections.into_value()),
-            ("tls", word(&link.tls)),
-            ("tls_ca_file", path_value(link.tls_ca_file.as_deref())?),
-            ("driver", word(&link.driver)),
-            ("wallet_dir", path_value(link.wallet_dir.as_deref())?),
-            ("connect_timeout_secs", link.connect_timeout_secs.into_value()),
-            ("io_timeout_secs", link.io_timeout_secs.into_value()),
-            ("max_rows_per_sec", link.max_rows_per_sec.into_value()),
-            ("max_bytes_per_sec", link.max_bytes_per_sec.into_value()),
-            ("throttle_query", link.throttle.as_ref().map(|t| t.query.as_str()).into_value()),
-            ("throttle_above", link.throttle.as_ref().map(|t| t.above).into_value()),
-            ("allow_nondurable", link.allow_nondurable.into_value()),
-            ("failover", link.failover.into_value()),
-        ]);
         put(db, "T_LINK", &[("link_name", (&link.name).into_value())], row)?;
     }
     Ok(())
-}
-
-fn path_value(path: Option<&std::path::Path>) -> Result<Value> {
-    match path.map(|p| p.to_str().ok_or(p)) {
-        None => Ok(Value::Null),
-        Some(Ok(text)) => Ok(text.into_value()),
-        Some(Err(path)) => {
-            Err(Error::new(Kind::Config, format!("the path {} is not UTF-8", path.display())))
-        }
-    }
 }
 
 fn write_keys(db: &mut Db, old: &Config, new: &Config) -> Result<()> {
@@ -507,7 +342,8 @@ fn write_keys(db: &mut Db, old: &Config, new: &Config) -> Result<()> {
             db.delete("T_KEY", filter)?;
         }
         for (no, secret) in std::iter::once(&key.secret).chain(&key.old).enumerate() {
-            let mut row = secret_columns(Some(secret));
+            let mut row: Columns =
+                ["secret_kind", "secret_ref"].into_iter().zip(secret.store()?).collect();
             row.push(("position", place.into_value()));
             let id = [("key_name", (&key.name).into_value()), ("secret_no", no.into_value())];
             put(db, "T_KEY", &id, row)?;
@@ -522,14 +358,8 @@ fn write_schedules(db: &mut Db, old: &Config, new: &Config) -> Result<()> {
         db.delete("T_SCHEDULE", Filter::new().eq("schedule_id", schedule.id))?;
     }
     for (place, schedule) in plan.put {
-        let row = vec![
-            ("position", place.into_value()),
-            ("every_secs", schedule.every.secs().into_value()),
-            ("start_at", schedule.start.as_ref().map(|s| s.as_str().to_owned()).into_value()),
-            ("schedule_kind", word(&schedule.kind)),
-            ("overrun", word(&schedule.overrun)),
-            ("zone", schedule.zone.clone().into_value()),
-        ];
+        let mut row = option_rows::values(schedule)?;
+        row.push(("position", place.into_value()));
         put(db, "T_SCHEDULE", &[("schedule_id", schedule.id.into_value())], row)?;
     }
     Ok(())
@@ -546,26 +376,12 @@ fn write_tasks(db: &mut Db, old: &Config, new: &Config) -> Result<()> {
     }
     for (place, task) in tasks.put {
         let before = old.tasks.iter().find(|t| t.id == task.id);
-        let mut row = vec![
+        let mut row = option_rows::values(task)?;
+        row.extend([
             ("position", place.into_value()),
-            ("schedule_id", task.schedule.into_value()),
             ("task_type", task_type(new, task).into_value()),
-            ("source_link", (&task.source).into_value()),
-            ("dest_link", (&task.dest).into_value()),
-            ("writers", task.writers.into_value()),
-            ("readers", task.readers.into_value()),
-            ("batch_rows", task.batch_rows.into_value()),
-            ("batch_millis", task.batch_millis.into_value()),
-            ("slot_bytes", task.slot_bytes.into_value()),
-            ("max_rows_per_sec", task.max_rows_per_sec.into_value()),
-            ("max_bytes_per_sec", task.max_bytes_per_sec.into_value()),
-            ("error_limit", task.error_limit.into_value()),
-            ("stop_on_error", task.stop_on_error.into_value()),
-            ("record_use_times", task.record_use_times.into_value()),
-            ("snapshot", task.snapshot.into_value()),
-            ("snapshot_max_secs", task.snapshot_max.secs().into_value()),
             ("IS_ADD_DEL", ADDED.into_value()),
-        ];
+        ]);
         if before.is_none() {
             // A row may be left of a task that was removed; the new one is not held.
             row.push(("hold", Value::Null));
@@ -636,24 +452,8 @@ fn delete_parts(db: &mut Db, task: u32, table: &str) -> Result<()> {
 }
 
 fn write_table(db: &mut Db, task: u32, place: usize, table: &TableTask) -> Result<()> {
-    let mark = table.watermark.as_ref();
-    let row = vec![
-        ("position", place.into_value()),
-        ("source_table", (&table.source).into_value()),
-        ("dest_table", (&table.dest).into_value()),
-        ("row_mode", word(&table.mode)),
-        ("full_method", word(&table.full)),
-        ("watermark_column", mark.map(|m| m.column.clone()).into_value()),
-        ("watermark_lag", mark.map(|m| m.lag.to_string()).into_value()),
-        ("key_columns", json(&table.key)?),
-        ("write_mode", word(&table.write)),
-        ("row_filter", table.filter.clone().into_value()),
-        ("app_resets_status", table.app_resets_status.into_value()),
-        ("allow_triggers", table.allow_triggers.into_value()),
-        ("count_rows", table.count.into_value()),
-        ("initial_value", table.initial.clone().into_value()),
-        ("is_removed", false.into_value()),
-    ];
+    let mut row = option_rows::values(table)?;
+    row.extend([("position", place.into_value()), ("is_removed", false.into_value())]);
     let id = [("task_id", task.into_value()), ("table_name", (&table.name).into_value())];
     put(db, "task_detail", &id, row)?;
     delete_parts(db, task, &table.name)?;

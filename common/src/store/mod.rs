@@ -22,6 +22,7 @@ mod errors;
 mod holds;
 mod location;
 mod lock;
+mod option_rows;
 mod prune;
 mod runs;
 pub mod schema;
@@ -185,7 +186,7 @@ fn migrate(db: &mut Db, location: &StoreLocation) -> Result<String> {
     let _lock = Flock::lock(file, FlockArg::LockExclusive)
         .map_err(|(_, e)| Error::from(e).context(format!("could not lock {}", path.display())))?;
     let tell = |e: Error| e.context("could not prepare the configuration database");
-    schema::migrate(db, schema::TABLES, schema::VERSION).map_err(tell)?;
+    schema::migrate(db, &schema::TABLES, schema::VERSION).map_err(tell)?;
     if let Some(id) = schema::parameter(db, INSTANCE_ID)? {
         return Ok(id);
     }

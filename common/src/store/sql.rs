@@ -359,11 +359,6 @@ impl Row {
         }
     }
 
-    /// 0 or 1.
-    pub fn flag(&self, column: &str) -> Result<bool> {
-        Ok(self.number::<i64>(column)? != 0)
-    }
-
     /// Text that reads as `T`.
     pub fn parsed<T: std::str::FromStr>(&self, column: &str) -> Result<T> {
         self.text(column)?.parse().map_err(|_| self.damaged(column))

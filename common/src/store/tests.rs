@@ -3,8 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::reference::walk;
 use crate::config::tests::configs;
 use crate::store::sql::IntoValue;
+use crate::value::Value;
 
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -92,4 +94,52 @@ fn values_changed_by_hand_are_named() {
         .unwrap();
     let error = store.load().unwrap_err();
     assert!(error.message.contains("T_SCHEDULE.schedule_kind"), "{error}");
+}
+
+/// The table in whose rows a section is kept; `None` for sections that are a setting.
+fn table_of(section: &str) -> Option<&'static str> {
+    match section {
+        "[[link]]" => Some("T_LINK"),
+        "[[key]]" => Some("T_KEY"),
+        "[[schedule]]" => Some("T_SCHEDULE"),
+        "[[task]]" => Some("T_EXTRACTION_TASK"),
+        "[[task.table]]" => Some("task_detail"),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_option_is_stored_in_the_columns_that_its_definition_names() {
+    let (_dir, mut store) = store();
+    for option in walk() {
+        let name = format!("{} {}", option.section, option.key);
+        let there = config_tables::load(&mut store.db).unwrap();
+        let put = |db: &mut Db| config_tables::write(db, &there, &option.sample);
+        store.db.transaction(put).unwrap();
+        assert_eq!(config_tables::load(&mut store.db).unwrap(), option.sample, "{name}");
+
+        let Some(table) = table_of(option.section) else { continue };
+        let (elsewhere, columns) = option.elsewhere.unwrap_or((table, &[]));
+        assert!(option.columns.is_empty() != columns.is_empty(), "{name} has no columns");
+        let named = [(table, option.columns.as_slice()), (elsewhere, columns)];
+        for (table, columns) in named {
+            let table = schema::TABLES.iter().find(|t| t.name == table).unwrap();
+            for column in columns {
+                let column = table.columns.iter().find(|c| c.name == *column);
+                assert!(column.is_some_and(|c| !c.about.is_empty()), "{name}");
+            }
+        }
+        if option.since == 1 || option.columns.is_empty() {
+            continue;
+        }
+        // As an upgrade leaves rows that are there already.
+        let none: Vec<_> = option.columns.iter().map(|c| (*c, Value::Null)).collect();
+        store.db.transaction(|db| db.update(table, &none, Filter::new())).unwrap();
+        assert_eq!(config_tables::load(&mut store.db).unwrap(), option.blank, "{name}");
+        // What is loaded is what is written next, whatever stands in the columns.
+        let there = config_tables::load(&mut store.db).unwrap();
+        let put = |db: &mut Db| config_tables::write(db, &there, &option.sample);
+        store.db.transaction(put).unwrap();
+        assert_eq!(config_tables::load(&mut store.db).unwrap(), option.sample, "{name}");
+    }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use ssync_common::config::{Period, Schedule, ScheduleKind};
+use ssync_common::config::{Period, Schedule};
 
 use super::*;
 
@@ -14,9 +14,8 @@ fn plan(every: u64, start: Option<i64>, overrun: Overrun, now: Secs) -> Plan {
         id: 1,
         every: Period::from_secs(every).unwrap(),
         start,
-        zone: None,
-        kind: ScheduleKind::Timed,
         overrun,
+        ..Schedule::default()
     };
     Plan::new(Timetable::of(&schedule).unwrap(), overrun, now)
 }

@@ -141,7 +141,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use proptest::prelude::*;
-    use ssync_common::config::{Overrun, ScheduleKind};
 
     use super::*;
 
@@ -151,8 +150,7 @@ mod tests {
             every: Period::from_secs(every).unwrap(),
             start: start.map(|s| s.parse().unwrap()),
             zone: zone.map(str::to_owned),
-            kind: ScheduleKind::Timed,
-            overrun: Overrun::Skip,
+            ..Schedule::default()
         }
     }
 

@@ -329,6 +329,26 @@ fn a_wish_to_begin_anew_outlives_a_connection_that_breaks() {
 }
 
 #[test]
+fn a_table_is_tried_as_often_as_is_configured() {
+    let [make, fill] = rows(60);
+    let road = Road::to_mariadb(
+        &[&make, &fill],
+        &["CREATE TABLE dst (id BIGINT NOT NULL, v VARCHAR(100))"],
+        "batch_rows = 10\nattempts = 1",
+        "",
+    );
+    let mut run = road.instance.start(&RUN, "writer.before_commit@3=pause");
+    run.reached("writer.before_commit").unwrap();
+    road.break_connections();
+    road.instance.release("writer.before_commit");
+    let outcome = run.wait().expect(1);
+    assert!(!outcome.table("t")["notes"].to_string().contains("tried again"), "{outcome}");
+    assert!(error_text(&outcome).contains("link dst: "), "{outcome}");
+    road.run().expect(0);
+    assert_eq!((road.landed(), road.in_state(2)), (60, 60));
+}
+
+#[test]
 fn the_error_limit_holds_over_all_attempts_of_a_run() {
     let [make, fill] = rows(60);
     let road = Road::to_mariadb(
