@@ -2,7 +2,7 @@
 
 use crate::answer::{self, Outcome};
 use crate::backend::{Failure, PgError, Row};
-use crate::execute::{INPUT, OUTPUT, at_source, limited};
+use crate::execute::{INPUT, OUTPUT, at_source};
 use crate::ora_error::{Doing, OraError};
 use crate::request::{self, Execution};
 use crate::session::{Fail, Session};
@@ -73,9 +73,16 @@ impl Session {
             let rest = &rows[start..];
             let (done, failure) = self.work(Doing::Other, |backend| {
                 backend.script("SAVEPOINT \"ora$s\"")?;
-                let (done, failure) =
-                    limited(backend, dml.wait_secs, |backend| backend.run_many(&name, rest))?;
+                // What is set behind a savepoint is undone with it.
+                if let Some(secs) = dml.wait_secs {
+                    let millis = (secs * 1000).max(1);
+                    backend.script(&format!("SET LOCAL lock_timeout = {millis}"))?;
+                }
+                let (done, failure) = backend.run_many(&name, rest)?;
                 let Some(failure) = failure else {
+                    if dml.wait_secs.is_some() {
+                        backend.script("SET LOCAL lock_timeout = 0")?;
+                    }
                     backend.script("RELEASE \"ora$s\"")?;
                     return Ok((done, None));
                 };

@@ -248,11 +248,9 @@ impl Connection for OracleConnection {
     fn hold_changes(&mut self, tables: &[String]) -> Result<()> {
         self.begin()?;
         let held = self.with(|this, driver| {
-            for table in tables {
-                let sql = format!("LOCK TABLE {} IN SHARE MODE WAIT 1", this.dialect.table(table));
-                driver.execute(&sql, &[], &[Vec::new()]).map_err(|f| errors::from_call(&f))?;
-            }
-            Ok(())
+            let tables: Vec<_> = tables.iter().map(|table| this.dialect.table(table)).collect();
+            let sql = format!("LOCK TABLE {} IN SHARE MODE WAIT 1", tables.join(", "));
+            driver.execute(&sql, &[], &[Vec::new()]).map_err(|f| errors::from_call(&f)).map(drop)
         });
         if matches!(&held, Err(e) if e.kind != ErrorKind::Lost) {
             self.rollback()?;

@@ -86,7 +86,7 @@ pub fn indexes_of(table: &Table) -> Result<Vec<IndexDefinition>> {
         let (name, rest) = take_name(rest)?;
         let (on, rest) = take_name(rest)?;
         let (table, tail) = take_name(rest)?;
-        let tail = unqualified(tail, &table);
+        let tail = unqualified(tail.trim_start(), &table);
         on.eq_ignore_ascii_case("on").then_some(IndexDefinition { name, unique, tail })
     };
     table

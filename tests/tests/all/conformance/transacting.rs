@@ -152,7 +152,8 @@ fn snapshots_begun_while_changes_are_held_up_are_one(place: &Place) {
     c.begin().unwrap();
     run(&mut *c, &["UPDATE t SET v = 2 WHERE id = 1"]);
     let since = std::time::Instant::now();
-    assert_eq!(holder.hold_changes(&tables).unwrap_err().kind, ErrorKind::Contention);
+    let error = holder.hold_changes(&tables).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Contention, "{error:?}");
     assert!(since.elapsed().as_secs() < 20);
     c.commit().unwrap();
     holder.hold_changes(&tables).unwrap();
