@@ -293,7 +293,31 @@ pub(crate) fn hex_text(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn unhex_text(text: &[u8]) -> Option<Vec<u8>> {
-    let half = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
+    // By table: large values take most of the stand-in's time where it is built without optimisation.
+    const NONE: u8 = 16;
+    const HALVES: [u8; 256] = {
+        let mut halves = [NONE; 256];
+        let mut i = 0;
+        while i < 16 {
+            halves[b"0123456789abcdef"[i] as usize] = i as u8;
+            halves[b"0123456789ABCDEF"[i] as usize] = i as u8;
+            i += 1;
+        }
+        halves
+    };
     let digits = text.strip_prefix(b"\\x")?;
-    digits.chunks(2).map(|p| Some(half(p[0])? << 4 | half(*p.get(1)?)?)).collect()
+    if digits.len() % 2 != 0 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(digits.len() / 2);
+    let mut i = 0;
+    while i < digits.len() {
+        let (high, low) = (HALVES[digits[i] as usize], HALVES[digits[i + 1] as usize]);
+        if high == NONE || low == NONE {
+            return None;
+        }
+        bytes.push(high << 4 | low);
+        i += 2;
+    }
+    Some(bytes)
 }

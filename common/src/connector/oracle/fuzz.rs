@@ -7,7 +7,7 @@ use super::driver::{Failure, Field, Moment, Rows, State};
 use super::exact::{self, Interval, Stamp};
 use super::read::Reader;
 use super::types::{self, Declared, NumberShape, float_digits};
-use super::{bind, errors, number};
+use super::{bind, errors, lob, number};
 use crate::batch::{BatchBuilder, BatchLimits, ReadBatch};
 use crate::schema::{Column, Kind};
 
@@ -40,6 +40,7 @@ fn column(chance: &mut Chance) -> Column {
         ("binary_double", Kind::Float64, "BINARY_DOUBLE"),
         ("char", Kind::Text, "CHAR(3)"),
         ("clob", Kind::Text, "CLOB"),
+        ("blob", Kind::Bytes, "BLOB"),
         ("timestamp", Kind::DateTime, "TIMESTAMP(6)"),
         ("timestamp", Kind::Text, "TIMESTAMP(9)"),
         ("timestamp_tz", Kind::Text, "TIMESTAMP(9) WITH TIME ZONE"),
@@ -58,9 +59,12 @@ fn rows_of_any_fields_are_decoded_or_bad() {
         let limits = BatchLimits { rows: 2, slot_bytes: 1 << 16 };
         let mut builder = BatchBuilder::new(&columns, limits);
         let mut emit = |_: ReadBatch| Ok(());
-        let mut reader = Reader::new(&columns, false, &mut builder, &mut emit);
+        let parted = chance.below(2) == 0;
+        let mut reader = Reader::new(&columns, parted, &mut builder, &mut emit);
+        let parts = |c| if parted { lob::parts(c) } else { 1 };
+        let fields: usize = columns.iter().map(parts).sum();
         for _ in 0..3 {
-            let texts: Vec<_> = columns.iter().map(|_| chance.text(PIECES)).collect();
+            let texts: Vec<_> = (0..fields).map(|_| chance.text(PIECES)).collect();
             let bytes = chance.bytes(8);
             let fields: Vec<_> = texts
                 .iter()

@@ -384,7 +384,7 @@ mod tests {
                 12514,
                 "ORA-12514: TNS:listener does not currently know of service requested in connect \
                  descriptor",
-                "know of service",
+                "know the service",
             ),
             (12541, "ORA-12541: TNS:no listener", "no listener"),
             (
