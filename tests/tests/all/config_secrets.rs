@@ -6,9 +6,10 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use ssync_tests::PATIENCE;
 use ssync_tests::command::{Ran, Ssync};
 use ssync_tests::servers::{PASSWORD, mariadb};
 
@@ -84,7 +85,7 @@ fn type_to(ssync: &Ssync, args: &[&str], lines: &[&str]) -> (Option<i32>, String
     let mut child = outer.spawn().expect("this test needs `setsid` (Debian: util-linux)");
     drop(outer);
 
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + PATIENCE;
     let mut terminal = File::from(pty.master);
     let mut shown = Vec::new();
     for (typed, line) in lines.iter().enumerate() {
