@@ -9,6 +9,7 @@ use ssync_common::config::{FullMethod, TableMode, TableTask, Task};
 use ssync_common::connector::{Connection, LinkParams, WriteMode, open};
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
+use ssync_common::ledger::{self, Place};
 use ssync_common::schema::Table;
 use ssync_common::value::Value;
 use ssync_writer::transform::Transformer;
@@ -217,6 +218,7 @@ fn access(
         (&params.task.source, source.access_gaps(&table.source, false, status)?),
         (&params.task.dest, dest.access_gaps(&table.dest, true, false)?),
     ];
+    let own = own_tables(table, dest, !sides[1].1.is_empty())?;
     for (link, gaps) in sides {
         check.findings.extend(gaps.into_iter().map(|gap| Finding {
             level: Level::Error,
@@ -225,6 +227,7 @@ fn access(
             hint: None,
         }));
     }
+    check.findings.extend(own);
     let source_gap = if status { source.durability_gap()? } else { None };
     let sides = [
         (&params.task.source, params.source_allows_nondurable, source_gap),
@@ -411,4 +414,27 @@ fn try_rows(
         rows += loaded.rows + loaded.skipped;
     }
     Ok(rows)
+}
+
+/// Where something stands against the account: what must be there for ssync, so that the people who
+/// own the schema can make it. There is no other place for it.
+fn own_tables(
+    table: &TableTask,
+    dest: &mut dyn Connection,
+    has_gaps: bool,
+) -> Result<Option<Finding>> {
+    let place = Place::beside(&table.dest);
+    if !has_gaps || dest.describe(place.fence())?.is_some() {
+        return Ok(None);
+    }
+    Ok(Some(Finding {
+        level: Level::Warning,
+        column: None,
+        text: format!("{} and others are not there yet, beside {}", place.fence(), table.dest),
+        hint: Some(format!(
+            "Where the account may not create them, have the owner of the schema run: {}; and let \
+             the account SELECT, INSERT, UPDATE and DELETE there.",
+            ledger::definitions(dest.dialect(), &place).join("; ")
+        )),
+    }))
 }

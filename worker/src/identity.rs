@@ -20,6 +20,7 @@ use ssync_common::value::hex_bytes;
 use crate::adopt::quoted;
 use crate::mark;
 use crate::owner::{self, Known, Ownership, PairText};
+use crate::reminder;
 use crate::source::{Range, RowState};
 use crate::table_run::{Ends, TableRun};
 
@@ -146,8 +147,13 @@ impl TableRun<'_> {
                  otherwise {ADOPT}."
             )));
         }
-        self.notes.push(format!("the source is on another server now: {now}; before: {then}"));
+        self.note_server(format!("the source is on another server now: {now}; before: {then}"));
         Ok(())
+    }
+
+    fn note_server(&mut self, note: String) {
+        reminder::server_changed(self.params, &self.table.name, &note);
+        self.notes.push(note);
     }
 
     /// The record must be the one that the source remembers.
@@ -250,7 +256,9 @@ impl TableRun<'_> {
                  otherwise {ADOPT}."
             )));
         }
-        self.notes.push(format!("the destination is on another server now: {now}; before: {then}"));
+        self.note_server(format!(
+            "the destination is on another server now: {now}; before: {then}"
+        ));
         Ok(())
     }
 

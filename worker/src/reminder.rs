@@ -77,6 +77,14 @@ pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) 
     record(&params.home, &event.of_table(task, table).of_run(report.run.as_ref()));
 }
 
+/// A table stands on another server than before; nothing was under way.
+pub fn server_changed(params: &TaskParams, table: &str, note: &str) {
+    let task = params.task.id;
+    log::warn!("{note}");
+    let event = Event::new(What::ServerChanged, format!("task {task}, table {table}: {note}"));
+    record(&params.home, &event.of_table(task, table));
+}
+
 /// A task of a real-time schedule has failed, and was to be suspended.
 pub fn suspended(params: &TaskParams, report: &TableReport, done: Result<()>) {
     let (task, table) = (params.task.id, &report.table);

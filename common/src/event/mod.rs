@@ -107,6 +107,8 @@ whats! {
     TaskKilled = "task_killed", Error;
     /// A table came to its end, but some rows are bad (within the configured limit).
     RowsBad = "rows_bad", Warning;
+    /// The source or the destination of a table is on another server than before.
+    ServerChanged = "server_changed", Warning;
     /// Firings of a schedule were left out because a run outlasted its frequency, or because the
     /// controller was not there.
     FiringsMissed = "firings_missed", Warning;

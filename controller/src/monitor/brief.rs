@@ -157,6 +157,7 @@ fn is_failure(what: What) -> bool {
         What::TaskSuspended
         | What::TaskMoves
         | What::RowsBad
+        | What::ServerChanged
         | What::ConfigurationBack
         | What::ControllerStarted
         | What::ControllerStopped

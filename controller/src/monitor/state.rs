@@ -198,6 +198,7 @@ fn recurs(what: What) -> bool {
         | What::TaskDied
         | What::TaskKilled
         | What::RowsBad
+        | What::ServerChanged
         | What::FiringsMissed
         | What::TasksFull
         | What::ConfigurationLost

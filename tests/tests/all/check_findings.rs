@@ -346,6 +346,13 @@ fn every_missing_privilege_is_found() {
                 text.contains(missing) || *missing == "SELECT" && text.contains("may not")
             };
             assert!(errors.iter().any(named), "without {missing} at {side}: {checked}");
+            // Whoever owns the schema is given what to run.
+            let given = |f: &Value| {
+                let hint = f["hint"].as_str().unwrap_or_default();
+                hint.contains("CREATE TABLE IF NOT EXISTS `SSYNC_FENCE`")
+            };
+            let offered = findings(&checked, "warning").iter().any(given);
+            assert_eq!(offered, side == "d", "without {missing} at {side}: {checked}");
         }
     }
     let (checked, instance) = check(&source_needs, &dest_needs);

@@ -129,6 +129,7 @@ fn title(event: &Event, language: Language) -> String {
             What::TaskDied => "任务进程意外终止",
             What::TaskKilled => "任务进程已被结束",
             What::RowsBad => "有错误行",
+            What::ServerChanged => "表所在服务器已变更",
             What::FiringsMissed => "错过调度",
             What::TasksFull => "任务数已达上限",
             What::ConfigurationLost => "配置库无法访问",

@@ -324,6 +324,30 @@ fn another_destination_behind_the_same_names_is_noticed() {
 }
 
 #[test]
+fn a_source_on_another_server_at_rest_is_a_note_and_an_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables =
+        Tables::between(Site::in_file(dir.path(), "a"), Site::on_server(mariadb(), "ref"), 20);
+    let instance = Instance::new(&tables.toml("", ""));
+    instance.run(&RUN).expect(0);
+    let moved =
+        Tables { source: copied(&tables.source, dir.path(), "b"), dest: tables.dest.clone() };
+    std::fs::remove_file(file_of(&tables.source)).unwrap();
+    moved.add(20..30);
+    instance.apply(&moved.toml("", ""));
+    let outcome = instance.run(&RUN).expect(0);
+    let note = "the source is on another server now";
+    assert!(outcome.table("t")["notes"].to_string().contains(note), "{outcome}");
+    moved.assert_same();
+    let told: String = std::fs::read_dir(instance.home().join("events"))
+        .unwrap()
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    assert_eq!(told.matches("server_changed").count(), 1, "{told}");
+    assert!(!instance.run(&RUN).expect(0).stdout.contains(note));
+}
+
+#[test]
 fn a_run_killed_between_the_two_ends_counters_is_no_reason_to_stop() {
     let tables = Tables::on_mariadb(30);
     let instance = tables.instance();
