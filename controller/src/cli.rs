@@ -68,6 +68,9 @@ pub enum Command {
     Daemon(DaemonCommand),
 
     /// Check that tasks can run: configuration, links, tables, columns, widths, privileges
+    ///
+    /// Exit codes are those of a run: 1 where something failed (a server is down), 2 where tables are
+    /// refused by configuration or definitions.
     Check {
         /// Only this task
         #[arg(long, value_name = "N")]
