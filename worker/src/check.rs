@@ -1,6 +1,8 @@
 //! `ssync check`: everything that can be known before a row moves, and a trial that moves a few
 //! and takes them back.
 
+mod keys;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -181,6 +183,9 @@ fn try_table(params: &CheckParams<'_>, table: &TableTask, check: &mut TableCheck
     let Some(plan) = plan else { return Ok(()) };
     if let Ok(keys) = &params.keys {
         check.findings.extend(crate::plan::rotated_keys(&plan, keys));
+        if let Err(e) = keys::are_there(table, &plan, keys, source.as_mut(), dest.as_mut()) {
+            check.fail(&e);
+        }
     }
     check.columns = plan.pairs.iter().map(column_check).collect();
     if params.trial && check.passed() {

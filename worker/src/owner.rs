@@ -122,6 +122,20 @@ fn ensure_table(conn: &mut dyn Connection, owners: &str) -> Result<()> {
     ledger::kept_whole(conn, owners).map(drop)
 }
 
+/// The stable identity of a table, where it has one. Changes nothing, and locks nothing.
+pub fn ident(conn: &mut dyn Connection, configured: &str, table: &str) -> Result<Option<Id>> {
+    let owners = beside(configured, OWNER_TABLE);
+    if conn.describe(&owners)?.is_none() {
+        return Ok(None);
+    }
+    let [name, ident, ..] = columns(conn);
+    let d = conn.dialect();
+    let sql =
+        format!("SELECT {ident} FROM {} WHERE {name} = {}", d.table(&owners), d.param(1, None));
+    let rows = conn.query(&sql, &[Value::Text(table.to_owned())])?;
+    rows.first().map(|row| value_id(&row[0])).transpose()
+}
+
 /// Takes the table for this process. A dead owner's row is taken over; a live one refuses.
 /// `configured` says where the table is, `table` is its name in full, `server` what it stands on.
 pub fn take(

@@ -6,7 +6,7 @@ use std::path::Path;
 use ssync_tests::servers::oracle::{Generation, oracle};
 use ssync_tests::servers::{mariadb, mysql56};
 use ssync_tests::sites::{Cell, Holds, Row, Site};
-use ssync_tests::ssync::{Instance, Outcome};
+use ssync_tests::ssync::Instance;
 
 use super::{RUN, error_of};
 
@@ -137,12 +137,14 @@ impl Scene {
     }
 
     #[track_caller]
-    fn refused_naming(&self, key: &str) -> Outcome {
+    fn refused_naming(&self, key: &str) {
         let outcome = self.instance.run(&RUN).expect(2);
         let (kind, text) = error_of(&outcome);
         assert_eq!(kind, "Refused", "{outcome}");
         assert!(text.contains(&self.id_of(key)), "{outcome}");
-        outcome
+        // A check says so beforehand.
+        let check = self.instance.run(&["check", "--task", "1"]).expect(2);
+        assert!(check.stdout.contains(&self.id_of(key)), "{check}");
     }
 }
 
