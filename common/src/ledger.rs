@@ -34,7 +34,7 @@ pub use self::fence::{
     is_held, raise, record, records,
 };
 pub use self::place::{Pair, Place, complete, definitions, ensure_tables, kept_whole};
-pub use self::relocation::{delete, relocate};
+pub use self::relocation::{delete, relocate, stands_apart};
 pub use self::renumber::{renumber, renumbered};
 pub use self::sealing::{Kept, KeptKey, Seals};
 pub use self::seats::{SEAT_TABLE, Seat};

@@ -45,10 +45,11 @@ impl TableRun<'_> {
         };
         let pair = Pair::new(&ident, &self.table.dest, full_name);
         self.connections.ensure_ledger(&self.params.dest.name, &pair.place, ends.dest.as_mut())?;
+        let link = &self.params.dest.name;
+        let elsewhere = self.connections.former_place(link, &pair.place, ends.dest.as_mut())?;
         let mut former = Vec::new();
-        let default = Place::beside("");
-        if default != pair.place {
-            former.push(Pair { place: default.clone(), id: pair.id });
+        if let Some(place) = elsewhere.clone() {
+            former.push(Pair { place, id: pair.id });
         }
         if self.table.mode == TableMode::Increment
             && ledger::record(ends.dest.as_mut(), &pair)?.is_none()
@@ -57,8 +58,8 @@ impl TableRun<'_> {
                 owner::former_increment_ident(&self.params.source.name, &ends.plan.source_name);
             let id = ledger::pair_id(&named, full_name);
             former.push(Pair { place: pair.place.clone(), id });
-            if default != pair.place {
-                former.push(Pair { place: default, id });
+            if let Some(place) = elsewhere {
+                former.push(Pair { place, id });
             }
         }
         for old in former {

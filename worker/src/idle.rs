@@ -15,7 +15,7 @@
 //! A writer does the same with its connection when it is set up for another table. The owner's
 //! lease opens a connection only for tables that take long enough not to need this.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,6 +39,8 @@ struct Idle {
     writers: Vec<(WriterProcess, Instant)>,
     /// Links and places that are known to have ssync's own tables.
     ledgers: BTreeSet<(String, Place)>,
+    /// By link and place: where an older version may have kept its records, if anywhere else.
+    former: BTreeMap<(String, Place), Option<Place>>,
 }
 
 struct IdleConnection {
@@ -88,6 +90,27 @@ impl Connections {
             self.lock().ledgers.insert(known);
         }
         Ok(())
+    }
+
+    /// Where an older version may have kept the records that belong to `place`: in the link's
+    /// default database, if that is another one. Looked for once for each link and place.
+    pub fn former_place(
+        &self,
+        link: &str,
+        place: &Place,
+        dest: &mut dyn Connection,
+    ) -> Result<Option<Place>> {
+        let known = (link.to_owned(), place.clone());
+        if let Some(former) = self.lock().former.get(&known) {
+            return Ok(former.clone());
+        }
+        let default = Place::beside("");
+        let former = match default == *place {
+            true => None,
+            false => ledger::stands_apart(dest, &default, place)?.then_some(default),
+        };
+        self.lock().former.insert(known, former.clone());
+        Ok(former)
     }
 
     /// Closes those that have been idle for too long.

@@ -1,6 +1,6 @@
 //! Moving a record to where it belongs: beside its table, or under another key.
 
-use super::place::{Pair, ensure_tables};
+use super::place::{Pair, Place, ensure_tables};
 use super::{id_value, in_transaction};
 use crate::connector::Connection;
 use crate::error::{Error, Kind, Result};
@@ -21,15 +21,15 @@ const FENCE: [&str; 10] = [
 /// [`Kind::Refused`] where `to` has a record of its own: which of the two is right, only an
 /// operator can tell.
 pub fn relocate(dest: &mut dyn Connection, from: &Pair, to: &Pair) -> Result<bool> {
-    if from == to || dest.describe(from.place.fence())?.is_none() {
+    if dest.describe(from.place.fence())?.is_none() {
+        return Ok(false);
+    }
+    let apart = from.place != to.place && stands_apart(dest, &from.place, &to.place)?;
+    if from.id == to.id && !apart {
         return Ok(false);
     }
     ensure_tables(dest, &from.place)?;
     ensure_tables(dest, &to.place)?;
-    // The same tables, spelt otherwise.
-    if from.id == to.id && same_table(dest, from.place.fence(), to.place.fence())? {
-        return Ok(false);
-    }
     let moved = in_transaction(dest, |dest| {
         let d = dest.dialect();
         let columns: Vec<_> = ["epoch"].iter().chain(&FENCE).map(|c| d.quote(c)).collect();
@@ -111,9 +111,11 @@ pub fn delete(dest: &mut dyn Connection, pair: &Pair) -> Result<()> {
     Ok(())
 }
 
-fn same_table(dest: &mut dyn Connection, a: &str, b: &str) -> Result<bool> {
-    let (a, b) = (dest.describe(a)?, dest.describe(b)?);
-    Ok(matches!((a, b), (Some(a), Some(b)) if a.is_same(&b)))
+/// Whether there are records at `place` that are not those at `other`, spelt otherwise.
+pub fn stands_apart(dest: &mut dyn Connection, place: &Place, other: &Place) -> Result<bool> {
+    let Some(fence) = dest.describe(place.fence())? else { return Ok(false) };
+    let other = dest.describe(other.fence())?;
+    Ok(other.is_none_or(|other| !other.is_same(&fence)))
 }
 
 fn insert(
