@@ -12,6 +12,7 @@
 //! - [`precedents`]: what earlier runs left that this one must not contradict.
 //! - [`stream`]: the coordinator of reading thread, [`pool`] of writers and settling thread.
 //! - [`splitting`]: sharing a table out over reading threads.
+//! - [`moving`]: from one state to another, past rows that others hold.
 //! - [`claiming`], [`reading`], [`settling`], [`recovery`], [`steps`]: what they do.
 //! - [`source`], [`owner`]: the source table in SQL, and its one owner.
 //! - [`counts`], [`report`], [`reminder`]: the books, and what people are told.
@@ -28,6 +29,7 @@ pub mod journal;
 mod lease;
 pub mod lock;
 mod mark;
+mod moving;
 pub mod owner;
 mod pace;
 pub mod params;

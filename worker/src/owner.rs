@@ -5,6 +5,8 @@
 //! the source. Every claim and settlement checks, in its own transaction and under a shared lock,
 //! that the row is still ours.
 
+use std::time::{Duration, Instant};
+
 use ssync_common::connector::{Connection, LockWait, OwnType, split_table_name};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
@@ -19,6 +21,11 @@ const NAME_CHARS_MAX: u32 = 129;
 /// How long an owner on another host is believed alive after its last sign, by the database's
 /// clock.
 pub const LEASE_SECS: i64 = 60;
+
+/// How long another transaction may hold the owner row before a claim or settlement gives up.
+const GUARD_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Pause before the owner row is looked at again.
+const GUARD_PAUSE: Duration = Duration::from_millis(10);
 
 /// An owned source table.
 #[derive(Debug, Clone)]
@@ -214,17 +221,42 @@ impl Ownership {
             ),
             false,
         );
-        in_transaction(conn, |conn| {
-            let rows = conn.query(&sql, &[Value::Text(self.table.clone())])?;
-            match rows.first().and_then(|r| r.first()) {
-                Some(v) if v.as_bytes() == Some(&self.token) => work(conn),
-                _ => Err(Error::new(
-                    Kind::Locked,
-                    format!("source table {} was taken over by another run", self.table),
-                )
-                .hint("This run was believed dead. It stops; the other one goes on.")),
+        let began = Instant::now();
+        let mut work = Some(work);
+        loop {
+            let mut held = false;
+            let done = in_transaction(conn, |conn| {
+                let rows =
+                    conn.query(&sql, &[Value::Text(self.table.clone())]).inspect_err(|e| {
+                        held = e.kind == Kind::Contention;
+                    })?;
+                match (rows.first().and_then(|r| r.first()), work.take()) {
+                    (Some(v), Some(work)) if v.as_bytes() == Some(&self.token) => work(conn),
+                    _ => Err(Error::new(
+                        Kind::Locked,
+                        format!("source table {} was taken over by another run", self.table),
+                    )
+                    .hint("This run was believed dead. It stops; the other one goes on.")),
+                }
+            });
+            match done {
+                // The lease is being renewed, or somebody else looks. No row of the application's
+                // is held meanwhile, so that this may be waited for.
+                Err(e) if held && began.elapsed() < GUARD_WAIT_MAX => {
+                    log::debug!("owner row of {}: {e}", self.table);
+                    std::thread::sleep(GUARD_PAUSE);
+                }
+                Err(e) if held => {
+                    return Err(Error::new(
+                        Kind::Locked,
+                        format!("another session holds the owner row of {}", self.table),
+                    )
+                    .detail(format!("row in {} of the source database", self.owners))
+                    .detail(e.message));
+                }
+                done => return done,
             }
-        })
+        }
     }
 
     /// Says that we are alive.

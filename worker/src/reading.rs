@@ -32,8 +32,6 @@ pub struct ReadCounters {
     pub read: AtomicU64,
     /// Rows that were edited or deleted between claim and read.
     pub withdrawn: AtomicU64,
-    /// Rows that somebody held locked; left for later.
-    pub left_locked: AtomicU64,
     /// Bytes put into slots.
     pub bytes: AtomicU64,
     /// Set while one of them waits for a free slot: the destination is the bottleneck.

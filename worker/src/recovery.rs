@@ -3,18 +3,25 @@
 //! It sends nothing. It settles what the ledger says has landed, and puts every other row left in
 //! state 1 back to 0. The claims that follow find whatever is then to be sent: one path for all.
 
-use ssync_common::connector::{Connection, LockWait};
-use ssync_common::error::Result;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ssync_common::connector::Connection;
+use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Fence};
+use ssync_common::value::key_text;
 
 use crate::journal::{BatchRecord, Journal};
+use crate::moving::{Move, PIECE_ROWS};
 use crate::owner::Ownership;
-use crate::settling::{Fate, Job, move_part};
+use crate::settling::HELD_MAX;
 use crate::source::{Bound, Range, RowState, SourceTable};
 
 /// Rows put back in one statement.
 const CHUNK_ROWS: u64 = 10_000;
+/// Pause before rows that somebody holds locked are tried again.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// What recovery found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,6 +41,53 @@ impl Recovered {
     }
 }
 
+/// Moves the rows of a range that are in a state, and waits for some time for those that somebody
+/// holds locked, holding none itself.
+///
+/// # Errors
+/// [`Kind::Contention`] when some are locked all that time. Nothing may be claimed then: what
+/// would be in state 1 beside them could not be told from them after the next crash.
+pub(crate) fn move_all(
+    conn: &mut dyn Connection,
+    table: &SourceTable,
+    owner: &Ownership,
+    range: &Range,
+    (from, to): (RowState, RowState),
+    most: Option<u64>,
+) -> Result<u64> {
+    let began = Instant::now();
+    let mut total = 0;
+    let (mut piece, mut wary) = (PIECE_ROWS, false);
+    loop {
+        let rows = Move { table, owner, from, to, piece };
+        let allowed = most.map(|most| most.saturating_sub(total));
+        let moved = rows.free_rows(conn, range, allowed, &mut wary)?;
+        total += moved.rows;
+        let Some(key) = moved.locked.first().and_then(|piece| piece.first()) else {
+            return Ok(total);
+        };
+        if began.elapsed() > HELD_MAX {
+            let names: Vec<_> = table.order.iter().map(|c| c.name.clone()).collect();
+            return Err(Error::new(
+                Kind::Contention,
+                format!("another session of the source holds rows of {} locked", table.name),
+            )
+            .detail(format!("row {}", key_text(&names, key)))
+            .detail(match (from, to) {
+                (RowState::UnderWay, RowState::Done) => "it has landed, and stays in state 1",
+                (RowState::UnderWay, _) => "an earlier run left it in state 1, unsent",
+                _ => "its state stays as it is",
+            })
+            .hint(
+                "Nothing new is sent until such rows are free. Look for a session of the \
+                 application that is idle in a transaction.",
+            ));
+        }
+        piece = (piece / 10).max(1);
+        thread::sleep(PAUSE);
+    }
+}
+
 /// Settles what landed, releases the rest. The fence must have been raised: nothing lands any
 /// more under an older epoch. What is settled is remembered like every other settlement, so that
 /// it is missed should the destination go back in time.
@@ -46,16 +100,16 @@ pub fn recover(
     journal: &dyn Journal,
 ) -> Result<Recovered> {
     let mut found = Recovered::default();
-    source.set_lock_wait(LockWait::Patient)?;
     for entry in ledger::entries(dest, &fence.id, ledger::Which::Unsettled)? {
-        let job = Job {
-            number: 0,
-            rows: entry.rows,
-            lo: entry.lo.clone(),
-            hi: entry.hi.clone(),
-            fate: Fate::Landed(entry.pos.clone()),
-        };
-        let moved = move_part(source, table, owner, &job, RowState::Done)?;
+        let range = Range::closed(&entry.lo, &entry.hi);
+        let moved = move_all(
+            source,
+            table,
+            owner,
+            &range,
+            (RowState::UnderWay, RowState::Done),
+            Some(entry.rows),
+        )?;
         found.settled += moved;
         found.changed += entry.rows - moved;
         failpoint::hit("recover.after_settle", 1);
@@ -69,9 +123,8 @@ pub fn recover(
         let keys = table.keys(source, RowState::UnderWay, &Range::above(after), CHUNK_ROWS)?;
         let (Some(first), Some(last)) = (keys.first(), keys.last()) else { break };
         let range = Range::closed(first, last);
-        found.released += owner.guarded(source, |conn| {
-            table.move_state(conn, &range, RowState::UnderWay, RowState::ToSend)
-        })?;
+        let states = (RowState::UnderWay, RowState::ToSend);
+        found.released += move_all(source, table, owner, &range, states, None)?;
         failpoint::hit("recover.after_release", 1);
         after = Bound::Excluding(last.clone());
     }

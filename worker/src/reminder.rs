@@ -47,7 +47,7 @@ pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) 
             end: Timestamp::now(),
             result,
             rows: counts.landed,
-            bad_rows: counts.failed + counts.orphans,
+            bad_rows: counts.failed,
             bytes: counts.bytes,
             error: report.error.as_ref().map(|e| e.kind),
         },
@@ -59,17 +59,29 @@ pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) 
             let text = format!("task {task}, table {table} failed: {why}");
             Event::new(What::TaskFailed, text)
         }
-        (TableOutcome::DoneWithErrors, _) => {
+        (TableOutcome::DoneWithErrors, _) if counts.failed + counts.waiting > 0 => {
             let text = format!(
-                "task {task}, table {table}: {} rows are bad, {} wait for a parent row, {} landed; \
-                 ssync errors --task {task} names them",
-                counts.failed, counts.orphans, counts.landed
+                "task {task}, table {table}: {}, {}, {} landed; ssync errors --task {task} names \
+                 the bad ones",
+                rows(counts.failed, "is bad", "are bad"),
+                rows(counts.waiting, "waits for its parent", "wait for their parents"),
+                rows(counts.landed, "has", "have")
             );
             Event::new(What::RowsBad, text)
         }
+        // Rows that others hold locked go with the next run: nobody has to do anything.
+        (TableOutcome::DoneWithErrors, _) => return,
         (TableOutcome::Done | TableOutcome::Interrupted | TableOutcome::Paused, _) => return,
     };
     record(&params.home, &event.of_table(task, table).of_run(report.run.as_ref()));
+}
+
+/// So many rows, and what they do.
+fn rows(n: u64, one: &str, many: &str) -> String {
+    match n {
+        1 => format!("1 row {one}"),
+        n => format!("{n} rows {many}"),
+    }
 }
 
 /// A task of a real-time schedule has failed, and was to be suspended.

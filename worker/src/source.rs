@@ -114,6 +114,9 @@ pub struct Window {
     pub upto: Value,
 }
 
+/// Keys that one statement names.
+const KEYS_PER_UPDATE: usize = 100;
+
 /// The column that carries a row's state.
 pub const STATUS_COLUMN: &str = "sync_status";
 
@@ -142,6 +145,11 @@ impl SourceTable {
 
     fn param(&self, c: &Condition, i: usize) -> String {
         self.dialect.param(c.params.len(), Some(&self.walked()[i]))
+    }
+
+    /// Whether its key is one column, in ranges of which any whole number may stand.
+    pub fn walks_by_number(&self) -> bool {
+        matches!(self.walked(), [column] if self.dialect.compares_as_number(column))
     }
 
     /// `(a > ?) OR (a = ? AND b > ?)`, with `a >= ?` in front so that an index range is found.
@@ -332,6 +340,25 @@ impl SourceTable {
         Ok(row)
     }
 
+    /// The keys of about the first `n` rows of a range in `state` that nobody holds locked, in
+    /// order, these rows locked until the transaction ends; `None` where the database cannot pass
+    /// over locked rows. Fewer than `n`: there are no more.
+    pub fn lock_free(
+        &self,
+        conn: &mut dyn Connection,
+        state: RowState,
+        range: &Range,
+        n: u64,
+    ) -> Result<Option<Vec<Key>>> {
+        let (sql, params) = self.select_keys(state, range);
+        let Some(sql) = conn.skipping_locked(&sql, n) else { return Ok(None) };
+        let rows = conn.query(&sql, &params)?;
+        for row in &rows {
+            self.check_key(row)?;
+        }
+        Ok(Some(rows))
+    }
+
     fn select_keys(&self, state: RowState, range: &Range) -> (String, Vec<Value>) {
         let mut c = Condition::default();
         self.range(&mut c, range);
@@ -376,11 +403,47 @@ impl SourceTable {
         from: RowState,
         to: RowState,
     ) -> Result<u64> {
+        let mut c = Condition::default();
+        self.range(&mut c, range);
+        self.update_state(conn, c, from, to)
+    }
+
+    /// Moves the rows with these keys from one state to another; the rows moved.
+    pub fn move_keys(
+        &self,
+        conn: &mut dyn Connection,
+        keys: &[Key],
+        from: RowState,
+        to: RowState,
+    ) -> Result<u64> {
+        let mut moved = 0;
+        for keys in keys.chunks(KEYS_PER_UPDATE) {
+            let mut c = Condition::default();
+            let mut ways = Vec::new();
+            for key in keys {
+                let mut all = Vec::new();
+                for (i, value) in key.iter().enumerate() {
+                    c.params.push(value.clone());
+                    all.push(format!("{} = {}", self.column(i), self.param(&c, i)));
+                }
+                ways.push(format!("({})", all.join(" AND ")));
+            }
+            c.sql.push(format!("({})", ways.join(" OR ")));
+            moved += self.update_state(conn, c, from, to)?;
+        }
+        Ok(moved)
+    }
+
+    fn update_state(
+        &self,
+        conn: &mut dyn Connection,
+        mut c: Condition,
+        from: RowState,
+        to: RowState,
+    ) -> Result<u64> {
         let d = self.dialect;
         let mut set = vec![format!("{} = {}", d.folded(STATUS_COLUMN), to as i32)];
         set.extend(self.touched.iter().map(|name| format!("{0} = {0}", d.quote(name))));
-        let mut c = Condition::default();
-        self.range(&mut c, range);
         self.state(&mut c, from);
         if from == RowState::ToSend {
             self.filter(&mut c);

@@ -285,7 +285,9 @@ impl Stream<'_> {
         s.settling = s.settling.saturating_sub(done.jobs);
         self.counts.settled += done.settled;
         self.counts.changed += done.changed;
+        self.counts.held += done.held;
         self.counts.released += done.released;
+        self.counts.left += done.left;
     }
 
     fn verdict(&mut self, s: &mut State, slot: usize, generation: u64) -> Result<()> {

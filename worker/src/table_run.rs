@@ -225,6 +225,8 @@ impl TableRun<'_> {
         self.counts.settled += found.settled;
         self.counts.changed += found.changed;
         self.counts.released += found.released;
+        // Whatever was locked before is free now.
+        (self.counts.held, self.counts.left) = (0, 0);
         Ok(())
     }
 

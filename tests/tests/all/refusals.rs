@@ -9,6 +9,8 @@ mod ghosts;
 mod interrupts;
 #[path = "refusals/limits.rs"]
 mod limits;
+#[path = "refusals/locked.rs"]
+mod locked;
 #[path = "refusals/owners.rs"]
 mod owners;
 #[path = "refusals/precedents.rs"]

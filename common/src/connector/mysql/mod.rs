@@ -103,7 +103,7 @@ impl MySqlConnection {
             return;
         }
         if let Ok((mut conn, server)) = connect::connect(&self.link)
-            && connect::set_lock_wait(&mut conn, self.lock_wait).is_ok()
+            && connect::set_lock_wait(&mut conn, &server, self.lock_wait).is_ok()
         {
             self.conn = Some(conn);
             self.server = server;
@@ -185,11 +185,18 @@ impl Connection for MySqlConnection {
         done
     }
 
+    fn skipping_locked(&self, sql: &str, n: u64) -> Option<String> {
+        let skips = self.server.skips_locked();
+        skips.then(|| format!("{sql} LIMIT {n} FOR UPDATE SKIP LOCKED"))
+    }
+
     fn set_lock_wait(&mut self, wait: LockWait) -> Result<()> {
         if self.lock_wait == wait && self.conn.is_some() {
             return Ok(());
         }
-        self.driven(|conn| connect::set_lock_wait(conn, wait))?;
+        self.with(|this, conn| {
+            connect::set_lock_wait(conn, &this.server, wait).map_err(|e| errors::from_driver(&e))
+        })?;
         self.lock_wait = wait;
         Ok(())
     }

@@ -57,6 +57,10 @@ use read::Reader;
 /// How long a statement may take that shall not wait for a lock: long enough for one that does
 /// not have to.
 const SHORT_WAIT: Duration = Duration::from_secs(3);
+/// The same, where it may wait for a batch to end.
+const BRIEF_WAIT: Duration = Duration::from_secs(8);
+/// The same, where it may wait about a minute: no statement of ssync's own works for so long.
+const PATIENT_WAIT: Duration = Duration::from_secs(75);
 /// Rows of a small result that come in one round trip.
 const SMALL_ROWS: u32 = 100;
 
@@ -115,10 +119,15 @@ impl OracleConnection {
         driver: &mut dyn Driver,
         work: impl FnOnce(&mut dyn Driver) -> Result<T>,
     ) -> Result<T> {
-        if self.lock_wait == LockWait::Patient {
+        let limit = match self.lock_wait {
+            LockWait::Short => SHORT_WAIT,
+            LockWait::Brief => BRIEF_WAIT,
+            LockWait::Patient => PATIENT_WAIT,
+            LockWait::Operator => self.link.io_timeout,
+        };
+        if limit >= self.link.io_timeout {
             return work(driver);
         }
-        let limit = SHORT_WAIT.min(self.link.io_timeout);
         driver.set_call_timeout(limit).map_err(|f| errors::from_call(&f))?;
         let done = work(driver);
         if !matches!(&done, Err(e) if e.kind == ErrorKind::Lost) {
@@ -199,7 +208,8 @@ impl Connection for OracleConnection {
         let sql = match (locks, self.lock_wait) {
             (false, _) => sql.to_owned(),
             (true, LockWait::Short) => format!("{sql} WAIT 1"),
-            (true, LockWait::Patient) => format!("{sql} WAIT 60"),
+            (true, LockWait::Brief) => format!("{sql} WAIT 5"),
+            (true, LockWait::Patient | LockWait::Operator) => format!("{sql} WAIT 60"),
         };
         self.with(|this, driver| {
             let mut small = Small::default();
@@ -242,6 +252,11 @@ impl Connection for OracleConnection {
         let done = self.with(|_, driver| driver.rollback().map_err(|f| errors::from_call(&f)));
         self.in_transaction = false;
         done
+    }
+
+    // A query with FOR UPDATE takes no FETCH FIRST.
+    fn skipping_locked(&self, sql: &str, _n: u64) -> Option<String> {
+        Some(format!("{sql} FOR UPDATE SKIP LOCKED"))
     }
 
     fn set_lock_wait(&mut self, wait: LockWait) -> Result<()> {

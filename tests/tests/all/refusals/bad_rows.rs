@@ -2,7 +2,7 @@
 
 use ssync_common::store::ErrorFilter;
 use ssync_tests::servers::mariadb;
-use ssync_tests::sites::{Session, Site};
+use ssync_tests::sites::Site;
 use ssync_tests::ssync::Instance;
 
 use super::{RUN, Tables, error_of};
@@ -160,24 +160,6 @@ fn a_row_without_its_parent_waits_and_lands_when_the_parent_has_come() {
     instance.run(&RUN).expect(0);
     tables.assert_same();
     assert_eq!(tables.states(), [(2, 60)]);
-}
-
-#[test]
-fn rows_that_an_application_holds_locked_are_left_for_later() {
-    let tables = Tables::on_mariadb(60);
-    let mut application = Session::open(&tables.source);
-    // Only these rows, not the gaps between them.
-    application.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
-    application.run("BEGIN");
-    application.run("SELECT * FROM src WHERE id BETWEEN 20 AND 22 FOR UPDATE");
-    let instance = tables.instance();
-    let outcome = instance.run(&RUN).expect(0);
-    assert!(outcome.seconds < 40.0, "it waited: {outcome}");
-    assert!(outcome.count("t", "left_locked") >= 3, "{outcome}");
-    assert_eq!(tables.states(), [(0, 3), (2, 57)]);
-    application.run("COMMIT");
-    instance.run(&RUN).expect(0);
-    tables.assert_same();
 }
 
 /// Two keys that the source tells apart and the destination does not would overwrite each other.
