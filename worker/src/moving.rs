@@ -143,8 +143,7 @@ impl Move<'_> {
         }
     }
 
-    /// Locks what is free, and moves that. In the same transaction, what is left in the old state
-    /// is what others hold, or what has come since: none of it was ever moved here.
+    /// Locks what is free, and moves that; nothing where the database cannot pass over locked rows.
     fn passing_over(
         &self,
         conn: &mut dyn Connection,
@@ -153,27 +152,39 @@ impl Move<'_> {
     ) -> Result<Option<Moved>> {
         let mut moved = Moved::default();
         let mut rest = range.clone();
+        // By stretches of free rows; by single ones where even that meets a lock: a server may
+        // rather walk over a small table than take its index.
+        let mut stretch_max = usize::MAX;
         loop {
             let allowed = most.map(|most| most.saturating_sub(moved.rows));
             let step = self.owner.guarded(conn, |conn| {
                 let free = self.table.lock_free(conn, self.from, &rest, CHUNK_ROWS)?;
                 let Some(free) = free else { return Ok(None) };
-                let rows = self.table.move_keys(conn, &free, self.from, self.to)?;
-                self.no_more_than(allowed, rows, range)?;
                 let more = free.len() as u64 >= CHUNK_ROWS;
                 let end = free.last().filter(|_| more).cloned();
                 let upper = end.clone().map_or_else(|| rest.upper.clone(), Bound::Including);
                 let done = Range { lower: rest.lower.clone(), upper };
-                let left = self.table.keys(conn, self.from, &done, i64::MAX as u64)?;
+                // Read after the others were locked: what is not among them, others hold, or it has
+                // come since.
+                let all = self.table.keys(conn, self.from, &done, i64::MAX as u64)?;
+                let (stretches, left) = told_apart(all, free, stretch_max);
+                let mut rows = 0;
+                for stretch in &stretches {
+                    rows += self.table.move_state(conn, stretch, self.from, self.to)?;
+                }
+                self.no_more_than(allowed, rows, range)?;
                 Ok(Some((rows, left, end)))
             });
             let (rows, left, end) = match step {
                 Ok(Some(step)) => step,
                 Ok(None) => return Ok(None),
-                // A lock in an index, or one that the server could not pass over.
+                Err(e) if e.kind == Kind::Contention && stretch_max > 1 => {
+                    stretch_max = 1;
+                    continue;
+                }
                 Err(e) if e.kind == Kind::Contention => {
                     let left = self.table.keys(conn, self.from, &rest, i64::MAX as u64)?;
-                    moved.locked.extend(left.chunks(PIECE_ROWS).map(<[Key]>::to_vec));
+                    moved.locked.extend(left.into_iter().map(|key| vec![key]));
                     return Ok(Some(moved));
                 }
                 Err(e) => return Err(e),
@@ -227,5 +238,58 @@ impl Move<'_> {
             ),
         )
         .hint("Somebody besides ssync sets sync_status to 1. Nothing was settled."))
+    }
+}
+
+/// Of all keys of a range, in order, the free ones as stretches without another one between them,
+/// and the others.
+fn told_apart(all: Vec<Key>, free: Vec<Key>, stretch_max: usize) -> (Vec<Range>, Vec<Key>) {
+    let (mut stretches, mut left) = (Vec::new(), Vec::new());
+    let mut free = free.into_iter().peekable();
+    let mut stretch: Vec<Key> = Vec::new();
+    let mut close = |stretch: &mut Vec<Key>| {
+        if let (Some(first), Some(last)) = (stretch.first(), stretch.last()) {
+            stretches.push(Range::closed(first, last));
+        }
+        stretch.clear();
+    };
+    for key in all {
+        if free.next_if(|free| *free == key).is_some() {
+            if stretch.len() >= stretch_max {
+                close(&mut stretch);
+            }
+            stretch.push(key);
+        } else {
+            close(&mut stretch);
+            left.push(key);
+        }
+    }
+    close(&mut stretch);
+    (stretches, left)
+}
+
+#[cfg(test)]
+mod tests {
+    use ssync_common::value::Value;
+
+    use super::*;
+
+    #[test]
+    fn free_rows_are_stretches_without_a_locked_one_between() {
+        let keys =
+            |numbers: &[i64]| numbers.iter().map(|n| vec![Value::Int(*n)]).collect::<Vec<_>>();
+        let of = |first: i64, last: i64| {
+            Range::closed(&vec![Value::Int(first)], &vec![Value::Int(last)])
+        };
+        let all = [1, 2, 3, 4, 5, 6];
+        for (free, most, stretches, left) in [
+            (vec![1, 2, 3, 4, 5, 6], 9, vec![of(1, 6)], vec![]),
+            (vec![1, 2, 4, 6], 9, vec![of(1, 2), of(4, 4), of(6, 6)], vec![3, 5]),
+            (vec![2, 3], 1, vec![of(2, 2), of(3, 3)], vec![1, 4, 5, 6]),
+            (vec![], 9, vec![], vec![1, 2, 3, 4, 5, 6]),
+        ] {
+            let told = told_apart(keys(&all), keys(&free), most);
+            assert_eq!(told, (stretches, keys(&left)), "{free:?}");
+        }
     }
 }

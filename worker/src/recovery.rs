@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use ssync_common::connector::Connection;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Fence};
-use ssync_common::value::key_text;
+use ssync_common::ledger::{self, Entry, Fence};
+use ssync_common::value::{Key, key_text};
 
 use crate::journal::{BatchRecord, Journal};
 use crate::moving::{Move, PIECE_ROWS};
@@ -67,25 +67,29 @@ pub(crate) fn move_all(
             return Ok(total);
         };
         if began.elapsed() > HELD_MAX {
-            let names: Vec<_> = table.order.iter().map(|c| c.name.clone()).collect();
-            return Err(Error::new(
-                Kind::Contention,
-                format!("another session of the source holds rows of {} locked", table.name),
-            )
-            .detail(format!("row {}", key_text(&names, key)))
-            .detail(match (from, to) {
-                (RowState::UnderWay, RowState::Done) => "it has landed, and stays in state 1",
-                (RowState::UnderWay, _) => "an earlier run left it in state 1, unsent",
-                _ => "its state stays as it is",
-            })
-            .hint(
-                "Nothing new is sent until such rows are free. Look for a session of the \
-                 application that is idle in a transaction.",
-            ));
+            return Err(locked(table, key, (from, to)));
         }
         piece = (piece / 10).max(1);
         thread::sleep(PAUSE);
     }
+}
+
+fn locked(table: &SourceTable, key: &Key, (from, to): (RowState, RowState)) -> Error {
+    let names: Vec<_> = table.order.iter().map(|c| c.name.clone()).collect();
+    Error::new(
+        Kind::Contention,
+        format!("another session of the source holds rows of {} locked", table.name),
+    )
+    .detail(format!("row {}", key_text(&names, key)))
+    .detail(match (from, to) {
+        (RowState::UnderWay, RowState::Done) => "it has landed, and stays in state 1",
+        (RowState::UnderWay, _) => "an earlier run left it in state 1, unsent",
+        _ => "its state stays as it is",
+    })
+    .hint(
+        "Nothing new is sent until such rows are free. Look for a session of the application that \
+         is idle in a transaction.",
+    )
 }
 
 /// Settles what landed, releases the rest. The fence must have been raised: nothing lands any
@@ -100,23 +104,41 @@ pub fn recover(
     journal: &dyn Journal,
 ) -> Result<Recovered> {
     let mut found = Recovered::default();
-    for entry in ledger::entries(dest, &fence.id, ledger::Which::Unsettled)? {
-        let range = Range::closed(&entry.lo, &entry.hi);
-        let moved = move_all(
-            source,
-            table,
-            owner,
-            &range,
-            (RowState::UnderWay, RowState::Done),
-            Some(entry.rows),
-        )?;
-        found.settled += moved;
-        found.changed += entry.rows - moved;
-        failpoint::hit("recover.after_settle", 1);
-        let pos = entry.pos.clone();
-        let part = BatchRecord { number: 0, pos, rows: entry.rows, lo: entry.lo, hi: entry.hi };
-        journal.record_settled(&fence.id, fence.epoch, &entry.run, &[part])?;
-        ledger::mark_settled(dest, &fence.id, &entry.run, &[entry.pos])?;
+    // All of them are tried before any is waited for.
+    let mut open: Vec<(Entry, u64)> = ledger::entries(dest, &fence.id, ledger::Which::Unsettled)?
+        .into_iter()
+        .map(|entry| (entry, 0))
+        .collect();
+    let began = Instant::now();
+    let (mut piece, mut wary) = (PIECE_ROWS, false);
+    loop {
+        let (mut held, mut key) = (Vec::new(), None);
+        for (entry, before) in open {
+            let (from, to) = (RowState::UnderWay, RowState::Done);
+            let rows = Move { table, owner, from, to, piece };
+            let range = Range::closed(&entry.lo, &entry.hi);
+            let allowed = Some(entry.rows.saturating_sub(before));
+            let moved = rows.free_rows(source, &range, allowed, &mut wary)?;
+            found.settled += moved.rows;
+            if let Some(locked) = moved.locked.into_iter().flatten().next() {
+                key.get_or_insert(locked);
+                held.push((entry, before + moved.rows));
+                continue;
+            }
+            found.changed += entry.rows.saturating_sub(before + moved.rows);
+            failpoint::hit("recover.after_settle", 1);
+            let pos = entry.pos.clone();
+            let part = BatchRecord { number: 0, pos, rows: entry.rows, lo: entry.lo, hi: entry.hi };
+            journal.record_settled(&fence.id, fence.epoch, &entry.run, &[part])?;
+            ledger::mark_settled(dest, &fence.id, &entry.run, &[entry.pos])?;
+        }
+        let Some(key) = key else { break };
+        if began.elapsed() > HELD_MAX {
+            return Err(locked(table, &key, (RowState::UnderWay, RowState::Done)));
+        }
+        open = held;
+        piece = (piece / 10).max(1);
+        thread::sleep(PAUSE);
     }
     let mut after = Bound::Open;
     loop {

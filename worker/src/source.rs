@@ -114,9 +114,6 @@ pub struct Window {
     pub upto: Value,
 }
 
-/// Keys that one statement names.
-const KEYS_PER_UPDATE: usize = 100;
-
 /// The column that carries a row's state.
 pub const STATUS_COLUMN: &str = "sync_status";
 
@@ -403,47 +400,11 @@ impl SourceTable {
         from: RowState,
         to: RowState,
     ) -> Result<u64> {
-        let mut c = Condition::default();
-        self.range(&mut c, range);
-        self.update_state(conn, c, from, to)
-    }
-
-    /// Moves the rows with these keys from one state to another; the rows moved.
-    pub fn move_keys(
-        &self,
-        conn: &mut dyn Connection,
-        keys: &[Key],
-        from: RowState,
-        to: RowState,
-    ) -> Result<u64> {
-        let mut moved = 0;
-        for keys in keys.chunks(KEYS_PER_UPDATE) {
-            let mut c = Condition::default();
-            let mut ways = Vec::new();
-            for key in keys {
-                let mut all = Vec::new();
-                for (i, value) in key.iter().enumerate() {
-                    c.params.push(value.clone());
-                    all.push(format!("{} = {}", self.column(i), self.param(&c, i)));
-                }
-                ways.push(format!("({})", all.join(" AND ")));
-            }
-            c.sql.push(format!("({})", ways.join(" OR ")));
-            moved += self.update_state(conn, c, from, to)?;
-        }
-        Ok(moved)
-    }
-
-    fn update_state(
-        &self,
-        conn: &mut dyn Connection,
-        mut c: Condition,
-        from: RowState,
-        to: RowState,
-    ) -> Result<u64> {
         let d = self.dialect;
         let mut set = vec![format!("{} = {}", d.folded(STATUS_COLUMN), to as i32)];
         set.extend(self.touched.iter().map(|name| format!("{0} = {0}", d.quote(name))));
+        let mut c = Condition::default();
+        self.range(&mut c, range);
         self.state(&mut c, from);
         if from == RowState::ToSend {
             self.filter(&mut c);

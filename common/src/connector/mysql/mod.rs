@@ -186,8 +186,13 @@ impl Connection for MySqlConnection {
     }
 
     fn skipping_locked(&self, sql: &str, n: u64) -> Option<String> {
+        // MariaDB 10.11 fails with error 1180 at a locked row where the wait is 0.
+        let wait = match self.server.mariadb {
+            true => "SET STATEMENT innodb_lock_wait_timeout = 1 FOR ",
+            false => "",
+        };
         let skips = self.server.skips_locked();
-        skips.then(|| format!("{sql} LIMIT {n} FOR UPDATE SKIP LOCKED"))
+        skips.then(|| format!("{wait}{sql} LIMIT {n} FOR UPDATE SKIP LOCKED"))
     }
 
     fn set_lock_wait(&mut self, wait: LockWait) -> Result<()> {
