@@ -13,8 +13,9 @@ use ssync_writer::transform::Transformer;
 
 use crate::permits;
 use crate::plan::{Finding, Level, Planned, TablePlan};
-use crate::source::{Range, STATUS_COLUMN, SourceTable};
+use crate::source::{Range, RowState, STATUS_COLUMN, SourceTable};
 use crate::table_run::describe_sides;
+use crate::trigger_trial::states_are_kept;
 
 /// Rows that a trial moves.
 const TRIAL_ROWS: u64 = 20;
@@ -132,6 +133,12 @@ fn try_table(params: &CheckParams<'_>, table: &TableTask, check: &mut TableCheck
     if let Ok(keys) = &params.keys {
         check.findings.extend(crate::plan::rotated_keys(&plan, keys));
     }
+    if table.mode == TableMode::Status && check.passed() && !plan.source_triggers.is_empty() {
+        let rows = source_rows(&plan, source.as_ref());
+        let states = [RowState::ToSend, RowState::Done, RowState::Failed];
+        let kept = states_are_kept(source.as_mut(), &rows, &states, &plan.source_triggers);
+        check.findings.extend(kept.err().map(|e| finding_of(&e)));
+    }
     check.columns = plan.pairs.iter().map(column_check).collect();
     if params.trial && check.passed() {
         let keys = params.keys.clone()?;
@@ -223,6 +230,18 @@ fn odd_states(
     Ok(())
 }
 
+fn source_rows(plan: &TablePlan, source: &dyn Connection) -> SourceTable {
+    SourceTable {
+        dialect: source.dialect(),
+        name: plan.task.source.clone(),
+        order: plan.order.clone(),
+        address: None,
+        touched: plan.touched.clone(),
+        filter: plan.task.filter.clone(),
+        window: None,
+    }
+}
+
 /// Reads a few rows, transforms them and loads them in a transaction that is rolled back.
 fn trial(
     plan: &TablePlan,
@@ -230,15 +249,7 @@ fn trial(
     source: &mut dyn Connection,
     dest: &mut dyn Connection,
 ) -> Result<u64> {
-    let table = SourceTable {
-        dialect: source.dialect(),
-        name: plan.task.source.clone(),
-        order: plan.order.clone(),
-        address: None,
-        touched: Vec::new(),
-        filter: plan.task.filter.clone(),
-        window: None,
-    };
+    let table = source_rows(plan, source);
     let (sql, params) = table.select_rows(&plan.read, &Range::all(), TRIAL_ROWS);
     let sql = if plan.order.is_empty() { table.dialect.limit(&sql, TRIAL_ROWS) } else { sql };
     let limits = BatchLimits { rows: TRIAL_ROWS as usize, slot_bytes: 64 << 20 };

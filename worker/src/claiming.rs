@@ -178,6 +178,9 @@ impl Claimer {
             self.size.took(Side::Source, moved.rows as usize, began.elapsed());
         }
         self.counters.claimed.fetch_add(moved.rows, Ordering::Relaxed);
+        if moved.rows == 0 && moved.locked.is_empty() {
+            self.counters.claimed_nothing.fetch_add(1, Ordering::Relaxed);
+        }
         let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
         locked.extend(moved.locked);
         Ok(moved.rows)

@@ -14,6 +14,7 @@
 //! - [`splitting`]: sharing a table out over reading threads.
 //! - [`moving`]: from one state to another, past rows that others hold.
 //! - [`claiming`], [`reading`], [`settling`], [`recovery`], [`steps`]: what they do.
+//! - [`trigger_trial`]: whether a row keeps the state that it is set to.
 //! - [`source`], [`owner`]: the source table in SQL, and its one owner.
 //! - [`counts`], [`report`], [`reminder`]: the books, and what people are told.
 
@@ -51,6 +52,7 @@ mod steps;
 mod stream;
 mod stretches;
 mod table_run;
+mod trigger_trial;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -214,6 +216,7 @@ fn run_table(
                 run: None,
                 restart,
                 connected: false,
+                claimed_nothing: 0,
             };
             let result = table_run.attempt();
             // What could not even be reached at first is a matter for people: a wrong password,

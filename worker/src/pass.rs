@@ -389,6 +389,7 @@ impl TableRun<'_> {
         let get = |c: &AtomicU64| c.load(Ordering::Relaxed);
         self.counts.read = before.read + get(&read.read);
         self.counts.withdrawn = before.withdrawn + get(&read.withdrawn);
+        self.claimed_nothing += get(&read.claimed_nothing);
         self.counts.slot_micros = before.slot_micros + get(&read.slot_micros);
         self.counts.reading_micros = before.reading_micros + get(&read.reading_micros);
         if status {

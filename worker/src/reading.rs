@@ -28,6 +28,8 @@ use crate::stretches::Stretch;
 pub struct ReadCounters {
     /// Rows claimed (`status`).
     pub claimed: AtomicU64,
+    /// Stretches of which nothing was claimed, though nobody held a row.
+    pub claimed_nothing: AtomicU64,
     /// Rows read.
     pub read: AtomicU64,
     /// Rows that were edited or deleted between claim and read.

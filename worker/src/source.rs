@@ -85,6 +85,7 @@ struct Condition {
 }
 
 /// What is needed to walk, claim and settle a table.
+#[derive(Clone)]
 pub struct SourceTable {
     /// How its database spells SQL.
     pub dialect: &'static dyn Dialect,

@@ -32,6 +32,7 @@ use crate::progress::{Phase, Progress};
 use crate::recovery::recover;
 use crate::source::{RowState, SourceTable, Window};
 use crate::steps::{Steps, When};
+use crate::trigger_trial::states_are_kept;
 
 /// One attempt at one table.
 pub struct TableRun<'a> {
@@ -63,6 +64,8 @@ pub struct TableRun<'a> {
     pub restart: bool,
     /// Whether both ends were reached.
     pub connected: bool,
+    /// Stretches of rows to be sent of which none could be claimed, though nobody held them.
+    pub claimed_nothing: u64,
 }
 
 /// Both ends, open and described.
@@ -248,6 +251,9 @@ impl TableRun<'_> {
                 log::info!("{}: recovered {found:?}", self.table.name);
             }
         }
+        if status && !ends.plan.source_triggers.is_empty() {
+            self.states_are_kept(ends)?;
+        }
         failpoint::hit("run.after_recover", 1);
         let run = self.open_run(ends, fence)?;
         self.run = Some(run.run);
@@ -261,6 +267,9 @@ impl TableRun<'_> {
         let swaps = self.table.mode == TableMode::Full && self.table.full == FullMethod::Swap;
         if status {
             self.passes(ends, owner, fence, &run)?;
+            if self.counts.landed == 0 && self.counts.withdrawn + self.claimed_nothing > 0 {
+                self.states_are_kept(ends)?;
+            }
         } else if !swaps
             || !self.steps(ends, owner, fence, run.run, |steps, _| steps.swapped(&dest))?
         {
@@ -285,6 +294,13 @@ impl TableRun<'_> {
         ledger::finish_run(ends.dest.as_mut(), fence, &run.run, mark.as_ref(), keep.as_ref())?;
         failpoint::hit("run.after_finish", 1);
         Ok(())
+    }
+
+    /// Refuses a source whose rows to be sent do not stay in the state that they are set to.
+    fn states_are_kept(&self, ends: &mut Ends) -> Result<()> {
+        let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
+        let triggers = &ends.plan.source_triggers;
+        states_are_kept(ends.source.as_mut(), &table, &[RowState::ToSend], triggers)
     }
 
     fn open_run(&mut self, ends: &mut Ends, fence: &mut Fence) -> Result<OpenRun> {

@@ -67,7 +67,8 @@ fn every_row_arrives(server: &Server) {
             let keys = |site: &Site, table: &str| {
                 site.rows(&format!("SELECT HEX(k + 0), k + 0 FROM {table}"), &[Holds::Text; 2])
             };
-            let (from, to) = (keys(&source, &format!("k_{name}")), keys(&dest, &format!("k_{name}_{task}")));
+            let (from, to) =
+                (keys(&source, &format!("k_{name}")), keys(&dest, &format!("k_{name}_{task}")));
             assert!(from.len() >= 256, "{name}: {}", from.len());
             assert_eq!(differences(&from, &to), Vec::<String>::new(), "{name}, task {task}");
             let done = if task == "1" { 2 } else { 0 };

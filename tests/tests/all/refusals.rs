@@ -17,6 +17,8 @@ mod owners;
 mod precedents;
 #[path = "refusals/restored.rs"]
 mod restored;
+#[path = "refusals/source_triggers.rs"]
+mod source_triggers;
 
 use ssync_tests::servers::mariadb;
 use ssync_tests::sites::{Cell, Holds, Row, Site, differences};
