@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 mod seats;
+mod sessions;
 
 use self::seats::raise_seats;
 use crate::connector::{Connection, OwnType};
@@ -26,6 +27,7 @@ use crate::error::{Error, Kind, Result};
 use crate::value::{Key, Value};
 
 pub use self::seats::{SEAT_TABLE, Seat};
+pub use self::sessions::{raise_past_ghosts, session_name, settler_name};
 
 /// Name of the fence table.
 pub const FENCE_TABLE: &str = "SSYNC_FENCE";

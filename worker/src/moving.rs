@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use ssync_common::connector::{Connection, LockWait};
 use ssync_common::error::{Error, Kind, Result};
+use ssync_common::failpoint;
 use ssync_common::value::{Key, key_text};
 
 use crate::owner::Ownership;
@@ -112,6 +113,7 @@ impl Move<'_> {
     ) -> Result<Option<u64>> {
         let moved = self.owner.guarded(conn, |conn| {
             let moved = self.table.move_state(conn, range, self.from, self.to)?;
+            failpoint::hit("moving.before_commit", self.to as u64);
             self.no_more_than(most, moved, range)
         });
         match moved {

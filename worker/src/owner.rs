@@ -12,7 +12,7 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Id, id_value, in_transaction, value_id};
 use ssync_common::process::identity::{ProcessIdentity, RunId};
-use ssync_common::value::Value;
+use ssync_common::value::{Value, hex_bytes};
 
 /// Name of the table that holds one row per owned source table.
 pub const OWNER_TABLE: &str = "SSYNC_OWNER";
@@ -105,6 +105,9 @@ pub fn take(conn: &mut dyn Connection, configured: &str, table: &str) -> Result<
     // does not end (stopped, or waiting itself), and is not worth waiting for.
     if let Some(row) = conn.query(&look, &[Value::Text(table.to_owned())])?.first() {
         dead_owner(row, &me, table, &owners)?;
+        if let Ok(before) = value_id(&row[1]) {
+            end_ghosts(conn, &select, table, &before)?;
+        }
     }
     in_transaction(conn, |conn| {
         let d = conn.dialect();
@@ -157,6 +160,54 @@ pub fn take(conn: &mut dyn Connection, configured: &str, table: &str) -> Result<
             taken_over_from,
         })
     })
+}
+
+/// Ends the sessions of the owner before, where they still hold the owner row: its host or network
+/// was lost in the middle of a claim or settlement, which the server does not know. They hold rows of
+/// the application's, too.
+fn end_ghosts(conn: &mut dyn Connection, select: &str, table: &str, before: &Id) -> Result<()> {
+    conn.set_lock_wait(LockWait::Brief)?;
+    let free =
+        in_transaction(conn, |conn| conn.query(select, &[Value::Text(table.to_owned())]).map(drop));
+    conn.set_lock_wait(LockWait::Patient)?;
+    match free {
+        Err(e) if e.kind == Kind::Contention => {}
+        free => return free,
+    }
+    let names = [Session::Claimer, Session::Settler].map(|s| session_name(before, s));
+    for session in conn.end_sessions(&names)? {
+        match session.stays {
+            None => log::warn!("{table}: ended a session of a dead owner: {}", session.about),
+            Some(e) => {
+                return Err(Error::new(
+                    Kind::Database,
+                    format!("a session of a dead owner holds the owner row of {table}"),
+                )
+                .detail(session.about)
+                .detail(format!("it could not be ended: {e}"))
+                .hint(format!("An administrator may end it: {}.", session.statement)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a session of an owner does at the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Session {
+    /// It claims rows.
+    Claimer,
+    /// It settles them.
+    Settler,
+}
+
+/// By what name others find a session that holds the owner row shared.
+fn session_name(token: &Id, session: Session) -> String {
+    let what = match session {
+        Session::Claimer => "claims",
+        Session::Settler => "settles",
+    };
+    format!("ssync:{}:{what}", hex_bytes::encode(token))
 }
 
 /// The owner that the row names, when it is dead or gone from there; nothing where the row names
@@ -257,6 +308,11 @@ impl Ownership {
                 done => return done,
             }
         }
+    }
+
+    /// By what name others find a session of ours: see [`Connection::name_session`].
+    pub fn session_name(&self, session: Session) -> String {
+        session_name(&self.token, session)
     }
 
     /// Says that we are alive.

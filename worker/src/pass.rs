@@ -24,7 +24,7 @@ use crate::counts::Counts;
 use crate::events::{Alarm, Event};
 use crate::journal::BadRow;
 use crate::moving::PIECE_ROWS;
-use crate::owner::Ownership;
+use crate::owner::{Ownership, Session};
 use crate::pace::Brake;
 use crate::plan::TablePlan;
 use crate::pool::Pool;
@@ -242,10 +242,12 @@ impl TableRun<'_> {
         let mut settle_source = None;
         let reading = match rows {
             Rows::Status(Claims { owner, first, only, piece, locked }) => {
-                let conn = self.connections.take(&self.params.source)?;
+                let mut conn = self.connections.take(&self.params.source)?;
+                conn.name_session(&owner.session_name(Session::Settler))?;
                 let table = self.source_table(&ends.plan, conn.as_ref(), None);
                 settle_source = Some((conn, table, owner.clone()));
-                let conn = self.connections.take(&self.params.source)?;
+                let mut conn = self.connections.take(&self.params.source)?;
+                conn.name_session(&owner.session_name(Session::Claimer))?;
                 let claimer = Claimer {
                     table: self.source_table(&ends.plan, conn.as_ref(), None),
                     conn,
@@ -264,9 +266,11 @@ impl TableRun<'_> {
             }
             Rows::Scan(stretches) => Reading::Stretches(stretches),
         };
+        let mut settle_dest = self.connections.take(&self.params.dest)?;
+        settle_dest.name_session(&ledger::settler_name(&fence.id, fence.epoch))?;
         let settler = Settler {
             source: settle_source,
-            dest: self.connections.take(&self.params.dest)?,
+            dest: settle_dest,
             journal: self.journal.clone(),
             fence: fence.id,
             epoch: epoch.clone(),

@@ -472,8 +472,12 @@ impl Stream<'_> {
         let pos = pending.work.pos.clone();
         failpoint::hit("stream.before_resolve", pending.work.number);
         let mut dest = self.connections.take(self.dest_link)?;
-        *self.fence =
-            ledger::raise(dest.as_mut(), &self.fence.id, self.tables, Some(self.fence.epoch))?;
+        *self.fence = ledger::raise_past_ghosts(
+            dest.as_mut(),
+            &self.fence.id,
+            self.tables,
+            Some(self.fence.epoch),
+        )?;
         self.epoch.store(self.fence.epoch, Ordering::Relaxed);
         failpoint::hit("stream.after_raise", pending.work.number);
         let parts = self.landed_parts(dest.as_mut(), &pos, &pending.work.done)?;

@@ -189,7 +189,7 @@ impl TableRun<'_> {
         if self.table.mode == TableMode::Increment {
             self.refuse_namesakes(ends, &id, &tables)?;
         }
-        let mut fence = ledger::raise(ends.dest.as_mut(), &id, &tables, None)?;
+        let mut fence = ledger::raise_past_ghosts(ends.dest.as_mut(), &id, &tables, None)?;
         failpoint::hit("run.after_fence", 1);
         if self.table.mode == TableMode::Status {
             // Not even tidying up may be done by another key.
@@ -221,7 +221,8 @@ impl TableRun<'_> {
     fn tidy(&mut self, ends: &Ends, owner: &Ownership, fence: &Fence) -> Result<()> {
         let mut source = self.connections.take(&self.params.source)?;
         let mut dest = self.connections.take(&self.params.dest)?;
-        let fence = ledger::raise(dest.as_mut(), &fence.id, &self.tables(), Some(fence.epoch))?;
+        let believed = Some(fence.epoch);
+        let fence = ledger::raise_past_ghosts(dest.as_mut(), &fence.id, &self.tables(), believed)?;
         let table = self.source_table(&ends.plan, source.as_ref(), None);
         let journal = self.journal.as_ref();
         let found = recover(source.as_mut(), &table, owner, dest.as_mut(), &fence, journal)?;

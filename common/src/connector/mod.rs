@@ -284,6 +284,19 @@ pub trait Dialect: Send + Sync {
     fn swapped_out(&self, table: &str) -> Option<String>;
 }
 
+/// A session that was found by its name ([`Connection::name_session`]).
+#[derive(Debug, Clone)]
+pub struct NamedSession {
+    /// The name.
+    pub name: String,
+    /// Which session it is, from where and since when, as far as the server says.
+    pub about: String,
+    /// Why it could not be ended; `None` where it was.
+    pub stays: Option<Error>,
+    /// What an administrator may run to end it.
+    pub statement: String,
+}
+
 /// One open connection. Not shared between threads; opened only after `exec`, never carried
 /// across `fork`.
 ///
@@ -321,6 +334,29 @@ pub trait Connection: Send {
     /// (A database that cannot limit such a query gives all of them.) `None` where the server
     /// cannot pass over locked rows.
     fn skipping_locked(&self, _sql: &str, _n: u64) -> Option<String> {
+        None
+    }
+
+    /// Gives the session a name (of up to 61 letters, digits, colons), by which others find it as
+    /// long as it lives; a later name takes the place of an earlier one. It is a session whose
+    /// transactions are short, and keep others waiting: where the server can be told so, it ends the
+    /// session when it hears nothing of it for about a minute. Outside of a transaction it is then
+    /// opened anew, unnoticed. Does nothing where sessions have no names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lost`] only: a session without a name does its work as well.
+    fn name_session(&mut self, _name: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Ends the sessions with these names, and no other ones; says which there were.
+    fn end_sessions(&mut self, _names: &[String]) -> Result<Vec<NamedSession>> {
+        Ok(Vec::new())
+    }
+
+    /// What an administrator may run to find sessions whose names begin so, where only an
+    /// administrator can.
+    fn how_to_find_sessions(&self, _name_begin: &str) -> Option<String> {
         None
     }
 

@@ -3,7 +3,7 @@
 //! [`connect`] opens and pins the session, [`describe`] reads structures, [`types`] says how each
 //! type travels, [`read`] decodes rows ([`rows`]: by hand), [`load`] lands them ([`cell`] guards each
 //! value, [`bulk`] makes commands by hand, [`wire`] is the socket for that), [`stages`] measures both,
-//! [`errors`] turns the server's codes into kinds, [`check`] serves `ssync check`.
+//! [`errors`] turns the server's codes into kinds, [`sessions`] finds sessions by name, [`check`] serves `ssync check`.
 //!
 //! CHAR columns are read without the blanks that the server pads them with: they are not part of
 //! the value, and no session mode that says otherwise is used.
@@ -20,17 +20,19 @@ mod load;
 mod load_infile;
 mod read;
 mod rows;
+mod sessions;
 pub mod stages;
 mod types;
 mod wire;
 
 use std::ops::Range;
+use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait};
+use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait, NamedSession};
 use crate::batch::{BatchBuilder, Emit};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Table};
@@ -56,6 +58,8 @@ struct MySqlConnection {
     foreign_keys: ForeignKeys,
     lock_wait: LockWait,
     in_transaction: bool,
+    /// Its name, where it has one, and when it was last used.
+    name: Option<(String, Instant)>,
 }
 
 impl MySqlConnection {
@@ -68,12 +72,36 @@ impl MySqlConnection {
             foreign_keys: ForeignKeys::default(),
             lock_wait: LockWait::Patient,
             in_transaction: false,
+            name: None,
         }
+    }
+
+    /// A named session that has been silent may have been ended by its server: outside of a
+    /// transaction it is opened anew.
+    fn wake(&mut self) -> Result<()> {
+        // One that broke under way stays broken: its user has to hear of that.
+        let (Some(conn), Some((name, used))) = (&mut self.conn, &mut self.name) else {
+            return Ok(());
+        };
+        let silent = used.elapsed();
+        *used = Instant::now();
+        if self.in_transaction || silent < sessions::SILENT_MAX || conn.ping().is_ok() {
+            return Ok(());
+        }
+        log::info!("link {}: a session is opened anew after {silent:?}", self.link.name);
+        let name = name.clone();
+        let (mut conn, server) = connect::connect(&self.link)?;
+        connect::set_lock_wait(&mut conn, &server, self.lock_wait)
+            .map_err(|e| errors::from_driver(&e))?;
+        sessions::name(&mut conn, &server, &name, None)?;
+        (self.conn, self.server) = (Some(conn), server);
+        Ok(())
     }
 
     /// Does something with the connection. When that breaks it, it is gone for good: every later
     /// call says so.
     fn with<T>(&mut self, action: impl FnOnce(&mut Self, &mut Conn) -> Result<T>) -> Result<T> {
+        self.wake()?;
         let Some(mut conn) = self.conn.take() else {
             return Err(Error::new(
                 ErrorKind::Lost,
@@ -183,6 +211,17 @@ impl Connection for MySqlConnection {
         let done = self.driven(|conn| conn.query_drop("ROLLBACK"));
         self.in_transaction = false;
         done
+    }
+
+    fn name_session(&mut self, name: &str) -> Result<()> {
+        let old = self.name.take().map(|(old, _)| old);
+        self.with(|this, conn| sessions::name(conn, &this.server, name, old.as_deref()))?;
+        self.name = Some((name.to_owned(), Instant::now()));
+        Ok(())
+    }
+
+    fn end_sessions(&mut self, names: &[String]) -> Result<Vec<NamedSession>> {
+        self.with(|_, conn| sessions::end(conn, names).map_err(|e| errors::from_driver(&e)))
     }
 
     fn skipping_locked(&self, sql: &str, n: u64) -> Option<String> {

@@ -254,6 +254,25 @@ impl Connection for OracleConnection {
         done
     }
 
+    // Ending another session takes a privilege that few accounts have.
+    fn name_session(&mut self, name: &str) -> Result<()> {
+        let named = self.with(|_, driver| driver.name(name).map_err(|f| errors::from_call(&f)));
+        match named {
+            Err(e) if e.kind != ErrorKind::Lost => {
+                log::info!("the session stays without the name {name}: {e}");
+                Ok(())
+            }
+            named => named,
+        }
+    }
+
+    fn how_to_find_sessions(&self, name_begin: &str) -> Option<String> {
+        Some(format!(
+            "SELECT sid, serial#, machine, logon_time FROM v$session WHERE client_identifier LIKE \
+             '{name_begin}%'; then ALTER SYSTEM KILL SESSION 'sid,serial#'"
+        ))
+    }
+
     // A query with FOR UPDATE takes no FETCH FIRST.
     fn skipping_locked(&self, sql: &str, _n: u64) -> Option<String> {
         Some(format!("{sql} FOR UPDATE SKIP LOCKED"))
