@@ -119,13 +119,8 @@ impl OracleConnection {
         driver: &mut dyn Driver,
         work: impl FnOnce(&mut dyn Driver) -> Result<T>,
     ) -> Result<T> {
-        let limit = match self.lock_wait {
-            LockWait::Short => SHORT_WAIT,
-            LockWait::Brief => BRIEF_WAIT,
-            LockWait::Patient => PATIENT_WAIT,
-            LockWait::Operator => self.link.io_timeout,
-        };
-        if limit >= self.link.io_timeout {
+        let limit = call_limit(self.lock_wait, self.link.io_timeout);
+        if limit == self.link.io_timeout {
             return work(driver);
         }
         driver.set_call_timeout(limit).map_err(|f| errors::from_call(&f))?;
@@ -153,6 +148,17 @@ impl OracleConnection {
             }
         }
     }
+}
+
+/// How long a statement may take that changes rows: Oracle does not tell waiting from working.
+fn call_limit(wait: LockWait, io_timeout: Duration) -> Duration {
+    let limit = match wait {
+        LockWait::Short => SHORT_WAIT,
+        LockWait::Brief => BRIEF_WAIT,
+        LockWait::Patient => PATIENT_WAIT,
+        LockWait::Operator => return io_timeout,
+    };
+    limit.min(io_timeout)
 }
 
 impl Drop for OracleConnection {
@@ -340,5 +346,24 @@ impl Connection for OracleConnection {
 
     fn access_gaps(&mut self, table: &str, dest: bool, status: bool) -> Result<Vec<String>> {
         self.with(|this, driver| check::access_gaps(driver, &this.server, table, dest, status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_for_a_lock_is_bounded_whatever_the_links_own_limit() {
+        let long = Duration::from_secs(600);
+        for (wait, secs) in [
+            (LockWait::Short, 3),
+            (LockWait::Brief, 8),
+            (LockWait::Patient, 75),
+            (LockWait::Operator, 600),
+        ] {
+            assert_eq!(call_limit(wait, long), Duration::from_secs(secs), "{wait:?}");
+            assert_eq!(call_limit(wait, SHORT_WAIT), SHORT_WAIT, "{wait:?}");
+        }
     }
 }
