@@ -24,6 +24,7 @@ mod relocation;
 mod renumber;
 mod sealing;
 mod seats;
+mod sessions;
 
 use crate::connector::Connection;
 use crate::error::{Error, Kind, Result};
@@ -38,6 +39,7 @@ pub use self::relocation::{delete, relocate, stands_apart};
 pub use self::renumber::{renumber, renumbered};
 pub use self::sealing::{Kept, KeptKey, Seals};
 pub use self::seats::{SEAT_TABLE, Seat};
+pub use self::sessions::{raise_past_ghosts, session_name, settler_name};
 
 /// Name of the fence table.
 pub const FENCE_TABLE: &str = "SSYNC_FENCE";

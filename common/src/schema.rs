@@ -228,6 +228,12 @@ impl Table {
         self.referenced_by.iter().filter(|f| !self.foreign_keys.contains(f))
     }
 
+    /// Names of the triggers that run at updates.
+    pub fn update_triggers(&self) -> Vec<String> {
+        let updates = self.triggers.iter().filter(|t| t.event.eq_ignore_ascii_case("update"));
+        updates.map(|t| t.name.clone()).collect()
+    }
+
     /// The column of that name: an exact match first, else one that differs in case alone.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns

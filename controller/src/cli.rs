@@ -22,8 +22,8 @@ const GLOBAL: &str = "Options of every command";
     version,
     arg_required_else_help = true,
     override_usage = "ssync --task <N> [OPTIONS]\n       ssync <COMMAND> [OPTIONS]",
-    after_help = "Exit codes: 0 all landed, 1 something failed, 2 usage or configuration, \
-                  130 interrupted."
+    after_help = "Exit codes: 0 all landed, 1 something failed or some rows were not sent, \
+                  2 usage or configuration, 130 interrupted."
 )]
 pub struct Cli {
     /// Run this task now, in the foreground

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 pub mod bench;
+pub mod cable;
 pub mod command;
 pub mod listeners;
 pub mod rng;

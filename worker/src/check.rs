@@ -18,8 +18,9 @@ use ssync_writer::transform::Transformer;
 
 use crate::permits;
 use crate::plan::{Finding, Level, Planned, TablePlan};
-use crate::source::{Range, STATUS_COLUMN, SourceTable};
+use crate::source::{Range, RowState, STATUS_COLUMN, SourceTable};
 use crate::table_run::describe_sides;
+use crate::trigger_trial::states_are_kept;
 
 /// Rows that a trial moves.
 const TRIAL_ROWS: u64 = 20;
@@ -187,6 +188,12 @@ fn try_table(params: &CheckParams<'_>, table: &TableTask, check: &mut TableCheck
             check.fail(&e);
         }
     }
+    if table.mode == TableMode::Status && check.passed() && !plan.source_triggers.is_empty() {
+        let rows = source_rows(&plan, source.as_ref());
+        let states = [RowState::ToSend, RowState::Done, RowState::Failed];
+        let kept = states_are_kept(source.as_mut(), &rows, &states, &plan.source_triggers);
+        check.findings.extend(kept.err().map(|e| finding_of(&e)));
+    }
     check.columns = plan.pairs.iter().map(column_check).collect();
     if params.trial && check.passed() {
         let keys = params.keys.clone()?;
@@ -311,6 +318,18 @@ fn referred_to(
     Ok(())
 }
 
+fn source_rows(plan: &TablePlan, source: &dyn Connection) -> SourceTable {
+    SourceTable {
+        dialect: source.dialect(),
+        name: plan.task.source.clone(),
+        order: plan.order.clone(),
+        address: None,
+        touched: plan.touched.clone(),
+        filter: plan.task.filter.clone(),
+        window: None,
+    }
+}
+
 /// Tries rows that are still to be sent, or where there are none (or nobody can tell) any, as if they
 /// were not at the destination yet; the rows that landed and were taken back.
 fn trial(
@@ -378,13 +397,8 @@ fn try_rows(
         .map(|c| format!("({c})"))
         .collect();
     let table = SourceTable {
-        dialect: source.dialect(),
-        name: plan.task.source.clone(),
-        order: plan.order.clone(),
-        address: None,
-        touched: Vec::new(),
         filter: (!conditions.is_empty()).then(|| conditions.join(" AND ")),
-        window: None,
+        ..source_rows(plan, source)
     };
     let (sql, params) = table.select_rows(&plan.read, &Range::all(), TRIAL_ROWS);
     let sql = if plan.order.is_empty() { table.dialect.limit(&sql, TRIAL_ROWS) } else { sql };

@@ -5,22 +5,25 @@
 //! reading thread takes claims in the order they were made. What was claimed and not read, because
 //! the run ended early, is put back by recovery, as after a crash.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use ssync_common::connector::LockWait;
-use ssync_common::error::{Kind, Result};
+use ssync_common::error::Result;
 use ssync_common::failpoint;
 use ssync_common::value::Key;
 
 use crate::batch_size::{BatchSize, Side};
 use crate::idle::Borrowed;
+use crate::moving::Move;
 use crate::owner::Ownership;
 use crate::pace::Pace;
 use crate::reading::ReadCounters;
 use crate::source::{Bound, Range, RowState, SourceTable};
+
+/// How long one pass tries rows that were locked before.
+const LEFT_MAX: Duration = Duration::from_secs(10);
 
 /// A stretch of rows that is ours to read: those of them in state 1.
 pub struct Claim {
@@ -46,6 +49,14 @@ pub struct Claimer {
     pub pace: Arc<Pace>,
     /// Counters.
     pub counters: Arc<ReadCounters>,
+    /// What alone is to be claimed: what was locked in an earlier pass.
+    pub only: Option<Vec<Vec<Key>>>,
+    /// Rows that were locked, as [`crate::moving::Moved::locked`] has them.
+    pub locked: Arc<Mutex<Vec<Vec<Key>>>>,
+    /// Rows that are claimed together next to a locked one, where those cannot be told apart.
+    pub piece: usize,
+    /// Whether others hold rows of the source; `false` at first.
+    pub wary: bool,
     /// Number of the last stretch, for crash points: that of its batch, where each is one batch.
     pub number: u64,
 }
@@ -75,18 +86,47 @@ impl Claimer {
     /// Claims the rows in state 0, one stretch at a time, in key order, until there are no more or
     /// nobody takes the claims.
     pub fn run(mut self, claims: &Sender<Claim>) -> Result<()> {
-        let wait = if self.locks_rows() { LockWait::Short } else { LockWait::Patient };
-        self.conn.set_lock_wait(wait)?;
+        if let Some(left) = self.only.take() {
+            return self.claim_left(&left, claims);
+        }
         let (mut rest, mut density) = (Range::all(), Density::Unknown);
         while !self.stopped() {
             self.pace.wait(&self.stop, None)?;
             let most = self.size.rows() as u64;
             let Some((range, end)) = self.find(&rest, most, density)? else { break };
             failpoint::hit("reader.before_claim", self.number + 1);
-            let rows = self.claim(&range, most)?;
+            let rows = self.claim(&range)?;
             failpoint::hit("reader.after_claim", self.number + 1);
             density = Density::of(&range, rows, most);
             rest = Range::above(Bound::Excluding(end));
+            if rows > 0 {
+                self.number += 1;
+                if claims.send(Claim { range, rows }).is_err() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Claims what was locked before, each piece on its own.
+    fn claim_left(&mut self, left: &[Vec<Key>], claims: &Sender<Claim>) -> Result<()> {
+        let began = Instant::now();
+        for (n, piece) in left.iter().enumerate() {
+            let (Some(first), Some(last)) = (piece.first(), piece.last()) else { continue };
+            if self.stopped() {
+                break;
+            }
+            if began.elapsed() > LEFT_MAX {
+                let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+                locked.extend_from_slice(&left[n..]);
+                break;
+            }
+            self.pace.wait(&self.stop, None)?;
+            let range = Range::closed(first, last);
+            failpoint::hit("reader.before_claim", self.number + 1);
+            let rows = self.claim(&range)?;
+            failpoint::hit("reader.after_claim", self.number + 1);
             if rows > 0 {
                 self.number += 1;
                 if claims.send(Claim { range, rows }).is_err() {
@@ -104,6 +144,7 @@ impl Claimer {
     fn find(&mut self, rest: &Range, most: u64, density: Density) -> Result<Option<(Range, Key)>> {
         let conn = self.conn.as_mut();
         if density == Density::WholeNumbers
+            && self.table.walks_by_number()
             && let Some(step) = Range::whole_step(&rest.lower, most)
             && let Bound::Including(end) = &step.upper
         {
@@ -121,55 +162,28 @@ impl Claimer {
         Ok(Some((Range::closed(first.unwrap_or(&last), &last), last)))
     }
 
-    /// Claims the rows of a range; the rows claimed. A row that somebody holds locked is left out,
-    /// by halving the range until it stands alone.
-    fn claim(&mut self, range: &Range, most: u64) -> Result<u64> {
+    /// Claims the rows of a range; the rows claimed. Rows that somebody holds locked are left out,
+    /// and kept for a later pass.
+    fn claim(&mut self, range: &Range) -> Result<u64> {
         let began = Instant::now();
-        if let Some(rows) = self.claim_unless_locked(range)? {
-            self.size.took(Side::Source, rows as usize, began.elapsed());
-            return Ok(rows);
+        let claim = Move {
+            table: &self.table,
+            owner: &self.owner,
+            from: RowState::ToSend,
+            to: RowState::UnderWay,
+            piece: self.piece,
+        };
+        let moved = claim.free_rows(self.conn.as_mut(), range, None, &mut self.wary)?;
+        if moved.at_once {
+            self.size.took(Side::Source, moved.rows as usize, began.elapsed());
         }
-        let conn = self.conn.as_mut();
-        let keys = self.table.keys(conn, RowState::ToSend, range, most)?;
-        let mut locked = vec![keys.as_slice()];
-        let mut total = 0;
-        while let Some(keys) = locked.pop()
-            && !self.stopped()
-        {
-            if keys.len() < 2 {
-                self.counters.left_locked.fetch_add(keys.len() as u64, Ordering::Relaxed);
-                continue;
-            }
-            let (low, high) = keys.split_at(keys.len() / 2);
-            for half in [low, high] {
-                let (Some(first), Some(last)) = (half.first(), half.last()) else { continue };
-                match self.claim_unless_locked(&Range::closed(first, last))? {
-                    Some(rows) => total += rows,
-                    None => locked.push(half),
-                }
-            }
+        self.counters.claimed.fetch_add(moved.rows, Ordering::Relaxed);
+        if moved.rows == 0 && moved.locked.is_empty() {
+            self.counters.claimed_nothing.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(total)
-    }
-
-    fn claim_unless_locked(&mut self, range: &Range) -> Result<Option<u64>> {
-        let table = &self.table;
-        let moved = self.owner.guarded(self.conn.as_mut(), |conn| {
-            table.move_state(conn, range, RowState::ToSend, RowState::UnderWay)
-        });
-        match moved {
-            Ok(rows) => {
-                self.counters.claimed.fetch_add(rows, Ordering::Relaxed);
-                Ok(Some(rows))
-            }
-            Err(e) if e.kind == Kind::Contention && self.locks_rows() => Ok(None),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// Whether the source locks rows, not whole files.
-    fn locks_rows(&self) -> bool {
-        self.table.dialect.lock("x", true) != "x"
+        let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        locked.extend(moved.locked);
+        Ok(moved.rows)
     }
 
     fn stopped(&self) -> bool {

@@ -60,9 +60,16 @@ pub struct Counts {
     pub settled: u64,
     /// Landed, but changed at the source meanwhile; they go again.
     pub changed: u64,
+    /// Landed, but held locked by somebody at the source: still in state 1 at the end.
+    #[serde(default)]
+    pub held: u64,
     /// How often a row was put back to 0 by this run; see [`Counts::put_back`].
     pub released: u64,
-    /// Held locked by somebody at the source; left for later.
+    /// Not landed, and still in state 1 at the end, because somebody holds them locked.
+    #[serde(default)]
+    pub left: u64,
+    /// To be sent, and held locked by somebody at the source at the end (or, where locked rows
+    /// cannot be told from their neighbours, beside such a row): left for the next run.
     pub left_locked: u64,
     /// Put right by recovery before the run: landed earlier, settled now.
     pub recovered: u64,
@@ -119,7 +126,11 @@ impl Counts {
         sum(&mut self.settled, other.settled);
         sum(&mut self.changed, other.changed);
         sum(&mut self.released, other.released);
-        sum(&mut self.left_locked, other.left_locked);
+        // What is so at the end: the last attempt knows.
+        self.waiting = other.waiting;
+        self.held = other.held;
+        self.left = other.left;
+        self.left_locked = other.left_locked;
         sum(&mut self.recovered, other.recovered);
         sum(&mut self.reopened, other.reopened);
         sum(&mut self.bytes, other.bytes);
@@ -159,14 +170,21 @@ impl Counts {
         Some((what, (micros * 100 / self.reading_micros).min(100) as u8))
     }
 
+    /// Rows that this run was to send or to settle, and the next one has to, because others held
+    /// them locked.
+    pub fn locked_rows(&self) -> u64 {
+        self.held + self.left + self.left_locked
+    }
+
     /// The balance of a table that came to its end: every row that was claimed is accounted for,
     /// and the source shows what landed.
     pub fn balance(&self, status: bool) -> Result<()> {
         let taken =
             if status { self.claimed - self.withdrawn.min(self.claimed) } else { self.read };
         let dealt = self.landed + self.failed + self.orphans;
-        let even =
-            taken == dealt && self.read == dealt && self.landed == self.settled + self.changed;
+        let even = taken == dealt
+            && self.read == dealt
+            && self.landed == self.settled + self.changed + self.held;
         if even {
             return Ok(());
         }
@@ -177,8 +195,8 @@ impl Counts {
             ))
             .detail(format!("read {}", self.read))
             .detail(format!(
-                "landed {} = settled {} + changed since {}",
-                self.landed, self.settled, self.changed
+                "landed {} = settled {} + changed since {} + held locked {}",
+                self.landed, self.settled, self.changed, self.held
             ))
             .hint(
                 "One of these equations does not hold. Compare source and destination before \

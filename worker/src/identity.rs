@@ -88,7 +88,7 @@ impl TableRun<'_> {
                 self.judge_first(ends, record.as_ref())?;
             }
             let mut begin = Raise::Begin { server: &server, counter: None, judge: &mut |_| Ok(()) };
-            return ledger::raise(ends.dest.as_mut(), pair, &tables, &mut begin);
+            return ledger::raise_past_ghosts(ends.dest.as_mut(), pair, &tables, &mut begin);
         };
         // Before the epoch moves, so that a run that refuses leaves everything as it is and the
         // next one refuses too.
@@ -106,7 +106,7 @@ impl TableRun<'_> {
         let number = owner.intend(ends.source.as_mut())?;
         failpoint::hit("run.after_intent", 1);
         let mut begin = Raise::Begin { server: &server, counter: Some(number), judge: &mut judge };
-        let fence = ledger::raise(ends.dest.as_mut(), pair, &tables, &mut begin)?;
+        let fence = ledger::raise_past_ghosts(ends.dest.as_mut(), pair, &tables, &mut begin)?;
         failpoint::hit("run.before_confirm", 1);
         owner.confirm(ends.source.as_mut(), number, &fence.ident, &ends.plan.source_server)?;
         Ok(fence)

@@ -16,7 +16,9 @@
 //!   [`complete`]: counting what they landed.
 //! - [`stream`]: the coordinator of reading thread, [`pool`] of writers and settling thread.
 //! - [`splitting`]: sharing a table out over reading threads.
+//! - [`moving`]: from one state to another, past rows that others hold.
 //! - [`claiming`], [`reading`], [`settling`], [`recovery`], [`steps`]: what they do.
+//! - [`trigger_trial`]: whether a row keeps the state that it is set to.
 //! - [`source`], [`owner`]: the source table in SQL, and its one owner.
 //! - [`counts`], [`report`], [`reminder`]: the books, and what people are told.
 
@@ -35,6 +37,7 @@ pub mod journal;
 mod lease;
 pub mod lock;
 mod mark;
+mod moving;
 pub mod owner;
 mod pace;
 pub mod params;
@@ -57,6 +60,7 @@ mod steps;
 mod stream;
 mod stretches;
 mod table_run;
+mod trigger_trial;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -238,6 +242,7 @@ fn run_table(
                 restart,
                 connected: false,
                 reads_one_state: false,
+                claimed_nothing: 0,
             };
             let result = table_run.attempt();
             // What could not even be reached at first is a matter for people: a wrong password,

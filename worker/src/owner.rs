@@ -5,6 +5,8 @@
 //! the source. Every claim and settlement checks, in its own transaction and under a shared lock,
 //! that the row is still ours.
 
+use std::time::{Duration, Instant};
+
 use ssync_common::connector::{Connection, LockWait, OwnType, beside};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
@@ -19,6 +21,11 @@ const NAME_CHARS_MAX: u32 = 129;
 /// How long an owner on another host is believed alive after its last sign, by the database's
 /// clock.
 pub const LEASE_SECS: i64 = 60;
+
+/// How long another transaction may hold the owner row before a claim or settlement gives up.
+const GUARD_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Pause before the owner row is looked at again.
+const GUARD_PAUSE: Duration = Duration::from_millis(10);
 
 /// An owned source table.
 #[derive(Debug, Clone)]
@@ -169,6 +176,9 @@ pub fn take(
     // does not end (stopped, or waiting itself), and is not worth waiting for.
     if let Some(row) = conn.query(&look, &[Value::Text(table.to_owned())])?.first() {
         dead_owner(row, &me, table, &owners)?;
+        if let Ok(before) = value_id(&row[1]) {
+            end_ghosts(conn, &select, table, &before)?;
+        }
     }
     in_transaction(conn, |conn| {
         let d = conn.dialect();
@@ -233,6 +243,54 @@ pub fn take(
             known,
         })
     })
+}
+
+/// Ends the sessions of the owner before, where they still hold the owner row: its host or network
+/// was lost in the middle of a claim or settlement, which the server does not know. They hold rows of
+/// the application's, too.
+fn end_ghosts(conn: &mut dyn Connection, select: &str, table: &str, before: &Id) -> Result<()> {
+    conn.set_lock_wait(LockWait::Brief)?;
+    let free =
+        in_transaction(conn, |conn| conn.query(select, &[Value::Text(table.to_owned())]).map(drop));
+    conn.set_lock_wait(LockWait::Patient)?;
+    match free {
+        Err(e) if e.kind == Kind::Contention => {}
+        free => return free,
+    }
+    let names = [Session::Claimer, Session::Settler].map(|s| session_name(before, s));
+    for session in conn.end_sessions(&names)? {
+        match session.stays {
+            None => log::warn!("{table}: ended a session of a dead owner: {}", session.about),
+            Some(e) => {
+                return Err(Error::new(
+                    Kind::Database,
+                    format!("a session of a dead owner holds the owner row of {table}"),
+                )
+                .detail(session.about)
+                .detail(format!("it could not be ended: {e}"))
+                .hint(format!("An administrator may end it: {}.", session.statement)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a session of an owner does at the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Session {
+    /// It claims rows.
+    Claimer,
+    /// It settles them.
+    Settler,
+}
+
+/// By what name others find a session that holds the owner row shared.
+fn session_name(token: &Id, session: Session) -> String {
+    let what = match session {
+        Session::Claimer => "claims",
+        Session::Settler => "settles",
+    };
+    format!("ssync:{}:{what}", hex_bytes::encode(token))
 }
 
 /// The owner that the row names, when it is dead or gone from there; nothing where the row names
@@ -338,17 +396,47 @@ impl Ownership {
             ),
             false,
         );
-        in_transaction(conn, |conn| {
-            let rows = conn.query(&sql, &[Value::Text(self.table.clone())])?;
-            match rows.first().and_then(|r| r.first()) {
-                Some(v) if v.as_bytes() == Some(&self.token) => work(conn),
-                _ => Err(Error::new(
-                    Kind::Locked,
-                    format!("source table {} was taken over by another run", self.table),
-                )
-                .hint("This run was believed dead. It stops; the other one goes on.")),
+        let began = Instant::now();
+        let mut work = Some(work);
+        loop {
+            let mut held = false;
+            let done = in_transaction(conn, |conn| {
+                let rows =
+                    conn.query(&sql, &[Value::Text(self.table.clone())]).inspect_err(|e| {
+                        held = e.kind == Kind::Contention;
+                    })?;
+                match (rows.first().and_then(|r| r.first()), work.take()) {
+                    (Some(v), Some(work)) if v.as_bytes() == Some(&self.token) => work(conn),
+                    _ => Err(Error::new(
+                        Kind::Locked,
+                        format!("source table {} was taken over by another run", self.table),
+                    )
+                    .hint("This run was believed dead. It stops; the other one goes on.")),
+                }
+            });
+            match done {
+                // The lease is being renewed, or somebody else looks. No row of the application's
+                // is held meanwhile, so that this may be waited for.
+                Err(e) if held && began.elapsed() < GUARD_WAIT_MAX => {
+                    log::debug!("owner row of {}: {e}", self.table);
+                    std::thread::sleep(GUARD_PAUSE);
+                }
+                Err(e) if held => {
+                    return Err(Error::new(
+                        Kind::Locked,
+                        format!("another session holds the owner row of {}", self.table),
+                    )
+                    .detail(format!("row in {} of the source database", self.owners))
+                    .detail(e.message));
+                }
+                done => return done,
             }
-        })
+        }
+    }
+
+    /// By what name others find a session of ours: see [`Connection::name_session`].
+    pub fn session_name(&self, session: Session) -> String {
+        session_name(&self.token, session)
     }
 
     /// Says that we are alive.

@@ -2,8 +2,8 @@
 //! one pass streams.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Entry, Fence, Id, OpenRun, Pair, Seals};
 use ssync_common::shm::ring::Ring;
+use ssync_common::value::Key;
 use ssync_writer::protocol::{Setup, WireLink};
 
 use crate::batch_size::BatchSize;
@@ -24,7 +25,8 @@ use crate::counts::Counts;
 use crate::events::{Alarm, Event};
 use crate::idle::Borrowed;
 use crate::journal::BadRow;
-use crate::owner::Ownership;
+use crate::moving::PIECE_ROWS;
+use crate::owner::{Ownership, Session};
 use crate::pace::Brake;
 use crate::plan::TablePlan;
 use crate::pool::Pool;
@@ -38,17 +40,33 @@ use crate::stream::Stream;
 use crate::stretches::{Stretch, open_stretches};
 use crate::table_run::{Ends, TableRun};
 
-/// Passes over a `status` table: the second sends what changed, or was locked, during the first.
+/// Passes over a `status` table: the second sends what changed during the first.
 const PASSES_MAX: u64 = 2;
+/// Pauses before what is locked is tried again.
+const LOCKED_PAUSES: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_secs(2), Duration::from_secs(5)];
 /// Parts of batches that wait to be settled.
 const JOBS_MAX: usize = 512;
 
 /// Which rows a pass reads.
 enum Rows {
-    /// Those that it claims; batches are numbered in the ledger from `first` on.
-    Status { owner: Ownership, first: u64 },
+    /// Those that it claims.
+    Status(Claims),
     /// Those of stretches.
     Scan(Vec<Stretch>),
+}
+
+/// What a pass claims.
+struct Claims {
+    owner: Ownership,
+    /// The number in the ledger from which on batches are numbered.
+    first: u64,
+    /// Nothing but these rows, which were locked before.
+    only: Option<Vec<Vec<Key>>>,
+    /// Rows claimed together beside a locked one, where those cannot be told apart.
+    piece: usize,
+    /// Where rows that are locked are put.
+    locked: Arc<Mutex<Vec<Vec<Key>>>>,
 }
 
 impl TableRun<'_> {
@@ -79,22 +97,53 @@ impl TableRun<'_> {
             .filter_map(|e| ledger::Pos::top_number(&e.pos))
             .max()
             .map_or(0, |n| n + 1);
-        for _ in 0..PASSES_MAX {
-            // Rows that wait are met again.
-            self.counts.waiting = 0;
+        let mut passes = 0;
+        let mut pauses = LOCKED_PAUSES.iter();
+        let mut piece = PIECE_ROWS;
+        let mut only = None;
+        loop {
             let before = self.counts;
-            let rows = Rows::Status { owner: owner.clone(), first: next };
-            next += self.stream(ends, fence, run, rows, None, Vec::new())?;
-            let again = self.counts.changed > before.changed
-                || self.counts.orphans > before.orphans
-                || self.counts.withdrawn > before.withdrawn
-                || self.counts.left_locked > before.left_locked;
-            if !again {
+            let locked = Arc::default();
+            let claims = Claims { owner: owner.clone(), first: next, only, piece, locked };
+            let locked = claims.locked.clone();
+            let whole = claims.only.is_none();
+            next += self.stream(ends, fence, run, Rows::Status(claims), None, Vec::new())?;
+            let locked =
+                std::mem::take(&mut *locked.lock().unwrap_or_else(PoisonError::into_inner));
+            self.counts.left_locked = locked.iter().map(|piece| piece.len() as u64).sum();
+            if whole {
+                passes += 1;
+                self.counts.waiting = self.counts.orphans - before.orphans;
+            }
+            // What is in state 1 now could not be told from what is claimed beside it.
+            if self.counts.held + self.counts.left > 0 {
                 break;
             }
+            let changed = self.counts.changed > before.changed
+                || self.counts.orphans > before.orphans
+                || self.counts.withdrawn > before.withdrawn;
+            if changed && passes < PASSES_MAX {
+                only = None;
+            } else if locked.is_empty() {
+                break;
+            } else {
+                let Some(pause) = pauses.next() else { break };
+                self.control.pause(self.params.task.id, &self.table.name, *pause)?;
+                piece = (piece / 10).max(1);
+                only = Some(locked);
+            }
         }
-        if self.counts.waiting > 0 {
-            log::warn!("{}: {} rows wait for their parents", self.table.name, self.counts.waiting);
+        let (name, counts) = (&self.table.name, &self.counts);
+        if counts.waiting > 0 {
+            log::warn!("{name}: {} rows wait for their parents", counts.waiting);
+        }
+        if counts.locked_rows() > 0 {
+            log::warn!(
+                "{name}: other sessions of the source hold rows locked: {} that have landed, {} to \
+                 be sent",
+                counts.held,
+                counts.left + counts.left_locked
+            );
         }
         Ok(())
     }
@@ -238,7 +287,7 @@ impl TableRun<'_> {
         let read = Arc::new(ReadCounters::default());
         let read_before = self.counts;
         let waited_before = self.pace.waited_micros();
-        let status = matches!(rows, Rows::Status { .. });
+        let status = matches!(rows, Rows::Status(_));
 
         let number = Arc::new(AtomicU64::new(self.counts.batches));
         let most = task.batch_rows as usize;
@@ -284,11 +333,13 @@ impl TableRun<'_> {
         let epoch = Arc::new(AtomicI64::new(fence.epoch));
         let mut settle_source = None;
         let reading = match rows {
-            Rows::Status { owner, first } => {
-                let conn = self.connections.take(&self.params.source)?;
+            Rows::Status(Claims { owner, first, only, piece, locked }) => {
+                let mut conn = self.connections.take(&self.params.source)?;
+                conn.name_session(&owner.session_name(Session::Settler))?;
                 let table = self.source_table(&ends.plan, conn.as_ref(), None);
                 settle_source = Some((conn, table, owner.clone()));
-                let conn = self.connections.take(&self.params.source)?;
+                let mut conn = self.connections.take(&self.params.source)?;
+                conn.name_session(&owner.session_name(Session::Claimer))?;
                 let claimer = Claimer {
                     table: self.source_table(&ends.plan, conn.as_ref(), None),
                     conn,
@@ -297,21 +348,28 @@ impl TableRun<'_> {
                     stop: stop.clone(),
                     pace: self.pace.clone(),
                     counters: read.clone(),
+                    only,
+                    locked,
+                    piece,
+                    wary: false,
                     number: self.counts.batches,
                 };
                 Reading::Claims(Box::new(claimer), ledger::Pos::top(first))
             }
             Rows::Scan(stretches) => Reading::Stretches(stretches),
         };
+        let mut settle_dest = self.connections.take(&self.params.dest)?;
+        settle_dest.name_session(&ledger::settler_name(&fence.pair.id, fence.epoch))?;
         let settler = Settler {
             source: settle_source,
-            dest: self.connections.take(&self.params.dest)?,
+            dest: settle_dest,
             journal: self.journal.clone(),
             pair: fence.pair.clone(),
             epoch: epoch.clone(),
             run: run.run,
             jobs,
             events: events_in.clone(),
+            wary: false,
         };
         // Nothing is read before each throttle has given its first answer.
         for _ in self.params.source_throttle.iter().chain(&self.params.dest_throttle) {
@@ -436,7 +494,7 @@ impl TableRun<'_> {
         let get = |c: &AtomicU64| c.load(Ordering::Relaxed);
         self.counts.read = before.read + get(&read.read);
         self.counts.withdrawn = before.withdrawn + get(&read.withdrawn);
-        self.counts.left_locked = before.left_locked + get(&read.left_locked);
+        self.claimed_nothing += get(&read.claimed_nothing);
         self.counts.slot_micros = before.slot_micros + get(&read.slot_micros);
         self.counts.reading_micros = before.reading_micros + get(&read.reading_micros);
         if status {

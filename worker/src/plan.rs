@@ -106,6 +106,9 @@ pub struct TablePlan {
     /// The source is a view: no sample of its rows can be taken.
     #[serde(skip)]
     pub source_is_view: bool,
+    /// Triggers that run at updates of the source, as far as the account sees them.
+    #[serde(skip)]
+    pub source_triggers: Vec<String>,
 }
 
 impl TablePlan {
@@ -248,6 +251,7 @@ impl Planner<'_> {
             source_server: self.sides.source.server.clone(),
             address: self.sides.source.address.clone(),
             source_is_view: self.sides.source.is_view,
+            source_triggers: self.sides.source.update_triggers(),
         })
     }
 }

@@ -29,12 +29,12 @@ use crate::stretches::Stretch;
 pub struct ReadCounters {
     /// Rows claimed (`status`).
     pub claimed: AtomicU64,
+    /// Stretches of which nothing was claimed, though nobody held a row.
+    pub claimed_nothing: AtomicU64,
     /// Rows read.
     pub read: AtomicU64,
     /// Rows that were edited or deleted between claim and read.
     pub withdrawn: AtomicU64,
-    /// Rows that somebody held locked; left for later.
-    pub left_locked: AtomicU64,
     /// Bytes put into slots.
     pub bytes: AtomicU64,
     /// Set when one of them has left the snapshot before its end.

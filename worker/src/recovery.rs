@@ -3,18 +3,25 @@
 //! It sends nothing. It settles what the ledger says has landed, and puts every other row left in
 //! state 1 back to 0. The claims that follow find whatever is then to be sent: one path for all.
 
-use ssync_common::connector::{Connection, LockWait};
-use ssync_common::error::Result;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ssync_common::connector::Connection;
+use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Fence, Seals};
+use ssync_common::ledger::{self, Entry, Fence, Seals};
+use ssync_common::value::{Key, key_text};
 
 use crate::journal::{BatchRecord, Journal};
+use crate::moving::{Move, PIECE_ROWS};
 use crate::owner::Ownership;
-use crate::settling::{Fate, Job, move_part};
+use crate::settling::HELD_MAX;
 use crate::source::{Bound, Range, RowState, SourceTable};
 
 /// Rows put back in one statement.
 const CHUNK_ROWS: u64 = 10_000;
+/// Pause before rows that somebody holds locked are tried again.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// What recovery found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,6 +41,57 @@ impl Recovered {
     }
 }
 
+/// Moves the rows of a range that are in a state, and waits for some time for those that somebody
+/// holds locked, holding none itself.
+///
+/// # Errors
+/// [`Kind::Contention`] when some are locked all that time. Nothing may be claimed then: what
+/// would be in state 1 beside them could not be told from them after the next crash.
+pub(crate) fn move_all(
+    conn: &mut dyn Connection,
+    table: &SourceTable,
+    owner: &Ownership,
+    range: &Range,
+    (from, to): (RowState, RowState),
+    most: Option<u64>,
+) -> Result<u64> {
+    let began = Instant::now();
+    let mut total = 0;
+    let (mut piece, mut wary) = (PIECE_ROWS, false);
+    loop {
+        let rows = Move { table, owner, from, to, piece };
+        let allowed = most.map(|most| most.saturating_sub(total));
+        let moved = rows.free_rows(conn, range, allowed, &mut wary)?;
+        total += moved.rows;
+        let Some(key) = moved.locked.first().and_then(|piece| piece.first()) else {
+            return Ok(total);
+        };
+        if began.elapsed() > HELD_MAX {
+            return Err(locked(table, key, (from, to)));
+        }
+        piece = (piece / 10).max(1);
+        thread::sleep(PAUSE);
+    }
+}
+
+fn locked(table: &SourceTable, key: &Key, (from, to): (RowState, RowState)) -> Error {
+    let names: Vec<_> = table.order.iter().map(|c| c.name.clone()).collect();
+    Error::new(
+        Kind::Contention,
+        format!("another session of the source holds rows of {} locked", table.name),
+    )
+    .detail(format!("row {}", key_text(&names, key)))
+    .detail(match (from, to) {
+        (RowState::UnderWay, RowState::Done) => "it has landed, and stays in state 1",
+        (RowState::UnderWay, _) => "an earlier run left it in state 1, unsent",
+        _ => "its state stays as it is",
+    })
+    .hint(
+        "Nothing new is sent until such rows are free. Look for a session of the application that \
+         is idle in a transaction.",
+    )
+}
+
 /// Settles what landed, releases the rest. The fence must have been raised: nothing lands any
 /// more under an older epoch. What is settled is remembered like every other settlement, so that
 /// it is missed should the destination go back in time.
@@ -47,34 +105,49 @@ pub fn recover(
     journal: &dyn Journal,
 ) -> Result<Recovered> {
     let mut found = Recovered::default();
-    source.set_lock_wait(LockWait::Patient)?;
-    // All are opened before any is settled: a home without the key does nothing at all.
+    // All are opened before any is settled: a home without the key does nothing at all. All of them
+    // are tried before any is waited for.
     let unsettled = ledger::entries(dest, &fence.pair, ledger::Which::Unsettled)?;
-    for entry in seals.open_all(&unsettled)? {
-        let job = Job {
-            number: 0,
-            rows: entry.rows,
-            lo: entry.lo.clone(),
-            hi: entry.hi.clone(),
-            fate: Fate::Landed(entry.pos.clone()),
-        };
-        let moved = move_part(source, table, owner, &job, RowState::Done)?;
-        found.settled += moved;
-        found.changed += entry.rows - moved;
-        failpoint::hit("recover.after_settle", 1);
-        let pos = entry.pos.clone();
-        let part = BatchRecord { number: 0, pos, rows: entry.rows, lo: entry.lo, hi: entry.hi };
-        journal.record_settled(&fence.pair.id, fence.epoch, &entry.run, &[part])?;
-        ledger::mark_settled(dest, &fence.pair, &entry.run, &[entry.pos])?;
+    let mut open: Vec<(Entry, u64)> =
+        seals.open_all(&unsettled)?.into_iter().map(|entry| (entry, 0)).collect();
+    let began = Instant::now();
+    let (mut piece, mut wary) = (PIECE_ROWS, false);
+    loop {
+        let (mut held, mut key) = (Vec::new(), None);
+        for (entry, before) in open {
+            let (from, to) = (RowState::UnderWay, RowState::Done);
+            let rows = Move { table, owner, from, to, piece };
+            let range = Range::closed(&entry.lo, &entry.hi);
+            let allowed = Some(entry.rows.saturating_sub(before));
+            let moved = rows.free_rows(source, &range, allowed, &mut wary)?;
+            found.settled += moved.rows;
+            if let Some(locked) = moved.locked.into_iter().flatten().next() {
+                key.get_or_insert(locked);
+                held.push((entry, before + moved.rows));
+                continue;
+            }
+            found.changed += entry.rows.saturating_sub(before + moved.rows);
+            failpoint::hit("recover.after_settle", 1);
+            let pos = entry.pos.clone();
+            let part = BatchRecord { number: 0, pos, rows: entry.rows, lo: entry.lo, hi: entry.hi };
+            journal.record_settled(&fence.pair.id, fence.epoch, &entry.run, &[part])?;
+            ledger::mark_settled(dest, &fence.pair, &entry.run, &[entry.pos])?;
+        }
+        let Some(key) = key else { break };
+        if began.elapsed() > HELD_MAX {
+            return Err(locked(table, &key, (RowState::UnderWay, RowState::Done)));
+        }
+        open = held;
+        piece = (piece / 10).max(1);
+        thread::sleep(PAUSE);
     }
     let mut after = Bound::Open;
     loop {
         let keys = table.keys(source, RowState::UnderWay, &Range::above(after), CHUNK_ROWS)?;
         let (Some(first), Some(last)) = (keys.first(), keys.last()) else { break };
         let range = Range::closed(first, last);
-        found.released += owner.guarded(source, |conn| {
-            table.move_state(conn, &range, RowState::UnderWay, RowState::ToSend)
-        })?;
+        let states = (RowState::UnderWay, RowState::ToSend);
+        found.released += move_all(source, table, owner, &range, states, None)?;
         failpoint::hit("recover.after_release", 1);
         after = Bound::Excluding(last.clone());
     }

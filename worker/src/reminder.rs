@@ -59,19 +59,20 @@ pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) 
             let text = format!("task {task}, table {table} failed: {why}");
             Event::new(What::TaskFailed, text)
         }
-        (TableOutcome::DoneWithErrors, _) => {
-            let rows = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        (TableOutcome::DoneWithErrors, _) if counts.failed + counts.waiting > 0 => {
             let mut text = format!(
-                "task {task}, table {table}: {}, {} without a parent, {} landed",
-                rows(counts.failed, "bad row"),
-                rows(counts.waiting, "row"),
-                counts.landed
+                "task {task}, table {table}: {}, {}, {} landed",
+                rows(counts.failed, "is bad", "are bad"),
+                rows(counts.waiting, "waits for its parent", "wait for their parents"),
+                rows(counts.landed, "has", "have")
             );
             if counts.failed > 0 {
                 text += &format!("; ssync errors --task {task} names the bad ones");
             }
             Event::new(What::RowsBad, text)
         }
+        // Rows that others hold locked go with the next run: nobody has to do anything.
+        (TableOutcome::DoneWithErrors, _) => return,
         (TableOutcome::Done | TableOutcome::Interrupted | TableOutcome::Paused, _) => return,
     };
     record(&params.home, &event.of_table(task, table).of_run(report.run.as_ref()));
@@ -83,6 +84,14 @@ pub fn server_changed(params: &TaskParams, table: &str, note: &str) {
     log::warn!("{note}");
     let event = Event::new(What::ServerChanged, format!("task {task}, table {table}: {note}"));
     record(&params.home, &event.of_table(task, table));
+}
+
+/// So many rows, and what they do.
+fn rows(n: u64, one: &str, many: &str) -> String {
+    match n {
+        1 => format!("1 row {one}"),
+        n => format!("{n} rows {many}"),
+    }
 }
 
 /// A task of a real-time schedule has failed, and was to be suspended.

@@ -10,6 +10,7 @@ use crate::journal::BatchRecord;
 use crate::owner;
 use crate::params::TaskParams;
 use crate::plan::{self, Planned};
+use crate::recovery::move_all;
 use crate::source::{Bound, Range, RowState, SourceTable};
 use crate::table_run::describe_sides;
 
@@ -67,9 +68,8 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: Which<'_>) -> Resul
                     break Ok(moved);
                 };
                 let range = Range::closed(first, last);
-                moved += owner.guarded(source.as_mut(), |conn| {
-                    rows.move_state(conn, &range, RowState::Failed, RowState::ToSend)
-                })?;
+                let states = (RowState::Failed, RowState::ToSend);
+                moved += move_all(source.as_mut(), &rows, &owner, &range, states, None)?;
                 after = Bound::Excluding(last.clone());
             }
         }
@@ -94,9 +94,8 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: Which<'_>) -> Resul
                 let landed = ledger::entries(dest.as_mut(), &pair, ledger::Which::Run(&run))?;
                 for part in parts.iter().filter(|p| !landed.iter().any(|e| e.pos == p.pos)) {
                     let range = Range::closed(&part.lo, &part.hi);
-                    moved += owner.guarded(source.as_mut(), |conn| {
-                        rows.move_state(conn, &range, RowState::Done, RowState::ToSend)
-                    })?;
+                    let states = (RowState::Done, RowState::ToSend);
+                    moved += move_all(source.as_mut(), &rows, &owner, &range, states, None)?;
                 }
                 // The destination knows of this run, so that everything before it is there.
                 if last == Some(run) || !landed.is_empty() {

@@ -14,7 +14,8 @@ use crate::counts::{Bottleneck, Counts};
 pub enum TableResult {
     /// Everything landed that was to land.
     Done,
-    /// It came to its end, but some rows are bad (within the limit) or wait for a parent.
+    /// It came to its end, but some rows are bad (within the limit), wait for a parent, or are
+    /// held locked by others at the source.
     DoneWithErrors,
     /// It failed.
     Failed,
@@ -78,7 +79,9 @@ impl TableReport {
     ) -> Self {
         let error = result.err();
         let result = match &error {
-            None if counts.failed + counts.waiting > 0 => TableResult::DoneWithErrors,
+            None if counts.failed + counts.waiting + counts.locked_rows() > 0 => {
+                TableResult::DoneWithErrors
+            }
             None => TableResult::Done,
             Some(e) if e.kind == Kind::Interrupted => TableResult::Interrupted,
             Some(e) if e.kind == Kind::Paused => TableResult::Paused,
@@ -117,8 +120,8 @@ impl TableReport {
 }
 
 impl TaskReport {
-    /// The exit code: 0 all landed, 1 something failed, 2 refused by configuration and nothing was
-    /// moved, 130 interrupted.
+    /// The exit code: 0 all landed, 1 something failed or some rows were not sent, 2 refused by
+    /// configuration and nothing was moved, 130 interrupted.
     pub fn exit_code(&self) -> u8 {
         let mut code = 0;
         for table in &self.tables {

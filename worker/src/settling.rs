@@ -1,24 +1,33 @@
 //! The settling thread: tells the source what became of its rows, then the configuration database
 //! and the ledger that the source knows.
+//!
+//! A row that somebody holds locked is not waited for. Its part of a batch counts as settled only
+//! when all of its rows are: until then its rows in state 1 are those that are locked.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
-use ssync_common::connector::{Connection, LockWait};
-use ssync_common::error::{Error, Kind, Result};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use ssync_common::error::Result;
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Id, Pair};
-use ssync_common::value::{Key, key_text};
+use ssync_common::value::Key;
 
 use crate::events::Event;
 use crate::idle::Borrowed;
 use crate::journal::{BatchRecord, Journal};
+use crate::moving::{Move, PIECE_ROWS};
 use crate::owner::Ownership;
 use crate::source::{Range, RowState, SourceTable};
 
 /// How many jobs are settled before the ledger is told.
 const GROUP_MAX: usize = 16;
+/// How often rows that somebody holds locked are tried again.
+const RETRY_EVERY: Duration = Duration::from_millis(300);
+/// How long they are tried after the last job, at least.
+pub const HELD_MAX: Duration = Duration::from_secs(10);
 
 /// What became of a part of a batch.
 #[derive(Debug, Clone)]
@@ -46,19 +55,34 @@ pub struct Job {
     pub fate: Fate,
 }
 
-/// What a group of jobs came to.
+/// What jobs came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Settlement {
-    /// Jobs done.
+    /// Jobs done with.
     pub jobs: usize,
     /// Landed rows that the source now shows as done.
     pub settled: u64,
     /// Landed rows that were changed, or deleted, at the source meanwhile.
     pub changed: u64,
-    /// Bad rows that the source now shows as failed.
-    pub failed: u64,
+    /// Landed rows that somebody holds locked at the source: they stay in state 1, and their part
+    /// of a batch stays unsettled in the ledger.
+    pub held: u64,
     /// Rows put back to 0.
     pub released: u64,
+    /// Bad rows and rows to be put back that somebody holds locked: they stay in state 1.
+    pub left: u64,
+}
+
+/// A job that was begun.
+struct Begun {
+    job: Job,
+    /// Rows that are in their new state.
+    moved: u64,
+    /// Rows still in state 1, which somebody holds locked.
+    locked: u64,
+    /// Size of pieces in the next try.
+    piece: usize,
+    since: Instant,
 }
 
 /// Everything the thread works with.
@@ -79,65 +103,100 @@ pub struct Settler {
     pub jobs: Receiver<Job>,
     /// Where it reports.
     pub events: Sender<Event>,
+    /// Whether others hold rows of the source; `false` at first.
+    pub wary: bool,
 }
 
 impl Settler {
-    /// Settles until there are no more jobs, or one fails.
+    /// Settles until there are no more jobs, or one fails. Rows that somebody holds locked keep
+    /// nobody waiting: they are tried again while others are settled, and for some time after.
     pub fn run(mut self) {
-        while let Ok(first) = self.jobs.recv() {
-            let mut group = vec![first];
-            while group.len() < GROUP_MAX {
+        let mut held = VecDeque::new();
+        let (mut last_job, mut retry_at) = (Instant::now(), Instant::now());
+        loop {
+            let first = match held.is_empty() {
+                true => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => self.jobs.recv_deadline(retry_at),
+            };
+            let mut group = match first {
+                Ok(job) => vec![job],
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
+                // Nobody waits any more, neither for what is held: recovery deals with that.
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            while !group.is_empty() && group.len() < GROUP_MAX {
                 let Ok(next) = self.jobs.try_recv() else { break };
                 group.push(next);
             }
-            let result = self.settle(&group);
+            if !group.is_empty() {
+                last_job = Instant::now();
+            }
+            let mut done = Settlement::default();
+            let mut result = self.settle(group, &mut held, &mut done);
+            if result.is_ok() && Instant::now() >= retry_at {
+                let may_give_up = last_job.elapsed() > HELD_MAX;
+                result = self.retry(&mut held, may_give_up, &mut done);
+                retry_at = Instant::now() + RETRY_EVERY;
+            }
             let failed = result.is_err();
-            if self.events.send(Event::Settled(result)).is_err() || failed {
+            let news = failed || done.jobs > 0;
+            if news && self.events.send(Event::Settled(result.map(|()| done))).is_err() || failed {
                 return;
             }
         }
     }
 
-    fn settle(&mut self, group: &[Job]) -> Result<Settlement> {
-        let mut done = Settlement { jobs: group.len(), ..Settlement::default() };
-        let mut landed = Vec::new();
-        let mut records = Vec::new();
+    fn settle(
+        &mut self,
+        group: Vec<Job>,
+        held: &mut VecDeque<Begun>,
+        done: &mut Settlement,
+    ) -> Result<()> {
+        let mut ended = Vec::new();
         for job in group {
-            failpoint::hit("settler.before_settle", job.number);
-            self.settle_one(job, &mut done)?;
-            failpoint::hit("settler.after_settle", job.number);
-            if let Fate::Landed(pos) = &job.fate {
-                landed.push(pos.clone());
-                records.push(BatchRecord {
-                    number: job.number,
-                    pos: pos.clone(),
-                    rows: job.rows,
-                    lo: job.lo.clone(),
-                    hi: job.hi.clone(),
-                });
+            let number = job.number;
+            let (piece, since) = (PIECE_ROWS, Instant::now());
+            let mut begun = Begun { job, moved: 0, locked: 0, piece, since };
+            failpoint::hit("settler.before_settle", number);
+            self.go_on(&mut begun)?;
+            failpoint::hit("settler.after_settle", number);
+            match begun.locked {
+                0 => ended.push(begun),
+                _ => held.push_back(begun),
             }
         }
-        if self.source.is_some() {
-            let number = group.last().map_or(0, |job| job.number);
-            // Written down first: what the ledger has marked is nobody's to find any more, and
-            // would not be missed.
-            let epoch = self.epoch.load(Ordering::Relaxed);
-            self.journal.record_settled(&self.pair.id, epoch, &self.run, &records)?;
-            failpoint::hit("settler.after_record", number);
-            failpoint::hit("settler.before_mark", number);
-            ledger::mark_settled(self.dest.as_mut(), &self.pair, &self.run, &landed)?;
-            failpoint::hit("settler.after_mark", number);
-        }
-        Ok(done)
+        self.book(ended, done)
     }
 
-    fn settle_one(&mut self, job: &Job, done: &mut Settlement) -> Result<()> {
-        let Some((conn, table, owner)) = &mut self.source else {
-            match job.fate {
-                Fate::Landed(_) => done.settled += job.rows,
-                Fate::Failed => done.failed += job.rows,
-                Fate::Released => done.released += job.rows,
+    /// Tries what is held once more, for a while; what is held for too long is given up, where
+    /// that may be.
+    fn retry(
+        &mut self,
+        held: &mut VecDeque<Begun>,
+        may_give_up: bool,
+        done: &mut Settlement,
+    ) -> Result<()> {
+        let began = Instant::now();
+        let mut ended = Vec::new();
+        for _ in 0..held.len() {
+            let Some(mut begun) = held.pop_front() else { break };
+            self.go_on(&mut begun)?;
+            match begun.locked {
+                0 => ended.push(begun),
+                _ if may_give_up && begun.since.elapsed() > HELD_MAX => ended.push(begun),
+                _ => held.push_back(begun),
             }
+            if began.elapsed() > RETRY_EVERY {
+                break;
+            }
+        }
+        self.book(ended, done)
+    }
+
+    fn go_on(&mut self, begun: &mut Begun) -> Result<()> {
+        let job = &begun.job;
+        let Some((conn, table, owner)) = &mut self.source else {
+            begun.moved = job.rows;
             return Ok(());
         };
         let to = match job.fate {
@@ -145,53 +204,56 @@ impl Settler {
             Fate::Failed => RowState::Failed,
             Fate::Released => RowState::ToSend,
         };
-        let moved = move_part(conn.as_mut(), table, owner, job, to)?;
-        match job.fate {
-            Fate::Landed(_) => {
-                done.settled += moved;
-                done.changed += job.rows - moved;
-            }
-            Fate::Failed => done.failed += job.rows,
-            Fate::Released => done.released += job.rows,
-        }
+        let settling = Move { table, owner, from: RowState::UnderWay, to, piece: begun.piece };
+        let range = Range::closed(&job.lo, &job.hi);
+        let most = Some(job.rows.saturating_sub(begun.moved));
+        let moved = settling.free_rows(conn.as_mut(), &range, most, &mut self.wary)?;
+        begun.moved += moved.rows;
+        begun.locked = moved.locked_rows();
+        begun.piece = (begun.piece / 10).max(1);
         Ok(())
     }
-}
 
-/// Moves a part's rows from 1 to another state, never more of them than the part had.
-pub fn move_part(
-    conn: &mut dyn Connection,
-    table: &SourceTable,
-    owner: &Ownership,
-    job: &Job,
-    to: RowState,
-) -> Result<u64> {
-    conn.set_lock_wait(LockWait::Patient)?;
-    let range = Range::closed(&job.lo, &job.hi);
-    let mut tries = 0;
-    loop {
-        let moved = owner.guarded(conn, |conn| {
-            let moved = table.move_state(conn, &range, RowState::UnderWay, to)?;
-            if moved > job.rows {
-                let names: Vec<_> = table.order.iter().map(|c| c.name.clone()).collect();
-                return Err(Error::new(
-                    Kind::Balance,
-                    format!(
-                        "{}: {} rows of a batch, but {moved} rows in state 1 between {} and {}",
-                        table.name,
-                        job.rows,
-                        key_text(&names, &job.lo),
-                        key_text(&names, &job.hi)
-                    ),
-                )
-                .hint("Somebody besides ssync sets sync_status to 1. Nothing was settled."));
+    /// Tells the books of jobs that are done with.
+    fn book(&mut self, ended: Vec<Begun>, done: &mut Settlement) -> Result<()> {
+        let mut landed = Vec::new();
+        let mut records = Vec::new();
+        for Begun { job, moved, locked, .. } in &ended {
+            done.jobs += 1;
+            match &job.fate {
+                Fate::Landed(pos) => {
+                    done.settled += moved;
+                    done.held += locked;
+                    done.changed += job.rows.saturating_sub(moved + locked);
+                    // The rest is for recovery: until then the ledger has it as it is.
+                    if *locked == 0 {
+                        landed.push(pos.clone());
+                        records.push(BatchRecord {
+                            number: job.number,
+                            pos: pos.clone(),
+                            rows: job.rows,
+                            lo: job.lo.clone(),
+                            hi: job.hi.clone(),
+                        });
+                    }
+                }
+                Fate::Failed => done.left += locked,
+                Fate::Released => {
+                    done.released += job.rows.saturating_sub(*locked);
+                    done.left += locked;
+                }
             }
-            Ok(moved)
-        });
-        match moved {
-            // A row of the part is held by the application; it will be let go.
-            Err(e) if e.kind == Kind::Contention && tries < 10 => tries += 1,
-            other => return other,
         }
+        let Some(last) = ended.last().filter(|_| self.source.is_some()) else { return Ok(()) };
+        let number = last.job.number;
+        // Written down first: what the ledger has marked is nobody's to find any more, and
+        // would not be missed.
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        self.journal.record_settled(&self.pair.id, epoch, &self.run, &records)?;
+        failpoint::hit("settler.after_record", number);
+        failpoint::hit("settler.before_mark", number);
+        ledger::mark_settled(self.dest.as_mut(), &self.pair, &self.run, &landed)?;
+        failpoint::hit("settler.after_mark", number);
+        Ok(())
     }
 }

@@ -85,6 +85,7 @@ struct Condition {
 }
 
 /// What is needed to walk, claim and settle a table.
+#[derive(Clone)]
 pub struct SourceTable {
     /// How its database spells SQL.
     pub dialect: &'static dyn Dialect,
@@ -142,6 +143,11 @@ impl SourceTable {
 
     fn param(&self, c: &Condition, i: usize) -> String {
         self.dialect.param(c.params.len(), Some(&self.walked()[i]))
+    }
+
+    /// Whether its key is one column, in ranges of which any whole number may stand.
+    pub fn walks_by_number(&self) -> bool {
+        matches!(self.walked(), [column] if self.dialect.compares_as_number(column))
     }
 
     /// `(a > ?) OR (a = ? AND b > ?)`, with `a >= ?` in front so that an index range is found.
@@ -330,6 +336,25 @@ impl SourceTable {
             self.check_key(row)?;
         }
         Ok(row)
+    }
+
+    /// The keys of about the first `n` rows of a range in `state` that nobody holds locked, in
+    /// order, these rows locked until the transaction ends; `None` where the database cannot pass
+    /// over locked rows. Fewer than `n`: there are no more.
+    pub fn lock_free(
+        &self,
+        conn: &mut dyn Connection,
+        state: RowState,
+        range: &Range,
+        n: u64,
+    ) -> Result<Option<Vec<Key>>> {
+        let (sql, params) = self.select_keys(state, range);
+        let Some(sql) = conn.skipping_locked(&sql, n) else { return Ok(None) };
+        let rows = conn.query(&sql, &params)?;
+        for row in &rows {
+            self.check_key(row)?;
+        }
+        Ok(Some(rows))
     }
 
     fn select_keys(&self, state: RowState, range: &Range) -> (String, Vec<Value>) {

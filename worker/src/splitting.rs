@@ -39,7 +39,7 @@ pub fn split(
     let Some(last) = stretches.pop() else { return Ok(stretches) };
     let pieces_max = how.readers * PIECES_PER_READER;
     let ends = match table.order.as_slice() {
-        [column] if matches!(column.kind, Kind::Int | Kind::UInt) => {
+        [column] if matches!(column.kind, Kind::Int | Kind::UInt) && table.walks_by_number() => {
             even_steps(table, conn, &last.range, pieces_max, how.rows_min)?
         }
         _ if !how.may_sample => Vec::new(),

@@ -53,7 +53,7 @@ impl Steps<'_> {
             When::Before => ("before", 0),
             When::After => ("after", SOURCE_AFTER),
         };
-        self.source.set_lock_wait(LockWait::Patient)?;
+        self.source.set_lock_wait(LockWait::Operator)?;
         for (i, statement) in sql.source.iter().enumerate() {
             let number = earlier + i as i64 + 1;
             let Some(owner) = self.owner else {
@@ -118,6 +118,7 @@ impl Steps<'_> {
             }
             ledger::record_step(dest, &pair, &run, step)
         };
+        self.dest.set_lock_wait(LockWait::Operator)?;
         if !may_commit || !self.dest.dialect().ddl_commits() {
             return in_transaction(self.dest, work);
         }

@@ -287,7 +287,9 @@ impl Stream<'_> {
         s.settling = s.settling.saturating_sub(done.jobs);
         self.counts.settled += done.settled;
         self.counts.changed += done.changed;
+        self.counts.held += done.held;
         self.counts.released += done.released;
+        self.counts.left += done.left;
     }
 
     fn verdict(&mut self, s: &mut State, slot: usize, generation: u64) -> Result<()> {
@@ -474,7 +476,8 @@ impl Stream<'_> {
         failpoint::hit("stream.before_resolve", pending.work.number);
         let mut dest = self.connections.take(self.dest_link)?;
         let mut again = Raise::Again(self.fence.epoch);
-        *self.fence = ledger::raise(dest.as_mut(), &self.fence.pair, self.tables, &mut again)?;
+        let (pair, tables) = (&self.fence.pair, self.tables);
+        *self.fence = ledger::raise_past_ghosts(dest.as_mut(), pair, tables, &mut again)?;
         self.epoch.store(self.fence.epoch, Ordering::Relaxed);
         failpoint::hit("stream.after_raise", pending.work.number);
         let parts = self.landed_parts(dest.as_mut(), &pos, &pending.work.done)?;

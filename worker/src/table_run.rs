@@ -33,6 +33,7 @@ use crate::recovery::recover;
 use crate::snapshot::Snapshots;
 use crate::source::{RowState, SourceTable, Window};
 use crate::steps::{Steps, When};
+use crate::trigger_trial::states_are_kept;
 
 /// One attempt at one table.
 pub struct TableRun<'a> {
@@ -68,6 +69,8 @@ pub struct TableRun<'a> {
     pub connected: bool,
     /// Whether all rows of the run are read from one state of the source.
     pub reads_one_state: bool,
+    /// Stretches of rows to be sent of which none could be claimed, though nobody held them.
+    pub claimed_nothing: u64,
 }
 
 /// Both ends, open and described.
@@ -206,7 +209,8 @@ impl TableRun<'_> {
         let mut source = self.connections.take(&self.params.source)?;
         let mut dest = self.connections.take(&self.params.dest)?;
         let mut again = Raise::Again(fence.epoch);
-        let fence = ledger::raise(dest.as_mut(), &fence.pair, &self.tables(), &mut again)?;
+        let tables = self.tables();
+        let fence = ledger::raise_past_ghosts(dest.as_mut(), &fence.pair, &tables, &mut again)?;
         let table = self.source_table(&ends.plan, source.as_ref(), None);
         let (seals, journal) = (self.seals(&ends.plan)?, self.journal.as_ref());
         let found =
@@ -214,6 +218,8 @@ impl TableRun<'_> {
         self.counts.settled += found.settled;
         self.counts.changed += found.changed;
         self.counts.released += found.released;
+        // Whatever was locked before is free now.
+        (self.counts.held, self.counts.left) = (0, 0);
         Ok(())
     }
 
@@ -236,6 +242,9 @@ impl TableRun<'_> {
                 log::info!("{}: recovered {found:?}", self.table.name);
             }
         }
+        if status && !ends.plan.source_triggers.is_empty() {
+            self.states_are_kept(ends)?;
+        }
         failpoint::hit("run.after_recover", 1);
         let run = self.open_run(ends, fence)?;
         self.run = Some(run.run);
@@ -255,6 +264,9 @@ impl TableRun<'_> {
                 || swaps && self.steps(ends, owner, fence, run.run, |s, _| s.swapped(&dest))?);
         if status {
             self.passes(ends, owner, fence, &run)?;
+            if self.counts.landed == 0 && self.counts.withdrawn + self.claimed_nothing > 0 {
+                self.states_are_kept(ends)?;
+            }
         } else if !complete {
             self.still_there(ends, owner, fence, run.run)?;
             self.make_room(ends, owner, fence, run.run)?;
@@ -287,6 +299,13 @@ impl TableRun<'_> {
         ledger::finish_run(ends.dest.as_mut(), fence, &run.run, &finish)?;
         failpoint::hit("run.after_finish", 1);
         Ok(())
+    }
+
+    /// Refuses a source whose rows to be sent do not stay in the state that they are set to.
+    fn states_are_kept(&self, ends: &mut Ends) -> Result<()> {
+        let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
+        let triggers = &ends.plan.source_triggers;
+        states_are_kept(ends.source.as_mut(), &table, &[RowState::ToSend], triggers)
     }
 
     fn open_run(&mut self, ends: &mut Ends, fence: &mut Fence) -> Result<OpenRun> {

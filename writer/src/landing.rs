@@ -17,6 +17,8 @@ use crate::protocol::{Outcome, Part, Verdict, Work};
 
 /// How often a transaction that lost a deadlock, or waited too long for a lock, is tried again.
 const CONTENTION_RETRIES_MAX: u32 = 10;
+/// How long it is tried again: about as long as one patient wait.
+const CONTENTION_TIME_MAX: Duration = Duration::from_secs(60);
 /// A verdict longer than this leaves the rest of the batch for another round: it must fit the
 /// verdict area of its slot.
 const VERDICT_BYTES_MAX: usize = 40 << 10;
@@ -154,9 +156,18 @@ impl Lander<'_, '_> {
 
     fn land_segment(&mut self, from: usize, rows: usize) -> Result<Loaded> {
         let mut tries = 0;
+        let began = Instant::now();
         loop {
+            let may_retry =
+                |tries| tries < CONTENTION_RETRIES_MAX && began.elapsed() < CONTENTION_TIME_MAX;
             match self.try_segment(from, rows) {
-                Err(e) if e.kind == Kind::Contention && tries < CONTENTION_RETRIES_MAX => {
+                Err(e) if e.kind == Kind::Contention && !may_retry(tries) => {
+                    let (table, secs) = (&self.target.plan.table, began.elapsed().as_secs());
+                    return Err(e.context(format_args!(
+                        "other sessions held locks that {rows} rows of {table} need, for {secs} s"
+                    )));
+                }
+                Err(e) if e.kind == Kind::Contention => {
                     tries += 1;
                     self.contentions += 1;
                     log::info!("batch {} tried again ({tries}): {e}", self.work.number);

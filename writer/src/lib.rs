@@ -18,6 +18,7 @@ use ssync_common::connector::{Connection, LinkParams, LockWait, open};
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
+use ssync_common::ledger::{Seat, session_name};
 use ssync_common::logging::set_context;
 use ssync_common::process::channel::Channel;
 use ssync_common::shm::Waiting;
@@ -76,6 +77,8 @@ struct Writer {
     conn: Box<dyn Connection>,
     transformer: Transformer,
     setup: SetupRest,
+    /// The epoch that its session is named after; 0 at first.
+    named: i64,
 }
 
 /// What is left of the setup once secrets are where they belong.
@@ -109,7 +112,7 @@ impl Writer {
         let seals = seals(&setup.key, &setup.transforms, keys)?;
         let Setup { plan, key, pair, run, .. } = setup;
         let rest = SetupRest { plan, key, pair, run, seals };
-        Ok(Writer { ring, n: setup.n, link, conn, transformer, setup: rest })
+        Ok(Writer { ring, n: setup.n, link, conn, transformer, setup: rest, named: 0 })
     }
 
     /// Lands batches until the table has no more; whether to rest then, or to leave.
@@ -203,6 +206,11 @@ impl Writer {
             seals: &self.setup.seals,
             seat: self.n,
         };
+        if self.named != work.epoch {
+            let name = session_name(&self.setup.pair.id, work.epoch, Seat::Writer(self.n));
+            self.conn.name_session(&name)?;
+            self.named = work.epoch;
+        }
         let batch = Batch { read: &read, landing: &landing };
         let mut verdict = land(self.conn.as_mut(), &target, work, &batch, &bad);
         verdict.transform_micros = transform_micros;

@@ -74,10 +74,17 @@ pub struct LinkParams {
 /// How long a statement waits for another transaction's lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockWait {
-    /// About a second: a row held by the application is left for later.
+    /// As short as the database can: not at all (MariaDB 10.3 and later), else some seconds at the
+    /// most. A row held by the application is left for later.
     Short,
+    /// About five seconds: long enough for a batch that is under way to end, not for a session
+    /// that is stuck.
+    Brief,
     /// About a minute: loads, fences, bookkeeping.
     Patient,
+    /// As [`LockWait::Patient`], for statements of an operator's. Where the database cannot tell
+    /// waiting from working, they may take as long as the link's `io_timeout`.
+    Operator,
 }
 
 /// What rows do when the destination has their key already.
@@ -199,6 +206,12 @@ pub trait Dialect: Send + Sync {
     /// be rounded or converted.
     fn param(&self, n: usize, column: Option<&Column>) -> String;
 
+    /// Whether a whole number that a column of whole numbers cannot hold still compares with its
+    /// values as a number: only then may a range of its keys end at a number that no row has.
+    fn compares_as_number(&self, _column: &Column) -> bool {
+        true
+    }
+
     /// The query, limited to its first `n` rows.
     fn limit(&self, sql: &str, n: u64) -> String;
 
@@ -277,6 +290,19 @@ pub trait Dialect: Send + Sync {
     fn swapped_out(&self, table: &str) -> Option<String>;
 }
 
+/// A session that was found by its name ([`Connection::name_session`]).
+#[derive(Debug, Clone)]
+pub struct NamedSession {
+    /// The name.
+    pub name: String,
+    /// Which session it is, from where and since when, as far as the server says.
+    pub about: String,
+    /// Why it could not be ended; `None` where it was.
+    pub stays: Option<Error>,
+    /// What an administrator may run to end it.
+    pub statement: String,
+}
+
 /// One open connection. Not shared between threads; opened only after `exec`, never carried
 /// across `fork`.
 ///
@@ -338,6 +364,37 @@ pub trait Connection: Send {
 
     /// Rolls back; succeeds when no transaction is open.
     fn rollback(&mut self) -> Result<()>;
+
+    /// The query, which has an order, about its first `n` rows, without those that another
+    /// transaction holds locked; the others are locked exclusively until the transaction ends.
+    /// (A database that cannot limit such a query gives all of them.) `None` where the server
+    /// cannot pass over locked rows.
+    fn skipping_locked(&self, _sql: &str, _n: u64) -> Option<String> {
+        None
+    }
+
+    /// Gives the session a name (of up to 61 letters, digits, colons), by which others find it as
+    /// long as it lives; a later name takes the place of an earlier one. It is a session whose
+    /// transactions are short, and keep others waiting: where the server can be told so, it ends the
+    /// session when it hears nothing of it for about a minute. Outside of a transaction it is then
+    /// opened anew, unnoticed. Does nothing where sessions have no names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lost`] only: a session without a name does its work as well.
+    fn name_session(&mut self, _name: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Ends the sessions with these names, and no other ones; says which there were.
+    fn end_sessions(&mut self, _names: &[String]) -> Result<Vec<NamedSession>> {
+        Ok(Vec::new())
+    }
+
+    /// What an administrator may run to find sessions whose names begin so, where only an
+    /// administrator can.
+    fn how_to_find_sessions(&self, _name_begin: &str) -> Option<String> {
+        None
+    }
 
     /// How long statements wait for locks from now on.
     fn set_lock_wait(&mut self, wait: LockWait) -> Result<()>;

@@ -29,6 +29,11 @@ pub enum Seat {
 }
 
 impl Seat {
+    /// The numbers of all seats.
+    pub(super) fn all() -> std::ops::Range<i64> {
+        0..SEATS as i64
+    }
+
     pub(super) fn number(self) -> i64 {
         let number = match self {
             Seat::Writer(n) => n % WRITER_SEATS,

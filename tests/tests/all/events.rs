@@ -149,7 +149,7 @@ fn bad_rows_within_the_limit_are_a_warning() {
     let events = shop.events();
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].what, events[0].severity), (What::RowsBad, Severity::Warning));
-    assert!(events[0].text.contains("1 bad row,"), "{}", events[0].text);
+    assert!(events[0].text.contains("1 row is bad"), "{}", events[0].text);
     assert_eq!(shop.tables()[1].result, TableOutcome::DoneWithErrors);
     shop.assert_no_value();
 }

@@ -204,6 +204,52 @@ fn locks_are_waited_for_as_long_as_told() {
     });
 }
 
+/// MariaDB need not wait at all: nothing of the application's is held meanwhile.
+#[test]
+fn a_short_wait_is_none_where_the_server_can_do_without() {
+    let db = mariadb().database("nowait");
+    db.run(&["CREATE TABLE t (id int PRIMARY KEY) ENGINE=InnoDB", "INSERT INTO t VALUES (1), (2)"]);
+    let mut holder = open(&db.link()).unwrap();
+    holder.begin().unwrap();
+    holder.execute("UPDATE t SET id = 3 WHERE id = 1", &[]).unwrap();
+    let mut other = open(&db.link()).unwrap();
+    other.set_lock_wait(LockWait::Short).unwrap();
+    let began = Instant::now();
+    for _ in 0..20 {
+        let e = other.execute("DELETE FROM t WHERE id <= 2", &[]).unwrap_err();
+        assert_eq!(e.kind, Kind::Contention, "{e:?}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_named_session_is_found_and_ended_and_no_other_one() {
+    on_every_server("named", |db| {
+        let name = |n: u32| format!("ssync:{}:{n}", db.name());
+        let (mut one, mut two) = (open(&db.link()).unwrap(), open(&db.link()).unwrap());
+        one.name_session(&name(1)).unwrap();
+        one.name_session(&name(2)).unwrap();
+        two.name_session(&name(3)).unwrap();
+        // The server lets a named session be silent for a minute.
+        let timeouts = "SELECT @@wait_timeout, @@net_read_timeout, @@net_write_timeout";
+        assert_eq!(one.query(timeouts, &[]).unwrap(), [vec![Value::Int(60); 3]]);
+        let mut other = open(&db.link()).unwrap();
+        let names: Vec<String> = (0..40).map(name).filter(|n| *n != name(3)).collect();
+        let ended = other.end_sessions(&names).unwrap();
+        assert_eq!(ended.len(), 1, "a later name takes an earlier one's place: {ended:?}");
+        assert_eq!((&ended[0].name, &ended[0].stays), (&name(2), &None));
+        assert!(ended[0].about.contains("session ") && ended[0].statement.starts_with("KILL "));
+        assert_eq!(one.query("SELECT 1", &[]).unwrap_err().kind, Kind::Lost);
+        two.query("SELECT 1", &[]).unwrap();
+        // As good as new, a session has no name any more, and time.
+        if two.may_be_reused() {
+            two.refresh().unwrap();
+            assert!(other.end_sessions(&[name(3)]).unwrap().is_empty());
+            assert_ne!(two.query(timeouts, &[]).unwrap()[0][0], Value::Int(60));
+        }
+    });
+}
+
 #[test]
 fn a_deadlock_is_contention() {
     on_every_server("deadlock", |db| {

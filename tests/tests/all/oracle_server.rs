@@ -3,7 +3,7 @@
 
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ssync_common::connector::{Connection, LinkParams, LockWait, WriteMode, open};
 use ssync_common::error::Kind as ErrorKind;
@@ -109,6 +109,47 @@ fn a_statement_that_waits_for_a_lock_is_cancelled_and_its_transaction_goes_on() 
     other.commit().unwrap();
     holder.rollback().unwrap();
     assert_eq!(number(&mut *holder, "SELECT SUM(v) FROM t"), 21);
+}
+
+/// Not for as long as the link lets a call take, which is ten minutes.
+#[test]
+fn a_wait_for_a_lock_is_shorter_than_the_links_own_limit() {
+    let account = account("bounded");
+    account.run(&["CREATE TABLE t (id NUMBER(9) PRIMARY KEY, v NUMBER(9))"]);
+    account.run(&["INSERT INTO t VALUES (1, 1)"]);
+    let mut holder = account.open();
+    let link = LinkParams { io_timeout: Duration::from_secs(600), ..account.link() };
+    let mut other = open(&link).unwrap();
+    holder.begin().unwrap();
+    holder.execute("UPDATE t SET v = 10 WHERE id = 1", &[]).unwrap();
+    other.set_lock_wait(LockWait::Brief).unwrap();
+    let began = Instant::now();
+    let lock = other.dialect().lock("SELECT v FROM t", true);
+    for sql in ["UPDATE t SET v = 11", &lock] {
+        let done = match sql.starts_with("UPDATE") {
+            true => other.execute(sql, &[]).map(drop),
+            false => other.query(sql, &[]).map(drop),
+        };
+        assert_eq!(done.unwrap_err().kind, ErrorKind::Contention, "{sql}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+}
+
+/// An administrator finds the sessions of a run by what they call themselves.
+#[test]
+fn a_session_is_named_and_the_way_to_find_it_is_told() {
+    let account = account("named");
+    let mut c = account.open();
+    c.name_session("ssync:00ff:7:2").unwrap();
+    let sql = "SELECT SYS_CONTEXT('USERENV', 'CLIENT_IDENTIFIER'), SYS_CONTEXT('USERENV', \
+               'MODULE') FROM DUAL";
+    let row = c.query(sql, &[]).unwrap().remove(0);
+    assert_eq!(
+        row.iter().map(Value::as_str).collect::<Vec<_>>(),
+        [Some("ssync:00ff:7:2"), Some("ssync")]
+    );
+    let how = c.how_to_find_sessions("ssync:00ff:").unwrap();
+    assert!(how.contains("v$session") && how.contains("'ssync:00ff:%'"), "{how}");
 }
 
 #[test]

@@ -11,6 +11,8 @@ mod identity;
 mod interrupts;
 #[path = "refusals/limits.rs"]
 mod limits;
+#[path = "refusals/locked.rs"]
+mod locked;
 #[path = "refusals/owners.rs"]
 mod owners;
 #[path = "refusals/precedents.rs"]
@@ -21,6 +23,8 @@ mod restored;
 mod resumed;
 #[path = "refusals/sealed.rs"]
 mod sealed;
+#[path = "refusals/source_triggers.rs"]
+mod source_triggers;
 
 use ssync_tests::servers::mariadb;
 use ssync_tests::sites::{Cell, Holds, Row, Site, differences};

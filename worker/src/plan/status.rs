@@ -61,12 +61,7 @@ impl Planner<'_> {
                 Some("Cascading changes run no triggers and do not reset sync_status; such changes are never sent."),
             );
         }
-        let triggers: Vec<_> = source
-            .triggers
-            .iter()
-            .filter(|t| t.event.eq_ignore_ascii_case("update"))
-            .map(|t| t.name.as_str())
-            .collect();
+        let triggers = source.update_triggers();
         if !triggers.is_empty() {
             self.find(
                 Level::Info,

@@ -90,6 +90,23 @@ impl Server {
         if self.version >= newer_since { "transaction_isolation" } else { "tx_isolation" }
     }
 
+    /// Whether rows that somebody holds locked can be passed over.
+    pub(super) fn skips_locked(&self) -> bool {
+        self.version >= if self.mariadb { (10, 6, 0) } else { (8, 0, 1) }
+    }
+
+    /// The settings for a wait: for row locks, and for table definitions.
+    fn lock_waits(&self, wait: LockWait) -> String {
+        let (rows, tables) = match wait {
+            // Where 0 means not to wait at all.
+            LockWait::Short if self.mariadb && self.version >= (10, 3, 0) => (0, 1),
+            LockWait::Short => (1, 1),
+            LockWait::Brief => (5, 5),
+            LockWait::Patient | LockWait::Operator => (60, 60),
+        };
+        format!("innodb_lock_wait_timeout = {rows}, lock_wait_timeout = {tables}")
+    }
+
     /// Whether an insert names its new row with `AS new` (MySQL 8.0.19 and later, where
     /// `VALUES()` brings a deprecation warning).
     pub(super) fn row_alias(&self) -> bool {
@@ -246,7 +263,7 @@ fn pin(conn: &mut Conn, tls: TlsMode) -> mysql::Result<Server> {
         false if server.version >= (5, 7, 8) => ", max_execution_time = 0",
         _ => "",
     };
-    let waits = lock_waits(LockWait::Patient);
+    let waits = server.lock_waits(LockWait::Patient);
     conn.query_drop(format!("{PINNED}, {isolation} = 'READ-COMMITTED'{limit}, {waits}"))?;
     Ok(server)
 }
@@ -275,16 +292,8 @@ pub(super) fn identity(conn: &mut Conn) -> mysql::Result<String> {
 }
 
 /// How long statements wait for row locks, and for table definitions.
-pub(super) fn set_lock_wait(conn: &mut Conn, wait: LockWait) -> mysql::Result<()> {
-    conn.query_drop(format!("SET SESSION {}", lock_waits(wait)))
-}
-
-fn lock_waits(wait: LockWait) -> String {
-    let secs = match wait {
-        LockWait::Short => 1,
-        LockWait::Patient => 60,
-    };
-    format!("innodb_lock_wait_timeout = {secs}, lock_wait_timeout = {secs}")
+pub(super) fn set_lock_wait(conn: &mut Conn, server: &Server, wait: LockWait) -> mysql::Result<()> {
+    conn.query_drop(format!("SET SESSION {}", server.lock_waits(wait)))
 }
 
 fn version_of(text: &str) -> (u16, u16, u16) {

@@ -59,6 +59,11 @@ impl Dialect for MySqlDialect {
         }
     }
 
+    fn compares_as_number(&self, column: &Column) -> bool {
+        // Compared with a YEAR, 70 is 1970, and 2156 is no year at all.
+        column.family != "year"
+    }
+
     fn limit(&self, sql: &str, n: u64) -> String {
         format!("{sql} LIMIT {n}")
     }

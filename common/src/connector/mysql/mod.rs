@@ -2,9 +2,9 @@
 //!
 //! [`connect`] opens and pins the session, [`describe`] reads structures, [`types`] says how each
 //! type travels, [`read`] decodes rows ([`rows`]: by hand), [`load`] lands them ([`cell`] guards each
-//! value, [`bulk`] makes commands by hand, [`wire`] is the socket for that), [`stages`] measures both, [`swap`] looks
-//! before a swap,
-//! [`errors`] turns the server's codes into kinds, [`check`] serves `ssync check`.
+//! value, [`bulk`] makes commands by hand, [`wire`] is the socket for that), [`stages`] measures both,
+//! [`swap`] looks before a swap, [`errors`] turns the server's codes into kinds, [`sessions`] finds
+//! sessions by name, [`check`] serves `ssync check`.
 //!
 //! CHAR columns are read without the blanks that the server pads them with: they are not part of
 //! the value, and no session mode that says otherwise is used.
@@ -23,18 +23,20 @@ mod load;
 mod load_infile;
 mod read;
 mod rows;
+mod sessions;
 pub mod stages;
 mod swap;
 mod types;
 mod wire;
 
 use std::ops::Range;
+use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait};
+use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait, NamedSession};
 use crate::batch::{BatchBuilder, Emit};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Table};
@@ -62,6 +64,8 @@ struct MySqlConnection {
     foreign_keys: ForeignKeys,
     lock_wait: LockWait,
     in_transaction: bool,
+    /// Its name, where it has one, and when it was last used.
+    name: Option<(String, Instant)>,
 }
 
 impl MySqlConnection {
@@ -75,12 +79,36 @@ impl MySqlConnection {
             foreign_keys: ForeignKeys::default(),
             lock_wait: LockWait::Patient,
             in_transaction: false,
+            name: None,
         }
+    }
+
+    /// A named session that has been silent may have been ended by its server: outside of a
+    /// transaction it is opened anew.
+    fn wake(&mut self) -> Result<()> {
+        // One that broke under way stays broken: its user has to hear of that.
+        let (Some(conn), Some((name, used))) = (&mut self.conn, &mut self.name) else {
+            return Ok(());
+        };
+        let silent = used.elapsed();
+        *used = Instant::now();
+        if self.in_transaction || silent < sessions::SILENT_MAX || conn.ping().is_ok() {
+            return Ok(());
+        }
+        log::info!("link {}: a session is opened anew after {silent:?}", self.link.name);
+        let name = name.clone();
+        let (mut conn, server) = connect::connect(&self.link)?;
+        connect::set_lock_wait(&mut conn, &server, self.lock_wait)
+            .map_err(|e| errors::from_driver(&e))?;
+        sessions::name(&mut conn, &server, &name, None)?;
+        (self.conn, self.server) = (Some(conn), server);
+        Ok(())
     }
 
     /// Does something with the connection. When that breaks it, it is gone for good: every later
     /// call says so.
     fn with<T>(&mut self, action: impl FnOnce(&mut Self, &mut Conn) -> Result<T>) -> Result<T> {
+        self.wake()?;
         let Some(mut conn) = self.conn.take() else {
             return Err(Error::new(
                 ErrorKind::Lost,
@@ -118,7 +146,7 @@ impl MySqlConnection {
             return;
         }
         if let Ok((mut conn, server)) = connect::connect(&self.link)
-            && connect::set_lock_wait(&mut conn, self.lock_wait).is_ok()
+            && connect::set_lock_wait(&mut conn, &server, self.lock_wait).is_ok()
         {
             self.conn = Some(conn);
             self.server = server;
@@ -213,7 +241,7 @@ impl Connection for MySqlConnection {
         if self.in_transaction {
             crate::bail!(ErrorKind::Internal, "a transaction is open already");
         }
-        let held = self.with(|_, conn| swap::hold_changes(conn, tables));
+        let held = self.with(|this, conn| swap::hold_changes(conn, &this.server, tables));
         match &held {
             Ok(()) => self.in_transaction = true,
             // Gone already, with whatever it held.
@@ -224,7 +252,7 @@ impl Connection for MySqlConnection {
     }
 
     fn let_changes(&mut self) -> Result<()> {
-        let let_go = self.with(|this, conn| swap::let_changes(conn, this.lock_wait));
+        let let_go = self.with(|this, conn| swap::let_changes(conn, &this.server, this.lock_wait));
         self.in_transaction = let_go.is_err();
         let_go
     }
@@ -249,11 +277,34 @@ impl Connection for MySqlConnection {
         done
     }
 
+    fn name_session(&mut self, name: &str) -> Result<()> {
+        let old = self.name.take().map(|(old, _)| old);
+        self.with(|this, conn| sessions::name(conn, &this.server, name, old.as_deref()))?;
+        self.name = Some((name.to_owned(), Instant::now()));
+        Ok(())
+    }
+
+    fn end_sessions(&mut self, names: &[String]) -> Result<Vec<NamedSession>> {
+        self.with(|_, conn| sessions::end(conn, names).map_err(|e| errors::from_driver(&e)))
+    }
+
+    fn skipping_locked(&self, sql: &str, n: u64) -> Option<String> {
+        // MariaDB 10.11 fails with error 1180 at a locked row where the wait is 0.
+        let wait = match self.server.mariadb {
+            true => "SET STATEMENT innodb_lock_wait_timeout = 1 FOR ",
+            false => "",
+        };
+        let skips = self.server.skips_locked();
+        skips.then(|| format!("{wait}{sql} LIMIT {n} FOR UPDATE SKIP LOCKED"))
+    }
+
     fn set_lock_wait(&mut self, wait: LockWait) -> Result<()> {
         if self.lock_wait == wait && self.conn.is_some() {
             return Ok(());
         }
-        self.driven(|conn| connect::set_lock_wait(conn, wait))?;
+        self.with(|this, conn| {
+            connect::set_lock_wait(conn, &this.server, wait).map_err(|e| errors::from_driver(&e))
+        })?;
         self.lock_wait = wait;
         Ok(())
     }

@@ -97,20 +97,20 @@ fn difference(current: &str, loaded: &str) -> Option<String> {
 /// See [`super::super::Connection::hold_changes`]. With autocommit off, InnoDB locks the table as
 /// well, so that even a server that lets transactions under way commit into tables locked for
 /// reading (MySQL 5.6) waits for them.
-pub(super) fn hold_changes(conn: &mut Conn, tables: &[String]) -> Result<()> {
+pub(super) fn hold_changes(conn: &mut Conn, server: &Server, tables: &[String]) -> Result<()> {
     let tables: Vec<_> = tables.iter().map(|t| format!("{} READ", MySqlDialect.table(t))).collect();
-    let held = connect::set_lock_wait(conn, LockWait::Short)
+    let held = connect::set_lock_wait(conn, server, LockWait::Short)
         .and_then(|()| conn.query_drop("SET autocommit = 0, innodb_table_locks = 1"))
         .and_then(|()| conn.query_drop(format!("LOCK TABLES {}", tables.join(", "))));
     held.map_err(|e| errors::from_driver(&e))
 }
 
 /// See [`super::super::Connection::let_changes`].
-pub(super) fn let_changes(conn: &mut Conn, wait: LockWait) -> Result<()> {
+pub(super) fn let_changes(conn: &mut Conn, server: &Server, wait: LockWait) -> Result<()> {
     conn.query_drop("UNLOCK TABLES")
         .and_then(|()| conn.query_drop("COMMIT"))
         .and_then(|()| conn.query_drop("SET autocommit = 1"))
-        .and_then(|()| connect::set_lock_wait(conn, wait))
+        .and_then(|()| connect::set_lock_wait(conn, server, wait))
         .map_err(|e| errors::from_driver(&e))
 }
 

@@ -202,6 +202,9 @@ pub(super) trait Driver: Send {
     /// How long the server may stay silent in one call from now on.
     fn set_call_timeout(&mut self, limit: Duration) -> Result<(), Failure>;
 
+    /// Names the session for administrators: its module is `ssync`, its client identifier this.
+    fn name(&mut self, name: &str) -> Result<(), Failure>;
+
     /// Lets go of the session. `broken`: without a word to the server.
     fn close(self: Box<Self>, broken: bool);
 }

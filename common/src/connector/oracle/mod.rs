@@ -60,6 +60,10 @@ use read::Reader;
 /// How long a statement may take that shall not wait for a lock: long enough for one that does
 /// not have to.
 const SHORT_WAIT: Duration = Duration::from_secs(3);
+/// The same, where it may wait for a batch to end.
+const BRIEF_WAIT: Duration = Duration::from_secs(8);
+/// The same, where it may wait about a minute: no statement of ssync's own works for so long.
+const PATIENT_WAIT: Duration = Duration::from_secs(75);
 /// How a small result comes.
 const SMALL: Fetch = Fetch { rows: 100, lobs: Lobs::Inline };
 
@@ -118,10 +122,10 @@ impl OracleConnection {
         driver: &mut dyn Driver,
         work: impl FnOnce(&mut dyn Driver) -> Result<T>,
     ) -> Result<T> {
-        if self.lock_wait == LockWait::Patient {
+        let limit = call_limit(self.lock_wait, self.link.io_timeout);
+        if limit == self.link.io_timeout {
             return work(driver);
         }
-        let limit = SHORT_WAIT.min(self.link.io_timeout);
         driver.set_call_timeout(limit).map_err(|f| errors::from_call(&f))?;
         let done = work(driver);
         if !matches!(&done, Err(e) if e.kind == ErrorKind::Lost) {
@@ -147,6 +151,17 @@ impl OracleConnection {
             }
         }
     }
+}
+
+/// How long a statement may take that changes rows: Oracle does not tell waiting from working.
+fn call_limit(wait: LockWait, io_timeout: Duration) -> Duration {
+    let limit = match wait {
+        LockWait::Short => SHORT_WAIT,
+        LockWait::Brief => BRIEF_WAIT,
+        LockWait::Patient => PATIENT_WAIT,
+        LockWait::Operator => return io_timeout,
+    };
+    limit.min(io_timeout)
 }
 
 impl Drop for OracleConnection {
@@ -206,7 +221,8 @@ impl Connection for OracleConnection {
         let sql = match (locks, self.lock_wait) {
             (false, _) => sql.to_owned(),
             (true, LockWait::Short) => format!("{sql} WAIT 1"),
-            (true, LockWait::Patient) => format!("{sql} WAIT 60"),
+            (true, LockWait::Brief) => format!("{sql} WAIT 5"),
+            (true, LockWait::Patient | LockWait::Operator) => format!("{sql} WAIT 60"),
         };
         self.with(|this, driver| {
             let mut small = Small::default();
@@ -287,6 +303,30 @@ impl Connection for OracleConnection {
         done
     }
 
+    // Ending another session takes a privilege that few accounts have.
+    fn name_session(&mut self, name: &str) -> Result<()> {
+        let named = self.with(|_, driver| driver.name(name).map_err(|f| errors::from_call(&f)));
+        match named {
+            Err(e) if e.kind != ErrorKind::Lost => {
+                log::info!("the session stays without the name {name}: {e}");
+                Ok(())
+            }
+            named => named,
+        }
+    }
+
+    fn how_to_find_sessions(&self, name_begin: &str) -> Option<String> {
+        Some(format!(
+            "SELECT sid, serial#, machine, logon_time FROM v$session WHERE client_identifier LIKE \
+             '{name_begin}%'; then ALTER SYSTEM KILL SESSION 'sid,serial#'"
+        ))
+    }
+
+    // A query with FOR UPDATE takes no FETCH FIRST.
+    fn skipping_locked(&self, sql: &str, _n: u64) -> Option<String> {
+        Some(format!("{sql} FOR UPDATE SKIP LOCKED"))
+    }
+
     fn set_lock_wait(&mut self, wait: LockWait) -> Result<()> {
         self.lock_wait = wait;
         Ok(())
@@ -356,5 +396,24 @@ impl Connection for OracleConnection {
 
     fn access_gaps(&mut self, table: &str, dest: bool, status: bool) -> Result<Vec<String>> {
         self.with(|this, driver| check::access_gaps(driver, &this.server, table, dest, status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_for_a_lock_is_bounded_whatever_the_links_own_limit() {
+        let long = Duration::from_secs(600);
+        for (wait, secs) in [
+            (LockWait::Short, 3),
+            (LockWait::Brief, 8),
+            (LockWait::Patient, 75),
+            (LockWait::Operator, 600),
+        ] {
+            assert_eq!(call_limit(wait, long), Duration::from_secs(secs), "{wait:?}");
+            assert_eq!(call_limit(wait, SHORT_WAIT), SHORT_WAIT, "{wait:?}");
+        }
     }
 }

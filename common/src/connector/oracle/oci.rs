@@ -158,6 +158,13 @@ impl Driver for Oci {
         }
     }
 
+    fn name(&mut self, name: &str) -> Result<(), Failure> {
+        self.conn
+            .set_module("ssync")
+            .and_then(|()| self.conn.set_client_identifier(name))
+            .map_err(|e| failure(&e))
+    }
+
     fn close(self: Box<Self>, _broken: bool) {
         // The library says farewell, or gives up within the call's time limit.
         drop(self);

@@ -150,6 +150,13 @@ impl Driver for Thin {
         self.called(|conn| conn.set_call_timeout(Some(limit)))
     }
 
+    fn name(&mut self, name: &str) -> Result<(), Failure> {
+        self.called(|conn| {
+            conn.set_module("ssync")?;
+            conn.set_client_identifier(name)
+        })
+    }
+
     fn close(self: Box<Self>, broken: bool) {
         let conn = ManuallyDrop::into_inner(self.conn);
         if broken {

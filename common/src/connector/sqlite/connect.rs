@@ -118,7 +118,8 @@ pub fn open(link: &LinkParams) -> Result<(Database, PathBuf)> {
 pub fn wait_of(wait: LockWait) -> Duration {
     match wait {
         LockWait::Short => Duration::from_secs(1),
-        LockWait::Patient => Duration::from_secs(60),
+        LockWait::Brief => Duration::from_secs(5),
+        LockWait::Patient | LockWait::Operator => Duration::from_secs(60),
     }
 }
 

@@ -13,6 +13,7 @@ on_every_database! {
     a_statement_outside_is_a_transaction_of_its_own,
     a_transaction_dropped_with_its_connection_leaves_nothing,
     whoever_waits_too_long_is_told_so_and_may_try_again,
+    locked_rows_are_passed_over_where_that_can_be,
     rolling_back_nothing_is_no_error,
     execute_counts_the_rows_it_changed,
     an_error_leaves_the_transaction_to_the_caller,
@@ -91,6 +92,30 @@ fn whoever_waits_too_long_is_told_so_and_may_try_again(place: &Place) {
     other.begin().unwrap();
     assert_eq!(other.execute("UPDATE t SET v = 3 WHERE id = 1", &[]).unwrap(), 1);
     other.commit().unwrap();
+}
+
+/// Those that are free come, and are locked; none is waited for.
+fn locked_rows_are_passed_over_where_that_can_be(place: &Place) {
+    let rows =
+        ["(1, 1)", "(2, 1)", "(3, 0)", "(4, 1)"].map(|r| format!("INSERT INTO t VALUES {r}"));
+    let mut c = place.with(&[TABLE]);
+    run(&mut *c, &rows.each_ref().map(String::as_str));
+    let mut other = place.open();
+    other.set_lock_wait(LockWait::Short).unwrap();
+    let Some(sql) = other.skipping_locked("SELECT id FROM t WHERE v = 1 ORDER BY id", 10) else {
+        return;
+    };
+    c.begin().unwrap();
+    run(&mut *c, &["UPDATE t SET v = 1 WHERE id = 2"]);
+    other.begin().unwrap();
+    let free = other.query(&sql, &[]).unwrap();
+    assert_eq!(free.iter().map(|r| r[0].as_i64()).collect::<Vec<_>>(), [Some(1), Some(4)]);
+    // They are ours now.
+    c.set_lock_wait(LockWait::Short).unwrap();
+    let taken = c.execute("UPDATE t SET v = 2 WHERE id = 4", &[]);
+    assert_eq!(taken.unwrap_err().kind, ErrorKind::Contention);
+    other.rollback().unwrap();
+    c.rollback().unwrap();
 }
 
 fn rolling_back_nothing_is_no_error(place: &Place) {

@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 use nix::sys::signal::Signal;
+use ssync_tests::cable::Cable;
 use ssync_tests::servers::{Server, Software, mariadb};
 use ssync_tests::sites::Site;
+use ssync_tests::ssync::Instance;
 use ssync_tests::{PATIENCE, wait_for};
 
 use super::{RUN, Tables};
@@ -92,4 +94,60 @@ fn a_load_that_is_still_under_way_when_its_writer_is_dead_does_not_land() {
     second.wait().expect(0);
     tables.assert_same();
     assert_eq!(tables.states(), [(2, 60)]);
+}
+
+/// An instance that reaches one side over a cable.
+fn over_a_cable(tables: &Tables, server: &Server) -> (Instance, Cable) {
+    let cable = Cable::to(server.port());
+    let (own, cabled) = (format!(":{}/", server.port()), format!(":{}/", cable.port()));
+    (Instance::new(&tables.toml("", "").replace(&own, &cabled)), cable)
+}
+
+/// The host of a run is lost in the middle of a batch: the server holds the fence for a session that
+/// nobody is behind. The next run, from another home, ends that session and no other.
+#[test]
+fn a_lost_hosts_session_at_the_destination_is_ended_by_the_next_run() {
+    for software in [Software::MariaDb, Software::MySql56] {
+        let server = Server::start(software, &[]);
+        let source = Site::on_server(mariadb(), "ref");
+        let tables = Tables::between(source, Site::on_server(&server, "ref"), 60);
+        let (one, cable) = over_a_cable(&tables, &server);
+        let mut first = one.start(&RUN, "writer.before_commit@3=pause");
+        first.reached("writer.before_commit").expect("the third batch");
+        // Somebody else of the same account is in a transaction, too.
+        let mut bystander = tables.dest.mysql();
+        bystander.query_drop("BEGIN").unwrap();
+        bystander.query_drop("INSERT INTO dst VALUES (1000, 'bystander')").unwrap();
+        cable.cut();
+        first.signal_all(Signal::SIGKILL);
+        first.wait();
+        one.wait_until_dead();
+        let outcome = tables.instance().run(&RUN).expect(0);
+        assert!(outcome.seconds < 40.0, "{outcome}");
+        bystander.query_drop("ROLLBACK").expect("the bystander is left alone");
+        tables.assert_same();
+        assert_eq!(tables.states(), [(2, 60)]);
+    }
+}
+
+/// The same in the middle of a claim: the source holds the owner row and rows of the application.
+#[test]
+fn a_lost_hosts_session_at_the_source_is_ended_by_the_next_run() {
+    for (software, state) in [(Software::MariaDb, 1), (Software::MySql56, 2)] {
+        let server = Server::start(software, &[]);
+        let dest = Site::on_server(mariadb(), "ref");
+        let tables = Tables::between(Site::on_server(&server, "ref"), dest, 60);
+        let (one, cable) = over_a_cable(&tables, &server);
+        // In a claim, and in a settlement.
+        let mut first = one.start(&RUN, &format!("moving.before_commit@{state}=pause"));
+        first.reached("moving.before_commit").expect("a claim or settlement");
+        cable.cut();
+        first.signal_all(Signal::SIGKILL);
+        first.wait();
+        one.wait_until_dead();
+        let outcome = tables.instance().run(&RUN).expect(0);
+        assert!(outcome.seconds < 40.0, "{outcome}");
+        tables.assert_same();
+        assert_eq!(tables.states(), [(2, 60)]);
+    }
 }
