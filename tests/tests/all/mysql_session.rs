@@ -232,7 +232,7 @@ fn a_named_session_is_found_and_ended_and_no_other_one() {
         two.name_session(&name(3)).unwrap();
         // The server lets a named session be silent for a minute.
         let timeouts = "SELECT @@wait_timeout, @@net_read_timeout, @@net_write_timeout";
-        assert_eq!(one.query(timeouts, &[]).unwrap(), [vec![Value::Int(60); 3]]);
+        assert_eq!(one.query(timeouts, &[]).unwrap(), [vec![Value::UInt(60); 3]]);
         let mut other = open(&db.link()).unwrap();
         let names: Vec<String> = (0..40).map(name).filter(|n| *n != name(3)).collect();
         let ended = other.end_sessions(&names).unwrap();
@@ -245,7 +245,7 @@ fn a_named_session_is_found_and_ended_and_no_other_one() {
         if two.may_be_reused() {
             two.refresh().unwrap();
             assert!(other.end_sessions(&[name(3)]).unwrap().is_empty());
-            assert_ne!(two.query(timeouts, &[]).unwrap()[0][0], Value::Int(60));
+            assert_ne!(two.query(timeouts, &[]).unwrap()[0][0], Value::UInt(60));
         }
     });
 }
