@@ -95,11 +95,14 @@ impl World<'_> {
             }
         }
         for s in 0..self.streams.len() {
-            self.finish(s)?;
+            self.finish_in(s, None)?;
         }
         // Of two into one table the second may have stopped the first.
         for s in 0..self.streams.len() {
-            self.finish(s)?;
+            // In every home, so that each has tidied up after its own.
+            for home in 0..self.streams[s].homes.len() {
+                self.finish_in(s, Some(home))?;
+            }
             let left = self.streams[s].homes.iter().flat_map(|home| home.leftovers());
             let left: Vec<_> = left.collect();
             if !left.is_empty() {
@@ -115,9 +118,13 @@ impl World<'_> {
     }
 
     /// Runs until one is done that has sent all there is.
-    fn finish(&mut self, s: usize) -> Played {
+    fn finish_in(&mut self, s: usize, home: Option<usize>) -> Played {
         for _ in 0..ANSWERS_MAX {
-            match self.run(s, "")? {
+            let verdict = match home {
+                Some(home) => self.run_in(s, home, &["--task", "1", "--json"], "")?,
+                None => self.run(s, "")?,
+            };
+            match verdict {
                 Verdict::Done => return Ok(()),
                 Verdict::Killed => return Err("killed, and nothing was to kill it".to_owned()),
                 Verdict::Refused(text) => self.answer(s, &text)?,
@@ -460,7 +467,9 @@ impl World<'_> {
         let pending = self.streams[s].pending.clone();
         let is_copy = self.streams[s].is_copy;
         let mode = self.case.mode;
-        let unknown_claims = says("no run is known that claimed them");
+        let unknown_claims = says("no run is known that claimed them")
+            || says("no run is known that sent them")
+            || says("the source knows of no run");
         let other_server = says("were claimed on another server");
         let other_dest =
             says("under way to another destination") || says("went to another destination before");
@@ -481,11 +490,21 @@ impl World<'_> {
             stream.settings.dest = table;
             stream.pending.stale_dest = false;
             self.configure(s);
-        } else if let (true, Some(old)) = (unknown_claims || first, &pending.source_was) {
+        } else if first && pending.own_dest_dropped {
+            let d = self.streams[s].dest;
+            self.empty_dest(d, false);
+            self.tell(s, "destination emptied for a first run");
+        } else if let (true, Some(old)) = (unknown_claims, &pending.source_was) {
             let old = sides::spelt(&self.streams[s].source, old);
             self.adopt(s, &["--source-was", &old])?;
             self.streams[s].pending.source_was = None;
-        } else if let (true, Some(old)) = (other_dest || first, &pending.dest_was) {
+        } else if (older_dest || other_dest) && pending.own_dest_dropped {
+            self.reconcile(s);
+            self.adopt_everywhere(s)?;
+            self.streams[s].pending.dest_was = None;
+        } else if first && (pending.source_was.is_some() || pending.dest_was.is_some()) {
+            self.renamed(s)?;
+        } else if let (true, Some(old)) = (other_dest, &pending.dest_was) {
             let old = sides::spelt(&self.dests[self.streams[s].dest].site, old);
             self.adopt(s, &["--dest-was", &old])?;
             self.streams[s].pending.dest_was = None;
@@ -502,17 +521,13 @@ impl World<'_> {
             self.streams[s].pending.copied = false;
         } else if (older_source || other_server) && pending.source_restored
             || unknown_claims && pending.own_source_dropped
-            || older_dest && pending.own_dest_dropped
+            || unknown_claims && pending.source_restored
             || older_dest && pending.dest_restored && mode == Mode::StatusInsert
         {
             self.reconcile(s);
             self.adopt_everywhere(s)?;
         } else if older_dest && pending.dest_restored {
             self.send_lost_again(s)?;
-        } else if first && pending.own_dest_dropped {
-            let d = self.streams[s].dest;
-            self.empty_dest(d, false);
-            self.tell(s, "destination emptied for a first run");
         } else if (says("is empty, and rows have landed there") || says("had landed"))
             && pending.dest_emptied
             || says("cannot be swapped") && pending.shape_changed
@@ -547,6 +562,19 @@ impl World<'_> {
             Some(0) => Ok(()),
             _ => Err(format!("a way out that leads nowhere: {outcome}")),
         }
+    }
+
+    /// Tables of an `increment` that were renamed, both of them where both were.
+    fn renamed(&mut self, s: usize) -> Played {
+        let pending = &mut self.streams[s].pending;
+        let (source, dest) = (pending.source_was.take(), pending.dest_was.take());
+        let source = source.map(|old| sides::spelt(&self.streams[s].source, &old));
+        let dest = dest.map(|old| sides::spelt(&self.dests[self.streams[s].dest].site, &old));
+        let mut decision = Vec::new();
+        for (option, name) in [("--source-was", &source), ("--dest-was", &dest)] {
+            decision.extend(name.iter().flat_map(|name| [option, name.as_str()]));
+        }
+        self.adopt(s, &decision)
     }
 
     fn adopt(&mut self, s: usize, decision: &[&str]) -> Played {
