@@ -200,27 +200,22 @@ fn nothing_known(name: &str) -> Error {
 
 fn renamed(t: &mut Table<'_>, source: Option<&str>, dest: Option<&str>) -> Result<()> {
     let (now_source, now_dest) = (t.plan.source_name.clone(), t.plan.dest.full_name.clone());
-    let former = |conn: &mut dyn Connection, name: Option<&str>, today: &str| match name {
-        None => Ok(today.to_owned()),
-        Some(name) => {
-            let before = in_full(name, today)?;
-            match conn.describe(&quoted(&before))? {
-                Some(_) => Err(still_there(name)),
-                None => Ok(before),
-            }
-        }
-    };
-    let was_source = former(t.source.as_mut(), source, &now_source)?;
-    let was_dest = former(t.dest.as_mut(), dest, &now_dest)?;
+    let sources = former_names(t.source.as_mut(), source, &now_source)?;
+    let dests = former_names(t.dest.as_mut(), dest, &now_dest)?;
     if let Some(name) = source.filter(|_| t.is_status()) {
-        source_was(t, name, &was_source, &now_source)?;
+        source_was(t, name, &sources, &now_source)?;
     }
     let Some(name) = dest.or_else(|| source.filter(|_| !t.is_status())) else { return Ok(()) };
     let owner = if t.is_status() { Some(t.own(&now_source)?) } else { None };
-    let mut from = t.pair(owner.as_ref(), &was_source, &was_dest);
-    from.place = Place::beside(&quoted(&was_dest));
     let to = t.pair(owner.as_ref(), &now_source, &now_dest);
-    let moved = ledger::relocate(t.dest.as_mut(), &from, &to)?;
+    let mut moved = false;
+    for (source, dest) in sources.iter().flat_map(|s| dests.iter().map(move |d| (s, d))) {
+        if !moved {
+            let mut from = t.pair(owner.as_ref(), source, dest);
+            from.place = Place::beside(&quoted(dest));
+            moved = ledger::relocate(t.dest.as_mut(), &from, &to)?;
+        }
+    }
     if let Some(owner) = owner {
         if moved {
             let here = here(t, &to);
@@ -231,8 +226,28 @@ fn renamed(t: &mut Table<'_>, source: Option<&str>, dest: Option<&str>) -> Resul
     if moved { Ok(()) } else { Err(nothing_known(name)) }
 }
 
+/// What a table that is called `today` may have been called in its catalog: as the name is given,
+/// or in capitals, as some databases take names without quotes. Without a name it was not renamed.
+fn former_names(
+    conn: &mut dyn Connection,
+    given: Option<&str>,
+    today: &str,
+) -> Result<Vec<String>> {
+    let Some(given) = given else { return Ok(vec![today.to_owned()]) };
+    let before = in_full(given, today)?;
+    if conn.describe(&quoted(&before))?.is_some() {
+        return Err(still_there(given));
+    }
+    let capitals = in_full(&given.to_ascii_uppercase(), today)?;
+    let mut names = vec![before];
+    if !names.contains(&capitals) && conn.describe(&quoted(&capitals))?.is_none() {
+        names.push(capitals);
+    }
+    Ok(names)
+}
+
 /// Gives what the source's owner row knows of a former name to today's.
-fn source_was(t: &mut Table<'_>, name: &str, before: &str, today: &str) -> Result<()> {
+fn source_was(t: &mut Table<'_>, name: &str, before: &[String], today: &str) -> Result<()> {
     // Of the name of today nothing must be known but that it was looked at.
     let fresh = t.own(today)?;
     if fresh.known.pair.is_some() {
@@ -243,9 +258,12 @@ fn source_was(t: &mut Table<'_>, name: &str, before: &str, today: &str) -> Resul
         )
         .hint("Only one of the two can be right; --as-is or --new decides for the one of today."));
     }
-    owner::rename(t.source.as_mut(), &t.table.source, before, today)?
-        .then_some(())
-        .ok_or_else(|| nothing_known(name))
+    for before in before {
+        if owner::rename(t.source.as_mut(), &t.table.source, before, today)? {
+            return Ok(());
+        }
+    }
+    Err(nothing_known(name))
 }
 
 fn here(t: &Table<'_>, pair: &Pair) -> Value {
