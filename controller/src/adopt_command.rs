@@ -58,9 +58,9 @@ pub fn run(args: &AdoptArgs, home: Option<&Path>, out: &mut Output) -> Result<()
 
 fn decision(args: &AdoptArgs) -> Option<Decision> {
     let choice = &args.decision;
-    match (&choice.source_was, &choice.dest_was) {
-        (Some(name), _) => Some(Decision::SourceWas(name.clone())),
-        (_, Some(name)) => Some(Decision::DestWas(name.clone())),
+    let (source, dest) = (choice.source_was.clone(), choice.dest_was.clone());
+    match source.is_some() || dest.is_some() {
+        true => Some(Decision::Renamed { source, dest }),
         _ if choice.as_is => Some(Decision::AsIs),
         _ if choice.new => Some(Decision::New),
         _ => None,
@@ -69,8 +69,9 @@ fn decision(args: &AdoptArgs) -> Option<Decision> {
 
 fn word(decision: &Decision) -> &'static str {
     match decision {
-        Decision::SourceWas(_) => "source_was",
-        Decision::DestWas(_) => "dest_was",
+        Decision::Renamed { source: Some(_), dest: Some(_) } => "source_and_dest_were",
+        Decision::Renamed { source: Some(_), .. } => "source_was",
+        Decision::Renamed { .. } => "dest_was",
         Decision::AsIs => "as_is",
         Decision::New => "new",
     }
@@ -78,10 +79,14 @@ fn word(decision: &Decision) -> &'static str {
 
 fn done(decision: &Decision) -> String {
     match decision {
-        Decision::SourceWas(name) => {
-            format!("what was known of source {name} is known of today's name")
+        Decision::Renamed { source, dest } => {
+            let source = source
+                .iter()
+                .map(|name| format!("what was known of source {name} is known of today's name"));
+            let dest =
+                dest.iter().map(|name| format!("the record of destination {name} is today's"));
+            source.chain(dest).collect::<Vec<_>>().join(", ")
         }
-        Decision::DestWas(name) => format!("the record of destination {name} is today's"),
         Decision::AsIs => "source and destination count as they are; the next run goes on".into(),
         Decision::New => "the next run begins as if it were the first".into(),
     }

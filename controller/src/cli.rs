@@ -190,9 +190,8 @@ pub struct AdoptArgs {
     pub decision: AdoptDecision,
 }
 
-/// What an operator decides, at most one of these.
+/// What an operator decides: former names, or one of the others.
 #[derive(Debug, Args)]
-#[group(multiple = false)]
 pub struct AdoptDecision {
     /// The source table was renamed: this was its name
     #[arg(long, value_name = "TABLE")]
@@ -204,12 +203,12 @@ pub struct AdoptDecision {
 
     /// Both tables count as they are now: what the destination's record lists has landed, rows in
     /// state 1 that it does not list go again
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["source_was", "dest_was", "new"])]
     pub as_is: bool,
 
     /// Nothing of earlier runs counts: the table is a copy, or one of the two was made anew; rows
     /// in state 1 go again
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["source_was", "dest_was"])]
     pub new: bool,
 }
 

@@ -60,6 +60,8 @@ mod mysql_support;
 mod mysql_types;
 #[path = "all/one_state.rs"]
 mod one_state;
+#[path = "all/operators.rs"]
+mod operators;
 #[path = "all/oracle_crash.rs"]
 mod oracle_crash;
 #[path = "all/oracle_lobs.rs"]

@@ -18,10 +18,13 @@ use crate::table_run::describe_sides;
 /// A decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// The source table had this name before: what is known of that name is known of it.
-    SourceWas(String),
-    /// The destination table had this name before.
-    DestWas(String),
+    /// Tables that had other names before: what is known of those names is known of them.
+    Renamed {
+        /// The source's former name, if it had one.
+        source: Option<String>,
+        /// The destination's.
+        dest: Option<String>,
+    },
     /// Both ends count as they are now: what the record lists has landed, and nothing else has.
     AsIs,
     /// Nothing of earlier runs counts: the source is a table of its own, the record begins anew.
@@ -167,8 +170,7 @@ pub fn look(params: &TaskParams, table: &TableTask) -> Result<Found> {
 pub fn decide(params: &TaskParams, table: &TableTask, decision: &Decision) -> Result<()> {
     let mut t = Table::open(params, table)?;
     match decision {
-        Decision::SourceWas(name) => source_was(&mut t, name),
-        Decision::DestWas(name) => dest_was(&mut t, name),
+        Decision::Renamed { source, dest } => renamed(&mut t, source.as_deref(), dest.as_deref()),
         Decision::AsIs => as_is(&mut t),
         Decision::New => new(&mut t),
     }
@@ -196,46 +198,24 @@ fn nothing_known(name: &str) -> Error {
         .hint("Without a decision, ssync adopt lists the names that are known.")
 }
 
-fn source_was(t: &mut Table<'_>, name: &str) -> Result<()> {
-    let today = t.plan.source_name.clone();
-    let before = in_full(name, &today)?;
-    if t.source.describe(&quoted(&before))?.is_some() {
-        return Err(still_there(name));
+fn renamed(t: &mut Table<'_>, source: Option<&str>, dest: Option<&str>) -> Result<()> {
+    let (now_source, now_dest) = (t.plan.source_name.clone(), t.plan.dest.full_name.clone());
+    let sources = former_names(t.source.as_mut(), source, &now_source)?;
+    let dests = former_names(t.dest.as_mut(), dest, &now_dest)?;
+    if let Some(name) = source.filter(|_| t.is_status()) {
+        source_was(t, name, &sources, &now_source)?;
     }
-    if !t.is_status() {
-        let dest = t.plan.dest.full_name.clone();
-        let (from, to) = (t.pair(None, &before, &dest), t.pair(None, &today, &dest));
-        return match ledger::relocate(t.dest.as_mut(), &from, &to)? {
-            true => Ok(()),
-            false => Err(nothing_known(name)),
-        };
+    let Some(name) = dest.or_else(|| source.filter(|_| !t.is_status())) else { return Ok(()) };
+    let owner = if t.is_status() { Some(t.own(&now_source)?) } else { None };
+    let to = t.pair(owner.as_ref(), &now_source, &now_dest);
+    let mut moved = false;
+    for (source, dest) in sources.iter().flat_map(|s| dests.iter().map(move |d| (s, d))) {
+        if !moved {
+            let mut from = t.pair(owner.as_ref(), source, dest);
+            from.place = Place::beside(&quoted(dest));
+            moved = ledger::relocate(t.dest.as_mut(), &from, &to)?;
+        }
     }
-    // Of the name of today nothing must be known but that it was looked at.
-    let fresh = t.own(&today)?;
-    if fresh.known.pair.is_some() {
-        fresh.release(t.source.as_mut())?;
-        return Err(Error::new(
-            Kind::Refused,
-            format!("runs of {today} are known under its name of today"),
-        )
-        .hint("Only one of the two can be right; --as-is or --new decides for the one of today."));
-    }
-    owner::rename(t.source.as_mut(), &t.table.source, &before, &today)?
-        .then_some(())
-        .ok_or_else(|| nothing_known(name))
-}
-
-fn dest_was(t: &mut Table<'_>, name: &str) -> Result<()> {
-    let (source, today) = (t.plan.source_name.clone(), t.plan.dest.full_name.clone());
-    let before = in_full(name, &today)?;
-    if t.dest.describe(&quoted(&before))?.is_some() {
-        return Err(still_there(name));
-    }
-    let owner = if t.is_status() { Some(t.own(&source)?) } else { None };
-    let mut from = t.pair(owner.as_ref(), &source, &before);
-    from.place = Place::beside(&quoted(&before));
-    let to = t.pair(owner.as_ref(), &source, &today);
-    let moved = ledger::relocate(t.dest.as_mut(), &from, &to)?;
     if let Some(owner) = owner {
         if moved {
             let here = here(t, &to);
@@ -244,6 +224,46 @@ fn dest_was(t: &mut Table<'_>, name: &str) -> Result<()> {
         owner.release(t.source.as_mut())?;
     }
     if moved { Ok(()) } else { Err(nothing_known(name)) }
+}
+
+/// What a table that is called `today` may have been called in its catalog: as the name is given,
+/// or in capitals, as some databases take names without quotes. Without a name it was not renamed.
+fn former_names(
+    conn: &mut dyn Connection,
+    given: Option<&str>,
+    today: &str,
+) -> Result<Vec<String>> {
+    let Some(given) = given else { return Ok(vec![today.to_owned()]) };
+    let before = in_full(given, today)?;
+    if conn.describe(&quoted(&before))?.is_some() {
+        return Err(still_there(given));
+    }
+    let capitals = in_full(&given.to_ascii_uppercase(), today)?;
+    let mut names = vec![before];
+    if !names.contains(&capitals) && conn.describe(&quoted(&capitals))?.is_none() {
+        names.push(capitals);
+    }
+    Ok(names)
+}
+
+/// Gives what the source's owner row knows of a former name to today's.
+fn source_was(t: &mut Table<'_>, name: &str, before: &[String], today: &str) -> Result<()> {
+    // Of the name of today nothing must be known but that it was looked at.
+    let fresh = t.own(today)?;
+    if fresh.known.pair.is_some() {
+        fresh.release(t.source.as_mut())?;
+        return Err(Error::new(
+            Kind::Refused,
+            format!("runs of {today} are known under its name of today"),
+        )
+        .hint("Only one of the two can be right; --as-is or --new decides for the one of today."));
+    }
+    for before in before {
+        if owner::rename(t.source.as_mut(), &t.table.source, before, today)? {
+            return Ok(());
+        }
+    }
+    Err(nothing_known(name))
 }
 
 fn here(t: &Table<'_>, pair: &Pair) -> Value {

@@ -14,7 +14,7 @@
 use ssync_common::config::{INITIAL_ALL, TableMode};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Fence, Kept, Mark, Pair, Place, Raise, Record};
+use ssync_common::ledger::{self, Fence, Id, Kept, Mark, Pair, Place, Raise, Record};
 use ssync_common::value::hex_bytes;
 
 use crate::adopt::quoted;
@@ -92,7 +92,7 @@ impl TableRun<'_> {
         };
         // Before the epoch moves, so that a run that refuses leaves everything as it is and the
         // next one refuses too.
-        self.judge_source(ends, owner)?;
+        self.judge_source(ends, owner, pair)?;
         self.judge_record(ends, owner, pair, record.as_ref())?;
         self.remembered(ends, pair)?;
         let (known, same) = (&owner.known, leads_to(&owner.known, pair));
@@ -113,11 +113,11 @@ impl TableRun<'_> {
     }
 
     /// Rows that are under way belong to a run that is known; where they are, they were claimed.
-    fn judge_source(&mut self, ends: &mut Ends, owner: &Ownership) -> Result<()> {
+    fn judge_source(&mut self, ends: &mut Ends, owner: &Ownership, pair: &Pair) -> Result<()> {
         let source = &self.table.source;
         if owner.known.pair.is_none() {
             if !self.has_claimed(ends)? {
-                return Ok(());
+                return self.judge_unknown(ends, owner, pair);
             }
             return Err(Error::new(
                 Kind::Refused,
@@ -155,6 +155,57 @@ impl TableRun<'_> {
     fn note_server(&mut self, note: String) {
         reminder::server_changed(self.params, &self.table.name, &note);
         self.notes.push(note);
+    }
+
+    /// A table of which no run is known, and of which no row is under way: it is new to ssync, or
+    /// what was known of it is gone, or stands under its former name.
+    fn judge_unknown(&mut self, ends: &mut Ends, owner: &Ownership, pair: &Pair) -> Result<()> {
+        let source = &self.table.source;
+        let of_modes = [
+            Id::default(),
+            owner::increment_ident(&ends.plan.source_server, &ends.plan.source_name),
+        ]
+        .map(|ident| ledger::pair_id(&ident, &ends.plan.dest.full_name));
+        let print = self.fingerprint(ends)?;
+        let records = ledger::records(ends.dest.as_mut(), &pair.place)?;
+        let sent = records.iter().find(|record| {
+            let run = record.run.as_ref().map_or("", |run| &run.plan);
+            record.id != pair.id && !of_modes.contains(&record.id) && print.is_of_this_source(run)
+        });
+        if let Some(record) = sent {
+            return Err(Error::new(
+                Kind::Refused,
+                format!("rows of {source} were sent before, and the source knows of no run"),
+            )
+            .detail(format!("link {}, table {}", self.params.source.name, owner.table))
+            .detail(format!("a record beside the destination is of {}", record.tables))
+            .hint(format!(
+                "The source was restored to a state from before its first run, was made anew, or \
+                 its row in SSYNC_OWNER was removed. Rows in state 0 that have landed would be \
+                 sent again: compare both sides, and set their sync_status to 2; then {ADOPT}."
+            )));
+        }
+        let rows = self.source_table(&ends.plan, ends.source.as_ref(), None);
+        if rows.keys(ends.source.as_mut(), RowState::Done, &Range::all(), 1)?.is_empty() {
+            return Ok(());
+        }
+        for former in owner::known_tables(ends.source.as_mut(), source)? {
+            if former == owner.table || ends.source.describe(&quoted(&former))?.is_some() {
+                continue;
+            }
+            return Err(Error::new(
+                Kind::Refused,
+                format!("rows of {source} are done, and no run is known that sent them"),
+            )
+            .detail(format!("link {}, table {}", self.params.source.name, owner.table))
+            .detail(format!("runs are known of {former}, which is no longer there"))
+            .hint(format!(
+                "If that was its former name, ssync adopt --source-was says so, and whether the \
+                 destination still has what was sent is looked at again. If it is another table, \
+                 --new does; {ADOPT}."
+            )));
+        }
+        Ok(())
     }
 
     /// The record must be the one that the source remembers.
@@ -359,13 +410,11 @@ impl TableRun<'_> {
     /// Rows that have landed are still there: a table that was emptied, or dropped and made anew,
     /// lacks what lies below the mark.
     pub(crate) fn judge_emptied(&mut self, ends: &mut Ends, fence: &mut Fence) -> Result<()> {
-        let (before, after) = (&self.table.before.dest, &self.table.after.dest);
-        let looks = self.table.count && before.is_empty() && after.is_empty();
-        if !looks
-            || fence.mark.is_none()
-            || fence.landed.unwrap_or(0) == 0
-            || !self.is_empty(ends)?
-        {
+        let mut landed = fence.landed.unwrap_or(0);
+        if let Some(open) = fence.run.as_ref().filter(|run| run.open) {
+            landed += self.landed_rows(ends, fence, &open.run)? as i64;
+        }
+        if landed == 0 || !self.was_emptied(ends)? {
             return Ok(());
         }
         if self.restart {
@@ -378,11 +427,17 @@ impl TableRun<'_> {
             Kind::Balance,
             format!("destination {} is empty, and rows have landed there", self.table.dest),
         )
-        .detail(format!("{} rows by earlier runs", fence.landed.unwrap_or(0)))
+        .detail(format!("{landed} rows by earlier runs"))
         .hint(
             "The table was emptied, or dropped and made anew. With --restart everything is sent \
              again. Where rows are taken out of it as a matter of course, set count = false.",
         ))
+    }
+
+    /// Whether the destination is empty, and nobody but an operator can have emptied it.
+    pub(crate) fn was_emptied(&self, ends: &mut Ends) -> Result<bool> {
+        let (before, after) = (&self.table.before.dest, &self.table.after.dest);
+        Ok(self.table.count && before.is_empty() && after.is_empty() && self.is_empty(ends)?)
     }
 
     pub(crate) fn is_empty(&self, ends: &mut Ends) -> Result<bool> {

@@ -375,6 +375,20 @@ pub fn rename(
     })
 }
 
+/// Names of the tables that runs are known of, in the owner table beside `configured`.
+pub fn known_tables(conn: &mut dyn Connection, configured: &str) -> Result<Vec<String>> {
+    let owners = beside(configured, OWNER_TABLE);
+    let d = conn.dialect();
+    let sql =
+        format!("SELECT {}, {} FROM {}", d.quote("table_name"), d.quote("pair"), d.table(&owners));
+    let rows = conn.query(&sql, &[])?;
+    let known = |row: &Vec<Value>| {
+        let (name, pair) = (row.first()?.as_str()?, row.get(1)?.as_str()?);
+        PairText::read(pair).map(|_| name.to_owned())
+    };
+    Ok(rows.iter().filter_map(known).collect())
+}
+
 fn is_neighbour(other: &ProcessIdentity, me: &ProcessIdentity) -> bool {
     other.host == me.host && other.boot_id == me.boot_id && other.pid_namespace == me.pid_namespace
 }

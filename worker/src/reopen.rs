@@ -102,6 +102,19 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: Which<'_>) -> Resul
                     break;
                 }
             }
+            // Entries that came back with the destination may name rows of claims that came after
+            // them, whose versions have not landed: settled by them, those would never be sent.
+            let mut after = Bound::Open;
+            loop {
+                let all = Range::above(after);
+                let keys = rows.keys(source.as_mut(), RowState::UnderWay, &all, CHUNK_ROWS)?;
+                let (Some(first), Some(last)) = (keys.first(), keys.last()) else { break };
+                let range = Range::closed(first, last);
+                moved += owner.guarded(source.as_mut(), |conn| {
+                    rows.move_state(conn, &range, RowState::UnderWay, RowState::ToSend)
+                })?;
+                after = Bound::Excluding(last.clone());
+            }
             // From here on the destination counts as it is.
             owner.accept(source.as_mut(), record.and_then(|r| r.ident))?;
             Ok(moved)

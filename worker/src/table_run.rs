@@ -393,6 +393,10 @@ impl TableRun<'_> {
         if self.overlaps() || ledger::entries(ends.dest.as_mut(), &fence.pair, which)?.is_empty() {
             return Ok(None);
         }
+        // Nothing is there that would land twice.
+        if restart && self.was_emptied(ends)? {
+            return Ok(None);
+        }
         if print.is_of_another_source(&open.plan) {
             return Err(Error::new(
                 Kind::Refused,

@@ -48,10 +48,13 @@ impl Tables {
 
     /// Both sides as given, the destination without a key, so that nothing hides a doubled row.
     fn between(source: Site, dest: Site, rows: i64) -> Tables {
-        source
-            .run(&["CREATE TABLE src (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(300) NOT NULL, \
-                      sync_status INT NOT NULL DEFAULT 0)"]);
-        dest.run(&["CREATE TABLE dst (id BIGINT NOT NULL, v VARCHAR(300) NOT NULL)"]);
+        let (number, text) = kinds(&source);
+        source.run(&[format!(
+            "CREATE TABLE src (id {number} NOT NULL PRIMARY KEY, v {text} NOT NULL, sync_status \
+             {} DEFAULT 0 NOT NULL)",
+            if source.is_oracle() { "NUMBER(1)" } else { "INT" }
+        )]);
+        create_dest(&dest);
         let tables = Tables { source, dest };
         tables.add(0..rows);
         tables
@@ -103,6 +106,20 @@ impl Tables {
     fn landed(&self) -> i64 {
         self.dest.number("SELECT COUNT(*) FROM dst")
     }
+}
+
+/// The key's kind and the text's.
+fn kinds(site: &Site) -> (&'static str, &'static str) {
+    match site.is_oracle() {
+        true => ("NUMBER(18)", "VARCHAR2(300 CHAR)"),
+        false => ("BIGINT", "VARCHAR(300)"),
+    }
+}
+
+/// The destination, without rows.
+fn create_dest(site: &Site) {
+    let (number, text) = kinds(site);
+    site.run(&[format!("CREATE TABLE dst (id {number} NOT NULL, v {text} NOT NULL)")]);
 }
 
 /// The error of the run's one table: its kind and everything it says.

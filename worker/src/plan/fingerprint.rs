@@ -123,6 +123,18 @@ impl Fingerprint {
     }
 }
 
+impl Fingerprint {
+    /// Whether the run of this fingerprint is known to have read this very table. Former versions
+    /// did not write down which one theirs read.
+    pub fn is_of_this_source(&self, known: &str) -> bool {
+        let source = |text: &str| -> Vec<String> {
+            text.split('.').take(SOURCE_TABLE + 2).map(str::to_owned).collect()
+        };
+        let mine = source(&self.text);
+        mine.first().is_some_and(|form| form == FORM) && mine == source(known)
+    }
+}
+
 /// Whether two plans, by their fingerprints, walk the source in the same order, so that positions
 /// and keys in the ledger mean the same to both.
 pub fn walks_alike(a: &str, b: &str) -> bool {

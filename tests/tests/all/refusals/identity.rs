@@ -3,18 +3,64 @@
 
 use std::path::Path;
 
-use ssync_tests::servers::mariadb;
+use ssync_tests::servers::oracle::{Generation, OracleAccount, oracle};
+use ssync_tests::servers::{Server, mariadb, mysql56};
 use ssync_tests::sites::Site;
 use ssync_tests::ssync::{Instance, Outcome};
 
-use super::{RUN, Tables, error_of};
+use super::{RUN, Tables, create_dest, error_of};
 
 const INCREMENT: &str = "mode = \"increment\"\nwatermark = { column = \"id\", lag = \"0\" }";
-const OWN: [&str; 2] = ["SSYNC_FENCE", "SSYNC_LEDGER"];
+const OWN: [&str; 3] = ["SSYNC_FENCE", "SSYNC_LEDGER", "SSYNC_SEAT"];
 
 fn database(site: &Site) -> String {
     let Site::MySql { database, .. } = site else { panic!("not a server") };
     database.clone()
+}
+
+/// A kind of database, and fresh places in it.
+struct Base {
+    name: &'static str,
+    server: Option<&'static Server>,
+    dir: tempfile::TempDir,
+    accounts: Vec<OracleAccount<'static>>,
+}
+
+impl Base {
+    fn site(&mut self, name: &str) -> Site {
+        match (self.server, self.name) {
+            (Some(server), _) => Site::on_server(server, "ref"),
+            (None, "SQLite") => Site::in_file(self.dir.path(), name),
+            (None, _) => {
+                self.accounts.push(oracle(Generation::Oracle19c).account("ident"));
+                Site::of_account(self.accounts.last().unwrap())
+            }
+        }
+    }
+
+    /// Both sides in it, with so many rows.
+    fn tables(&mut self, rows: i64) -> Tables {
+        Tables::between(self.site("src"), self.site("dst"), rows)
+    }
+}
+
+/// Every kind of database, one after the other.
+fn bases() -> impl Iterator<Item = Base> {
+    let kinds: [(_, Option<fn() -> &'static Server>); 4] = [
+        ("MariaDB", Some(mariadb)),
+        ("MySQL 5.6", Some(mysql56)),
+        ("SQLite", None),
+        ("Oracle", None),
+    ];
+    kinds.into_iter().map(|(name, server)| {
+        eprintln!("on {name}");
+        let dir = tempfile::tempdir().unwrap();
+        Base { name, server: server.map(|start| start()), dir, accounts: Vec::new() }
+    })
+}
+
+fn rename(site: &Site, from: &str, to: &str) {
+    site.run(&[format!("ALTER TABLE {from} RENAME TO {to}")]);
 }
 
 #[track_caller]
@@ -29,12 +75,18 @@ fn assert_stops(outcome: &Outcome, words: &str) {
 /// What a backup of a destination holds, in tables beside it.
 fn back_up(dest: &Site) {
     for table in ["dst"].iter().chain(&OWN) {
+        if !dest.has_table(table) {
+            continue;
+        }
         dest.run(&[format!("CREATE TABLE bak_{table} AS SELECT * FROM {table}")]);
     }
 }
 
 fn restore(dest: &Site) {
     for table in ["dst"].iter().chain(&OWN) {
+        if !dest.has_table(table) {
+            continue;
+        }
         let sql = [
             format!("DELETE FROM {table}"),
             format!("INSERT INTO {table} SELECT * FROM bak_{table}"),
@@ -51,36 +103,48 @@ fn adopt(instance: &Instance, decision: &[&str]) {
 
 #[test]
 fn an_older_destination_is_noticed_over_another_address_and_from_another_home() {
-    let tables = Tables::on_mariadb(50);
-    tables.dest.run(&["CREATE UNIQUE INDEX dst_id ON dst (id)"]);
-    let toml = tables.toml("", "");
-    let instance = Instance::new(&toml);
-    instance.run(&RUN).expect(0);
-    back_up(&tables.dest);
-    tables.add(100..140);
-    instance.run(&RUN).expect(0);
-    restore(&tables.dest);
-    assert_eq!(tables.landed(), 50);
-    let moved = toml.replace("127.0.0.1", "localhost");
-    assert_ne!(moved, toml);
-    instance.apply(&moved);
-    for other in [&instance, &Instance::new(&toml)] {
-        for _ in 0..2 {
-            assert_stops(&other.run(&RUN), "no longer has what was settled last");
+    for mut base in bases() {
+        let tables = base.tables(50);
+        tables.dest.run(&["CREATE UNIQUE INDEX dst_id ON dst (id)"]);
+        let toml = tables.toml("", "");
+        let instance = Instance::new(&toml);
+        instance.run(&RUN).expect(0);
+        back_up(&tables.dest);
+        tables.add(100..140);
+        instance.run(&RUN).expect(0);
+        restore(&tables.dest);
+        assert_eq!(tables.landed(), 50);
+        let moved = toml.replace("127.0.0.1", "localhost");
+        let moved = match &tables.dest {
+            Site::Sqlite(path) => {
+                let link = base.dir.path().join("link.db");
+                std::os::unix::fs::symlink(path, &link).unwrap();
+                moved.replace(&path.display().to_string(), &link.display().to_string())
+            }
+            _ => moved,
+        };
+        assert_ne!(moved, toml);
+        instance.apply(&moved);
+        for other in [&instance, &Instance::new(&toml)] {
+            for _ in 0..2 {
+                assert_stops(&other.run(&RUN), "no longer has what was settled last");
+            }
         }
+        assert_eq!(tables.landed(), 50);
+        instance.run(&["retry", "--task", "1", "--lost"]).expect(0);
+        tables.assert_same();
+        instance.run(&RUN).expect(0);
     }
-    assert_eq!(tables.landed(), 50);
-    instance.run(&["retry", "--task", "1", "--lost"]).expect(0);
-    tables.assert_same();
-    instance.run(&RUN).expect(0);
 }
 
 #[test]
 fn a_destination_is_one_table_whichever_default_database_a_link_has() {
-    let server = mariadb();
-    let elsewhere = Site::on_server(server, "ref");
-    for (mode, rows) in [("", 200), ("mode = \"full\"", 200), (INCREMENT, 200)] {
-        let tables = Tables::on_mariadb(rows);
+    let modes = ["", "mode = \"full\"", INCREMENT];
+    let cases = modes.map(|mode| (mariadb(), mode)).into_iter();
+    for (server, mode) in cases.chain(modes.map(|mode| (mysql56(), mode))) {
+        let elsewhere = Site::on_server(server, "ref");
+        let on = || Site::on_server(server, "ref");
+        let tables = Tables::between(on(), on(), 100);
         let central = database(&tables.dest);
         let qualified = |toml: String| {
             toml.replace("dest = \"dst\"\nwriters", "dest = \"DEST\"\nwriters")
@@ -118,7 +182,7 @@ fn a_record_that_an_older_version_kept_in_the_default_database_is_moved() {
     let instance = Instance::new(&toml);
     instance.run_with(&RUN, "writer.after_commit@4=kill-group");
     instance.wait_until_dead();
-    for table in OWN {
+    for table in &OWN[..2] {
         default.run(&[
             format!("CREATE TABLE {table} LIKE {central}.{table}"),
             format!("INSERT INTO {table} SELECT * FROM {central}.{table}"),
@@ -173,32 +237,74 @@ fn an_increment_begins_where_it_is_told_to() {
 
 #[test]
 fn a_renamed_destination_keeps_its_mark_once_it_is_adopted() {
-    let tables = Tables::on_mariadb(100);
-    let toml = tables.toml("", INCREMENT);
-    let instance = Instance::new(&toml);
-    instance.run(&RUN).expect(0);
-    tables.dest.run(&["RENAME TABLE dst TO dw"]);
-    instance.apply(&toml.replace("dest = \"dst\"\nmode", "dest = \"dw\"\nmode"));
-    tables.add(100..120);
-    assert_stops(&instance.run(&RUN), "a mark is there of src -> dst");
-    adopt(&instance, &["--dest-was", "dst"]);
-    instance.run(&RUN).expect(0);
-    assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dw"), 120);
-    assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dw"), 120);
+    for mut base in bases() {
+        let tables = base.tables(100);
+        let toml = tables.toml("", INCREMENT);
+        let instance = Instance::new(&toml);
+        instance.run(&RUN).expect(0);
+        rename(&tables.dest, "dst", "dw");
+        instance.apply(&toml.replace("dest = \"dst\"\nmode", "dest = \"dw\"\nmode"));
+        tables.add(100..120);
+        assert_stops(&instance.run(&RUN), "a mark is there of src -> dst");
+        adopt(&instance, &["--dest-was", "dst"]);
+        instance.run(&RUN).expect(0);
+        assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dw"), 120);
+        assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dw"), 120);
+    }
+}
+
+#[test]
+fn an_increment_whose_tables_were_both_renamed_goes_on_once_they_are_adopted() {
+    for mut base in bases() {
+        let tables = base.tables(100);
+        let toml = tables.toml("", INCREMENT);
+        let instance = Instance::new(&toml);
+        instance.run_with(&RUN, "writer.after_commit@4=kill-group");
+        instance.wait_until_dead();
+        rename(&tables.source, "src", "orders");
+        rename(&tables.dest, "dst", "dw");
+        instance.apply(&toml.replace(
+            "source = \"src\"\ndest = \"dst\"\nmode",
+            "source = \"orders\"\ndest = \"dw\"\nmode",
+        ));
+        assert_stops(&instance.run(&RUN), "nothing is known of where they came from");
+        adopt(&instance, &["--source-was", "src", "--dest-was", "dst"]);
+        instance.run(&RUN).expect(0);
+        instance.run(&RUN).expect(0);
+        assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dw"), 100);
+        assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dw"), 100);
+    }
 }
 
 #[test]
 fn a_destination_that_was_made_anew_is_not_taken_for_filled() {
-    let tables = Tables::on_mariadb(100);
-    let instance = Instance::new(&tables.toml("", INCREMENT));
-    instance.run(&RUN).expect(0);
-    tables
-        .dest
-        .run(&["DROP TABLE dst", "CREATE TABLE dst (id BIGINT NOT NULL, v VARCHAR(300) NOT NULL)"]);
-    let outcome = instance.run(&RUN).expect(1);
-    assert!(error_of(&outcome).1.contains("is empty, and rows have landed there"), "{outcome}");
-    instance.run(&["--task", "1", "--restart"]).expect(0);
-    tables.assert_same();
+    for mut base in bases() {
+        let tables = base.tables(100);
+        let instance = Instance::new(&tables.toml("", INCREMENT));
+        instance.run(&RUN).expect(0);
+        tables.dest.run(&["DROP TABLE dst"]);
+        create_dest(&tables.dest);
+        let outcome = instance.run(&RUN).expect(1);
+        assert!(error_of(&outcome).1.contains("is empty, and rows have landed there"), "{outcome}");
+        instance.run(&["--task", "1", "--restart"]).expect(0);
+        tables.assert_same();
+    }
+}
+
+#[test]
+fn a_destination_that_was_emptied_amid_a_first_increment_is_not_taken_for_filled() {
+    for mut base in bases() {
+        let tables = base.tables(100);
+        let instance = Instance::new(&tables.toml("", INCREMENT));
+        instance.run_with(&RUN, "writer.after_commit@4=kill-group");
+        instance.wait_until_dead();
+        assert!(tables.landed() > 0);
+        tables.dest.run(&["DELETE FROM dst"]);
+        let outcome = instance.run(&RUN).expect(1);
+        assert!(error_of(&outcome).1.contains("is empty, and rows have landed there"), "{outcome}");
+        instance.run(&["--task", "1", "--restart"]).expect(0);
+        tables.assert_same();
+    }
 }
 
 fn file_of(site: &Site) -> &Path {
@@ -215,9 +321,15 @@ fn copied(site: &Site, dir: &Path, name: &str) -> Site {
 
 #[test]
 fn rows_under_way_in_a_copied_source_are_not_settled_by_the_originals_record() {
+    for mut base in bases() {
+        copied_source(base.site("dst"));
+    }
+}
+
+/// A SQLite source is copied with rows under way, and the copy sent to the same destination.
+fn copied_source(dest: Site) {
     let dir = tempfile::tempdir().unwrap();
-    let tables =
-        Tables::between(Site::in_file(dir.path(), "a"), Site::on_server(mariadb(), "ref"), 60);
+    let tables = Tables::between(Site::in_file(dir.path(), "a"), dest, 60);
     let original = Instance::new(&tables.toml("", ""));
     original.run_with(&RUN, "writer.after_commit@3=kill-group");
     original.wait_until_dead();
@@ -242,9 +354,15 @@ fn rows_under_way_in_a_copied_source_are_not_settled_by_the_originals_record() {
 
 #[test]
 fn a_source_restored_to_an_older_state_is_noticed() {
+    for mut base in bases() {
+        restored_source(base.site("dst"));
+    }
+}
+
+/// A SQLite source is restored to an older state.
+fn restored_source(dest: Site) {
     let dir = tempfile::tempdir().unwrap();
-    let tables =
-        Tables::between(Site::in_file(dir.path(), "a"), Site::on_server(mariadb(), "ref"), 20);
+    let tables = Tables::between(Site::in_file(dir.path(), "a"), dest, 20);
     let instance = Instance::new(&tables.toml("", ""));
     instance.run(&RUN).expect(0);
     let backup = copied(&tables.source, dir.path(), "backup");
@@ -269,39 +387,115 @@ fn a_source_restored_to_an_older_state_is_noticed() {
 
 #[test]
 fn a_source_renamed_amid_a_run_is_gone_on_with_once_it_is_adopted() {
-    let tables = Tables::on_mariadb(200);
-    let toml = tables.toml("", "");
-    let instance = Instance::new(&toml);
-    instance.run_with(&RUN, "writer.after_commit@5=kill-group");
-    instance.wait_until_dead();
-    tables.source.run(&["RENAME TABLE src TO orders"]);
-    instance.apply(&toml.replace(
-        "source = \"src\"\ndest = \"dst\"\napp",
-        "source = \"orders\"\ndest = \"dst\"\napp",
-    ));
-    for _ in 0..2 {
-        assert_stops(&instance.run(&RUN), "no run is known that claimed them");
+    for mut base in bases() {
+        let tables = base.tables(100);
+        let toml = tables.toml("", "");
+        let instance = Instance::new(&toml);
+        instance.run_with(&RUN, "writer.after_commit@5=kill-group");
+        instance.wait_until_dead();
+        rename(&tables.source, "src", "orders");
+        instance.apply(&toml.replace(
+            "source = \"src\"\ndest = \"dst\"\napp",
+            "source = \"orders\"\ndest = \"dst\"\napp",
+        ));
+        for _ in 0..2 {
+            assert_stops(&instance.run(&RUN), "no run is known that claimed them");
+        }
+        adopt(&instance, &["--source-was", "src"]);
+        instance.run(&RUN).expect(0);
+        assert_eq!(tables.landed(), 100);
+        assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dst"), 100);
     }
-    adopt(&instance, &["--source-was", "src"]);
-    instance.run(&RUN).expect(0);
-    assert_eq!(tables.landed(), 200);
-    assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dst"), 200);
+}
+
+#[test]
+fn a_rename_of_the_source_does_not_hide_that_the_destination_is_older() {
+    for mut base in bases() {
+        let tables = base.tables(20);
+        tables.dest.run(&["CREATE UNIQUE INDEX dst_id ON dst (id)"]);
+        let toml = tables.toml("", "");
+        let instance = Instance::new(&toml);
+        instance.run(&RUN).expect(0);
+        back_up(&tables.dest);
+        tables.add(20..40);
+        instance.run(&RUN).expect(0);
+        restore(&tables.dest);
+        rename(&tables.source, "src", "orders");
+        let renamed = toml.replace(
+            "source = \"src\"\ndest = \"dst\"\napp",
+            "source = \"orders\"\ndest = \"dst\"\napp",
+        );
+        instance.apply(&renamed);
+        for other in [&instance, &Instance::new(&renamed)] {
+            assert_stops(&other.run(&RUN), "no run is known that sent them");
+        }
+        adopt(&instance, &["--source-was", "src"]);
+        assert_stops(&instance.run(&RUN), "no longer has what was settled last");
+        instance.run(&["retry", "--task", "1", "--lost"]).expect(0);
+        assert_eq!(tables.landed(), 40);
+    }
+}
+
+#[test]
+fn a_source_restored_to_before_its_first_run_is_noticed() {
+    for mut base in bases() {
+        let tables = base.tables(20);
+        let toml = tables.toml("", "");
+        Instance::new(&toml).run(&RUN).expect(0);
+        tables.source.run(&["DROP TABLE SSYNC_OWNER", "UPDATE src SET sync_status = 0"]);
+        let instance = Instance::new(&toml);
+        for _ in 0..2 {
+            assert_stops(&instance.run(&RUN), "the source knows of no run");
+        }
+        assert_eq!(tables.landed(), 20);
+        // The operator has looked.
+        tables.source.run(&["UPDATE src SET sync_status = 2"]);
+        adopt(&instance, &["--as-is"]);
+        tables.add(20..30);
+        instance.run(&RUN).expect(0);
+        tables.assert_same();
+    }
+}
+
+/// What was under way when the backup was made has been settled, edited and claimed again since:
+/// the ledger that came back must not settle the new versions.
+#[test]
+fn a_restored_ledger_does_not_settle_what_was_claimed_after_it() {
+    for mut base in bases() {
+        let tables = base.tables(30);
+        tables.dest.run(&["CREATE UNIQUE INDEX dst_id ON dst (id)"]);
+        let instance = Instance::new(&tables.toml("", "write = \"upsert\""));
+        instance.run_with(&RUN, "settler.before_settle@1=kill-group");
+        instance.wait_until_dead();
+        assert!(tables.landed() > 0);
+        back_up(&tables.dest);
+        instance.run(&RUN).expect(0);
+        tables.source.run(&["UPDATE src SET v = 'new', sync_status = 0"]);
+        instance.run_with(&RUN, "reader.after_claim@3=kill-group");
+        instance.wait_until_dead();
+        restore(&tables.dest);
+        assert_stops(&instance.run(&RUN), "no longer has what was settled last");
+        instance.run(&["retry", "--task", "1", "--lost"]).expect(0);
+        tables.assert_same();
+    }
 }
 
 #[test]
 fn a_destination_renamed_amid_a_run_is_gone_on_with_once_it_is_adopted() {
-    let tables = Tables::on_mariadb(200);
-    let toml = tables.toml("", "");
-    let instance = Instance::new(&toml);
-    instance.run_with(&RUN, "writer.after_commit@5=kill-group");
-    instance.wait_until_dead();
-    tables.dest.run(&["RENAME TABLE dst TO dw"]);
-    instance.apply(&toml.replace("dest = \"dst\"\napp", "dest = \"dw\"\napp"));
-    assert_stops(&instance.run(&RUN), "under way to another destination");
-    adopt(&instance, &["--dest-was", "dst"]);
-    instance.run(&RUN).expect(0);
-    assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dw"), 200);
-    assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dw"), 200);
+    for mut base in bases() {
+        let tables = base.tables(100);
+        let toml = tables.toml("", "");
+        let instance = Instance::new(&toml);
+        instance.run_with(&RUN, "writer.after_commit@5=kill-group");
+        instance.wait_until_dead();
+        rename(&tables.dest, "dst", "dw");
+        instance.apply(&toml.replace("dest = \"dst\"\napp", "dest = \"dw\"\napp"));
+        assert_stops(&instance.run(&RUN), "under way to another destination");
+        adopt(&instance, &["--dest-was", "dst"]);
+        instance.run(&RUN).expect(0);
+        assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dw"), 100);
+        assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dw"), 100);
+    }
 }
 
 #[test]
