@@ -162,7 +162,7 @@ impl Claimer {
         Ok(Some((Range::closed(first.unwrap_or(&last), &last), last)))
     }
 
-    /// Claims the rows of a range; the rows claimed. Rows that somebody holds locked are left out,
+    /// Claims the rows of a range; the rows claimed. Rows that another session holds locked are left out,
     /// and kept for a later pass.
     fn claim(&mut self, range: &Range) -> Result<u64> {
         let began = Instant::now();

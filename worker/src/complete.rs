@@ -1,5 +1,5 @@
 //! What a `full` run is sure of before it says that it is done: the destination is counted, and has
-//! what the ledger says has landed. Somebody may have emptied it by hand, while the run was broken
+//! what the ledger says has landed. It may have been emptied by hand, while the run was broken
 //! off or at work: the ledger alone would not know.
 
 use ssync_common::config::{FullMethod, TableMode};

@@ -60,15 +60,15 @@ pub struct Counts {
     pub settled: u64,
     /// Landed, but changed at the source meanwhile; they go again.
     pub changed: u64,
-    /// Landed, but held locked by somebody at the source: still in state 1 at the end.
+    /// Landed, but held locked by another session at the source: still in state 1 at the end.
     #[serde(default)]
     pub held: u64,
     /// How often a row was put back to 0 by this run; see [`Counts::put_back`].
     pub released: u64,
-    /// Not landed, and still in state 1 at the end, because somebody holds them locked.
+    /// Not landed, and still in state 1 at the end, because another session holds them locked.
     #[serde(default)]
     pub left: u64,
-    /// To be sent, and held locked by somebody at the source at the end (or, where locked rows
+    /// To be sent, and held locked by another session at the source at the end (or, where locked rows
     /// cannot be told from their neighbours, beside such a row): left for the next run.
     pub left_locked: u64,
     /// Put right by recovery before the run: landed earlier, settled now.

@@ -24,7 +24,7 @@ use crate::reminder;
 use crate::source::{Range, RowState};
 use crate::table_run::{Ends, TableRun};
 
-/// What an operator is told to do about it.
+/// The way out that every refusal names.
 pub(crate) const ADOPT: &str = "ssync adopt shows what was found, and lets you decide";
 
 impl TableRun<'_> {

@@ -1,7 +1,7 @@
-//! Moving rows of the source from one state to another without harm to whoever works there: no row
+//! Moving rows of the source from one state to another without harm to those who work there: no row
 //! is held while another one is waited for, if the database can help it.
 //!
-//! A range whose rows are all free is moved by one statement. Where somebody holds one of them, the
+//! A range whose rows are all free is moved by one statement. Where another session holds one of them, the
 //! free ones are locked and moved by their keys; a database that cannot pass over locked rows is
 //! asked for one small piece after the other, each in a transaction of its own with the shortest
 //! wait it knows. What stays is for a later time.
@@ -47,7 +47,7 @@ pub struct Move<'a> {
 pub struct Moved {
     /// Rows that are in their new state now.
     pub rows: u64,
-    /// Rows that are still in their old state, because somebody holds them locked, or a row of
+    /// Rows that are still in their old state, because another session holds them locked, or a row of
     /// their piece: by keys in order, each group the whole of what lies between its ends.
     pub locked: Vec<Vec<Key>>,
     /// Whether one statement was enough.
@@ -104,7 +104,7 @@ impl Move<'_> {
         self.table.dialect.lock("x", true) != "x"
     }
 
-    /// By one statement; nothing where somebody holds a row.
+    /// By one statement; nothing where another session holds a row.
     fn whole(
         &self,
         conn: &mut dyn Connection,
@@ -139,7 +139,7 @@ impl Move<'_> {
             if tries > FILE_TRIES {
                 return Err(Error::new(
                     Kind::Contention,
-                    format!("somebody writes to the file of {} all the time", self.table.name),
+                    format!("another process keeps writing to the file of {}", self.table.name),
                 ));
             }
         }

@@ -20,7 +20,7 @@ use crate::source::{Bound, Range, RowState, SourceTable};
 
 /// Rows put back in one statement.
 const CHUNK_ROWS: u64 = 10_000;
-/// Pause before rows that somebody holds locked are tried again.
+/// Pause before rows that another session holds locked are tried again.
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// What recovery found.
@@ -41,7 +41,7 @@ impl Recovered {
     }
 }
 
-/// Moves the rows of a range that are in a state, and waits for some time for those that somebody
+/// Moves the rows of a range that are in a state, and waits for some time for those that another session
 /// holds locked, holding none itself.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! The settling thread: tells the source what became of its rows, then the configuration database
 //! and the ledger that the source knows.
 //!
-//! A row that somebody holds locked is not waited for. Its part of a batch counts as settled only
+//! A row that another session holds locked is not waited for. Its part of a batch counts as settled only
 //! when all of its rows are: until then its rows in state 1 are those that are locked.
 
 use std::collections::VecDeque;
@@ -24,7 +24,7 @@ use crate::source::{Range, RowState, SourceTable};
 
 /// How many jobs are settled before the ledger is told.
 const GROUP_MAX: usize = 16;
-/// How often rows that somebody holds locked are tried again.
+/// How often rows that another session holds locked are tried again.
 const RETRY_EVERY: Duration = Duration::from_millis(300);
 /// How long they are tried after the last job, at least.
 pub const HELD_MAX: Duration = Duration::from_secs(10);
@@ -64,12 +64,12 @@ pub struct Settlement {
     pub settled: u64,
     /// Landed rows that were changed, or deleted, at the source meanwhile.
     pub changed: u64,
-    /// Landed rows that somebody holds locked at the source: they stay in state 1, and their part
+    /// Landed rows that another session holds locked at the source: they stay in state 1, and their part
     /// of a batch stays unsettled in the ledger.
     pub held: u64,
     /// Rows put back to 0.
     pub released: u64,
-    /// Bad rows and rows to be put back that somebody holds locked: they stay in state 1.
+    /// Bad rows and rows to be put back that another session holds locked: they stay in state 1.
     pub left: u64,
 }
 
@@ -78,7 +78,7 @@ struct Begun {
     job: Job,
     /// Rows that are in their new state.
     moved: u64,
-    /// Rows still in state 1, which somebody holds locked.
+    /// Rows still in state 1, which another session holds locked.
     locked: u64,
     /// Size of pieces in the next try.
     piece: usize,
@@ -108,7 +108,7 @@ pub struct Settler {
 }
 
 impl Settler {
-    /// Settles until there are no more jobs, or one fails. Rows that somebody holds locked keep
+    /// Settles until there are no more jobs, or one fails. Rows that another session holds locked keep
     /// nobody waiting: they are tried again while others are settled, and for some time after.
     pub fn run(mut self) {
         let mut held = VecDeque::new();

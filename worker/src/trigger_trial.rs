@@ -12,7 +12,7 @@ use ssync_common::value::{Key, key_text};
 use crate::source::{Range, RowState, STATUS_COLUMN, SourceTable};
 
 /// Tries every change of state that a run makes, on the first row that is in one of these states;
-/// does nothing where there is none, or somebody holds it locked. `triggers` are those that run at
+/// does nothing where there is none, or another session holds it locked. `triggers` are those that run at
 /// updates, as far as they are known.
 ///
 /// # Errors

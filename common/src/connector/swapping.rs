@@ -73,5 +73,7 @@ pub(super) fn refuse(table: &Table, new: &str, mut obstacles: Vec<String>) -> Re
 /// The error where one of the two is not there any more.
 pub(super) fn gone(table: &Table, which: &str) -> Error {
     Error::new(ErrorKind::Refused, format!("{} cannot be swapped: {which} is gone", table.name))
-        .hint("Somebody has dropped or renamed it. Run the task with --restart to load it anew.")
+        .hint(
+            "It was dropped or renamed outside ssync. Run the task with --restart to load it anew.",
+        )
 }

@@ -102,7 +102,7 @@ pub fn record(dest: &mut dyn Connection, pair: &Pair) -> Result<Option<Record>> 
     dest.query(&sql, &[id_value(&pair.id)])?.first().map(|row| read_record(row)).transpose()
 }
 
-/// Every record that stands in a place. Locks nothing.
+/// All records in a place. Locks nothing.
 pub fn records(dest: &mut dyn Connection, place: &super::Place) -> Result<Vec<Record>> {
     let sql = select(dest.dialect(), place.fence());
     dest.query(&sql, &[])?.iter().map(|row| read_record(row)).collect()
@@ -359,7 +359,7 @@ pub fn forget_server(dest: &mut dyn Connection, pair: &Pair) -> Result<()> {
     dest.execute(&sql, &[id_value(&pair.id)]).map(drop)
 }
 
-/// Checks the epoch under a lock that whoever raises it waits for: the first statement of every
+/// Checks the epoch under a lock that every raise waits for: the first statement of every
 /// batch transaction. The lock is shared with all others that check, or the seat's alone.
 pub fn check_epoch(dest: &mut dyn Connection, pair: &Pair, epoch: i64, seat: Seat) -> Result<()> {
     let d = dest.dialect();

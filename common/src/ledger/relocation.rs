@@ -85,7 +85,7 @@ pub fn relocate(dest: &mut dyn Connection, from: &Pair, to: &Pair) -> Result<boo
         Ok(true)
     })?;
     if moved {
-        log::info!("the record in {} stands in {} now", from.place.fence(), to.place.fence());
+        log::info!("the record was moved from {} to {}", from.place.fence(), to.place.fence());
     }
     Ok(moved)
 }

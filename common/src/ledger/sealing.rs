@@ -146,7 +146,7 @@ impl Seals {
                 ),
             )
             .detail(format!("key {}", key_of(sealed).map_or("unknown".into(), |id| id.to_string())))
-            .hint("Somebody has changed it, or moved it. Restore the table from a backup.")
+            .hint("It was changed or moved outside ssync. Restore the table from a backup.")
         };
         let id = key_of(sealed).ok_or_else(altered)?;
         let Some(ring) = self.keys.values().find(|ring| ring.ids().any(|known| known == id)) else {

@@ -1,7 +1,7 @@
 //! Ghosts: sessions of runs that are over, which their server does not know to be dead. Where a host
 //! or a network is lost in the middle of a batch, the session goes on holding the fence. So each
 //! session that takes the fence shared has a name, made of the pair of tables, the epoch and its
-//! seat. Whoever raises the fence for a new run and has to wait for it ends the sessions that bear an
+//! seat. A new run that has to wait for the fence ends the sessions that bear an
 //! epoch that is over by that; whatever they were about to commit would have been barred anyway.
 
 use super::{Fence, Id, Pair, Raise, Seat, epoch, raise};
@@ -62,9 +62,7 @@ pub fn raise_past_ghosts(
                     facts.push(format!("a session of a run that is over was ended: {about}"));
                 }
                 Some(e) => {
-                    facts.push(format!(
-                        "a session of a run that is over stands in the way: {about}"
-                    ));
+                    facts.push(format!("a session of a run that is over blocks this one: {about}"));
                     facts.push(format!("it could not be ended: {e}"));
                     hint = Some(format!("An administrator may end it: {}.", session.statement));
                 }

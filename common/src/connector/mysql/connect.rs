@@ -90,7 +90,7 @@ impl Server {
         if self.version >= newer_since { "transaction_isolation" } else { "tx_isolation" }
     }
 
-    /// Whether rows that somebody holds locked can be passed over.
+    /// Whether rows that another session holds locked can be passed over.
     pub(super) fn skips_locked(&self) -> bool {
         self.version >= if self.mariadb { (10, 6, 0) } else { (8, 0, 1) }
     }
