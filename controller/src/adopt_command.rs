@@ -37,8 +37,12 @@ pub fn run(args: &AdoptArgs, home: Option<&Path>, out: &mut Output) -> Result<()
                 Ok(())
             }
             Some(decision) => adopt::decide(&params, table, decision).and_then(|()| {
-                store.forget_settled(chosen.id, &table.name)?;
-                Mirror::of(&params.home, store.instance_id(), chosen.id, &table.name).write(None);
+                // A table that has another name still has what was settled.
+                if !matches!(decision, Decision::Renamed { .. }) {
+                    store.forget_settled(chosen.id, &table.name)?;
+                    Mirror::of(&params.home, store.instance_id(), chosen.id, &table.name)
+                        .write(None);
+                }
                 log::info!("adopt: task {}, table {}: {decision:?}", chosen.id, table.name);
                 match out.is_json() {
                     true => out.object(json!({

@@ -11,7 +11,7 @@ use ssync_common::value::{Value, hex_bytes};
 
 use crate::owner::{self, OWNER_TABLE, Ownership, PairText};
 use crate::params::TaskParams;
-use crate::plan::{self, TablePlan};
+use crate::plan::{self, Circumstances, Fingerprint, TablePlan};
 use crate::source::{Range, RowState, SourceTable};
 use crate::table_run::describe_sides;
 
@@ -214,6 +214,20 @@ fn renamed(t: &mut Table<'_>, source: Option<&str>, dest: Option<&str>) -> Resul
             let mut from = t.pair(owner.as_ref(), source, dest);
             from.place = Place::beside(&quoted(dest));
             moved = ledger::relocate(t.dest.as_mut(), &from, &to)?;
+        }
+    }
+    if moved && t.table.mode != TableMode::Full {
+        // What is under way is the same run, of tables that have other names now.
+        let record = ledger::record(t.dest.as_mut(), &to)?;
+        let circumstances = Circumstances {
+            keys: &t.params.keys,
+            source_failover: t.params.source_failover,
+            dest_failover: t.params.dest_failover,
+        };
+        let print = Fingerprint::new(&t.plan, circumstances)?;
+        let run = record.and_then(|record| record.run);
+        if let Some(text) = run.and_then(|run| print.renamed(&run.plan)) {
+            ledger::note_plan(t.dest.as_mut(), &to, &text)?;
         }
     }
     if let Some(owner) = owner {

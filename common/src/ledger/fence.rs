@@ -346,6 +346,20 @@ pub fn finish_run(
     })
 }
 
+/// Writes down by what the run that was begun last is known again, after its tables were renamed.
+pub fn note_plan(dest: &mut dyn Connection, pair: &Pair, plan: &str) -> Result<()> {
+    let d = dest.dialect();
+    let sql = format!(
+        "UPDATE {} SET {} = {} WHERE {} = {}",
+        d.table(pair.place.fence()),
+        d.quote("plan"),
+        d.param(1, None),
+        d.quote("id"),
+        d.param(2, None)
+    );
+    dest.execute(&sql, &[Value::Text(plan.to_owned()), id_value(&pair.id)]).map(drop)
+}
+
 /// Forgets which server the record stood on.
 pub fn forget_server(dest: &mut dyn Connection, pair: &Pair) -> Result<()> {
     let d = dest.dialect();

@@ -40,6 +40,7 @@ const PARTS: [&str; 9] = [
 const SOURCE_SERVER: usize = 0;
 const SOURCE_TABLE: usize = 1;
 const DEST_SERVER: usize = 2;
+const DEST_TABLE: usize = 3;
 /// The walk comes last, behind the parts.
 const WALK: &str = "the key or the watermark";
 /// Of a former version's text no more is known than that it is another one.
@@ -124,6 +125,20 @@ impl Fingerprint {
 }
 
 impl Fingerprint {
+    /// The text of a run whose tables have got the names of this one's; nothing where a former
+    /// version wrote it, which did not say how they were called.
+    pub fn renamed(&self, known: &str) -> Option<String> {
+        let mine: Vec<&str> = self.text.split('.').collect();
+        let mut parts: Vec<&str> = known.split('.').collect();
+        if parts.first() != Some(&FORM) || parts.len() != mine.len() {
+            return None;
+        }
+        for part in [SOURCE_TABLE, DEST_TABLE] {
+            parts[part + 1] = mine[part + 1];
+        }
+        Some(parts.join("."))
+    }
+
     /// Whether the run of this fingerprint is known to have read this very table. Former versions
     /// did not write down which one theirs read.
     pub fn is_of_this_source(&self, known: &str) -> bool {
