@@ -101,6 +101,7 @@ pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskPara
         realtime,
         restart: false,
         home,
+        instance: store.instance_id().to_owned(),
         books: Arc::new(books),
     })
 }

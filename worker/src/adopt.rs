@@ -93,7 +93,10 @@ impl<'a> Table<'a> {
         match (self.table.mode, owner) {
             (TableMode::Full, _) => Id::default(),
             (TableMode::Status, Some(owner)) => owner.ident,
-            _ => owner::increment_ident(&self.plan.source_server, source),
+            _ => {
+                let known = self.params.source_identity(&self.plan.source_server);
+                owner::increment_ident(&known, source)
+            }
         }
     }
 

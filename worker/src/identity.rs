@@ -36,7 +36,8 @@ impl TableRun<'_> {
             // A run that fills this table anew, from whichever source, excludes all others that do.
             (TableMode::Full, _) => ledger::Id::default(),
             (TableMode::Increment, _) => {
-                owner::increment_ident(&ends.plan.source_server, &ends.plan.source_name)
+                let known = self.params.source_identity(&ends.plan.source_server);
+                owner::increment_ident(&known, &ends.plan.source_name)
             }
             (TableMode::Status, Some(owner)) => owner.ident,
             (TableMode::Status, None) => {
@@ -54,12 +55,15 @@ impl TableRun<'_> {
         if self.table.mode == TableMode::Increment
             && ledger::record(ends.dest.as_mut(), &pair)?.is_none()
         {
-            let named =
-                owner::former_increment_ident(&self.params.source.name, &ends.plan.source_name);
-            let id = ledger::pair_id(&named, full_name);
-            former.push(Pair { place: pair.place.clone(), id });
-            if let Some(place) = elsewhere {
-                former.push(Pair { place, id });
+            let name = &ends.plan.source_name;
+            let other = self.params.other_source_identity(&ends.plan.source_server);
+            let idents = [
+                owner::former_increment_ident(&self.params.source.name, name),
+                owner::increment_ident(&other, name),
+            ];
+            for id in idents.map(|ident| ledger::pair_id(&ident, full_name)) {
+                former.push(Pair { place: pair.place.clone(), id });
+                former.extend(elsewhere.clone().map(|place| Pair { place, id }));
             }
         }
         for old in former {
@@ -68,6 +72,7 @@ impl TableRun<'_> {
                     "the record of earlier runs was moved to {}",
                     pair.place.fence()
                 ));
+                break;
             }
         }
         Ok(pair)
@@ -163,7 +168,10 @@ impl TableRun<'_> {
         let source = &self.table.source;
         let of_modes = [
             Id::default(),
-            owner::increment_ident(&ends.plan.source_server, &ends.plan.source_name),
+            owner::increment_ident(
+                &self.params.source_identity(&ends.plan.source_server),
+                &ends.plan.source_name,
+            ),
         ]
         .map(|ident| ledger::pair_id(&ident, &ends.plan.dest.full_name));
         let print = self.fingerprint(ends)?;

@@ -588,8 +588,8 @@ impl Ownership {
 }
 
 /// The identity of a source table for `increment`, at which nothing may be written: made of the
-/// server's identity and of the table's name in its catalog, so that the mark is found again
-/// whatever address, account or link leads there.
+/// server's identity (or its cluster's) and of the table's name in its catalog, so that the mark is
+/// found again whatever address, account or link leads there.
 pub fn increment_ident(server: &str, table: &str) -> Id {
     ledger::id_of(&format!("{server}\0{table}"))
 }

@@ -49,6 +49,8 @@ pub struct TaskParams {
     pub restart: bool,
     /// Home directory of the instance.
     pub home: PathBuf,
+    /// The instance's random id.
+    pub instance: String,
     /// The configuration database's side of a run.
     pub books: Arc<dyn Books>,
 }
@@ -76,6 +78,28 @@ impl TaskParams {
     /// Connections that the link allows.
     pub fn limit(&self, link: &str) -> u32 {
         self.limits.get(link).copied().unwrap_or(MAX_CONNECTIONS)
+    }
+
+    /// What the source of an `increment` is known by, beside its table's name: its server; where
+    /// the link may lead to any replica of a cluster, the cluster, which only this instance's link
+    /// stands for.
+    pub fn source_identity(&self, server: &str) -> String {
+        match self.source_failover {
+            true => self.cluster(),
+            false => server.to_owned(),
+        }
+    }
+
+    /// The same as it was before `failover` was configured otherwise.
+    pub fn other_source_identity(&self, server: &str) -> String {
+        match self.source_failover {
+            true => server.to_owned(),
+            false => self.cluster(),
+        }
+    }
+
+    fn cluster(&self) -> String {
+        format!("cluster {} of instance {}", self.source.name, self.instance)
     }
 
     /// A name for this process's batch ring that no other process uses.

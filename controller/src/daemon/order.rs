@@ -356,6 +356,7 @@ impl Assignment {
             realtime: self.realtime,
             restart: false,
             home: self.location.home,
+            instance: self.instance,
             books,
         })
     }

@@ -557,3 +557,31 @@ fn a_run_killed_between_the_two_ends_counters_is_no_reason_to_stop() {
     }
     tables.assert_same();
 }
+
+#[test]
+fn an_increment_goes_on_at_a_replica_where_its_link_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables =
+        Tables::between(Site::in_file(dir.path(), "a"), Site::on_server(mariadb(), "ref"), 40);
+    let with_failover = |tables: &Tables| {
+        let toml = tables.toml("", INCREMENT);
+        toml.replacen("[[link]]\nname = \"dst\"", "failover = true\n[[link]]\nname = \"dst\"", 1)
+    };
+    // The mark of before is taken along.
+    let instance = Instance::new(&tables.toml("", INCREMENT));
+    instance.run(&RUN).expect(0);
+    instance.apply(&with_failover(&tables));
+    tables.add(40..50);
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+    let replica =
+        Tables { source: copied(&tables.source, dir.path(), "b"), dest: tables.dest.clone() };
+    replica.add(50..60);
+    instance.apply(&with_failover(&replica));
+    instance.run(&RUN).expect(0);
+    replica.assert_same();
+    // Another home does not know the cluster, and does not guess.
+    let other = Instance::new(&with_failover(&replica));
+    assert_stops(&other.run(&RUN), "nothing is known of where they came from");
+    replica.assert_same();
+}
