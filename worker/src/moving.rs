@@ -80,16 +80,8 @@ impl Move<'_> {
             return self.in_file(conn, range, most);
         }
         conn.set_lock_wait(LockWait::Short)?;
-        let mut pauses = PAUSES.iter();
-        while !*wary {
-            let began = Instant::now();
-            if let Some(rows) = self.whole(conn, range, most)? {
-                return Ok(Moved { rows, locked: Vec::new(), at_once: true });
-            }
-            match pauses.next() {
-                Some(pause) if began.elapsed() < DID_NOT_WAIT => thread::sleep(*pause),
-                _ => break,
-            }
+        if !*wary && let Some(rows) = self.at_once(conn, range, most)? {
+            return Ok(Moved { rows, locked: Vec::new(), at_once: true });
         }
         let moved = match self.passing_over(conn, range, most)? {
             Some(moved) => moved,
@@ -102,6 +94,26 @@ impl Move<'_> {
     /// Whether the source locks rows, not whole files.
     fn locks_rows(&self) -> bool {
         self.table.dialect.lock("x", true) != "x"
+    }
+
+    /// By one statement, tried again after short pauses; nothing where another session keeps a row.
+    fn at_once(
+        &self,
+        conn: &mut dyn Connection,
+        range: &Range,
+        most: Option<u64>,
+    ) -> Result<Option<u64>> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            let began = Instant::now();
+            if let Some(rows) = self.whole(conn, range, most)? {
+                return Ok(Some(rows));
+            }
+            match pauses.next() {
+                Some(pause) if began.elapsed() < DID_NOT_WAIT => thread::sleep(*pause),
+                _ => return Ok(None),
+            }
+        }
     }
 
     /// By one statement; nothing where another session holds a row.

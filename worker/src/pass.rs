@@ -51,7 +51,7 @@ const JOBS_MAX: usize = 512;
 /// Which rows a pass reads.
 enum Rows {
     /// Those that it claims.
-    Status(Claims),
+    Status(Box<Claims>),
     /// Those of stretches.
     Scan(Vec<Stretch>),
 }
@@ -107,7 +107,8 @@ impl TableRun<'_> {
             let claims = Claims { owner: owner.clone(), first: next, only, piece, locked };
             let locked = claims.locked.clone();
             let whole = claims.only.is_none();
-            next += self.stream(ends, fence, run, Rows::Status(claims), None, Vec::new())?;
+            next +=
+                self.stream(ends, fence, run, Rows::Status(Box::new(claims)), None, Vec::new())?;
             let locked =
                 std::mem::take(&mut *locked.lock().unwrap_or_else(PoisonError::into_inner));
             self.counts.left_locked = locked.iter().map(|piece| piece.len() as u64).sum();
@@ -333,7 +334,8 @@ impl TableRun<'_> {
         let epoch = Arc::new(AtomicI64::new(fence.epoch));
         let mut settle_source = None;
         let reading = match rows {
-            Rows::Status(Claims { owner, first, only, piece, locked }) => {
+            Rows::Status(claims) => {
+                let Claims { owner, first, only, piece, locked } = *claims;
                 let mut conn = self.connections.take(&self.params.source)?;
                 conn.name_session(&owner.session_name(Session::Settler))?;
                 let table = self.source_table(&ends.plan, conn.as_ref(), None);

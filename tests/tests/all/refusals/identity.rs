@@ -44,9 +44,12 @@ impl Base {
     }
 }
 
+/// Starts a shared server.
+type Start = fn() -> &'static Server;
+
 /// Every kind of database, one after the other.
 fn bases() -> impl Iterator<Item = Base> {
-    let kinds: [(_, Option<fn() -> &'static Server>); 4] = [
+    let kinds: [(_, Option<Start>); 4] = [
         ("MariaDB", Some(mariadb)),
         ("MySQL 5.6", Some(mysql56)),
         ("SQLite", None),
