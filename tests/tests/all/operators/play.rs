@@ -202,12 +202,12 @@ impl World<'_> {
         let word = word.to_owned();
         *self.tally.entry(format!("a run that {}", verdict.short())).or_default() += 1;
         self.tell(s, format!("home {home}: ssync {} {failpoint}: {word}", args.join(" ")));
+        self.streams[s].ran |= !matches!(verdict, Verdict::Refused(_));
         let mut wrong = self.beyond();
         if let Verdict::Done = verdict {
             let resumed = outcome.stdout.contains("resumed a run");
             wrong.extend(self.missing(s, resumed));
             let stream = &mut self.streams[s];
-            stream.ran = true;
             stream.open_since = None;
             stream.pending = Default::default();
             let again = stream.settings.initial.take().is_some();
@@ -569,6 +569,13 @@ impl World<'_> {
             self.streams[s].pending.dest_was = None;
         } else if pending.copied && is_copy && first {
             self.send_all(s);
+        } else if (older_source || other_server) && pending.source_restored
+            || unknown_claims && pending.own_source_dropped
+            || unknown_claims && pending.source_restored
+            || older_dest && pending.dest_restored && mode == Mode::StatusInsert
+        {
+            self.reconcile(s);
+            self.adopt_everywhere(s)?;
         } else if pending.copied
             && (unknown_claims || other_server || other_dest || older_source || older_dest)
         {
@@ -577,13 +584,6 @@ impl World<'_> {
             }
             self.adopt(s, &[if is_copy { "--new" } else { "--as-is" }])?;
             self.streams[s].pending.copied = false;
-        } else if (older_source || other_server) && pending.source_restored
-            || unknown_claims && pending.own_source_dropped
-            || unknown_claims && pending.source_restored
-            || older_dest && pending.dest_restored && mode == Mode::StatusInsert
-        {
-            self.reconcile(s);
-            self.adopt_everywhere(s)?;
         } else if older_dest && pending.dest_restored {
             self.send_lost_again(s)?;
         } else if (says("is empty, and rows have landed there") || says("had landed"))
