@@ -50,7 +50,7 @@ pub trait Journal: Send + Sync {
     /// A run begins, or is resumed.
     fn begin_run(&self, run: &Id, fingerprint: &str) -> Result<()>;
 
-    /// Parts of batches whose settlement the source and the ledger have confirmed.
+    /// Parts of batches that have landed, and that the source is about to show as done.
     fn record_settled(&self, fence: &Id, epoch: i64, run: &Id, parts: &[BatchRecord])
     -> Result<()>;
 

@@ -110,6 +110,13 @@ pub fn recover(
     let unsettled = ledger::entries(dest, &fence.pair, ledger::Which::Unsettled)?;
     let mut open: Vec<(Entry, u64)> =
         seals.open_all(&unsettled)?.into_iter().map(|entry| (entry, 0)).collect();
+    // Written down before the source shows it as done: else it would not be missed should the
+    // destination lose it.
+    for (entry, _) in &open {
+        let (pos, lo, hi) = (entry.pos.clone(), entry.lo.clone(), entry.hi.clone());
+        let part = BatchRecord { number: 0, pos, rows: entry.rows, lo, hi };
+        journal.record_settled(&fence.pair.id, fence.epoch, &entry.run, &[part])?;
+    }
     let began = Instant::now();
     let (mut piece, mut wary) = (PIECE_ROWS, false);
     loop {
@@ -128,9 +135,6 @@ pub fn recover(
             }
             found.changed += entry.rows.saturating_sub(before + moved.rows);
             failpoint::hit("recover.after_settle", 1);
-            let pos = entry.pos.clone();
-            let part = BatchRecord { number: 0, pos, rows: entry.rows, lo: entry.lo, hi: entry.hi };
-            journal.record_settled(&fence.pair.id, fence.epoch, &entry.run, &[part])?;
             ledger::mark_settled(dest, &fence.pair, &entry.run, &[entry.pos])?;
         }
         let Some(key) = key else { break };

@@ -152,6 +152,7 @@ impl Settler {
         held: &mut VecDeque<Begun>,
         done: &mut Settlement,
     ) -> Result<()> {
+        self.remember(&group)?;
         let mut ended = Vec::new();
         for job in group {
             let number = job.number;
@@ -166,6 +167,29 @@ impl Settler {
             }
         }
         self.book(ended, done)
+    }
+
+    /// Writes down what is about to be shown as done at the source, before it is: rows that are
+    /// done, and of which nobody knows that they were sent, would not be missed should the
+    /// destination lose them.
+    fn remember(&mut self, group: &[Job]) -> Result<()> {
+        let Some(last) = group.last().filter(|_| self.source.is_some()) else { return Ok(()) };
+        let number = last.number;
+        let record = |job: &Job| match &job.fate {
+            Fate::Landed(pos) => Some(BatchRecord {
+                number: job.number,
+                pos: pos.clone(),
+                rows: job.rows,
+                lo: job.lo.clone(),
+                hi: job.hi.clone(),
+            }),
+            _ => None,
+        };
+        let records: Vec<_> = group.iter().filter_map(record).collect();
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        self.journal.record_settled(&self.pair.id, epoch, &self.run, &records)?;
+        failpoint::hit("settler.after_record", number);
+        Ok(())
     }
 
     /// Tries what is held once more, for a while; what is held for too long is given up, where
@@ -217,7 +241,6 @@ impl Settler {
     /// Tells the books of jobs that are done with.
     fn book(&mut self, ended: Vec<Begun>, done: &mut Settlement) -> Result<()> {
         let mut landed = Vec::new();
-        let mut records = Vec::new();
         for Begun { job, moved, locked, .. } in &ended {
             done.jobs += 1;
             match &job.fate {
@@ -228,13 +251,6 @@ impl Settler {
                     // The rest is for recovery: until then the ledger has it as it is.
                     if *locked == 0 {
                         landed.push(pos.clone());
-                        records.push(BatchRecord {
-                            number: job.number,
-                            pos: pos.clone(),
-                            rows: job.rows,
-                            lo: job.lo.clone(),
-                            hi: job.hi.clone(),
-                        });
                     }
                 }
                 Fate::Failed => done.left += locked,
@@ -246,11 +262,6 @@ impl Settler {
         }
         let Some(last) = ended.last().filter(|_| self.source.is_some()) else { return Ok(()) };
         let number = last.job.number;
-        // Written down first: what the ledger has marked is nobody's to find any more, and
-        // would not be missed.
-        let epoch = self.epoch.load(Ordering::Relaxed);
-        self.journal.record_settled(&self.pair.id, epoch, &self.run, &records)?;
-        failpoint::hit("settler.after_record", number);
         failpoint::hit("settler.before_mark", number);
         ledger::mark_settled(self.dest.as_mut(), &self.pair, &self.run, &landed)?;
         failpoint::hit("settler.after_mark", number);

@@ -30,6 +30,7 @@ mod stream;
 #[path = "operators/world.rs"]
 mod world;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +58,7 @@ fn no_row_is_lost_doubled_or_mixed_whatever_operators_do() {
     let (first, end) = only.map_or((0, cases), |n| (n, n + 1));
     let next = AtomicU64::new(first);
     let failures = Mutex::new(Vec::new());
+    let tally = Mutex::new(BTreeMap::new());
     let began = Instant::now();
     thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -66,7 +68,7 @@ fn no_row_is_lost_doubled_or_mixed_whatever_operators_do() {
                     if number >= end {
                         return;
                     }
-                    if let Some(why) = run_case(seed, number) {
+                    if let Some(why) = run_case(seed, number, &tally) {
                         eprintln!("{why}");
                         failures.lock().unwrap().push(why);
                     }
@@ -75,12 +77,20 @@ fn no_row_is_lost_doubled_or_mixed_whatever_operators_do() {
         }
     });
     eprintln!("{} cases in {:.0} s", end - first, began.elapsed().as_secs_f64());
+    let tally = tally.into_inner().unwrap();
+    for (what, times) in &tally {
+        eprintln!("{times:>6}  {what}");
+    }
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
+    if only.is_none() && cases >= CASES {
+        let missed: Vec<_> = play::act_names().filter(|act| !tally.contains_key(act)).collect();
+        assert!(missed.is_empty(), "nobody ever did {missed:?}");
+    }
 }
 
 /// Plays a case; what is wrong.
-fn run_case(seed: u64, number: u64) -> Option<String> {
+fn run_case(seed: u64, number: u64, tally: &Mutex<BTreeMap<String, u64>>) -> Option<String> {
     let began = Instant::now();
     let mut rng = Rng::new(seed, STREAM + number);
     let case = Case::new(&mut rng);
@@ -92,6 +102,11 @@ fn run_case(seed: u64, number: u64) -> Option<String> {
         let mut world = World::new(&case, rng, account.as_ref());
         let played = catch_unwind(AssertUnwindSafe(|| world.play()));
         story = std::mem::take(&mut world.story);
+        let mut all = tally.lock().unwrap();
+        for (what, times) in &world.tally {
+            *all.entry(what.clone()).or_default() += times;
+        }
+        drop(all);
         let ends = world.streams.iter().enumerate().map(|(n, stream)| {
             format!("stream {n} has {:?}\nwhat has landed: {:?}", stream.now, world.landed(n))
         });

@@ -24,6 +24,23 @@ enum Verdict {
     Refused(String),
 }
 
+impl Verdict {
+    /// In a few words; of a refusal the message, without the names in it.
+    fn short(&self) -> String {
+        match self {
+            Verdict::Done => "is done".to_owned(),
+            Verdict::Killed => "was killed".to_owned(),
+            Verdict::Refused(text) => {
+                let error: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+                let words = error["message"].as_str().unwrap_or_default().split_whitespace();
+                let plain = |word: &&str| !word.chars().any(|c| c.is_ascii_digit() || c == '.');
+                let kept: Vec<_> = words.filter(plain).collect();
+                format!("refuses: {}", kept.join(" "))
+            }
+        }
+    }
+}
+
 /// What an operator does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
@@ -51,6 +68,11 @@ enum Act {
     DropOwnAtDest,
 }
 
+/// Names of all actions.
+pub fn act_names() -> impl Iterator<Item = String> {
+    ACTS.iter().filter(|act| **act != Act::Nothing).map(|act| format!("{act:?}"))
+}
+
 const ACTS: [Act; 22] = [
     Act::Nothing,
     Act::Address,
@@ -74,6 +96,18 @@ const ACTS: [Act; 22] = [
     Act::TriggerAtDest,
     Act::DropOwnAtSource,
     Act::DropOwnAtDest,
+];
+
+/// Those that can lose or double the most, and often make no sense: tried more often.
+const GRAVE: [Act; 8] = [
+    Act::RestoreDest,
+    Act::RestoreDest,
+    Act::RestoreSource,
+    Act::RestoreSource,
+    Act::EmptyDest,
+    Act::Key,
+    Act::Copy,
+    Act::BackUpDest,
 ];
 
 impl World<'_> {
@@ -166,13 +200,14 @@ impl World<'_> {
             Verdict::Refused(text) => text,
         };
         let word = word.to_owned();
+        *self.tally.entry(format!("a run that {}", verdict.short())).or_default() += 1;
         self.tell(s, format!("home {home}: ssync {} {failpoint}: {word}", args.join(" ")));
+        self.streams[s].ran |= !matches!(verdict, Verdict::Refused(_));
         let mut wrong = self.beyond();
         if let Verdict::Done = verdict {
             let resumed = outcome.stdout.contains("resumed a run");
             wrong.extend(self.missing(s, resumed));
             let stream = &mut self.streams[s];
-            stream.ran = true;
             stream.open_since = None;
             stream.pending = Default::default();
             let again = stream.settings.initial.take().is_some();
@@ -190,8 +225,10 @@ impl World<'_> {
 
     fn operate(&mut self, s: usize) {
         for _ in 0..20 {
-            let act = *self.rng.pick(&ACTS);
+            let grave = self.rng.chance(60);
+            let act = *self.rng.pick(if grave { &GRAVE[..] } else { &ACTS[..] });
             if let Some(what) = self.act(s, act) {
+                *self.tally.entry(format!("{act:?}")).or_default() += 1;
                 self.tell(s, what);
                 return;
             }
@@ -246,11 +283,17 @@ impl World<'_> {
             }
             Act::Copy => self.copy(s),
             Act::BackUpSource => {
+                if self.streams[s].backup.is_some() && self.rng.chance(80) {
+                    return None;
+                }
                 let number = self.number();
                 self.streams[s].back_up(self.scratch.path(), number);
                 Some("source backed up".to_owned())
             }
             Act::BackUpDest => {
+                if self.dests[d].backup.is_some() && self.rng.chance(80) {
+                    return None;
+                }
                 self.back_up_dest(d);
                 Some("destination backed up".to_owned())
             }
@@ -347,6 +390,10 @@ impl World<'_> {
                 Some("ssync's table at the source dropped".to_owned())
             }
             Act::DropOwnAtDest => {
+                // It takes the backup along, which is worth more.
+                if self.dests[d].backup.is_some() && self.rng.chance(80) {
+                    return None;
+                }
                 let dest = &mut self.dests[d];
                 if shared || sides::own_tables(&dest.site).is_empty() {
                     return None;
@@ -502,15 +549,33 @@ impl World<'_> {
             self.reconcile(s);
             self.adopt_everywhere(s)?;
             self.streams[s].pending.dest_was = None;
+        } else if first && pending.dest_restored && self.landed(s).is_empty() {
+            // A backup from before its first run, of a table that another source goes to.
+            let pending = &mut self.streams[s].pending;
+            (pending.source_was, pending.dest_was) = (None, None);
+            self.send_all(s);
         } else if first && (pending.source_was.is_some() || pending.dest_was.is_some()) {
             self.renamed(s)?;
         } else if let (true, Some(old)) = (other_dest, &pending.dest_was) {
             let old = sides::spelt(&self.dests[self.streams[s].dest].site, old);
-            self.adopt(s, &["--dest-was", &old])?;
+            match self.adopt(s, &["--dest-was", &old]) {
+                // The backup is from before the record.
+                Err(_) if pending.dest_restored => {
+                    self.reconcile(s);
+                    self.adopt_everywhere(s)?;
+                }
+                told => told?,
+            }
             self.streams[s].pending.dest_was = None;
         } else if pending.copied && is_copy && first {
-            self.streams[s].settings.initial = Some("all".to_owned());
-            self.configure(s);
+            self.send_all(s);
+        } else if (older_source || other_server) && pending.source_restored
+            || unknown_claims && pending.own_source_dropped
+            || unknown_claims && pending.source_restored
+            || older_dest && pending.dest_restored && mode == Mode::StatusInsert
+        {
+            self.reconcile(s);
+            self.adopt_everywhere(s)?;
         } else if pending.copied
             && (unknown_claims || other_server || other_dest || older_source || older_dest)
         {
@@ -519,13 +584,6 @@ impl World<'_> {
             }
             self.adopt(s, &[if is_copy { "--new" } else { "--as-is" }])?;
             self.streams[s].pending.copied = false;
-        } else if (older_source || other_server) && pending.source_restored
-            || unknown_claims && pending.own_source_dropped
-            || unknown_claims && pending.source_restored
-            || older_dest && pending.dest_restored && mode == Mode::StatusInsert
-        {
-            self.reconcile(s);
-            self.adopt_everywhere(s)?;
         } else if older_dest && pending.dest_restored {
             self.send_lost_again(s)?;
         } else if (says("is empty, and rows have landed there") || says("had landed"))
@@ -562,6 +620,13 @@ impl World<'_> {
             Some(0) => Ok(()),
             _ => Err(format!("a way out that leads nowhere: {outcome}")),
         }
+    }
+
+    /// A first run of an `increment` that is to send everything.
+    fn send_all(&mut self, s: usize) {
+        self.streams[s].settings.initial = Some("all".to_owned());
+        self.configure(s);
+        self.tell(s, "initial = all");
     }
 
     /// Tables of an `increment` that were renamed, both of them where both were.

@@ -63,6 +63,8 @@ pub struct World<'a> {
     elsewhere: [Option<Site>; 2],
     /// What happened so far.
     pub story: Vec<String>,
+    /// How often which action was taken, and which end a run had.
+    pub tally: BTreeMap<String, u64>,
     count: u64,
 }
 
@@ -82,6 +84,7 @@ impl<'a> World<'a> {
             scratch,
             elsewhere: [None, None],
             story: Vec::new(),
+            tally: BTreeMap::new(),
             count: 0,
         };
         world.add_dest(dest);

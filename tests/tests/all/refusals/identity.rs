@@ -588,3 +588,28 @@ fn an_increment_goes_on_at_a_replica_where_its_link_says_so() {
     assert_stops(&other.run(&RUN), "nothing is known of where they came from");
     replica.assert_same();
 }
+
+/// Killed between the source, which shows a batch as done, and whatever was to be written down of
+/// it: the batch is missed all the same.
+#[test]
+fn what_was_settled_by_a_run_that_was_killed_is_missed_when_the_destination_loses_it() {
+    for mut base in bases() {
+        let tables = base.tables(100);
+        tables.dest.run(&["CREATE UNIQUE INDEX dst_id ON dst (id)"]);
+        let instance = Instance::new(&tables.toml("", ""));
+        for point in ["settler.after_settle@1=kill-group", "recover.after_settle@*=kill-group"] {
+            instance.run_with(&RUN, "settler.before_settle@1=kill-group");
+            instance.wait_until_dead();
+            let _ = std::fs::remove_dir_all(instance.home().join("failpoints"));
+            instance.run_with(&RUN, point);
+            instance.wait_until_dead();
+        }
+        tables.dest.run(&["DELETE FROM dst"]);
+        for own in OWN.iter().filter(|own| tables.dest.has_table(own)) {
+            tables.dest.run(&[format!("DELETE FROM {own}")]);
+        }
+        assert_stops(&instance.run(&RUN), "has no record of what landed, and had one");
+        instance.run(&["retry", "--task", "1", "--lost"]).expect(0);
+        tables.assert_same();
+    }
+}
