@@ -34,7 +34,7 @@ pub use self::fence::{
     Fence, Finish, Raise, Record, begin_run, check_epoch, epoch, finish_run, forget_server,
     is_held, note_plan, raise, record, records,
 };
-pub use self::place::{Pair, Place, complete, definitions, ensure_tables, kept_whole};
+pub use self::place::{Pair, Place, complete, definitions, ensure_tables, kept_whole, make_tables};
 pub use self::relocation::{delete, relocate, stands_apart};
 pub use self::renumber::{renumber, renumbered};
 pub use self::sealing::{Kept, KeptKey, Seals};
@@ -80,6 +80,9 @@ pub struct Mark<V = Value> {
     pub column: String,
     /// The largest value that has been read.
     pub value: V,
+    /// Which rows were chosen up to it: a hash of `where`; `None`: an older version did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<String>,
 }
 
 /// What the fence row says about the run that was last begun.

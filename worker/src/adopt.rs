@@ -80,7 +80,7 @@ impl<'a> Table<'a> {
         plan::refuse(params.task.id, &table.name, &planned.findings)?;
         let plan =
             planned.plan.ok_or_else(|| Error::new(Kind::Internal, "no plan and no finding"))?;
-        ledger::ensure_tables(dest.as_mut(), &Place::beside(&table.dest))?;
+        ledger::make_tables(dest.as_mut(), &Place::beside(&table.dest))?;
         Ok(Table { params, table, plan, source, dest })
     }
 

@@ -87,6 +87,7 @@ impl TableRun<'_> {
     ) -> Result<Fence> {
         let tables = self.tables();
         let server = ends.plan.dest.server.clone();
+        self.judge_other_modes(ends, pair)?;
         let record = ledger::record(ends.dest.as_mut(), pair)?;
         let Some(owner) = owner.filter(|_| self.table.mode == TableMode::Status) else {
             if self.table.mode == TableMode::Increment {
@@ -115,6 +116,51 @@ impl TableRun<'_> {
         failpoint::hit("run.before_confirm", 1);
         owner.confirm(ends.source.as_mut(), number, &fence.ident, &ends.plan.source_server)?;
         Ok(fence)
+    }
+
+    /// A `full` run that was broken off has emptied the table: what other modes sent before is gone.
+    fn judge_other_modes(&self, ends: &mut Ends, pair: &Pair) -> Result<()> {
+        if self.table.mode == TableMode::Full {
+            return Ok(());
+        }
+        let id = ledger::pair_id(&Id::default(), &ends.plan.dest.full_name);
+        let full = Pair { place: pair.place.clone(), id };
+        let record = ledger::record(ends.dest.as_mut(), &full)?;
+        if !record.and_then(|r| r.run).is_some_and(|run| run.open) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Refused,
+            format!("a full run into {} was broken off", self.table.dest),
+        )
+        .detail("it has emptied the destination, or is about to exchange it")
+        .hint(
+            "Let it come to its end with mode = \"full\". A table that one sub-task fills anew \
+             cannot be filled by another one meanwhile.",
+        ))
+    }
+
+    /// Rows that have landed and are about to be shown as done are there.
+    pub(crate) fn judge_unsettled(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
+        let (before, after) = (&self.table.before.dest, &self.table.after.dest);
+        if !before.is_empty() || !after.is_empty() {
+            return Ok(());
+        }
+        let dest = ends.dest.as_mut();
+        let entries = ledger::entries(dest, &fence.pair, ledger::Which::Unsettled)?;
+        let rows: u64 = entries.iter().map(|entry| entry.rows).sum();
+        if rows == 0 || !self.is_empty(ends)? {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Balance,
+            format!("destination {} is empty, and rows have landed there", self.table.dest),
+        )
+        .detail(format!("{rows} rows that the source shows as under way"))
+        .hint(format!(
+            "The table was emptied, or dropped and made anew. To send these rows again, \
+             ssync adopt --new; {ADOPT}."
+        )))
     }
 
     /// Rows that are under way belong to a run that is known; where they are, they were claimed.
@@ -148,9 +194,10 @@ impl TableRun<'_> {
             .detail(format!("then: {then}"))
             .detail(format!("now: {now}"))
             .hint(format!(
-                "A copy of the source carries rows in state 1 along that belong to the original. \
-                 If the link may lead to any replica of one cluster, set failover = true; \
-                 otherwise {ADOPT}."
+                "A server that was moved with all its data, or has another address or directory \
+                 now, is the same source: ssync adopt --as-is. A copy carries rows in state 1 along \
+                 that belong to the original: ssync adopt --new. If the link may lead to any \
+                 replica of one cluster, set failover = true; {ADOPT}."
             )));
         }
         self.note_server(format!("the source is on another server now: {now}; before: {then}"));
@@ -411,7 +458,8 @@ impl TableRun<'_> {
                 "Write a number, a date (2026-01-31) or a time (2026-01-31 08:00:00), or \"all\".",
             )
         })?;
-        let mark = Mark { column: watermark.column.clone(), value };
+        let rows = Some(self.rows_chosen());
+        let mark = Mark { column: watermark.column.clone(), value, rows };
         self.seals(&ends.plan)?.seal_mark(&mark).map(Some)
     }
 

@@ -72,7 +72,9 @@ impl TableRun<'_> {
             (Some(watermark), Some(upto), known) => {
                 let value = seals.open_upto(&run.run, upto)?;
                 let stays = known.filter(|mark| !crate::mark::is_later(&value, &mark.value));
-                stays.or_else(|| Some(Mark { column: watermark.column.clone(), value }))
+                let column = watermark.column.clone();
+                let mark = stays.unwrap_or(Mark { column, value, rows: None });
+                Some(Mark { rows: Some(self.rows_chosen()), ..mark })
             }
             (_, _, known) => known,
         };
@@ -84,7 +86,11 @@ impl TableRun<'_> {
         let (Some(mark), Some(watermark)) = (&fence.mark, &self.table.watermark) else {
             return Ok(());
         };
-        if mark.column.eq_ignore_ascii_case(&watermark.column) {
+        let same_column = mark.column.eq_ignore_ascii_case(&watermark.column);
+        if same_column && mark.rows.as_ref().is_some_and(|rows| *rows != self.rows_chosen()) {
+            return self.judge_chosen(ends, fence);
+        }
+        if same_column {
             return Ok(());
         }
         let empty = self.is_empty(ends)?;
@@ -108,6 +114,38 @@ impl TableRun<'_> {
         } else {
             "write = \"insert\" would send rows twice. Empty the destination and use --restart, or \
              configure the old watermark again."
+        }))
+    }
+
+    /// By what the choice of rows is known again.
+    pub(crate) fn rows_chosen(&self) -> String {
+        let filter = self.table.filter.as_deref().unwrap_or_default();
+        hex_bytes::encode(&ledger::id_of(filter))
+    }
+
+    /// The mark belongs to its `where`: below it lie rows that were left out then, or that another
+    /// sub-task sends.
+    fn judge_chosen(&mut self, ends: &mut Ends, fence: &mut Fence) -> Result<()> {
+        let empty = self.is_empty(ends)?;
+        if self.restart && (self.overlaps() || empty) {
+            self.notes.push("began anew: the mark was that of another where".to_owned());
+            fence.mark = None;
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Refused,
+            format!(
+                "{} has been sent to {} with another where, and has one mark there",
+                self.table.source, self.table.dest
+            ),
+        )
+        .detail("rows below the mark that this where chooses, and the other did not, would never be sent")
+        .hint(if self.overlaps() {
+            "With --restart everything that this where chooses is sent once more. Two sub-tasks that \
+             send different rows of one source need two destination tables."
+        } else {
+            "Configure the old where again, and send the other rows into a table of their own; or \
+             empty the destination and use --restart."
         }))
     }
 }

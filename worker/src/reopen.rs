@@ -85,7 +85,7 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: Which<'_>) -> Resul
                 ));
             }
             let pair = Pair::new(&owner.ident, &table.dest, &plan.dest.full_name);
-            ledger::ensure_tables(dest.as_mut(), &pair.place)?;
+            ledger::make_tables(dest.as_mut(), &pair.place)?;
             let record = ledger::record(dest.as_mut(), &pair)?;
             let last = record.as_ref().and_then(|r| r.run.as_ref()).map(|run| run.run);
             let mut moved = 0;

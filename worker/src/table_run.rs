@@ -17,7 +17,7 @@ use ssync_common::failpoint;
 use ssync_common::ledger::{self, Fence, Finish, Id, OpenRun, Raise, Step};
 use ssync_common::logging::set_context;
 use ssync_common::process::identity::RunId;
-use ssync_common::value::hex_bytes;
+use ssync_common::value::{Value, hex_bytes};
 
 use crate::control::Control;
 use crate::counts::Counts;
@@ -179,8 +179,9 @@ impl TableRun<'_> {
         let mut fence = self.take_fence(ends, owner, &pair)?;
         failpoint::hit("run.after_fence", 1);
         if self.table.mode == TableMode::Status {
-            // Not even tidying up may be done by another key.
+            // Not even tidying up may be done by another key, or to rows that are gone.
             self.same_key(ends, &fence)?;
+            self.judge_unsettled(ends, &fence)?;
         }
         let result = self.fenced(ends, owner, &mut fence);
         if let (Err(e), Some(owner)) = (&result, owner)
@@ -356,6 +357,7 @@ impl TableRun<'_> {
             (TableMode::Increment, Some(mark)) => {
                 let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
                 let newest = table.newest_mark(ends.source.as_mut())?;
+                self.note_older(ends, fence, newest.as_ref())?;
                 crate::mark::upper(newest, mark.lag, self.overlaps())?
             }
             _ => None,
@@ -441,6 +443,21 @@ impl TableRun<'_> {
             dest_failover: self.params.dest_failover,
         };
         Fingerprint::new(&ends.plan, circumstances)
+    }
+
+    /// A source whose newest row lies below the mark may have been restored to an older state.
+    fn note_older(&mut self, ends: &Ends, fence: &Fence, newest: Option<&Value>) -> Result<()> {
+        let Some(mark) = &fence.mark else { return Ok(()) };
+        let mark = self.seals(&ends.plan)?.open_mark(mark)?;
+        if newest.is_some_and(|newest| crate::mark::is_later(&mark.value, newest)) {
+            self.notes.push(
+                "the newest row of the source is older than what has been sent: its newest rows \
+                 were deleted, or it was restored to an older state; rows that come below the mark \
+                 are not sent"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 
     /// Whether `increment` reads the last stretch again, so that late commits are found: only

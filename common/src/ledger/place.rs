@@ -80,10 +80,35 @@ const LATER: [(&str, OwnType); 4] = [
     ("landed", OwnType::BigInt),
 ];
 
-/// Makes the tables where they are missing, and adds what older versions did not have. Fails with
+/// Makes the tables where they are missing, and adds what older versions did not have.
+///
+/// # Errors
 /// [`Kind::Refused`] where they are stored in something that cannot roll back: then they would
-/// prove nothing.
+/// prove nothing. [`Kind::Balance`] where the fence knows of runs and the ledger is gone.
 pub fn ensure_tables(dest: &mut dyn Connection, place: &Place) -> Result<()> {
+    let fence = kept_whole(dest, place.fence())?;
+    if fence.is_some_and(|fence| fence.column("ident").is_some())
+        && dest.describe(place.ledger())?.is_none()
+        && super::records(dest, place)?.iter().any(|record| record.run.is_some())
+    {
+        return Err(Error::new(
+            Kind::Balance,
+            format!("{} is gone, and runs are known in {}", place.ledger(), place.fence()),
+        )
+        .detail("what has landed of rows that are under way cannot be known without it")
+        .hint(
+            "Restore it from a backup of the same moment. Otherwise compare both sides, and decide \
+             by ssync adopt.",
+        ));
+    }
+    make_tables(dest, place)
+}
+
+/// The same on an operator's word, whatever is gone.
+///
+/// # Errors
+/// [`Kind::Refused`] where they are stored in something that cannot roll back.
+pub fn make_tables(dest: &mut dyn Connection, place: &Place) -> Result<()> {
     let tables = place.tables(dest.dialect());
     let found = |dest: &mut dyn Connection| {
         tables.iter().map(|table| kept_whole(dest, table)).collect::<Result<Option<Vec<_>>>>()

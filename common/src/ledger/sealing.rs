@@ -100,13 +100,13 @@ impl Seals {
     /// The mark of `increment`, as it is to be kept.
     pub fn seal_mark(&self, mark: &Mark) -> Result<Mark<Kept>> {
         let value = self.seal_value(0, &mark.value, FENCE_TABLE, "mark")?;
-        Ok(Mark { column: mark.column.clone(), value })
+        Ok(Mark { column: mark.column.clone(), value, rows: mark.rows.clone() })
     }
 
     /// The mark as it was kept.
     pub fn open_mark(&self, mark: &Mark<Kept>) -> Result<Mark> {
         let value = self.open_value(0, &mark.value, FENCE_TABLE, "mark")?;
-        Ok(Mark { column: mark.column.clone(), value })
+        Ok(Mark { column: mark.column.clone(), value, rows: mark.rows.clone() })
     }
 
     fn seal_key(&self, key: &Key, place: &str) -> Result<KeptKey> {

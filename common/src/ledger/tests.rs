@@ -133,7 +133,7 @@ fn values_are_sealed_for_their_run_position_and_end_and_plain_ones_are_read() {
     assert_eq!(Seals::new(named, Default::default()).unwrap_err().kind, Kind::Config);
 
     let seals = Seals::new(vec![Some("pii".to_owned())], [ring(1)].into()).unwrap();
-    let mark = Mark { column: "at".into(), value: Value::Int(77) };
+    let mark = Mark { column: "at".into(), value: Value::Int(77), rows: None };
     let kept = seals.seal_mark(&mark).unwrap();
     assert!(!serde_json::to_string(&kept).unwrap().contains("77"));
     assert_eq!(seals.open_mark(&kept).unwrap(), mark);

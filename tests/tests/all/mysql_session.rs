@@ -184,7 +184,8 @@ fn locks_are_waited_for_as_long_as_told() {
         let mut waiter = open(&db.link()).unwrap();
         waiter.set_lock_wait(LockWait::Short).unwrap();
         let secs = waiter.query("SELECT @@innodb_lock_wait_timeout", &[]).unwrap();
-        assert_eq!(secs[0][0].as_i64(), Some(1));
+        // MariaDB need not wait at all.
+        assert!(matches!(secs[0][0].as_i64(), Some(0 | 1)), "{secs:?}");
         waiter.begin().unwrap();
         // A plain read does not wait, a locking one does.
         waiter.query("SELECT a FROM t WHERE id = 1", &[]).unwrap();

@@ -3,6 +3,8 @@
 
 #[path = "refusals/bad_rows.rs"]
 mod bad_rows;
+#[path = "refusals/contradictions.rs"]
+mod contradictions;
 #[path = "refusals/ghosts.rs"]
 mod ghosts;
 #[path = "refusals/identity.rs"]

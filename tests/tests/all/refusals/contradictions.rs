@@ -1,0 +1,101 @@
+//! What contradicts what earlier runs have written down stops a run: another choice of rows below a
+//! mark, a ledger that is gone, a destination that was emptied, a table that another mode has emptied.
+
+use super::{RUN, Tables, error_of};
+use ssync_tests::ssync::Instance;
+
+const INCREMENT: &str = "mode = \"increment\"\nwatermark = { column = \"id\", lag = \"0\" }";
+
+#[test]
+fn a_mark_is_not_taken_for_rows_that_another_where_chose() {
+    let tables = Tables::on_mariadb(100);
+    let choosing = |rows: &str, write: &str| {
+        tables.toml("", &format!("{INCREMENT}\nwhere = \"id % 2 = {rows}\"\n{write}"))
+    };
+    let instance = Instance::new(&choosing("0", ""));
+    instance.run(&RUN).expect(0);
+    assert_eq!(tables.landed(), 50);
+    instance.apply(&choosing("1", ""));
+    for args in [&RUN[..], &["--task", "1", "--restart", "--json"]] {
+        let outcome = instance.run(args).expect(2);
+        assert!(error_of(&outcome).1.contains("with another where"), "{outcome}");
+    }
+    tables.dest.run(&["CREATE UNIQUE INDEX dst_id ON dst (id)"]);
+    tables.dest.run(&["ALTER TABLE dst MODIFY id BIGINT NOT NULL"]);
+    instance.apply(&choosing("1", "write = \"upsert\""));
+    instance.run(&["--task", "1", "--restart"]).expect(0);
+    tables.assert_same();
+    tables.add(100..110);
+    instance.run(&RUN).expect(0);
+    assert_eq!(tables.landed(), 105);
+}
+
+#[test]
+fn a_ledger_that_is_gone_while_rows_are_under_way_is_noticed() {
+    for mode in ["", INCREMENT] {
+        let tables = Tables::on_mariadb(100);
+        let instance = Instance::new(&tables.toml("", mode));
+        instance.run_with(&RUN, "writer.after_commit@3=kill-group");
+        instance.wait_until_dead();
+        let landed = tables.landed();
+        tables.dest.run(&["DROP TABLE SSYNC_LEDGER"]);
+        for _ in 0..2 {
+            let outcome = instance.run(&RUN).expect(1);
+            let (kind, text) = error_of(&outcome);
+            assert!(kind == "Balance" && text.contains("SSYNC_LEDGER is gone"), "{outcome}");
+        }
+        assert_eq!(tables.landed(), landed);
+    }
+}
+
+#[test]
+fn rows_are_not_shown_as_done_that_an_emptied_destination_lacks() {
+    let tables = Tables::on_mariadb(100);
+    let instance = tables.instance();
+    instance.run_with(&RUN, "settler.before_settle@2=kill-group");
+    instance.wait_until_dead();
+    tables.dest.run(&["RENAME TABLE dst TO dst_old", "CREATE TABLE dst LIKE dst_old"]);
+    for _ in 0..2 {
+        let outcome = instance.run(&RUN).expect(1);
+        let (kind, text) = error_of(&outcome);
+        assert!(kind == "Balance" && text.contains("is empty, and rows have landed"), "{outcome}");
+    }
+    instance.run(&["adopt", "--task", "1", "--tables", "t", "--new"]).expect(0);
+    // Those that were settled before were done.
+    let unsent = tables.source.number("SELECT COUNT(*) FROM src WHERE sync_status < 2");
+    instance.run(&RUN).expect(0);
+    assert_eq!(tables.landed(), unsent);
+}
+
+#[test]
+fn a_table_that_a_full_run_has_emptied_is_not_taken_for_filled() {
+    let tables = Tables::on_mariadb(100);
+    let (status, full) = (tables.toml("", ""), tables.toml("", "mode = \"full\""));
+    let instance = Instance::new(&status);
+    instance.run(&RUN).expect(0);
+    instance.apply(&full);
+    instance.run_with(&RUN, "writer.after_commit@3=kill-group");
+    instance.wait_until_dead();
+    tables.add(200..205);
+    for other in [&status, &tables.toml("", &format!("{INCREMENT}\ninitial = \"all\""))] {
+        instance.apply(other);
+        let outcome = instance.run(&RUN).expect(2);
+        assert!(error_of(&outcome).1.contains("was broken off"), "{outcome}");
+    }
+    instance.apply(&full);
+    instance.run(&["--task", "1", "--restart"]).expect(0);
+    tables.assert_same();
+}
+
+#[test]
+fn an_increment_says_when_its_source_may_be_older() {
+    let tables = Tables::on_mariadb(100);
+    let instance = Instance::new(&tables.toml("", INCREMENT));
+    instance.run(&RUN).expect(0);
+    let older = |outcome: &ssync_tests::ssync::Outcome| {
+        outcome.table("t")["notes"].to_string().contains("is older than what has been sent")
+    };
+    assert!(!older(&instance.run(&RUN).expect(0)));
+    tables.source.run(&["DELETE FROM src WHERE id >= 90"]);
+    assert!(older(&instance.run(&RUN).expect(0)));
+}
