@@ -8,6 +8,7 @@ use ssync_tests::ssync::Outcome;
 
 use super::case::{Mode, Software, crash};
 use super::sides;
+use super::stream::COPY_IDS;
 use super::world::{KEYS, World};
 
 /// Refusals, one after the other, that an operator gets through.
@@ -555,7 +556,13 @@ impl World<'_> {
             (pending.source_was, pending.dest_was) = (None, None);
             self.send_all(s);
         } else if first && (pending.source_was.is_some() || pending.dest_was.is_some()) {
-            self.renamed(s)?;
+            match self.renamed(s) {
+                // The backup is from before the record, or from before it was moved.
+                Err(_) if pending.dest_restored => self.take_out(s),
+                told => told?,
+            }
+        } else if first && pending.dest_restored {
+            self.take_out(s);
         } else if let (true, Some(old)) = (other_dest, &pending.dest_was) {
             let old = sides::spelt(&self.dests[self.streams[s].dest].site, old);
             match self.adopt(s, &["--dest-was", &old]) {
@@ -627,6 +634,18 @@ impl World<'_> {
         self.streams[s].settings.initial = Some("all".to_owned());
         self.configure(s);
         self.tell(s, "initial = all");
+    }
+
+    /// Takes a stream's rows out of the destination, so that all may be sent once more.
+    fn take_out(&mut self, s: usize) {
+        let stream = &self.streams[s];
+        let (d, is_copy) = (stream.dest, stream.is_copy);
+        let dest = &mut self.dests[d];
+        let which = if is_copy { ">=" } else { "<" };
+        dest.site.run(&[format!("DELETE FROM {} WHERE id {which} {COPY_IDS}", dest.table)]);
+        dest.seen.retain(|(id, _)| (*id >= COPY_IDS) != is_copy);
+        self.tell(s, "rows taken out of the destination");
+        self.send_all(s);
     }
 
     /// Tables of an `increment` that were renamed, both of them where both were.
