@@ -135,7 +135,7 @@ pub enum EmptyAs {
     Refuse,
 }
 
-/// In [`TableTask::empty_as`]: every column that is not named.
+/// In [`super::TableTask::empty_as`]: every column that is not named.
 pub const OTHER_COLUMNS: &str = "*";
 
 /// SQL on both sides.
