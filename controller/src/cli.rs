@@ -202,7 +202,8 @@ pub struct AdoptDecision {
     pub dest_was: Option<String>,
 
     /// Both tables count as they are now: what the destination's record lists has landed, rows in
-    /// state 1 that it does not list go again
+    /// state 1 that it does not list go again; an increment goes on by the mark of tables of these
+    /// names, wherever its source is now
     #[arg(long, conflicts_with_all = ["source_was", "dest_was", "new"])]
     pub as_is: bool,
 

@@ -220,18 +220,7 @@ fn renamed(t: &mut Table<'_>, source: Option<&str>, dest: Option<&str>) -> Resul
         }
     }
     if moved && t.table.mode != TableMode::Full {
-        // What is under way is the same run, of tables that have other names now.
-        let record = ledger::record(t.dest.as_mut(), &to)?;
-        let circumstances = Circumstances {
-            keys: &t.params.keys,
-            source_failover: t.params.source_failover,
-            dest_failover: t.params.dest_failover,
-        };
-        let print = Fingerprint::new(&t.plan, circumstances)?;
-        let run = record.and_then(|record| record.run);
-        if let Some(text) = run.and_then(|run| print.renamed(&run.plan)) {
-            ledger::note_plan(t.dest.as_mut(), &to, &text)?;
-        }
+        note_renamed(t, &to)?;
     }
     if let Some(owner) = owner {
         if moved {
@@ -288,15 +277,15 @@ fn here(t: &Table<'_>, pair: &Pair) -> Value {
 }
 
 fn as_is(t: &mut Table<'_>) -> Result<()> {
-    if !t.is_status() {
-        return Err(Error::new(
-            Kind::Usage,
-            format!("table {} is not in mode status", t.table.name),
-        )
-        .hint(
-            "A full run begins anew by itself. For an increment, initial says where its first run \
-             begins, and --restart sends everything again.",
-        ));
+    match t.table.mode {
+        TableMode::Status => {}
+        TableMode::Increment => return goes_on(t),
+        TableMode::Full => {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("table {} is in mode full, which begins anew by itself", t.table.name),
+            ));
+        }
     }
     let source = t.plan.source_name.clone();
     let owner = t.own(&source)?;
@@ -314,6 +303,48 @@ fn as_is(t: &mut Table<'_>) -> Result<()> {
     owner.note(t.source.as_mut(), &set)?;
     ledger::forget_server(t.dest.as_mut(), &pair)?;
     owner.release(t.source.as_mut())
+}
+
+/// An increment whose source is on another server now, with all that it had: its record is the one
+/// of tables of these names.
+fn goes_on(t: &mut Table<'_>) -> Result<()> {
+    let (pair, record) = t.record(None)?;
+    if record.is_some_and(|r| r.mark.is_some() || r.run.is_some()) {
+        return Err(Error::new(Kind::Refused, "the record of this source is here already")
+            .hint("The next run goes on by it. --restart sends everything again."));
+    }
+    let tables = format!("{} -> {}", t.table.source, t.table.dest);
+    let known: Vec<_> = ledger::records(t.dest.as_mut(), &pair.place)?
+        .into_iter()
+        .filter(|r| r.id != pair.id && r.tables == tables && r.mark.is_some())
+        .collect();
+    let [record] = known.as_slice() else {
+        return Err(Error::new(
+            Kind::Refused,
+            format!("{} records beside the destination are of {tables}", known.len()),
+        )
+        .hint("With initial, say up to which value of the watermark rows are there."));
+    };
+    ledger::delete(t.dest.as_mut(), &pair)?;
+    let from = Pair { id: record.id, ..pair.clone() };
+    ledger::relocate(t.dest.as_mut(), &from, &pair)?;
+    note_renamed(t, &pair)
+}
+
+/// What is under way is the same run, of tables that have other names or servers now.
+fn note_renamed(t: &mut Table<'_>, pair: &Pair) -> Result<()> {
+    let record = ledger::record(t.dest.as_mut(), pair)?;
+    let circumstances = Circumstances {
+        keys: &t.params.keys,
+        source_failover: t.params.source_failover,
+        dest_failover: t.params.dest_failover,
+    };
+    let print = Fingerprint::new(&t.plan, circumstances)?;
+    let run = record.and_then(|record| record.run);
+    match run.and_then(|run| print.renamed(&run.plan)) {
+        Some(text) => ledger::note_plan(t.dest.as_mut(), pair, &text),
+        None => Ok(()),
+    }
 }
 
 fn new(t: &mut Table<'_>) -> Result<()> {

@@ -125,15 +125,15 @@ impl Fingerprint {
 }
 
 impl Fingerprint {
-    /// The text of a run whose tables have got the names of this one's; nothing where a former
-    /// version wrote it, which did not say how they were called.
+    /// The text of a run whose tables have got the names and servers of this one's; nothing where
+    /// a former version wrote it, which did not say how they were called.
     pub fn renamed(&self, known: &str) -> Option<String> {
         let mine: Vec<&str> = self.text.split('.').collect();
         let mut parts: Vec<&str> = known.split('.').collect();
         if parts.first() != Some(&FORM) || parts.len() != mine.len() {
             return None;
         }
-        for part in [SOURCE_TABLE, DEST_TABLE] {
+        for part in [SOURCE_SERVER, SOURCE_TABLE, DEST_SERVER, DEST_TABLE] {
             parts[part + 1] = mine[part + 1];
         }
         Some(parts.join("."))

@@ -613,3 +613,26 @@ fn what_was_settled_by_a_run_that_was_killed_is_missed_when_the_destination_lose
         tables.assert_same();
     }
 }
+
+#[test]
+fn an_increment_whose_source_was_moved_goes_on_by_its_mark_once_it_is_adopted() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables =
+        Tables::between(Site::in_file(dir.path(), "a"), Site::on_server(mariadb(), "ref"), 80);
+    let instance = Instance::new(&tables.toml("", INCREMENT));
+    instance.run(&RUN).expect(0);
+    tables.add(80..140);
+    // Amid a run, so that gaps are there to be filled.
+    instance.run_with(&RUN, "writer.after_commit@10=kill-group");
+    instance.wait_until_dead();
+    let moved =
+        Tables { source: copied(&tables.source, dir.path(), "b"), dest: tables.dest.clone() };
+    instance.apply(&moved.toml("", INCREMENT));
+    assert_stops(&instance.run(&RUN), "a mark is there of src -> dst");
+    adopt(&instance, &["--as-is"]);
+    instance.run(&RUN).expect(0);
+    moved.assert_same();
+    moved.add(200..210);
+    instance.run(&RUN).expect(0);
+    moved.assert_same();
+}
