@@ -256,7 +256,7 @@ impl TableRun<'_> {
         let after = &self.table.after;
         if !after.source.is_empty() || same_server && !after.dest.is_empty() {
             self.snapshots.end("SQL that was run at the source");
-        } else if self.full_tables_to_come().count() <= 1 {
+        } else if !self.full_tables_to_come().any(|t| t.name != self.table.name) {
             self.snapshots.end("the last table that reads from it");
         }
     }

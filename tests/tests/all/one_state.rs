@@ -182,6 +182,24 @@ fn where_changes_cannot_be_held_up_one_session_reads() {
 }
 
 /// Without a snapshot rows are read as they are at each moment: the workload of above shows itself.
+/// What another mode reads in between ends no snapshot that a later table still reads from.
+#[test]
+fn an_increment_between_two_full_tables_leaves_their_snapshot() {
+    let family = databases("between", on_mariadb);
+    let log = "CREATE TABLE log (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(40))";
+    for site in [&family.source, &family.dest] {
+        site.run(&[log]);
+    }
+    family.source.run(&["INSERT INTO log VALUES (1, 'a'), (2, 'b')"]);
+    let toml = family.toml("", &[("parent", ""), ("log", "MARK"), ("child", "")]).replace(
+        "mode = \"full\"\nMARK",
+        "mode = \"increment\"\nwatermark = { column = \"id\", lag = \"0\" }",
+    );
+    let outcome = Instance::new(&toml).run(&RUN).expect(0);
+    let notes = outcome.table("child")["notes"].to_string();
+    assert!(!notes.contains("later state"), "{outcome}");
+}
+
 #[test]
 fn without_a_snapshot_tables_are_read_as_they_are() {
     let family = databases("state", on_mariadb);
