@@ -38,7 +38,13 @@ pid=
 while read -r order; do
     case $order in
     start) "$@" </dev/null >>"$dir/log" 2>&1 & pid=$!; echo "$pid" ;;
-    kill) pkill -KILL -P "$pid"; kill -KILL "$pid"; wait "$pid"; pid=; echo gone ;;
+    kill)
+        # Stopped first, so that it starts no other child; they keep its shared memory until they are dead.
+        kill -STOP "$pid"; children=$(pgrep -P "$pid"); kill -KILL "$pid" $children; wait "$pid"; pid=
+        for child in $children; do
+            while grep -q '^State:.[^Z]' "/proc/$child/status" 2>/dev/null; do sleep 0.01; done
+        done
+        echo gone ;;
     esac
 done
 if [ -n "$pid" ]; then kill -QUIT "$pid"; wait "$pid"; fi
