@@ -353,7 +353,7 @@ fn failures_tell_neither_secrets_nor_row_values() {
     ] {
         scene.runs_silently(args, 1);
     }
-    scene.runs_silently(&["check", "--task", "2"], 2);
+    scene.runs_silently(&["check", "--task", "2"], 1);
     scene.store_password(STORED);
     scene.private_file("password", BY_FILE.as_bytes());
 
