@@ -1,4 +1,4 @@
-//! One table of options: everything that is known of a key of the TOML file stands in one place.
+//! One table of options: each key of the TOML file is defined in one place.
 //!
 //! [`section!`] defines a section: its struct and, for each key, its documentation, type, default,
 //! range, the columns that hold it and the schema version these came with. From that one
@@ -191,7 +191,7 @@ impl<T> Spec<T> {
         self.with(facts)
     }
 
-    /// What the section is known by in lists; `placeholder` is what stands there after a mistake.
+    /// The key that names the section in lists; `placeholder` is its value after a mistake.
     pub const fn names_entry(self, placeholder: &'static str) -> Self {
         let facts = Facts { names_entry: Some(placeholder), ..self.facts };
         self.with(facts)
@@ -257,7 +257,7 @@ impl<T: OptionType + Stored> Spec<T> {
 }
 
 impl<T: OptionType> Spec<T> {
-    /// What stands in the field before anything is read.
+    /// The value of the field before anything is read.
     pub fn blank(&self) -> T {
         self.default.map_or_else(T::placeholder, |default| default())
     }
@@ -277,7 +277,7 @@ impl<T: OptionType> Spec<T> {
         self.facts.shown || self.default.is_none_or(|default| default() != *value)
     }
 
-    /// Reads its value into `field`; a mistake leaves what stands there.
+    /// Reads its value into `field`; a mistake leaves the field unchanged.
     pub fn read(&self, section: &Section<'_>, key: &'static str, field: &mut T) {
         if self.facts.read_apart {
             return;

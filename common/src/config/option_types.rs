@@ -21,7 +21,7 @@ pub trait OptionType: Clone + PartialEq + 'static {
     /// Reads a value. A mistake is reported to the node, and gives `None`.
     fn read(node: &Node<'_>, limit: Option<Limit>) -> Option<Self>;
 
-    /// What stands in the field of a required option until it is read.
+    /// The value of a required option until it is read.
     fn placeholder() -> Self;
 
     /// The value as the reference shows it.
