@@ -205,18 +205,19 @@ fn a_foreign_hand_on_the_states_is_noticed() {
         let instance = tables.instance();
         let mut run = instance.start(&RUN, &format!("{point}@3=pause"));
         run.reached(point).expect("the third batch");
-        // In the middle of the third batch.
-        tables.source.run(&["INSERT INTO src VALUES (47, 'foreign', 1)"]);
+        // In the middle of the third batch: after ten rows the stretches are ten numbers, of which
+        // every other one is there.
+        tables.source.run(&["INSERT INTO src VALUES (33, 'foreign', 1)"]);
         instance.release(point);
         let outcome = run.wait().expect(1);
         let (kind, text) = error_of(&outcome);
         assert_eq!(kind, "Balance", "{point}: {outcome}");
         assert!(text.contains("Somebody besides ssync"), "{point}: {outcome}");
         // Read with its batch it may have landed before that was noticed; only then is it done.
-        let done = tables.source.number("SELECT sync_status = 2 FROM src WHERE id = 47");
-        let landed = tables.dest.number("SELECT COUNT(*) FROM dst WHERE id = 47");
+        let done = tables.source.number("SELECT sync_status = 2 FROM src WHERE id = 33");
+        let landed = tables.dest.number("SELECT COUNT(*) FROM dst WHERE id = 33");
         assert!(done <= landed, "{point}: {outcome}");
-        tables.source.run(&["UPDATE src SET sync_status = 0 WHERE id = 47 AND sync_status <> 2"]);
+        tables.source.run(&["UPDATE src SET sync_status = 0 WHERE id = 33 AND sync_status <> 2"]);
         instance.run(&RUN).expect(0);
         tables.assert_same();
         assert_eq!(tables.states(), [(2, 61)], "{point}");
