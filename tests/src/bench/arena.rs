@@ -159,10 +159,12 @@ impl Arena {
         .unwrap();
     }
 
-    /// Every row is to be sent again.
+    /// Every row is to be sent again, into whichever destination: what the source remembers of the
+    /// last one goes.
     pub fn reset_status(&self) {
         const STEP: u64 = 50_000;
         let mut conn = connect(&self.source);
+        conn.query_drop("DROP TABLE IF EXISTS SSYNC_OWNER").unwrap();
         for from in (1..=self.workload.rows()).step_by(STEP as usize) {
             conn.query_drop(format!(
                 "UPDATE {SOURCE_STATUS} SET sync_status = 0 WHERE id BETWEEN {from} AND {} AND \

@@ -75,6 +75,8 @@ enum What {
     LoadData,
     /// ssync `status` beside `full`
     Status,
+    /// ssync `full` with and without its one state of the source and its count at the end
+    Proofs,
     /// ssync `full` with 1 to 10 writers
     Writers,
     /// Memory of each process: tables of two sizes, and rows of 1 MB and 10 MB
@@ -101,6 +103,7 @@ fn main() {
     match bench.args.what {
         What::LoadData => bench.load_data(),
         What::Status => bench.status(),
+        What::Proofs => bench.proofs(),
         What::Writers => bench.writers(),
         What::Memory => bench.memory(),
         What::Large if bench.args.fat => bench.large_fat(),
@@ -266,6 +269,33 @@ impl Bench {
             processes(&outcomes[0])
         );
         self.report_times("status", "Status at the source", &arena, &outcomes, &more);
+    }
+
+    fn proofs(&self) {
+        let arena = self.orders();
+        let without = |label: &str, task: &str, table: &str| {
+            self.ssync(&arena, "full", |s| {
+                s.label = format!("ssync {label},");
+                s.task_lines = task.to_owned();
+                s.table_lines = table.to_owned();
+            })
+        };
+        let (snapshot, count) = ("snapshot = false", "count = false");
+        let contenders = vec![
+            self.ssync(&arena, "full", |_| {}),
+            without(snapshot, snapshot, ""),
+            without(count, "", count),
+            without("without both", snapshot, count),
+        ];
+        let outcomes = self.run(&arena, contenders, self.rounds);
+        let more = format!(
+            "Time as it is by default / time with `{snapshot}`: **{}**; with `{count}`: **{}**; without \
+             both: **{}**.\n",
+            shown(&ratio(&outcomes[0], &outcomes[1])),
+            shown(&ratio(&outcomes[0], &outcomes[2])),
+            shown(&ratio(&outcomes[0], &outcomes[3])),
+        );
+        self.report_times("proofs", "One state and the count", &arena, &outcomes, &more);
     }
 
     fn writers(&self) {
