@@ -1,6 +1,6 @@
 //! `ssync check`: prints what the worker's check finds.
 
-use crate::output::outln;
+use crate::output::{outln, padded, widest};
 use serde::Serialize;
 use ssync_common::config::Config;
 use ssync_common::error::{Error, Kind, Result};
@@ -92,10 +92,11 @@ fn print(check: &TableCheck, json: bool) -> Result<()> {
     }
     let verdict = if check.passed() { "ok" } else { "CANNOT RUN" };
     outln!("task {}, table {}: {verdict}", check.task, check.table);
-    let width = check.columns.iter().map(|c| c.source.chars().count()).max().unwrap_or(0);
+    let width = widest(check.columns.iter().map(|c| c.source.as_str()));
     for column in &check.columns {
         let crypto = column.crypto.as_deref().map_or(String::new(), |c| format!(", {c}ed"));
-        outln!("  {:<width$} -> {}: {}{crypto}", column.source, column.dest, column.fidelity);
+        let source = padded(&column.source, width);
+        outln!("  {source} -> {}: {}{crypto}", column.dest, column.fidelity);
     }
     for finding in &check.findings {
         let word = match finding.level {

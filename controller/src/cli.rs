@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use ssync_common::event::What;
 
 use crate::bench::BenchArgs;
@@ -46,6 +46,10 @@ pub struct Cli {
     /// Print JSON, for programs
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
+
+    /// Show moments in UTC instead of local time; JSON has them in UTC anyway
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub utc: bool,
 
     /// Show no progress
     #[arg(long, global = true, help_heading = GLOBAL)]
@@ -240,9 +244,14 @@ pub enum StoreCommand {
     /// Make a TOML file the configuration
     ///
     /// The whole file is checked first and every mistake in it is shown; nothing changes unless
-    /// all of it is right. What the file does not name is removed. Every key is described in
-    /// docs/CONFIGURATION.md.
+    /// all of it is right. What the file does not name is removed, after a question; with
+    /// --prune=false it stays. A daemon of this host reads the configuration at once. Every key is
+    /// described in docs/CONFIGURATION.md.
     Apply(ApplyArgs),
+
+    /// Versions of the configuration: list, show and compare them, return to one
+    #[command(subcommand)]
+    Config(ConfigCommand),
 
     /// Print the configuration as TOML
     ///
@@ -304,6 +313,63 @@ pub struct ApplyArgs {
     /// Check the file and print what would change, without changing it
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Whether what the file does not name is removed
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub prune: bool,
+
+    /// How it is carried out.
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// What goes with every change of the configuration.
+#[derive(Debug, Args)]
+pub struct Consent {
+    /// Remove links, keys, schedules, tasks, tables and receivers without a question
+    #[arg(long)]
+    pub yes: bool,
+
+    /// Why, for ssync config log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// `ssync config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// List versions, newest first: when, by whom, why
+    Log {
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: u64,
+    },
+
+    /// Print a version as TOML
+    Show {
+        /// Its number
+        version: i64,
+    },
+
+    /// Show what changed between two versions
+    Diff {
+        /// The number of the older one
+        from: i64,
+        /// The number of the newer one; none: the configuration in force
+        to: Option<i64>,
+    },
+
+    /// Make a former version the configuration again
+    ///
+    /// It becomes a new version, as every configuration that is applied. Stored passwords of links
+    /// that were removed since do not come back.
+    Rollback {
+        /// The number of the version to return to
+        version: i64,
+        /// How it is carried out.
+        #[command(flatten)]
+        consent: Consent,
+    },
 }
 
 /// `ssync link`.

@@ -9,6 +9,7 @@ use ssync_common::crypto::check::{check_keys, new_key_file};
 use ssync_common::crypto::{KeyRing, Resolve};
 use ssync_common::error::Result;
 
+use crate::output::{padded, widest};
 use crate::render::JSON_SCHEMA;
 
 /// Make, list and check encryption keys
@@ -85,11 +86,11 @@ fn list(mut keys: Keys, json: bool, out: &mut dyn Write) -> Result<bool> {
             .collect();
         writeln!(out, "{}", json!({ "schema": JSON_SCHEMA, "keys": keys }))?;
     } else {
-        let width = rows.iter().map(|r| r.0.chars().count()).max().unwrap_or_default().max(4);
+        let width = widest(rows.iter().map(|r| r.0.as_str())).max(4);
         writeln!(out, "{:width$}  {:5}  {:8}  source", "name", "role", "id")?;
         for (name, role, id, source) in &rows {
             let id = id.as_deref().unwrap_or("?");
-            writeln!(out, "{name:width$}  {role:5}  {id:8}  {source}")?;
+            writeln!(out, "{}  {role:5}  {id:8}  {source}", padded(name, width))?;
         }
     }
     Ok(true)

@@ -1,6 +1,7 @@
 //! The command line and, built on it, the daemon.
 //!
 //! - [`cli`]: what can be said; [`run`] does it; [`render`] shows what went wrong.
+//! - [`clock`]: how moments are shown.
 //! - [`transfer`]: a task process in the foreground; [`books`]: its side of the configuration
 //!   database; [`terminal`]: what it shows.
 //! - [`top`]: what runs, as it runs; [`live`]: what shared memory says of it; [`parameters`]: by
@@ -16,6 +17,7 @@ pub mod bench;
 pub mod books;
 pub mod check_command;
 pub mod cli;
+pub mod clock;
 pub mod command;
 pub mod daemon;
 pub mod demo;
@@ -55,6 +57,9 @@ use output::Output;
 /// Does what the command line says; the exit code.
 pub fn run(cli: Cli) -> u8 {
     let json = cli.json;
+    if cli.utc {
+        clock::use_utc();
+    }
     match dispatch(cli) {
         Ok(code) => code,
         Err(e) => render::fail(&e, json),
@@ -164,7 +169,7 @@ fn foreground(
     drop(store);
     let report = transfer::run(&params, &signals, quiet || json)?;
     for waiting in spool::waiting(&instance_home, Some(report.task)) {
-        errln!("{}", waiting.words());
+        errln!("{}", clock::localized(&waiting.words()));
     }
     let text = if json {
         terminal::json(&report).map_err(|e| Error::new(Kind::Internal, format!("report: {e}")))?
@@ -174,7 +179,8 @@ fn foreground(
     out!("{text}");
     for table in &report.tables {
         if let Some(error) = &table.error {
-            err!("{}", render::text_of_table(report.task, &table.table, error));
+            let text = render::text_of_table(report.task, &table.table, error);
+            err!("{}", clock::localized(&text));
         }
     }
     Ok(report.exit_code())

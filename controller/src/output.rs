@@ -4,7 +4,9 @@ use std::io::{ErrorKind, Write};
 
 use serde_json::{Map, Value};
 use ssync_common::error::Result;
+use unicode_width::UnicodeWidthStr;
 
+use crate::clock::localized;
 use crate::render::JSON_SCHEMA;
 
 /// As `print!`, `println!`, `eprint!` and `eprintln!`, but a terminal or a pipe that is gone is no
@@ -48,8 +50,13 @@ impl Output {
         self.json
     }
 
-    /// Adds a line of text.
+    /// Adds a line of text for people; moments in it are shown in their time.
     pub fn line(&mut self, text: impl AsRef<str>) {
+        self.verbatim(localized(text.as_ref()));
+    }
+
+    /// Adds text as it is, and a line break.
+    pub fn verbatim(&mut self, text: impl AsRef<str>) {
         self.bytes.extend_from_slice(text.as_ref().as_bytes());
         self.bytes.push(b'\n');
     }
@@ -60,22 +67,24 @@ impl Output {
         if let Value::Object(fields) = fields {
             object.extend(fields);
         }
-        self.line(Value::Object(object).to_string());
+        self.verbatim(Value::Object(object).to_string());
     }
 
     /// Adds a table: a heading, then rows, columns as wide as they need to be.
     pub fn table<const N: usize>(&mut self, heading: [&str; N], rows: &[[String; N]]) {
-        let mut widths = heading.map(|h| h.chars().count());
-        for row in rows {
+        let shown = |row: &[String; N]| row.each_ref().map(|cell| localized(cell).into_owned());
+        let rows: Vec<_> =
+            std::iter::once(heading.map(str::to_owned)).chain(rows.iter().map(shown)).collect();
+        let mut widths = [0; N];
+        for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
+                *width = (*width).max(cell.width());
             }
         }
-        let heading = heading.map(str::to_owned);
-        for row in std::iter::once(&heading).chain(rows) {
-            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        for row in &rows {
+            let cells = row.iter().zip(widths).map(|(cell, width)| padded(cell, width));
             let line = cells.collect::<Vec<_>>().join("  ");
-            self.line(line.trim_end());
+            self.verbatim(line.trim_end());
         }
     }
 
@@ -92,6 +101,16 @@ impl Output {
             _ => Ok(()),
         }
     }
+}
+
+/// A text with blanks behind it, as wide as a column: wide characters take two places.
+pub(crate) fn padded(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
+}
+
+/// The widest of some texts, in places on a terminal.
+pub(crate) fn widest<'a>(texts: impl IntoIterator<Item = &'a str>) -> usize {
+    texts.into_iter().map(UnicodeWidthStr::width).max().unwrap_or(0)
 }
 
 impl Write for Output {

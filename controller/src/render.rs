@@ -1,5 +1,6 @@
 //! Errors for people and programs, and their exit codes: the one place that does it.
 
+use crate::clock::localized;
 use crate::output::{err, errln, outln};
 use serde::Serialize;
 use ssync_common::error::{Error, Kind};
@@ -46,13 +47,13 @@ pub fn fail(error: &Error, json: bool) -> u8 {
             Err(e) => errln!("ssync: {e}"),
         }
     }
-    err!("{}", text(error));
+    err!("{}", localized(&text(error)));
     error.kind.exit_code()
 }
 
 /// Prints something worth knowing on standard error, for people.
 pub fn note(text: &str) {
-    errln!("ssync: {text}");
+    errln!("ssync: {}", localized(text));
 }
 
 /// Wrong usage as an error like others, for programs.

@@ -1,7 +1,7 @@
 //! What a foreground run shows: bars on a terminal, a line every few seconds elsewhere, a closing
 //! summary, or JSON. Progress goes to standard error, results to standard output.
 
-use crate::output::errln;
+use crate::output::{errln, padded, widest};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex};
@@ -164,7 +164,7 @@ fn word(t: &TableReport) -> &'static str {
 
 /// The closing summary for people.
 pub fn summary(report: &TaskReport) -> String {
-    let width = report.tables.iter().map(|t| t.table.len()).max().unwrap_or(0).max(12);
+    let width = widest(report.tables.iter().map(|t| t.table.as_str())).max(12);
     let mut out = format!(
         "{:<width$}  {:>13}  {:>9}  {:>9}  {:>11}  result\n",
         format!("task {}", report.task),
@@ -191,7 +191,8 @@ pub fn summary(report: &TaskReport) -> String {
 fn line(name: &str, width: usize, landed: u64, failed: u64, seconds: f64, result: &str) -> String {
     let speed = (landed as f64 / seconds.max(0.001)) as u64;
     format!(
-        "{name:<width$}  {:>13}  {:>9}  {seconds:>9.1}  {:>11}  {result}\n",
+        "{}  {:>13}  {:>9}  {seconds:>9.1}  {:>11}  {result}\n",
+        padded(name, width),
         grouped(landed),
         grouped(failed),
         grouped(speed)

@@ -1,5 +1,6 @@
 //! `ssync --task N [--tables a,b]`: the task process in the foreground.
 
+use crate::clock::localized;
 use crate::output::errln;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -55,7 +56,7 @@ pub fn leave_out_held(holds: &[Hold], task: &mut Task) -> Result<()> {
                     .hint(format!("ssync resume {} lets it run again.", task.id)));
             }
             Some(table) if task.tables.iter().any(|t| t.name == *table) => {
-                errln!("{table} is left out: {since}");
+                errln!("{table} is left out: {}", localized(&since));
                 task.tables.retain(|t| t.name != *table);
             }
             Some(_) => {}

@@ -124,7 +124,7 @@ impl Ssync {
     /// Makes this the configuration.
     #[track_caller]
     pub fn apply(&self, toml: &str) -> Ran {
-        self.run_with_input(&["apply", "-"], toml).expect(0)
+        self.run_with_input(&["apply", "--yes", "-"], toml).expect(0)
     }
 }
 

@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use ssync_common::config::Config;
+use ssync_common::config::{Change, Config};
 use ssync_common::shm;
-use ssync_common::store::{Home, Store, StoreLocation};
+use ssync_common::store::{Author, Home, Store, StoreLocation};
 
 use crate::PATIENCE;
 use crate::servers::{PASSWORD, oracle};
@@ -49,6 +49,12 @@ pub fn program() -> PathBuf {
 pub struct Instance {
     dir: tempfile::TempDir,
     environment: Vec<(OsString, OsString)>,
+}
+
+/// Makes this the configuration; what that changed.
+#[track_caller]
+pub fn apply(store: &mut Store, config: &Config) -> Vec<Change> {
+    store.apply(config, &Author::of_this_process(None), |_| Ok(())).unwrap().changes
 }
 
 impl Instance {
@@ -91,7 +97,7 @@ impl Instance {
     pub fn apply(&self, toml: &str) {
         let config = Config::from_toml(toml)
             .unwrap_or_else(|violations| panic!("{violations:?}\nin:\n{toml}"));
-        self.store().apply(&config, false).unwrap();
+        apply(&mut self.store(), &config);
     }
 
     /// The configuration database.

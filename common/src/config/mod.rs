@@ -10,6 +10,7 @@
 
 mod diff;
 mod link;
+mod merge;
 mod model;
 pub(crate) mod option;
 mod option_types;

@@ -8,6 +8,7 @@
 //! | module | tables |
 //! | --- | --- |
 //! | `config_tables` | the configuration itself, [`Store::load`] and [`Store::apply`] |
+//! | `versions` | every configuration that was applied (`T_CONFIG_VERSION`) |
 //! | `secrets`, `seal`, `secret_source` | passwords and keys, sealed under the host key |
 //! | `lock` | the lock in `task_detail` |
 //! | `holds` | pause, suspension |
@@ -32,6 +33,7 @@ mod secrets;
 mod settled;
 mod sql;
 mod summary;
+mod versions;
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -53,9 +55,19 @@ pub use secret_source::from_env as env_secret;
 pub use secrets::{key_secret, link_params, receiver_secret};
 pub use settled::Settled;
 pub use summary::TableSummary;
+pub use versions::{Author, ConfigVersion};
 
 /// The parameter with the installation's random id.
 const INSTANCE_ID: &str = "instance_id";
+
+/// A configuration that was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// What it changed.
+    pub changes: Vec<Change>,
+    /// The number of its version; `None`: it changed nothing.
+    pub version: Option<i64>,
+}
 
 /// An open configuration database. Every method is one transaction of its own: durable and whole
 /// when it returns, or without effect.
@@ -104,11 +116,30 @@ impl Store {
         self.transaction(config_tables::load)
     }
 
-    /// Makes `config` the configuration; what that changes. With `dry_run` nothing is written.
+    /// What applying `config` would change. Nothing is written.
     ///
     /// # Errors
     /// [`Config`](crate::error::Kind::Config) with every violation when the configuration is not valid.
-    pub fn apply(&mut self, config: &Config, dry_run: bool) -> Result<Vec<Change>> {
+    pub fn changes_to(&mut self, config: &Config) -> Result<Vec<Change>> {
+        let violations = validate(config);
+        if !violations.is_empty() {
+            return Err(refusal(&violations));
+        }
+        Ok(diff(&self.load()?, config))
+    }
+
+    /// Makes `config` the configuration. What that changes is shown to `judge` first, while nobody
+    /// else can apply another one; its error leaves everything as it is.
+    ///
+    /// # Errors
+    /// [`Config`](crate::error::Kind::Config) with every violation when the configuration is not
+    /// valid; whatever `judge` says.
+    pub fn apply(
+        &mut self,
+        config: &Config,
+        author: &Author,
+        mut judge: impl FnMut(&[Change]) -> Result<()>,
+    ) -> Result<Applied> {
         let violations = validate(config);
         if !violations.is_empty() {
             return Err(refusal(&violations));
@@ -119,10 +150,13 @@ impl Store {
             db.select(Select::new("T_PARAMETER", &["param_value"]).filter(filter).for_update())?;
             let old = config_tables::load(db)?;
             let changes = diff(&old, config);
-            if !dry_run && !changes.is_empty() {
+            judge(&changes)?;
+            let mut version = None;
+            if !changes.is_empty() {
                 config_tables::write(db, &old, config)?;
+                version = Some(versions::keep(db, &old, config, author)?);
             }
-            Ok(changes)
+            Ok(Applied { changes, version })
         })
     }
 

@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 
 /// The newest version with which anything else than a column of an option came.
-const VERSION_OF_THE_REST: i64 = 7;
+const VERSION_OF_THE_REST: i64 = 10;
 
 /// The schema this build writes.
 pub const VERSION: i64 = newest_of([
@@ -303,6 +303,21 @@ pub static TABLES: LazyLock<Vec<TableDef>> = LazyLock::new(|| {
         since: 1,
         columns: vec![col("param_name", OBJECT, "Name."), col("param_value", LongText, "Value.")],
         key: &["param_name"],
+        unique: &[],
+    },
+    TableDef {
+        name: "T_CONFIG_VERSION",
+        about: "A configuration that was applied. Passwords and keys are no part of it, only where they come from.",
+        since: 10,
+        columns: vec![
+            since(10, col("version_no", BigInt, "Its number, from 1.")),
+            since(10, col("applied_at", TIME, "When, UTC.")),
+            since(10, opt("applied_by", LongText, "By which account on which host; empty: before versions were kept.")),
+            since(10, opt("reason", LongText, "Why, in the operator's words.")),
+            since(10, col("change_count", BigInt, "Differences from the version before it.")),
+            since(10, col("content", LongText, "The configuration as TOML.")),
+        ],
+        key: &["version_no"],
         unique: &[],
     },
     TableDef {

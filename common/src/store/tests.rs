@@ -19,6 +19,11 @@ fn open(dir: &tempfile::TempDir) -> Store {
     Store::open(&StoreLocation::embedded(home)).unwrap()
 }
 
+fn apply(store: &mut Store, config: &Config) -> Result<Vec<Change>> {
+    let author = Author { name: "ops@here".into(), reason: None };
+    store.apply(config, &author, |_| Ok(())).map(|applied| applied.changes)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -29,10 +34,10 @@ proptest! {
         let (dir, mut store) = store();
         for config in [&first, &second, &first] {
             let expected = diff(&store.load().unwrap(), config);
-            prop_assert_eq!(store.apply(config, true).unwrap(), expected.clone());
-            prop_assert_eq!(store.apply(config, false).unwrap(), expected);
+            prop_assert_eq!(store.changes_to(config).unwrap(), expected.clone());
+            prop_assert_eq!(apply(&mut store, config).unwrap(), expected);
             prop_assert_eq!(&store.load().unwrap(), config);
-            prop_assert_eq!(store.apply(config, false).unwrap(), vec![]);
+            prop_assert_eq!(apply(&mut store, config).unwrap(), vec![]);
         }
         prop_assert_eq!(open(&dir).load().unwrap(), first);
     }
@@ -45,13 +50,13 @@ proptest! {
 }
 
 #[test]
-fn a_dry_run_leaves_everything_as_it_is() {
+fn what_would_change_changes_nothing() {
     let (_dir, mut store) = store();
     let config = Config::from_toml(
         "[[link]]\nname = \"core\"\nurl = \"sqlite:///a.db\"\n[[schedule]]\nid = 1\nevery = \"5s\"",
     )
     .unwrap();
-    assert_eq!(store.apply(&config, true).unwrap().len(), 2);
+    assert_eq!(store.changes_to(&config).unwrap().len(), 2);
     assert_eq!(store.load().unwrap(), Config::default());
 }
 
@@ -60,7 +65,7 @@ fn an_invalid_configuration_is_not_written() {
     let (_dir, mut store) = store();
     let mut config = Config::from_toml("[[schedule]]\nid = 1\nevery = \"5s\"").unwrap();
     config.schedules.push(config.schedules[0].clone());
-    let error = store.apply(&config, false).unwrap_err();
+    let error = apply(&mut store, &config).unwrap_err();
     assert_eq!(error.kind, crate::error::Kind::Config);
     assert!(error.details[0].contains("schedule[1].id"), "{error:?}");
     assert_eq!(store.load().unwrap(), Config::default());
@@ -85,7 +90,7 @@ fn a_transaction_that_fails_leaves_nothing() {
 fn values_changed_by_hand_are_named() {
     let (_dir, mut store) = store();
     let config = Config::from_toml("[[schedule]]\nid = 1\nevery = \"5s\"").unwrap();
-    store.apply(&config, false).unwrap();
+    apply(&mut store, &config).unwrap();
     store
         .transaction(|db| {
             let set = [("schedule_kind", "sometimes".into_value())];
@@ -142,4 +147,44 @@ fn every_option_is_stored_in_the_columns_that_its_definition_names() {
         store.db.transaction(put).unwrap();
         assert_eq!(config_tables::load(&mut store.db).unwrap(), option.sample, "{name}");
     }
+}
+
+#[test]
+fn every_configuration_that_changed_something_is_kept_and_can_be_returned_to() {
+    let (_dir, mut store) = store();
+    let schedule = |every: &str| {
+        Config::from_toml(&format!("[[schedule]]\nid = 1\nevery = \"{every}\"")).unwrap()
+    };
+    let (first, second) = (schedule("5s"), schedule("9s"));
+    for config in [&first, &first, &second] {
+        apply(&mut store, config).unwrap();
+    }
+    let numbers: Vec<_> =
+        store.config_versions(9).unwrap().iter().map(|v| (v.number, v.changes)).collect();
+    assert_eq!(numbers, [(2, 1), (1, 1)]);
+    assert_eq!(store.config_version(1).unwrap(), first);
+    assert_eq!(store.config_version(2).unwrap(), second);
+    assert_eq!(store.config_version(3).unwrap_err().kind, crate::error::Kind::Usage);
+}
+
+#[test]
+fn what_was_configured_before_versions_were_kept_is_the_first_of_them() {
+    let (_dir, mut store) = store();
+    let config = Config::from_toml("[[schedule]]\nid = 1\nevery = \"5s\"").unwrap();
+    apply(&mut store, &config).unwrap();
+    store.transaction(|db| db.delete("T_CONFIG_VERSION", Filter::new())).unwrap();
+    apply(&mut store, &Config::default()).unwrap();
+    assert_eq!(store.config_version(1).unwrap(), config);
+    assert_eq!(store.config_version(2).unwrap(), Config::default());
+}
+
+#[test]
+fn what_a_judge_refuses_is_not_applied() {
+    let (_dir, mut store) = store();
+    let config = Config::from_toml("[[schedule]]\nid = 1\nevery = \"5s\"").unwrap();
+    let author = Author::of_this_process(None);
+    let refuse = |_: &[Change]| Err(Error::new(crate::error::Kind::Usage, "no"));
+    store.apply(&config, &author, refuse).unwrap_err();
+    assert_eq!(store.load().unwrap(), Config::default());
+    assert_eq!(store.config_versions(1).unwrap(), []);
 }

@@ -1,16 +1,17 @@
 //! `ssync apply` and `ssync export`.
 
-use std::io::Read;
+use std::io::{BufRead, IsTerminal, Read};
 use std::path::Path;
 
 use serde_json::json;
-use ssync_common::config::{Config, SecretSource, refusal};
+use ssync_common::config::{Change, ChangeKind, Config, SecretSource, refusal};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::shm::TaskTable;
-use ssync_common::store::Store;
+use ssync_common::store::{Author, Store};
 
-use crate::cli::ApplyArgs;
-use crate::output::Output;
+use crate::cli::{ApplyArgs, Consent};
+use crate::daemon;
+use crate::output::{Output, err, errln};
 use crate::render::note;
 
 /// Largest configuration file, in bytes.
@@ -23,29 +24,180 @@ pub fn apply(
     out: &mut Output,
 ) -> Result<bool> {
     let text = read(&args.file)?;
-    let config = Config::from_toml(&text).map_err(|violations| refusal(&violations))?;
-    let mut store = open()?;
-    let changes = store.apply(&config, args.dry_run)?;
-    if !args.dry_run {
-        tell_runs(&store, &config)?;
+    if text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#')) {
+        return Err(Error::new(Kind::Config, format!("{} is empty", args.file.display())).hint(
+            "It would remove the whole configuration. Nothing was changed; write what is to stay.",
+        ));
     }
-    if out.is_json() {
-        out.object(json!({ "dry_run": args.dry_run, "changes": changes }));
+    // Without anything to look up: a mistake is told even where there is no database to change.
+    let whole = args
+        .prune
+        .then(|| Config::from_toml(&text).map_err(|violations| refusal(&violations)))
+        .transpose()?;
+    let mut store = open()?;
+    let config = match whole {
+        Some(config) => config,
+        None => store.load()?.with(&text).map_err(|violations| refusal(&violations))?,
+    };
+    if args.dry_run {
+        let changes = store.changes_to(&config)?;
+        if out.is_json() {
+            out.object(json!({ "dry_run": true, "changes": changes }));
+        } else {
+            show_changes(&changes, out);
+            out.line(format!("{}; dry run, nothing written", count(&changes)));
+        }
         return Ok(true);
     }
-    for change in &changes {
-        out.line(change.to_string());
+    put_in_force(&mut store, &config, &args.consent, out)
+}
+
+/// Makes it the configuration, tells runs and daemon of this host, and says what is in force.
+pub(super) fn put_in_force(
+    store: &mut Store,
+    config: &Config,
+    consent: &Consent,
+    out: &mut Output,
+) -> Result<bool> {
+    let agreed = agree(&store.changes_to(config)?, consent, out.is_json())?;
+    let author = Author::of_this_process(consent.reason.as_deref());
+    let applied = store.apply(config, &author, |changes| {
+        match removed(changes).all(|change| consent.yes || agreed.contains(&change.path)) {
+            true => Ok(()),
+            false => Err(Error::new(
+                Kind::Contention,
+                "somebody else has changed the configuration meanwhile",
+            )
+            .hint("Nothing was changed. Look at it with ssync export, and apply again.")),
+        }
+    })?;
+    tell_runs(store, config)?;
+    let force = Force::of(store, applied.version.is_some());
+    if out.is_json() {
+        out.object(json!({
+            "dry_run": false,
+            "changes": applied.changes,
+            "version": applied.version,
+            "in_force": force.word(),
+        }));
+    } else {
+        show_changes(&applied.changes, out);
+        out.line(match applied.version {
+            Some(version) => format!("{}: version {version}", count(&applied.changes)),
+            None => count(&applied.changes),
+        });
+        force.words().into_iter().for_each(|line| out.line(line));
+        passwords_to_set(store, config)?;
     }
-    let count = match changes.len() {
+    Ok(!matches!(force, Force::Failed(_)))
+}
+
+fn show_changes(changes: &[Change], out: &mut Output) {
+    changes.iter().for_each(|change| out.line(change.to_string()));
+}
+
+fn count(changes: &[Change]) -> String {
+    match changes.len() {
         0 => "nothing to change".to_owned(),
         1 => "1 change".to_owned(),
         n => format!("{n} changes"),
-    };
-    out.line(if args.dry_run { format!("{count}; dry run, nothing written") } else { count });
-    if !args.dry_run {
-        passwords_to_set(&mut store, &config)?;
     }
-    Ok(true)
+}
+
+/// Sections that go: links, keys, schedules, tasks, tables, receivers. A key of a section that
+/// goes back to its default is a change like others.
+fn removed(changes: &[Change]) -> impl Iterator<Item = &Change> {
+    changes.iter().filter(|change| change.kind == ChangeKind::Removed && change.old.is_none())
+}
+
+/// The paths whose removal the operator has agreed to.
+fn agree(changes: &[Change], consent: &Consent, json: bool) -> Result<Vec<String>> {
+    let paths: Vec<_> = removed(changes).map(|change| change.path.clone()).collect();
+    if paths.is_empty() || consent.yes {
+        return Ok(paths);
+    }
+    let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if terminal && !json && confirm(&paths)? {
+        return Ok(paths);
+    }
+    let mut error =
+        Error::new(Kind::Usage, format!("{} of the configuration would go", parts(paths.len())));
+    for path in paths {
+        error = error.detail(path);
+    }
+    Err(error.hint(
+        "Nothing was changed. --yes removes them, with stored passwords and pauses; --prune=false \
+         keeps what the file does not name.",
+    ))
+}
+
+fn parts(n: usize) -> String {
+    if n == 1 { "1 part".to_owned() } else { format!("{n} parts") }
+}
+
+/// Asks on the terminal. Whatever is not a clear yes is a no.
+fn confirm(paths: &[String]) -> Result<bool> {
+    for path in paths {
+        errln!("- {path}");
+    }
+    err!(
+        "Remove {} of the configuration, with stored passwords and pauses? [y/N] ",
+        parts(paths.len())
+    );
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// From when on a configuration counts.
+enum Force {
+    /// Nothing changed.
+    Unchanged,
+    /// The daemon of this host has read it.
+    Now(Vec<String>),
+    /// No daemon of this host goes by it.
+    NextRun,
+    /// The daemon could not read it.
+    Failed(Error),
+}
+
+impl Force {
+    /// Has the daemon of this host read it, if one runs by this configuration database.
+    fn of(store: &Store, changed: bool) -> Force {
+        if !changed {
+            return Force::Unchanged;
+        }
+        match daemon::command::reload_if_it_is_ours(store.home(), store.instance_id()) {
+            Ok(Some(lines)) => Force::Now(lines),
+            Ok(None) => Force::NextRun,
+            Err(e) => Force::Failed(e),
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Force::Unchanged => "unchanged",
+            Force::Now(_) => "now",
+            Force::NextRun => "next run",
+            Force::Failed(_) => "not yet",
+        }
+    }
+
+    fn words(&self) -> Vec<String> {
+        match self {
+            Force::Unchanged => Vec::new(),
+            Force::Now(lines) => lines.clone(),
+            Force::NextRun => vec![
+                "in force from the next run on (no daemon of this host uses this configuration)"
+                    .to_owned(),
+            ],
+            Force::Failed(e) => vec![format!(
+                "not in force yet: the daemon could not read it ({}). It tries again by itself; \
+                 ssync reload tries now.",
+                e.message
+            )],
+        }
+    }
 }
 
 /// Limits count for runs under way, too: those of this host look at once.
@@ -97,7 +249,7 @@ pub fn export(store: &mut Store, out: &mut Output) -> Result<bool> {
     if out.is_json() {
         out.object(json!({ "config": config }));
     } else {
-        out.line(config.to_toml()?.trim_end());
+        out.verbatim(config.to_toml()?.trim_end());
     }
     Ok(true)
 }

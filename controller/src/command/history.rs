@@ -10,6 +10,7 @@ use ssync_common::store::{RunFilter, RunRecord, RunState, Store};
 
 use crate::books::spool::Waiting;
 use crate::cli::HistoryArgs;
+use crate::clock::zoned;
 use crate::output::Output;
 use crate::terminal::grouped;
 
@@ -23,7 +24,8 @@ pub fn history(
     waiting: &[Waiting],
     out: &mut Output,
 ) -> Result<bool> {
-    let since = args.since.as_deref().map(|text| since(text, &Zoned::now())).transpose()?;
+    let since =
+        args.since.as_deref().map(|text| since(text, &zoned(Timestamp::now()))).transpose()?;
     let filter = RunFilter {
         task: args.of.task,
         table: args.table.clone(),
@@ -111,7 +113,7 @@ fn chart(runs: &[RunRecord], out: &mut Output) {
         let longest = runs.iter().filter_map(|r| seconds(r)).fold(0.0, f64::max);
         let most = runs.iter().map(|r| r.counts.landed).max().unwrap_or(0) as f64;
         for run in runs {
-            let begin = run.begin.to_zoned(jiff::tz::TimeZone::system());
+            let begin = zoned(run.begin);
             let took = seconds(run);
             let mut line = format!(
                 "  {}  {:>9} {:BAR$}  {:>11} {:BAR$}",

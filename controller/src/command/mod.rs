@@ -8,6 +8,7 @@ pub mod receivers;
 mod records;
 mod show;
 mod status;
+mod versions;
 
 use std::path::Path;
 
@@ -18,7 +19,7 @@ pub(crate) use history::state as state_word;
 
 use crate::books::drain::drain_left;
 use crate::books::spool;
-use crate::cli::{LinkCommand, ReceiverCommand, StoreCommand};
+use crate::cli::{ConfigCommand, LinkCommand, ReceiverCommand, StoreCommand};
 use crate::daemon;
 use crate::key_command::{self, Keys};
 use crate::output::Output;
@@ -35,6 +36,18 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
     };
     match command {
         StoreCommand::Apply(args) => config::apply(&args, open, out),
+        StoreCommand::Config(ConfigCommand::Log { limit }) => {
+            versions::log(&mut open()?, limit, out)
+        }
+        StoreCommand::Config(ConfigCommand::Show { version }) => {
+            versions::show(&mut open()?, version, out)
+        }
+        StoreCommand::Config(ConfigCommand::Diff { from, to }) => {
+            versions::compare(&mut open()?, from, to, out)
+        }
+        StoreCommand::Config(ConfigCommand::Rollback { version, consent }) => {
+            versions::rollback(&mut open()?, version, &consent, out)
+        }
         StoreCommand::Export => config::export(&mut open()?, out),
         StoreCommand::Links => link::usage(&mut open()?, out),
         StoreCommand::Link(LinkCommand::List) => link::list(&mut open()?, out),

@@ -8,12 +8,13 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::shm::TaskView;
 use ssync_common::shm::waiting::Outcome;
 use ssync_common::store::{Hold, HoldKind, Home, LockInfo, RunRecord, Store};
+use unicode_width::UnicodeWidthStr;
 
 use super::{receivers, state_word};
 use crate::books::spool;
 use crate::daemon::control::DaemonStatus;
 use crate::live::{Live, has_died, is_running, phase_words, span, wait_words};
-use crate::output::Output;
+use crate::output::{Output, padded, widest};
 use crate::parameters::{InForce, Parameters};
 use crate::terminal::grouped;
 
@@ -91,14 +92,13 @@ impl Shown<'_> {
                 out.line("");
                 out.line(self.heading(task));
             }
-            let names = task.tables.iter().map(|t| t.name.chars().count());
-            let indent = names.max().unwrap_or(0);
+            let indent = widest(task.tables.iter().map(|t| t.name.as_str()));
             for table in &task.tables {
                 let standing = standing(store, &holds, task, table)?;
                 if self.json {
                     objects.push(self.object(task, table, &standing));
                 } else {
-                    let name = format!("{:indent$}", table.name);
+                    let name = padded(&table.name, indent);
                     self.table(&name, &self.words(task, table, &standing), out);
                 }
             }
@@ -253,12 +253,12 @@ impl Shown<'_> {
     /// A table's line; where it does not fit, each thing to say begins a line.
     fn table(&self, name: &str, words: &[String], out: &mut Output) {
         let line = format!("  {name}  {}", words.join("; "));
-        if self.width.is_none_or(|width| line.chars().count() <= width) {
+        if self.width.is_none_or(|width| line.width() <= width) {
             out.line(line.trim_end());
             return;
         }
         for (n, word) in words.iter().enumerate() {
-            let before = if n == 0 { name.to_owned() } else { " ".repeat(name.chars().count()) };
+            let before = if n == 0 { name.to_owned() } else { " ".repeat(name.width()) };
             out.line(format!("  {before}  {word}").trim_end());
         }
     }

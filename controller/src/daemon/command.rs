@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::json;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::shm::TaskTable;
@@ -222,6 +221,22 @@ pub fn status(home: &Home) -> Result<Option<DaemonStatus>> {
     }
 }
 
+/// Has the daemon of this home read the configuration, if one runs by the database of this
+/// instance; what it says then.
+///
+/// # Errors
+/// What the daemon says when it cannot.
+pub fn reload_if_it_is_ours(home: &Home, instance: &str) -> Result<Option<Vec<String>>> {
+    let is_ours = |daemon: &DaemonStatus| daemon.instance.as_deref() == Some(instance);
+    if !status(home)?.as_ref().is_some_and(is_ours) {
+        return Ok(None);
+    }
+    match ask(home, &Request::Reload, ANSWER_TIME_MAX)? {
+        Answer::Text(lines) => Ok(Some(lines)),
+        _ => Ok(Some(Vec::new())),
+    }
+}
+
 /// Tells the daemon, if there is one, that the configuration has changed. Does not wait for it.
 pub fn poke(home: &Home) {
     let told = connect(home).and_then(|stream| match stream {
@@ -374,7 +389,7 @@ fn show(explained: &Explained, out: &mut Output) {
     out.line(format!("task {}: {fires}", explained.task));
     out.line(format!("now: {}", explained.state));
     explained.waiting.iter().for_each(|waiting| out.line(waiting.words()));
-    let local = |at: Timestamp| at.to_zoned(TimeZone::system()).strftime("%F %T").to_string();
+    let local = crate::clock::shown;
     if !explained.next.is_empty() {
         out.line("next firings:");
         explained.next.iter().for_each(|at| out.line(format!("  {}", local(*at))));

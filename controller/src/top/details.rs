@@ -7,10 +7,12 @@ use ratatui::widgets::{Block, Borders, Paragraph};
 use serde_json::Value;
 use ssync_common::shm::TaskView;
 use ssync_common::store::RunRecord;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::draw::Theme;
 use super::meter::chart;
 use super::model::Model;
+use crate::clock::zoned;
 use crate::command::state_word;
 use crate::live::{has_died, is_running, span, wait_words};
 use crate::terminal::{bytes, grouped};
@@ -110,27 +112,41 @@ fn trouble(model: &Model, id: u32, width: u16, theme: Theme) -> Vec<Line<'static
     lines
 }
 
-/// Text in lines of at most `width` characters, broken between words where that is possible.
+/// Text in lines of at most `width` places (a wide character takes two), broken between words
+/// where that is possible.
 fn fold(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
-        let mut word: Vec<char> = word.chars().collect();
+        let mut word = word;
         while !word.is_empty() {
             let Some(line) = lines.last_mut() else { return lines };
-            let used = line.chars().count();
+            let used = line.width();
             let blank = usize::from(used > 0);
-            if used + blank + word.len() <= width {
+            if used + blank + word.width() <= width {
                 line.push_str(if used > 0 { " " } else { "" });
-                line.extend(word.drain(..));
+                line.push_str(word);
+                word = "";
             } else if used > 0 {
                 lines.push(String::new());
             } else {
-                line.extend(word.drain(..width));
+                let (head, rest) = word.split_at(fitting(word, width));
+                line.push_str(head);
+                word = rest;
             }
         }
     }
     lines
+}
+
+/// How many bytes of a word fit into so many places; at least its first character.
+fn fitting(word: &str, width: usize) -> usize {
+    let mut used = 0;
+    let too_wide = word.char_indices().find(|(at, c)| {
+        used += c.width().unwrap_or(0);
+        *at > 0 && used > width
+    });
+    too_wide.map_or(word.len(), |(at, _)| at)
 }
 
 /// The last runs, a line each, with what went wrong.
@@ -150,7 +166,7 @@ fn run(run: &RunRecord, width: u16, theme: Theme) -> Vec<Line<'static>> {
         RunState::Open => theme.bold(),
         RunState::Interrupted | RunState::Abandoned => theme.warn(),
     };
-    let begin = run.begin.to_zoned(jiff::tz::TimeZone::system()).strftime("%m-%d %H:%M:%S");
+    let begin = zoned(run.begin).strftime("%m-%d %H:%M:%S");
     let took = run.end.map(|end| end.duration_since(run.begin).as_secs_f64());
     let took = took.map_or(String::new(), |secs| format!("{secs:.1} s"));
     // Of a run under way the counters above say more than the books.
@@ -222,7 +238,7 @@ fn counters(task: &TaskView, theme: Theme) -> Vec<Line<'static>> {
             spans.push(Span::styled(format!(" {name} "), theme.dim()));
             spans.push(Span::raw(value.clone()));
             // Columns under each other, as long as numbers are not huge.
-            let used = name.len() + value.chars().count() + 2;
+            let used = name.width() + value.width() + 2;
             spans.push(Span::raw(" ".repeat(26usize.saturating_sub(used))));
         }
         lines.push(Line::from(spans));

@@ -9,6 +9,7 @@ use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table, TableState};
 use super::details;
 use super::meter::sparkline;
 use super::model::{Model, Row, Standing, View};
+use crate::clock::zoned;
 use crate::live::{is_running, span, wait_words};
 use crate::terminal::{bytes, grouped};
 
@@ -111,7 +112,7 @@ fn draw_title(frame: &mut Frame, area: Rect, model: &Model, theme: Theme) {
     let bar = Style::new().add_modifier(Modifier::REVERSED);
     frame.buffer_mut().set_style(name, bar);
     let clock = jiff::Timestamp::from_millisecond(model.now_ms() as i64).unwrap_or_default();
-    let clock = clock.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S ");
+    let clock = zoned(clock).strftime("%H:%M:%S ");
     let title = Line::from(vec![
         Span::styled(" ssync top ", theme.bold()),
         Span::raw(format!(" {}", model.home)),

@@ -18,6 +18,7 @@ use ssync_common::config::Config;
 use ssync_common::store::{Home, Store, StoreLocation};
 use ssync_controller::daemon::command::status;
 use ssync_controller::daemon::journal::{Decision, Happened, Journal};
+use ssync_tests::ssync::apply;
 
 /// How late firings get.
 #[derive(Parser)]
@@ -116,7 +117,7 @@ fn configure(args: &Args, dir: &Path, home: &Home) {
     }
     let config = Config::from_toml(&toml).unwrap_or_else(|v| panic!("{v:?}"));
     let mut store = Store::open(&StoreLocation::embedded(home.clone())).unwrap();
-    store.apply(&config, false).unwrap();
+    apply(&mut store, &config);
 }
 
 struct Daemon {

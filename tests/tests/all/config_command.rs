@@ -1,6 +1,6 @@
 //! `ssync apply`, `export`, `pause`, `history` and their like, as people call them.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
 use ssync_common::error::{Error, Kind};
@@ -59,7 +59,8 @@ after = { source = ["ANALYZE"] }
 fn what_is_applied_is_exported_and_applying_the_export_changes_nothing() {
     let ssync = Ssync::new();
     let applied = ssync.apply(GOOD);
-    for line in ["+ link[core]", "+ key[pii]", "+ schedule[1]", "+ task[7]", "5 changes"] {
+    for line in ["+ link[core]", "+ key[pii]", "+ schedule[1]", "+ task[7]", "5 changes: version 1"]
+    {
         assert!(applied.stdout.lines().any(|l| l == line), "{line}\n{}", applied.stdout);
     }
     assert_eq!(ssync.apply(GOOD).stdout, "nothing to change\n");
@@ -108,15 +109,123 @@ fn changes_are_told_with_their_paths_and_old_and_new_values() {
     assert!(told.ends_with("5 changes; dry run, nothing written\n"), "{told}");
     assert_eq!(ssync.run(&["export"]).stdout, before);
 
-    let told = ssync.run(&["apply", file, "--json"]).expect(0).json();
+    let told = ssync.run(&["apply", file, "--yes", "--json"]).expect(0).json();
     assert_eq!((&told["dry_run"], told["changes"].as_array().unwrap().len()), (&false.into(), 5));
     let every = &told["changes"][0];
     assert_eq!(every["path"], "schedule[1].every");
     assert_eq!((&every["kind"], &every["new"]), (&"changed".into(), &"\"5s\"".into()));
     assert_ne!(ssync.run(&["export"]).stdout, before);
     // What is not in the file is gone.
-    assert_eq!(ssync.apply("").stdout.lines().last(), Some("5 changes"));
+    ssync.apply("[controller]\n");
     assert_eq!(ssync.run(&["export"]).stdout, "\n");
+}
+
+#[test]
+fn what_a_file_does_not_name_goes_only_with_consent() {
+    let ssync = Ssync::new();
+    ssync.apply(GOOD);
+    let before = ssync.run(&["export"]).stdout;
+    let less = GOOD.replace("name = \"customers\"\n", "name = \"clients\"\n");
+    let refused = ssync.run_with_input(&["apply", "-"], &less).expect(2);
+    refused.says(&[
+        "1 part of the configuration would go",
+        "task[7].table[customers]",
+        "--yes removes them",
+        "--prune=false keeps",
+    ]);
+    ssync.run_with_input(&["apply", "--json", "-"], &less).expect(2);
+    // Nothing at all is no configuration, whatever is said with it.
+    for empty in ["", "\n \n", "# nothing\n"] {
+        let refused = ssync.run_with_input(&["apply", "--yes", "-"], empty).expect(2);
+        refused.says(&["- is empty", "Nothing was changed"]);
+    }
+    assert_eq!(ssync.run(&["export"]).stdout, before);
+
+    let added = "[[schedule]]\nid = 2\nevery = \"9s\"\n";
+    let told = ssync.run_with_input(&["apply", "--prune=false", "-"], added).expect(0);
+    assert_eq!(told.stdout.lines().next(), Some("+ schedule[2]"), "{}", told.stdout);
+    let after = ssync.run(&["export"]).stdout;
+    assert!(after.contains("id = 2") && after.contains("name = \"customers\""), "{after}");
+    let refused = ssync
+        .run_with_input(&["apply", "--prune=false", "-"], "[[task]]\nid = 7\nschedule = 3")
+        .expect(2);
+    refused.says(&["task[7].schedule: there is no schedule 3"]);
+    ssync.run_with_input(&["apply", "--yes", "-"], &less).expect(0);
+    assert!(!ssync.run(&["export"]).stdout.contains("name = \"customers\""));
+}
+
+/// On a terminal it is asked for; whatever is no clear yes is a no.
+#[test]
+fn on_a_terminal_consent_is_asked_for() {
+    let ssync = Ssync::new();
+    ssync.apply(GOOD);
+    let file = ssync.scratch().join("less.toml");
+    std::fs::write(&file, GOOD.replace("name = \"customers\"\n", "name = \"clients\"\n")).unwrap();
+    for (answer, code) in [("n\n", 2), ("\n", 2), ("yes\n", 0)] {
+        let apply = ssync.command(&["apply", file.to_str().unwrap()]);
+        let line = std::iter::once(apply.get_program())
+            .chain(apply.get_args())
+            .map(|word| format!("'{}'", word.to_str().unwrap()))
+            .collect::<Vec<_>>()
+            .join(" ");
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        script.envs(apply.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut child = script.spawn().expect("script, of util-linux");
+        std::io::Write::write_all(child.stdin.as_mut().unwrap(), answer.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{answer:?}: {told}");
+        assert!(told.contains("- task[7].table[customers]"), "{told}");
+        assert!(told.contains("with stored passwords and pauses? [y/N]"), "{told}");
+        let there = ssync.run(&["export"]).stdout.contains("name = \"customers\"");
+        assert_eq!(there, code != 0, "{answer:?}");
+    }
+}
+
+#[test]
+fn every_version_is_kept_and_can_be_returned_to() {
+    let ssync = Ssync::new();
+    assert!(ssync.run(&["config", "log"]).expect(0).stdout.contains("no configuration"));
+    ssync.apply(GOOD);
+    let faster = GOOD.replace("every = \"1m 30s\"", "every = \"5s\"");
+    let why = ["apply", "--yes", "--reason", "faster\u{20}for May", "-"];
+    ssync.run_with_input(&why, &faster).expect(0);
+    // What changes nothing is no version.
+    ssync.apply(&faster);
+
+    let log = ssync.run(&["config", "log", "--json"]).expect(0).json();
+    let versions = log["versions"].as_array().unwrap();
+    let numbers: Vec<_> = versions.iter().map(|v| v["number"].as_i64().unwrap()).collect();
+    assert_eq!(numbers, [2, 1]);
+    assert_eq!(
+        (&versions[0]["reason"], &versions[0]["changes"]),
+        (&"faster for May".into(), &1.into())
+    );
+    let by = versions[0]["applied_by"].as_str().unwrap();
+    assert!(by.contains('@'), "{by}");
+    let shown = ssync.run(&["config", "log", "--utc"]).expect(0).stdout;
+    let line = shown.lines().nth(1).unwrap();
+    assert!(
+        line.starts_with("2  ") && line.contains("+00:00  ") && line.contains("for May"),
+        "{shown}"
+    );
+
+    for diff in [&["config", "diff", "1", "2"][..], &["config", "diff", "1"]] {
+        let told = ssync.run(diff).expect(0).stdout;
+        assert_eq!(told, "~ schedule[1].every: \"1m 30s\" → \"5s\"\n");
+    }
+    assert!(ssync.run(&["config", "show", "1"]).expect(0).stdout.contains("1m 30s"));
+    ssync.run(&["config", "show", "9"]).expect(2).says(&["there is no version 9"]);
+
+    ssync.run(&["config", "rollback", "1"]).expect(0);
+    assert_eq!(ssync.run(&["export"]).stdout, ssync.run(&["config", "show", "1"]).stdout);
+    let log = ssync.run(&["config", "log", "--json", "--limit", "1"]).expect(0).json();
+    assert_eq!(log["versions"][0]["reason"], "rollback to version 1");
+    // To return may remove, too.
+    ssync.apply(&format!("{GOOD}[[schedule]]\nid = 2\nevery = \"9s\"\n"));
+    ssync.run(&["config", "rollback", "1"]).expect(2).says(&["schedule[2]"]);
+    ssync.run(&["config", "rollback", "1", "--yes"]).expect(0);
 }
 
 #[test]
@@ -204,7 +313,7 @@ fn tables_and_tasks_are_held_until_they_are_resumed() {
     }
     // A task that was removed and comes back is a new one.
     ssync.run(&["pause", "7"]).expect(0);
-    ssync.apply("");
+    ssync.apply("[controller]\n");
     ssync.run(&["resume", "7"]).expect(2).says(&["there is no task 7"]);
     ssync.apply(GOOD);
     assert_eq!(paused(&status()), [false, false]);
@@ -253,12 +362,20 @@ fn past_runs_and_bad_rows_are_listed() {
         store.record_errors(&[row]).unwrap();
     }
 
-    let history = ssync.run(&["history"]).expect(0).stdout;
+    let history = ssync.run(&["history", "--utc"]).expect(0).stdout;
     let lines: Vec<_> = history.lines().collect();
     assert_eq!(lines.len(), 4, "{history}");
-    assert!(
-        lines[1].starts_with("2027-01-15T08:02:00Z  7     orders     failed  5       1       2.0")
-    );
+    let first = "2027-01-15 08:02:00+00:00  7     orders     failed  5       1       2.0";
+    assert!(lines[1].starts_with(first), "{history}");
+    // Local time, where nothing else is said; programs get UTC.
+    let shanghai = Command::new(ssync_tests::command::program())
+        .args(["history", "--limit", "1"])
+        .env("SSYNC_HOME", ssync.home())
+        .env("TZ", "Asia/Shanghai")
+        .output()
+        .unwrap();
+    let shanghai = String::from_utf8(shanghai.stdout).unwrap();
+    assert!(shanghai.contains("2027-01-15 16:02:00+08:00  7  "), "{shanghai}");
     assert!(lines[2].contains("customers") && lines[3].contains("orders"));
     let one = ssync.run(&["history", "--task", "7", "--table", "orders", "--limit", "1", "--json"]);
     let one = one.expect(0).json();
@@ -267,6 +384,7 @@ fn past_runs_and_bad_rows_are_listed() {
         (1, &5.into())
     );
     assert_eq!(one["runs"][0]["error"]["message"], "too long");
+    assert_eq!(one["runs"][0]["begin"], "2027-01-15T08:02:00Z");
     assert_eq!(ssync.run(&["history", "--task", "8"]).expect(0).stdout.lines().count(), 1);
 
     let errors = ssync.run(&["errors"]).expect(0).stdout;

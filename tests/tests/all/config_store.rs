@@ -20,6 +20,7 @@ use ssync_common::value::Value;
 use ssync_tests::command::Ssync;
 use ssync_tests::servers::oracle::{Generation, OracleAccount, oracle};
 use ssync_tests::servers::{Database, PASSWORD, Server, Software, mariadb, mysql56};
+use ssync_tests::ssync::apply;
 
 const CONFIG: &str = r#"
 [[link]]
@@ -237,12 +238,12 @@ fn a_configuration_is_kept_whole_and_told_apart(place: &Place) {
     );
     let mut store = place.open();
     for config in [&first, &second, &Config::default(), &second, &first] {
-        let changes = store.apply(config, true).unwrap();
+        let changes = store.changes_to(config).unwrap();
         assert!(!changes.is_empty());
-        assert_eq!(store.apply(config, false).unwrap(), changes);
+        assert_eq!(apply(&mut store, config), changes);
         assert_eq!(store.load().unwrap(), *config);
         assert_eq!(place.open().load().unwrap(), *config);
-        assert_eq!(store.apply(config, false).unwrap(), vec![]);
+        assert_eq!(apply(&mut store, config), vec![]);
     }
     // Nothing of the others is left behind.
     for (table, rows) in [("T_KEY", 3), ("task_detail", 3), ("T_TASK_COLUMN", 5), ("T_TASK_SQL", 4)]
@@ -254,7 +255,7 @@ fn a_configuration_is_kept_whole_and_told_apart(place: &Place) {
 
 fn the_controller_is_told_of_tasks_that_came_changed_or_went(place: &Place) {
     let mut store = place.open();
-    store.apply(&config(CONFIG), false).unwrap();
+    apply(&mut store, &config(CONFIG));
     let (came, went) = (TaskChange::Added, TaskChange::Removed);
     assert_eq!(store.task_changes().unwrap(), [(7, came), (9, came)]);
     let note_all = |store: &mut Store| {
@@ -271,14 +272,14 @@ fn the_controller_is_told_of_tasks_that_came_changed_or_went(place: &Place) {
         ("/pii.key", "/pii2.key", &[7, 9]),
         ("sqlite:///a.db", "sqlite:///a2.db", &[7, 9]),
     ] {
-        store.apply(&config(&CONFIG.replace(from, to)), false).unwrap();
+        apply(&mut store, &config(&CONFIG.replace(from, to)));
         let changed: Vec<_> = tasks.iter().map(|t| (*t, came)).collect();
         assert_eq!(store.task_changes().unwrap(), changed, "{from}");
-        store.apply(&config(CONFIG), false).unwrap();
+        apply(&mut store, &config(CONFIG));
         note_all(&mut store);
     }
     // Gone at once for whoever loads, and noted in its own time.
-    store.apply(&config(CONFIG.split("[[task]]\nid = 7").next().unwrap()), false).unwrap();
+    apply(&mut store, &config(CONFIG.split("[[task]]\nid = 7").next().unwrap()));
     assert_eq!(store.task_changes().unwrap(), [(7, went)]);
     assert_eq!(store.load().unwrap().tasks.len(), 1);
     assert_eq!(
@@ -288,8 +289,8 @@ fn the_controller_is_told_of_tasks_that_came_changed_or_went(place: &Place) {
     note_all(&mut store);
     assert_eq!(place.sql("SELECT task_id FROM T_EXTRACTION_TASK WHERE task_id = 7").len(), 0);
     // Back before it was noted.
-    store.apply(&Config::default(), false).unwrap();
-    store.apply(&config(CONFIG), false).unwrap();
+    apply(&mut store, &Config::default());
+    apply(&mut store, &config(CONFIG));
     assert_eq!(store.task_changes().unwrap(), [(7, came), (9, came)]);
 }
 
@@ -305,7 +306,7 @@ fn two_who_apply_at_once_leave_one_of_the_two_configurations(place: &Place) {
     for _ in 0..5 {
         std::thread::scope(|scope| {
             for config in [&one, &two, &one, &two] {
-                scope.spawn(|| place.open().apply(config, false).unwrap());
+                scope.spawn(|| apply(&mut place.open(), config));
             }
         });
         let left = place.open().load().unwrap();
@@ -598,7 +599,7 @@ fn a_server_that_was_restarted_is_reached_again() {
     let password = Some(Secret::from(PASSWORD.to_owned()));
     let location = StoreLocation::server(at, &url, password).unwrap();
     let mut store = Store::open(&location).unwrap();
-    store.apply(&config(CONFIG), false).unwrap();
+    apply(&mut store, &config(CONFIG));
     let lock = store.lock_table(7, "orders", &owner(), 60).unwrap();
     for crash in [false, true] {
         if crash {
@@ -674,6 +675,7 @@ fn the_environment_names_another_database_and_its_password() {
     let tables: Vec<String> = conn.query(query).unwrap();
     let wanted = [
         "T_BATCH",
+        "T_CONFIG_VERSION",
         "T_ERROR_ROW",
         "T_EXTRACTION_TASK",
         "T_KEY",
@@ -724,6 +726,6 @@ fn what_was_written_beside_the_store_is_named_when_it_is_wrong(place: &Place) {
         ] {
             place.sql(&format!("DELETE FROM {table}"));
         }
-        store.apply(&config(CONFIG), false).unwrap();
+        apply(&mut store, &config(CONFIG));
     }
 }

@@ -126,6 +126,28 @@ pub fn every_second(id: usize, rest: &str) -> String {
 }
 
 #[test]
+fn a_configuration_is_in_force_when_apply_says_so() {
+    let house = House::new(1);
+    house.apply(&task(1, ""));
+    house.insert(1, 0..3);
+    let daemon = house.start("");
+    let file = house.instance.scratch().join("scheduled.toml");
+    std::fs::write(&file, house.with_links(&(every_second(1, "") + &task(1, "schedule = 1"))))
+        .unwrap();
+    let in_force = |word: &str| {
+        let told = house.instance.run(&["apply", file.to_str().unwrap(), "--json"]).expect(0);
+        assert!(told.stdout.contains(&format!("\"in_force\":\"{word}\"")), "{told}");
+    };
+    in_force("now");
+    // Without another word to the daemon.
+    house.wait("the rows of the new schedule", || house.arrived(1) == 3);
+    in_force("unchanged");
+    house.stop(daemon);
+    house.apply(&task(1, ""));
+    in_force("next run");
+}
+
+#[test]
 fn schedules_fire_side_by_side_and_stop_leaves_nothing_behind() {
     let house = House::new(2);
     let tasks = [1, 2].map(|n| every_second(n, "") + &task(n, &format!("schedule = {n}")));

@@ -26,7 +26,7 @@ fn lock_file(home: &Path) -> PathBuf {
 
 pub(super) fn configured(place: &Place) -> Store {
     let mut store = place.open();
-    store.apply(&config(CONFIG), false).unwrap();
+    apply(&mut store, &config(CONFIG));
     store
 }
 
@@ -216,16 +216,16 @@ fn with_the_embedded_database_a_reboot_does_not_keep_tables_locked() {
 fn a_lock_outlives_the_configuration_of_its_table(place: &Place) {
     let (mut store, mut other) = (configured(place), place.open());
     let lock = store.lock_table(7, "orders", &owner(), 60).unwrap();
-    other.apply(&Config::default(), false).unwrap();
+    apply(&mut other, &Config::default());
     assert_eq!(other.load().unwrap(), Config::default());
     // Configured again, the table is still locked.
-    other.apply(&config(CONFIG), false).unwrap();
+    apply(&mut other, &config(CONFIG));
     assert_eq!(other.load().unwrap(), config(CONFIG));
     assert!(other.lock_holder(7, "orders").unwrap().is_some());
     refused(other.lock_table(7, "orders", &owner(), 60));
     store.renew_lock(&lock, 60).unwrap();
     // Removed while locked, it goes with the lock.
-    other.apply(&Config::default(), false).unwrap();
+    apply(&mut other, &Config::default());
     store.renew_lock(&lock, 60).unwrap();
     store.unlock_table(lock).unwrap();
     assert_eq!(place.sql("SELECT table_name FROM task_detail").len(), 0);
