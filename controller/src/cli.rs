@@ -34,7 +34,7 @@ pub struct Cli {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "task")]
     pub tables: Vec<String>,
 
-    /// Begin a new run, even where one that had not come to its end could be resumed
+    /// Start over instead of resuming
     #[arg(long, requires = "task")]
     pub restart: bool,
 
@@ -280,8 +280,8 @@ pub enum StoreCommand {
     /// Show every task: what it does at this moment, what holds it, how it ended last
     Status(OfTask),
 
-    /// Show the scene of a task: what holds it, its last run, error, batch and bad rows, and the
-    /// states of the source's rows now
+    /// Show a task in detail: what holds it, its last run, error, batch and bad rows, and how many
+    /// rows of the source are in each state
     Show {
         /// The task's number
         task: u32,
@@ -293,14 +293,14 @@ pub enum StoreCommand {
     /// List rows that could not be transferred: key, column, error
     Errors(ErrorsArgs),
 
-    /// Keep a task, or one table of it, from running until it is resumed
+    /// Pause a task or table
     ///
     /// A table that is being transferred stops between two batches; what has landed stays, and
     /// the rest goes when the table is resumed. Other tables are not touched. Answers when it has
     /// taken effect; exit code 1 when batches are still under way after --wait seconds.
     Pause(PauseArgs),
 
-    /// Let a task, or one table of it, run again after a pause or a failure
+    /// Resume a task or table after a pause or a failure
     Resume(HoldArgs),
 }
 

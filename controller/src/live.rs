@@ -61,13 +61,13 @@ impl Live {
         match self.controller {
             Some(c) if c.alive => {
                 let age = self.at_ms.saturating_sub(c.heartbeat_ms);
-                let heard = format!("process {}, heard of {} ago", c.pid, span(age));
+                let heard = format!("process {}, last heartbeat {} ago", c.pid, span(age));
                 match age > HEARTBEAT_AGE_MS_MAX {
-                    true => format!("the controller hangs: {heard}"),
-                    false => format!("the controller runs: {heard}"),
+                    true => format!("daemon: not responding, {heard}"),
+                    false => format!("daemon: running, {heard}"),
                 }
             }
-            _ => "no controller runs".to_owned(),
+            _ => "daemon: not running".to_owned(),
         }
     }
 }

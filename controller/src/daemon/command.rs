@@ -44,10 +44,10 @@ pub enum DaemonCommand {
     /// that is killed, and the next one takes them up.
     Daemon(RunDaemon),
 
-    /// Have the daemon finish its batches and leave
+    /// Stop the daemon after in-flight batches
     Stop(StopArgs),
 
-    /// Have the daemon read its configuration again, now
+    /// Have the daemon read its configuration now
     Reload,
 
     /// Have the daemon run a task now
@@ -295,7 +295,7 @@ fn stop(home: &Home, args: &StopArgs, out: &mut Output) -> Result<u8> {
             Ok(_) => {}
             // It has ended while it was being asked.
             Err(e) if e.kind == Kind::Lost => {}
-            Err(e) => return Err(e.context("the daemon is still there")),
+            Err(e) => return Err(e.context("the daemon has not ended")),
         }
     }
     let proc = format!("/proc/{pid}");
@@ -309,7 +309,7 @@ fn stop(home: &Home, args: &StopArgs, out: &mut Output) -> Result<u8> {
             break;
         }
         if Instant::now() >= deadline {
-            return Err(Error::new(Kind::System, "the daemon is still there")
+            return Err(Error::new(Kind::System, "the daemon has not ended")
                 .detail(format!("process {pid}"))
                 .hint("It finishes its batches first; ssync stop --now rolls them back."));
         }
@@ -409,7 +409,7 @@ fn show(explained: &Explained, out: &mut Output) {
     };
     let rows: Vec<_> = explained.decisions[from..].iter().map(row).collect();
     if rows.is_empty() {
-        out.line("nothing was decided about it yet");
+        out.line("no firings recorded");
     } else {
         out.table(["WHEN", "DUE", "WHAT", "WHY"], &rows);
     }

@@ -57,7 +57,7 @@ impl Daemon {
                 self.journal.note(missed_decision(*id, missed));
                 if matches!(missed.why, Why::Overrun | Why::Late | Why::BacklogFull) {
                     let text =
-                        format!("firings of schedule {id} are left out: {}", missed.why.words());
+                        format!("schedule {id}: firings skipped: {}", missed.why.words());
                     self.telling.tell_once(What::FiringsMissed, *id, &text, |event| event);
                 }
             }

@@ -195,8 +195,8 @@ impl Job {
                         let words = "was asked to leave before it had begun";
                         return Ok(Some(Ended::of(Happened::Interrupted, 130, words)));
                     }
-                    // Dead without a word: recovery settles what it left.
-                    let words = format!("the task process ended with {exit}, without a word");
+                    // Dead without a report: recovery settles what it left.
+                    let words = format!("worker killed ({exit}), no error reported");
                     return Ok(Some(Ended::died(words)));
                 };
                 let words = ending.words();

@@ -123,7 +123,7 @@ fn find<'p>(picture: &'p [String], words: &[&str]) -> &'p str {
 fn the_list_fits_80_columns_and_says_what_runs_how_fast_and_what_it_waits_for() {
     let picture = picture(&model(), 80, 24);
     find(&picture, &["ssync top", "/var/lib/ssync"]);
-    find(&picture, &["the controller runs: process 4242, heard of 0 s ago"]);
+    find(&picture, &["daemon: running, process 4242, last heartbeat 0 s ago"]);
     find(&picture, &["1 running", "1 suspended", "1 ready", "20,000 rows/s  2.0 MB/s"]);
     let line = find(&picture, &["7 orders", "transferring"]);
     for words in ["200,000", "20,000", "██████", "destination 3 s"] {
@@ -195,7 +195,7 @@ fn what_nothing_is_known_of_is_said_instead_of_shown_empty() {
     let mut model = Model::new("/srv/ssync".to_owned());
     model.look(Ok(Live { at_ms: START, controller: None, tasks: vec![] }));
     let shown = picture(&model, 80, 24);
-    find(&shown, &["no controller runs"]);
+    find(&shown, &["daemon: not running"]);
     find(&shown, &["nothing is running"]);
     find(&shown, &["nothing is configured yet: ssync apply FILE"]);
     model.read(Err("could not open it".to_owned()));

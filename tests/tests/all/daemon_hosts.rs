@@ -78,7 +78,7 @@ fn without_pidfds_deaths_are_noticed_and_tasks_taken_up() {
     signal(worker, Signal::SIGKILL);
     house.wait("its death to be noticed", || {
         let failed = house.decisions(1, Happened::Failed);
-        failed.iter().any(|d| d.reason.contains("without a word"))
+        failed.iter().any(|d| d.reason.contains("no error reported"))
     });
     house.wait("it to be buried", || state(worker).is_none());
 

@@ -101,7 +101,7 @@ fn a_living_daemon_tells_its_tasks_death_and_the_monitor_keeps_quiet() {
     kill_9(daemon.reached("run.after_lock").unwrap());
     watched.wait_for_monitor();
     let event = watched.only_message();
-    assert!(event.text.contains("without a word"), "the daemon's words: {event:?}");
+    assert!(event.text.contains("no error reported"), "the daemon's words: {event:?}");
     assert!(event.run.is_some(), "{event:?}");
     watched.end(daemon);
 }

@@ -124,7 +124,7 @@ fn instance(rows: u32) -> Instance {
 fn top_shows_a_run_pauses_its_task_and_leaves_the_terminal_as_it_was() {
     let instance = instance(1000);
     let tmux = Tmux::start(&instance, 80, 24);
-    tmux.see(&["no controller runs"]);
+    tmux.see(&["daemon: not running"]);
     tmux.see(&["7 orders", "ready", "never ran"]);
 
     // Batches 1 to 3 land, then the run stands still.
