@@ -118,9 +118,12 @@ pub fn release(store: &mut Store, what: &HoldArgs) -> Result<Option<Hold>> {
     Ok(held)
 }
 
-/// Lets a task or a table run again, and says so.
+/// Lets a task or a table run again, and says so once the daemon of this host goes by it.
 pub fn resume(store: &mut Store, what: &HoldArgs, out: &mut Output) -> Result<bool> {
-    let held = release(store, what)?;
+    let held = store.resume(what.task, what.table.as_deref())?;
+    if let Err(e) = daemon::command::reload_if_it_is_ours(store.home(), store.instance_id()) {
+        note(&format!("the daemon will see it later: {}", e.message));
+    }
     if out.is_json() {
         out.object(json!({
             "task": what.task, "table": what.table, "held": false, "changed": held.is_some(),

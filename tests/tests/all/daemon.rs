@@ -147,6 +147,25 @@ fn a_configuration_is_in_force_when_apply_says_so() {
     in_force("next run");
 }
 
+/// Held for long enough, the daemon has read that it is held; resumed, it has read that too.
+#[test]
+fn what_was_resumed_runs_when_asked_for() {
+    let house = House::new(1);
+    house.apply(&task(1, ""));
+    let daemon = house.start("");
+    for round in 1..=3 {
+        house.insert(1, round * 10..round * 10 + 3);
+        house.instance.run(&["pause", "1"]).expect(0);
+        house.wait("the daemon to know of the pause", || {
+            house.instance.run(&["explain", "1"]).expect(0).stdout.contains("now: paused")
+        });
+        house.instance.run(&["resume", "1"]).expect(0);
+        house.instance.run(&["run", "1", "--wait"]).expect(0);
+        assert_eq!(house.arrived(1), round * 3);
+    }
+    house.stop(daemon);
+}
+
 #[test]
 fn schedules_fire_side_by_side_and_stop_leaves_nothing_behind() {
     let house = House::new(2);
