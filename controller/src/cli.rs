@@ -278,6 +278,8 @@ pub enum StoreCommand {
     Brief(BriefArgs),
 
     /// Show every task: what it does at this moment, what holds it, how it ended last
+    ///
+    /// Exit code 1 where a daemon should run and does not, or does not respond.
     Status(OfTask),
 
     /// Show a task in detail: what holds it, its last run, error, batch and bad rows, and how many

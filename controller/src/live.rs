@@ -147,8 +147,12 @@ impl Pulse {
     /// # Errors
     /// When the task table cannot be read.
     pub fn feel(home: &Path, age_ms_max: u64) -> Result<Pulse> {
-        let live = Live::read(home)?;
-        Ok(match live.controller {
+        Ok(Pulse::of(&Live::read(home)?, home, age_ms_max))
+    }
+
+    /// By what was read of shared memory.
+    pub fn of(live: &Live, home: &Path, age_ms_max: u64) -> Pulse {
+        match live.controller {
             Some(c) if c.alive => {
                 let (pid, age_ms) = (c.pid, live.at_ms.saturating_sub(c.heartbeat_ms));
                 match age_ms > age_ms_max {
@@ -158,7 +162,7 @@ impl Pulse {
             }
             _ if is_controller_wanted(home) => Pulse::Dead,
             _ => Pulse::Stopped,
-        })
+        }
     }
 
     /// For scripts: a word, then facts.

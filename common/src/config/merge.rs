@@ -94,18 +94,32 @@ source = "u"
 dest = "u"
 "#;
 
+    const ADDED: &str = r#"
+[[link]]
+name = "c"
+url = "sqlite:///c.db"
+[[task]]
+id = 1
+writers = 5
+[[task.table]]
+name = "t"
+columns = ["id"]
+[[task]]
+id = 2
+source = "b"
+dest = "c"
+[[task.table]]
+name = "w"
+source = "w"
+dest = "w"
+"#;
+
     #[test]
     fn what_a_file_does_not_name_stays() {
         let before = Config::from_toml(BEFORE).unwrap();
         assert_eq!(before.with("").unwrap(), before);
         assert_eq!(before.with(BEFORE).unwrap(), before);
-        let after = before
-            .with(
-                "[[link]]\nname = \"c\"\nurl = \"sqlite:///c.db\"\n[[task]]\nid = 1\nwriters = 5\n\
-                   [[task.table]]\nname = \"t\"\ncolumns = [\"id\"]\n[[task]]\nid = 2\n\
-                   source = \"b\"\ndest = \"c\"\n",
-            )
-            .unwrap();
+        let after = before.with(ADDED).unwrap();
         assert_eq!(after.controller, before.controller);
         let names: Vec<_> = after.links.iter().map(|l| l.name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c"]);

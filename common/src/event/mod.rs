@@ -124,6 +124,8 @@ whats! {
     ControllerStarted = "controller_started", Info;
     /// The controller has stopped in good order.
     ControllerStopped = "controller_stopped", Info;
+    /// The controller has died, or hangs, and nobody has started it again.
+    ControllerDown = "controller_down", Error;
     /// The watchdog found the controller dead or hanging, and started it again.
     WatchdogRestart = "watchdog_restart", Error;
     /// The watchdog could not bring the controller back, and has given up.

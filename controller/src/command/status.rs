@@ -13,7 +13,9 @@ use unicode_width::UnicodeWidthStr;
 use super::{receivers, state_word};
 use crate::books::spool;
 use crate::daemon::control::DaemonStatus;
-use crate::live::{Live, has_died, is_running, phase_words, span, wait_words};
+use crate::live::{
+    HEARTBEAT_AGE_MS_MAX, Live, Pulse, has_died, is_running, phase_words, span, wait_words,
+};
 use crate::output::{Output, padded, widest};
 use crate::parameters::{InForce, Parameters};
 use crate::terminal::grouped;
@@ -38,8 +40,12 @@ pub fn status(
 ) -> Result<bool> {
     let live = Live::read(home.path())?;
     let shown = Shown { live: &live, daemon, width: width(), json: out.is_json() };
+    let pulse = Pulse::of(&live, home.path(), HEARTBEAT_AGE_MS_MAX);
     if !shown.json {
         out.line(live.controller_words());
+        if pulse == Pulse::Dead {
+            out.line("it was not stopped: it has died, or the host was started anew");
+        }
         if let Some((since, error)) = daemon.and_then(|d| d.configuration_error.as_ref()) {
             out.line(format!("its configuration could not be read since {since:.0}: {error}"));
         }
@@ -48,7 +54,7 @@ pub fn status(
         spool::waiting(home.path(), only).iter().for_each(|waiting| out.line(waiting.words()));
     }
     match open().and_then(|mut store| shown.tasks(&mut store, only, out)) {
-        Ok(()) => Ok(true),
+        Ok(()) => Ok(pulse.is_well()),
         Err(e) => {
             if !shown.json {
                 // What the controller has in force stands in shared memory.

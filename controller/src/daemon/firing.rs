@@ -56,8 +56,7 @@ impl Daemon {
             for missed in &missed {
                 self.journal.note(missed_decision(*id, missed));
                 if matches!(missed.why, Why::Overrun | Why::Late | Why::BacklogFull) {
-                    let text =
-                        format!("schedule {id}: firings skipped: {}", missed.why.words());
+                    let text = format!("schedule {id}: firings skipped: {}", missed.why.words());
                     self.telling.tell_once(What::FiringsMissed, *id, &text, |event| event);
                 }
             }

@@ -152,6 +152,7 @@ fn is_failure(what: What) -> bool {
         | What::TasksFull
         | What::ConfigurationLost
         | What::RecordsRefused
+        | What::ControllerDown
         | What::WatchdogRestart
         | What::WatchdogGaveUp => true,
         What::TaskSuspended

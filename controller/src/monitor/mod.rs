@@ -25,12 +25,13 @@ use crossbeam_channel::{Receiver as Channel, RecvTimeoutError};
 use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::event::{death_is_recorded, record};
+use ssync_common::event::{Event, death_is_recorded, record};
 use ssync_common::process::set_title;
 use ssync_common::process::signals::{Signal, SignalEvent};
 use ssync_common::shm::TaskTable;
 use ssync_common::store::StoreLocation;
 
+use crate::live::{HEARTBEAT_AGE_MS_MAX, Pulse};
 use delivery::Delivery;
 use state::{MonitorState, Settings};
 use upkeep::Upkeep;
@@ -53,7 +54,7 @@ pub fn run(location: StoreLocation, signals: &Channel<SignalEvent>) -> Result<()
     log::info!("the monitor begins");
     let kept = MonitorState::load(&home);
     let mut main = Main {
-        watch: Watch::new(kept.stuck.clone(), kept.dead.clone()),
+        watch: Watch::new(kept.stuck.clone(), kept.dead.clone(), kept.controller_down),
         settings: kept.settings.clone().unwrap_or_default(),
         kept,
         deliveries: Vec::new(),
@@ -147,6 +148,7 @@ impl Main {
         self.kept = MonitorState {
             stuck: self.watch.stuck.clone(),
             dead: self.watch.dead.clone(),
+            controller_down: self.watch.controller_down,
             ..state
         };
         self.keep();
@@ -154,6 +156,33 @@ impl Main {
     }
 
     fn look(&mut self) {
+        match Pulse::feel(&self.home, HEARTBEAT_AGE_MS_MAX) {
+            Ok(pulse) => {
+                let news = self.watch.look_at_controller(pulse, Instant::now());
+                self.tell(news.as_slice());
+            }
+            Err(e) => log::warn!("could not look at the controller: {e}"),
+        }
+        self.look_at_tasks();
+        let Watch { stuck, dead, controller_down, .. } = &self.watch;
+        let kept = &mut self.kept;
+        if (&kept.stuck, &kept.dead, &kept.controller_down) != (stuck, dead, controller_down) {
+            // After telling: what is told twice is better than what is not told.
+            kept.stuck.clone_from(stuck);
+            kept.dead.clone_from(dead);
+            kept.controller_down = *controller_down;
+            self.keep();
+        }
+    }
+
+    fn tell(&self, news: &[Event]) {
+        for event in news {
+            log::warn!(task = event.task.unwrap_or(0); "{}", event.text);
+            record(&self.home, event);
+        }
+    }
+
+    fn look_at_tasks(&mut self) {
         if self.table.as_ref().is_none_or(|table| !table.is_linked()) {
             self.table = TaskTable::open(&self.home).unwrap_or_else(|e| {
                 log::debug!("could not look at the task table: {e}");
@@ -179,16 +208,7 @@ impl Main {
             })
         };
         let news = self.watch.look(&tasks, Instant::now(), deadline, is_told);
-        for event in &news {
-            log::warn!(task = event.task.unwrap_or(0); "{}", event.text);
-            record(&self.home, event);
-        }
-        if self.kept.stuck != self.watch.stuck || self.kept.dead != self.watch.dead {
-            // After telling: what is told twice is better than what is not told.
-            self.kept.stuck.clone_from(&self.watch.stuck);
-            self.kept.dead.clone_from(&self.watch.dead);
-            self.keep();
-        }
+        self.tell(&news);
     }
 
     fn keep(&self) {

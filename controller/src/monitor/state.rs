@@ -208,6 +208,7 @@ fn recurs(what: What) -> bool {
         What::TaskSuspended
         | What::ControllerStarted
         | What::ControllerStopped
+        | What::ControllerDown
         | What::WatchdogGaveUp
         | What::DailyBrief
         | What::TableDone
@@ -227,6 +228,8 @@ pub struct MonitorState {
     pub dead: BTreeSet<String>,
     /// Runs that were told to be stuck, and do not move yet.
     pub stuck: BTreeSet<String>,
+    /// Whether it was told that the controller is down, and it is so still.
+    pub controller_down: bool,
     /// What the configuration said last, for when its database is out of reach.
     pub settings: Option<Settings>,
 }

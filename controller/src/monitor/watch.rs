@@ -7,6 +7,7 @@ use ssync_common::event::{Event, What};
 use ssync_common::shm::TaskView;
 use ssync_common::shm::waiting::{TaskState, Waiting};
 
+use crate::live::{Pulse, span};
 use crate::standstill::Standstill;
 
 /// A task that waits for people, or because people want it slow, is not stuck. One that waits for
@@ -18,7 +19,11 @@ const FOR_PEOPLE: [Waiting; 3] = [Waiting::Paused, Waiting::Window, Waiting::Thr
 /// foreground, or of one whose controller is dead as well.
 const OTHERS_TIME: Duration = Duration::from_secs(3);
 
-/// What has been seen of the running tasks.
+/// A watchdog or service manager that brings the controller back has so long before people are
+/// told that it is down.
+const DOWN_TIME: Duration = Duration::from_secs(10);
+
+/// What has been seen of the running tasks, and of the controller.
 #[derive(Default)]
 pub struct Watch {
     standstill: Standstill,
@@ -28,12 +33,36 @@ pub struct Watch {
     pub stuck: BTreeSet<String>,
     /// Runs whose death was told.
     pub dead: BTreeSet<String>,
+    /// Whether it was told that the controller is down.
+    pub controller_down: bool,
+    down_since: Option<Instant>,
 }
 
 impl Watch {
     /// Goes on where a monitor before this one ended.
-    pub fn new(stuck: BTreeSet<String>, dead: BTreeSet<String>) -> Watch {
-        Watch { stuck, dead, ..Watch::default() }
+    pub fn new(stuck: BTreeSet<String>, dead: BTreeSet<String>, controller_down: bool) -> Watch {
+        Watch { stuck, dead, controller_down, ..Watch::default() }
+    }
+
+    /// Looks at the controller; what is to be told.
+    pub fn look_at_controller(&mut self, pulse: Pulse, now: Instant) -> Option<Event> {
+        let words = match pulse {
+            Pulse::Alive { .. } | Pulse::Stopped => {
+                (self.controller_down, self.down_since) = (false, None);
+                return None;
+            }
+            Pulse::Dead => "the daemon has died".to_owned(),
+            Pulse::Hangs { pid, age_ms } => {
+                format!("the daemon does not respond (process {pid}, for {})", span(age_ms))
+            }
+        };
+        let since = *self.down_since.get_or_insert(now);
+        if self.controller_down || now.duration_since(since) < DOWN_TIME {
+            return None;
+        }
+        self.controller_down = true;
+        let text = format!("{words}: schedules do not fire until it is started again");
+        Some(Event::new(What::ControllerDown, text))
     }
 
     /// Looks at all tasks of the table as they are `now`; what is to be told. `is_told` says
@@ -177,7 +206,7 @@ mod tests {
         assert_eq!(look(&mut watch, 600), [What::TaskStuck]);
         assert_eq!(look(&mut watch, 5000), []);
         // Another monitor takes over.
-        let mut watch = Watch::new(watch.stuck, watch.dead);
+        let mut watch = Watch::new(watch.stuck, watch.dead, false);
         assert_eq!(look(&mut watch, 5001), []);
         assert_eq!(look(&mut watch, 6001), []);
         slot.counters().rows_read.store(1, Ordering::Relaxed);

@@ -226,3 +226,36 @@ fn the_daemons_events_are_on_the_disk_and_its_loop_does_not_wait_for_it() {
     assert_eq!(of_events.len(), 2, "{of_events:?}");
     assert!(of_events.iter().all(|(thread, _)| *thread != pid), "{of_events:?}");
 }
+
+/// Nobody has stopped it, and nobody starts it again.
+#[test]
+fn a_dead_daemon_is_told_by_the_monitor_once_and_shown_by_status() {
+    let house = House::new(1);
+    house.apply(&task(1, ""));
+    let daemon = house.start("");
+    let monitor = house.instance.start(&["monitor"], "");
+    house.instance.run(&["status"]).expect(0);
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    let shown = house.instance.run(&["status"]).expect(1);
+    assert!(shown.stdout.contains("daemon: not running\nit was not stopped"), "{shown}");
+    let down = || house.events().iter().filter(|e| e.what == What::ControllerDown).count();
+    house.wait("the monitor to tell", || down() == 1);
+    let kept = house.instance.home().join("events/monitor.json");
+    let is_down = || {
+        let text = std::fs::read_to_string(&kept).unwrap_or_default();
+        serde_json::from_str::<Value>(&text).ok().and_then(|v| v["controller_down"].as_bool())
+    };
+    house.wait("the monitor to keep it", || is_down() == Some(true));
+    // Another monitor does not tell it again.
+    monitor.signal(Signal::SIGTERM);
+    monitor.wait().expect(0);
+    let monitor = house.instance.start(&["monitor"], "");
+    let daemon = house.start("");
+    house.wait("the monitor to see it is back", || is_down() == Some(false));
+    house.instance.run(&["status"]).expect(0);
+    assert_eq!(down(), 1);
+    monitor.signal(Signal::SIGTERM);
+    monitor.wait().expect(0);
+    house.stop(daemon);
+}

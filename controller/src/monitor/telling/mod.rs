@@ -137,6 +137,7 @@ fn title(event: &Event, language: Language) -> String {
             What::RecordsRefused => "运行记录未能写入配置库",
             What::ControllerStarted => "主控已启动",
             What::ControllerStopped => "主控已停止",
+            What::ControllerDown => "主控已中断",
             What::WatchdogRestart => "看门狗重启主控",
             What::WatchdogGaveUp => "看门狗放弃重启",
             What::DailyBrief => "日报",
