@@ -208,17 +208,17 @@ fn encrypted(source: &Column, dest: &Column, dialect: &str, deterministic: bool)
         let plain = usize::try_from(plain).unwrap_or(usize::MAX / 4).min(usize::MAX / 4);
         crypto::sealed_len(plain, deterministic) as u64
     };
+    let widest = crypto::plain_len_max(source).map(len);
     if len(0) > width {
-        return Fidelity::Refused(format!(
-            "even the shortest encrypted value has {} characters, and {width} fit",
-            len(0)
-        ));
+        return Fidelity::Refused(match widest {
+            Some(widest) => format!("encrypted values need {widest} characters, it has {width}"),
+            None => format!("encrypted values need at least {} characters, it has {width}", len(0)),
+        });
     }
-    match crypto::plain_len_max(source) {
-        Some(plain) if len(plain) <= width => Fidelity::Exact,
-        Some(plain) => Fidelity::Checked(format!(
-            "the widest value has {} characters when encrypted, and {width} fit",
-            len(plain)
+    match widest {
+        Some(widest) if widest <= width => Fidelity::Exact,
+        Some(widest) => Fidelity::Checked(format!(
+            "the widest encrypted value needs {widest} characters, it has {width}"
         )),
         None => {
             let fits = (0..=width).rev().find(|plain| len(*plain) <= width).unwrap_or(0);

@@ -198,20 +198,27 @@ fn a_column_too_narrow_for_ciphertext_is_found_by_a_single_character() {
         )
     };
     let instance = Instance::new(&toml(&scene));
-    let fidelity = |width: i64| -> String {
+    let check = |width: i64| {
         scene.dest.run(&[format!("ALTER TABLE dst MODIFY v VARCHAR({width}) NOT NULL")]);
-        let checked = instance.run(&["check", "--json"]);
+        instance.run(&["check", "--json"])
+    };
+    let fidelity = |width: i64| -> String {
+        let checked = check(width);
         let line: Value = serde_json::from_str(checked.stdout.trim()).unwrap();
         let columns = line["columns"].as_array().unwrap();
         let Some(column) = columns.iter().find(|c| c["crypto"] == "encrypt") else {
             let errors = findings(&checked.expect(2), "error");
-            assert!(errors.iter().any(|f| says(f, Some("v"), &format!("and {width} fit"))));
+            assert!(errors.iter().any(|f| says(
+                f,
+                Some("v"),
+                &format!("characters, it has {width}")
+            )));
             return "refused".to_owned();
         };
         let fidelity = column["fidelity"].as_str().unwrap().to_owned();
         if fidelity == "checked" {
             let notes = findings(&checked, "info");
-            let said = |f: &Value| says(f, Some("v"), "characters when encrypted, and");
+            let said = |f: &Value| says(f, Some("v"), "the widest encrypted value needs");
             assert!(notes.iter().any(said), "{checked}");
         }
         fidelity
@@ -230,6 +237,11 @@ fn a_column_too_narrow_for_ciphertext_is_found_by_a_single_character() {
     instance.run(&["--task", "1"]).expect(0);
     let widest = "SELECT MAX(CHAR_LENGTH(v)) FROM dst";
     assert_eq!(scene.dest.number(widest), high, "a narrower column would do");
+    // The first answer says it already.
+    scene.dest.run(&["DELETE FROM dst"]);
+    let errors = findings(&check(20).expect(2), "error");
+    let needs = format!("encrypted values need {high} characters, it has 20");
+    assert!(errors.iter().any(|f| says(f, Some("v"), &needs)), "{errors:?}");
 }
 
 fn scene_key() -> tempfile::NamedTempFile {
