@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use clap::Parser;
 use ssync_common::config::Config;
+use ssync_controller::cli::Cli;
 use ssync_tests::command::{Ran, Ssync, program};
 use ssync_tests::servers::{Server, mariadb, mysql56};
 
@@ -186,6 +189,69 @@ fn the_readmes_list_every_command() {
             }
         }
     }
+}
+
+/// Every command line in a document is one that the program takes, and every script that is named
+/// can be started.
+#[test]
+fn every_command_that_the_documents_name_can_be_started() {
+    let mut wrong = Vec::new();
+    let (mut commands, mut scripts) = (0, BTreeSet::new());
+    for path in documents() {
+        let text = fs::read_to_string(&path).unwrap();
+        let name = path.strip_prefix(root()).unwrap().display().to_string();
+        let in_blocks = blocks(&text);
+        let lines = in_blocks.iter().flat_map(|b| b.text.lines()).map(str::to_owned);
+        let inline = text.split('`').skip(1).step_by(2).map(|code| code.replace('\n', " "));
+        for line in lines.chain(inline).filter(|line| line.starts_with("ssync ")) {
+            let Some(words) = as_typed(&line) else { continue };
+            commands += 1;
+            if let Err(e) = Cli::try_parse_from(&words)
+                && !matches!(
+                    e.kind(),
+                    clap::error::ErrorKind::MissingRequiredArgument
+                        | clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                        | clap::error::ErrorKind::DisplayHelp
+                )
+            {
+                wrong.push(format!("{name}: {line}: {e}"));
+            }
+        }
+        for (at, _) in text.match_indices("scripts/") {
+            let is_path = |c: char| c.is_ascii_alphanumeric() || "/_.-".contains(c);
+            let before = text[..at].chars().next_back();
+            let end = text[at..].find(|c| !is_path(c)).map_or(text.len(), |end| at + end);
+            let script = text[at..end].trim_end_matches(['.', '/', '-']);
+            if !before.is_some_and(is_path) && root().join(script).is_file() {
+                scripts.insert(script.to_owned());
+            } else if !before.is_some_and(is_path) && !root().join(script).exists() {
+                wrong.push(format!("{name}: there is no {script}"));
+            }
+        }
+    }
+    for script in &scripts {
+        let head = fs::read(root().join(script)).unwrap();
+        let mode = fs::metadata(root().join(script)).unwrap().permissions().mode();
+        if head.starts_with(b"#!") && mode & 0o111 == 0 {
+            wrong.push(format!("{script} has no run bit"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(commands > 60 && scripts.len() > 8, "{commands} commands, {scripts:?}");
+}
+
+/// A line of a document as somebody would type it; `None` where it is none.
+fn as_typed(line: &str) -> Option<Vec<String>> {
+    let line = line.split("  ").next()?.split(" #").next()?.replace(['[', ']', '<', '>'], "");
+    let is_name = |word: &&str| word.chars().all(|c| c.is_ascii_uppercase()) && !word.is_empty();
+    let typed = |word: &str| match word {
+        word if word.contains(['…', '@']) => None,
+        "N" | "TASK" => Some("7".to_owned()),
+        "D" => Some("2026-12-01".to_owned()),
+        word if is_name(&word) => Some("x".to_owned()),
+        word => Some(word.split('|').next().unwrap_or(word).to_owned()),
+    };
+    line.split_whitespace().map(typed).collect()
 }
 
 fn output(args: &[&str]) -> std::process::Output {
