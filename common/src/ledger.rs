@@ -31,10 +31,12 @@ use crate::error::{Error, Kind, Result};
 use crate::value::{Key, Value};
 
 pub use self::fence::{
-    Fence, Finish, Raise, Record, begin_run, check_epoch, epoch, finish_run, forget_server,
-    is_held, note_plan, raise, record, records,
+    Fence, Filled, Finish, Raise, Record, bar_others, begin_run, check_epoch, epoch, finish_run,
+    forget_server, is_held, last_landed, note_full_run, note_plan, raise, record, records,
 };
-pub use self::place::{Pair, Place, complete, definitions, ensure_tables, kept_whole, make_tables};
+pub use self::place::{
+    Pair, Place, complete, definitions, ensure_tables, is_of_now, kept_whole, make_tables,
+};
 pub use self::relocation::{delete, relocate, stands_apart};
 pub use self::renumber::{renumber, renumbered};
 pub use self::sealing::{Kept, KeptKey, Seals};

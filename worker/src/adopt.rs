@@ -101,10 +101,7 @@ impl<'a> Table<'a> {
     }
 
     fn pair(&self, owner: Option<&Ownership>, source: &str, dest: &str) -> Pair {
-        Pair {
-            place: Place::beside(&self.table.dest),
-            id: ledger::pair_id(&self.ident(owner, source), dest),
-        }
+        Pair::new(&self.ident(owner, source), &self.table.dest, dest)
     }
 
     fn record(&mut self, owner: Option<&Ownership>) -> Result<(Pair, Option<Record>)> {
@@ -301,6 +298,7 @@ fn as_is(t: &mut Table<'_>) -> Result<()> {
         ("server", server),
     ];
     owner.note(t.source.as_mut(), &set)?;
+    full_run_is_known(t, &pair)?;
     ledger::forget_server(t.dest.as_mut(), &pair)?;
     owner.release(t.source.as_mut())
 }
@@ -326,7 +324,7 @@ fn goes_on(t: &mut Table<'_>) -> Result<()> {
         .hint("With initial, say up to which value of the watermark rows are there."));
     };
     ledger::delete(t.dest.as_mut(), &pair)?;
-    let from = Pair { id: record.id, ..pair.clone() };
+    let from = pair.beside(record.id);
     ledger::relocate(t.dest.as_mut(), &from, &pair)?;
     note_renamed(t, &pair)
 }
@@ -353,7 +351,7 @@ fn new(t: &mut Table<'_>) -> Result<()> {
     let (pair, record) = t.record(owner.as_ref())?;
     let Some(owner) = owner else {
         ledger::delete(t.dest.as_mut(), &pair)?;
-        return Ok(());
+        return full_run_is_known(t, &pair);
     };
     // The old record stays: it may be another table's, of which this one is a copy.
     let ident = RunId::random()?.0;
@@ -368,6 +366,7 @@ fn new(t: &mut Table<'_>) -> Result<()> {
         ("server", Value::Text(t.plan.source_server.clone())),
     ];
     owner.note(t.source.as_mut(), &set)?;
+    full_run_is_known(t, &pair)?;
     log::info!(
         "{}: begins anew as {}; its former record {} stays",
         t.params.task.id,
@@ -375,6 +374,19 @@ fn new(t: &mut Table<'_>) -> Result<()> {
         record.map_or_else(|| "(none)".to_owned(), |r| hex_bytes::encode(&r.id))
     );
     owner.release(t.source.as_mut())
+}
+
+/// What a `full` run has filled the destination with counts as the operator found it.
+fn full_run_is_known(t: &mut Table<'_>, pair: &Pair) -> Result<()> {
+    let full = ledger::record(t.dest.as_mut(), &pair.of_full(&t.plan.dest.full_name))?;
+    match full.and_then(|full| full.run) {
+        // One that is under way fills it later.
+        Some(run) if !run.open && t.table.mode != TableMode::Full => {
+            let tables = format!("{} -> {}", t.table.source, t.table.dest);
+            ledger::note_full_run(t.dest.as_mut(), pair, &tables, &run.run)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A name of the catalog as a name that is configured, its case kept.

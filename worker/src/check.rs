@@ -25,6 +25,11 @@ use crate::trigger_trial::states_are_kept;
 /// Rows that a trial moves.
 const TRIAL_ROWS: u64 = 20;
 
+/// Of a `full` sub-task and another one into the same table.
+const INSERTS_TWICE: &str = "Rows that the full run has sent would be inserted again. Give each of \
+                             the two a destination of its own, or set write = \"upsert\" for the \
+                             one that is not full.";
+
 /// What a check of one table found.
 #[derive(Debug, Clone, Serialize)]
 pub struct TableCheck {
@@ -39,29 +44,64 @@ pub struct TableCheck {
     /// Rows that the trial moved and took back; absent without a trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial_rows: Option<u64>,
-    /// The destination that a `full` run empties: what is the same for all who reach its server, and
-    /// its name in full.
+    /// The destination: what is the same for all who reach its server, and its name in full.
     #[serde(skip)]
-    pub empties: Option<(String, String)>,
+    dest: Option<(String, String)>,
+    /// What a run does to it.
+    #[serde(skip)]
+    fills: Fills,
     /// Why it ended early, if it did: a run would fail with it.
     #[serde(skip)]
     failures: Vec<Kind>,
 }
 
+/// What a run does to its destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fills {
+    /// Empties it, and fills it anew.
+    Anew,
+    /// Adds rows; one that comes twice is there twice, or fails.
+    Once,
+    /// Adds rows; one that comes twice does no harm.
+    Again,
+}
+
+impl Fills {
+    fn of(table: &TableTask) -> Fills {
+        match (table.mode, table.write) {
+            (TableMode::Full, _) => Fills::Anew,
+            (_, WriteMode::Insert) => Fills::Once,
+            (_, WriteMode::Upsert | WriteMode::Replace | WriteMode::Ignore) => Fills::Again,
+        }
+    }
+}
+
 impl TableCheck {
-    /// Adds an error where one of `others` empties the same destination.
+    /// Adds an error where one of `others` empties the same destination, or is harmed by that.
     pub fn compare<'a>(&mut self, others: impl IntoIterator<Item = &'a TableCheck>) {
-        let Some(place) = &self.empties else { return };
-        let other = others.into_iter().find(|o| o.empties.as_ref() == Some(place));
-        let Some(other) = other else { return };
+        let Some(place) = &self.dest else { return };
+        let contradict = |other: &TableCheck| {
+            matches!(
+                (self.fills, other.fills),
+                (Fills::Anew, Fills::Anew | Fills::Once) | (Fills::Once, Fills::Anew)
+            )
+        };
+        let mut others = others.into_iter().filter(|o| o.dest.as_ref() == Some(place));
+        let Some(other) = others.find(|other| contradict(other)) else { return };
+        let (does, hint) = match other.fills {
+            Fills::Anew if self.fills == Fills::Anew => (
+                "empties the same destination",
+                "Whichever runs later deletes the rows of the other. Give each full sub-task a \
+                 destination of its own.",
+            ),
+            Fills::Anew => ("empties the same destination", INSERTS_TWICE),
+            Fills::Once | Fills::Again => ("inserts into the same destination", INSERTS_TWICE),
+        };
         let finding = Finding {
             level: Level::Error,
             column: None,
-            text: format!(
-                "task {}, table {} empties the same destination, {}",
-                other.task, other.table, place.1
-            ),
-            hint: Some("Whichever runs later deletes the rows of the other. Give each full sub-task a destination of its own.".to_owned()),
+            text: format!("task {}, table {} {does}, {}", other.task, other.table, place.1),
+            hint: Some(hint.to_owned()),
         };
         self.findings.insert(0, finding);
     }
@@ -134,7 +174,8 @@ fn check_table(params: &CheckParams<'_>, table: &TableTask) -> TableCheck {
         findings: Vec::new(),
         columns: Vec::new(),
         trial_rows: None,
-        empties: None,
+        dest: None,
+        fills: Fills::of(table),
         failures: Vec::new(),
     };
     let limit = |link: &str| params.limits.get(link).copied().unwrap_or(u32::MAX);
@@ -175,11 +216,11 @@ fn try_table(params: &CheckParams<'_>, table: &TableTask, check: &mut TableCheck
     if table.mode == TableMode::Status {
         odd_states(table, source.as_mut(), check)?;
     }
-    if table.mode == TableMode::Full
-        && let Some(found) = dest.describe(&table.dest)?
-    {
-        referred_to(table, dest.as_mut(), &found, check)?;
-        check.empties = Some((found.server, found.full_name));
+    if let Some(found) = dest.describe(&table.dest)? {
+        if table.mode == TableMode::Full {
+            referred_to(table, dest.as_mut(), &found, check)?;
+        }
+        check.dest = Some((found.server, found.full_name));
     }
     let Some(plan) = plan else { return Ok(()) };
     if let Ok(keys) = &params.keys {

@@ -50,7 +50,7 @@ impl TableRun<'_> {
         let elsewhere = self.connections.former_place(link, &pair.place, ends.dest.as_mut())?;
         let mut former = Vec::new();
         if let Some(place) = elsewhere.clone() {
-            former.push(Pair { place, id: pair.id });
+            former.push(Pair { place, ..pair.clone() });
         }
         if self.table.mode == TableMode::Increment
             && ledger::record(ends.dest.as_mut(), &pair)?.is_none()
@@ -62,8 +62,9 @@ impl TableRun<'_> {
                 owner::increment_ident(&other, name),
             ];
             for id in idents.map(|ident| ledger::pair_id(&ident, full_name)) {
-                former.push(Pair { place: pair.place.clone(), id });
-                former.extend(elsewhere.clone().map(|place| Pair { place, id }));
+                let other = pair.beside(id);
+                former.push(other.clone());
+                former.extend(elsewhere.clone().map(|place| Pair { place, ..other.clone() }));
             }
         }
         for old in former {
@@ -87,20 +88,26 @@ impl TableRun<'_> {
     ) -> Result<Fence> {
         let tables = self.tables();
         let server = ends.plan.dest.server.clone();
-        self.judge_other_modes(ends, pair)?;
         let record = ledger::record(ends.dest.as_mut(), pair)?;
         let Some(owner) = owner.filter(|_| self.table.mode == TableMode::Status) else {
+            let filled = self.judge_full(ends, pair, record.as_ref())?;
             if self.table.mode == TableMode::Increment {
                 self.judge_first(ends, record.as_ref())?;
             }
-            let mut begin = Raise::Begin { server: &server, counter: None, judge: &mut |_| Ok(()) };
-            return ledger::raise_past_ghosts(ends.dest.as_mut(), pair, &tables, &mut begin);
+            let seen = filled.map(|f| f.run).or(record.and_then(|r| r.full_run));
+            let judge = &mut |_: Option<&Record>| Ok(());
+            let mut begin = Raise::Begin { server: &server, counter: None, filled, judge };
+            let fence = ledger::raise_past_ghosts(ends.dest.as_mut(), pair, &tables, &mut begin)?;
+            self.full_stands(ends, &fence, seen)?;
+            return Ok(fence);
         };
         // Before the epoch moves, so that a run that refuses leaves everything as it is and the
         // next one refuses too.
         self.judge_source(ends, owner, pair)?;
         self.judge_record(ends, owner, pair, record.as_ref())?;
         self.remembered(ends, pair)?;
+        let filled = self.judge_full(ends, pair, record.as_ref())?;
+        let seen = filled.map(|f| f.run).or(record.as_ref().and_then(|r| r.full_run));
         let (known, same) = (&owner.known, leads_to(&owner.known, pair));
         let mut judge = |record: Option<&Record>| {
             let confirmed = if same { known.confirmed } else { 0 };
@@ -111,33 +118,13 @@ impl TableRun<'_> {
         owner.claim_for(ends.source.as_mut(), &here)?;
         let number = owner.intend(ends.source.as_mut())?;
         failpoint::hit("run.after_intent", 1);
-        let mut begin = Raise::Begin { server: &server, counter: Some(number), judge: &mut judge };
+        let (counter, judge) = (Some(number), &mut judge);
+        let mut begin = Raise::Begin { server: &server, counter, filled, judge };
         let fence = ledger::raise_past_ghosts(ends.dest.as_mut(), pair, &tables, &mut begin)?;
+        self.full_stands(ends, &fence, seen)?;
         failpoint::hit("run.before_confirm", 1);
         owner.confirm(ends.source.as_mut(), number, &fence.ident, &ends.plan.source_server)?;
         Ok(fence)
-    }
-
-    /// A `full` run that was broken off has emptied the table: what other modes sent before is gone.
-    fn judge_other_modes(&self, ends: &mut Ends, pair: &Pair) -> Result<()> {
-        if self.table.mode == TableMode::Full {
-            return Ok(());
-        }
-        let id = ledger::pair_id(&Id::default(), &ends.plan.dest.full_name);
-        let full = Pair { place: pair.place.clone(), id };
-        let record = ledger::record(ends.dest.as_mut(), &full)?;
-        if !record.and_then(|r| r.run).is_some_and(|run| run.open) {
-            return Ok(());
-        }
-        Err(Error::new(
-            Kind::Refused,
-            format!("a full run into {} was broken off", self.table.dest),
-        )
-        .detail("it has emptied the destination, or is about to exchange it")
-        .hint(
-            "Let it come to its end with mode = \"full\". A table that one sub-task fills anew \
-             cannot be filled by another one meanwhile.",
-        ))
     }
 
     /// Rows that have landed and are about to be shown as done are there.

@@ -13,7 +13,7 @@
 //! - [`identity`]: which tables these are, and whether one end is older than the other;
 //!   [`precedents`]: what earlier runs left that this one must not contradict.
 //! - [`snapshot`]: the one state of the source that `full` tables are read from;
-//!   [`complete`]: counting what they landed.
+//!   [`complete`]: counting what they landed; [`full_runs`]: they and runs of other modes into one table.
 //! - [`stream`]: the coordinator of reading thread, [`pool`] of writers and settling thread.
 //! - [`splitting`]: sharing a table out over reading threads.
 //! - [`moving`]: from one state to another, past rows that others hold.
@@ -31,6 +31,7 @@ mod concurrency;
 pub mod control;
 pub mod counts;
 mod events;
+mod full_runs;
 mod identity;
 mod idle;
 pub mod journal;

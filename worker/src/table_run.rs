@@ -249,6 +249,7 @@ impl TableRun<'_> {
         failpoint::hit("run.after_recover", 1);
         let run = self.open_run(ends, fence)?;
         self.run = Some(run.run);
+        self.bar_others(ends, fence)?;
         set_context("run", hex_bytes::encode(&run.run));
         self.journal.begin_run(&run.run, &run.plan)?;
         self.steps(ends, owner, fence, run.run, |steps, table| {

@@ -519,27 +519,37 @@ fn write_word(mode: WriteMode) -> &'static str {
     }
 }
 
-/// CORRECTNESS 7: of two `full` sub-tasks into one table, each would delete the other's rows.
+/// CORRECTNESS 7: of two `full` sub-tasks into one table, each would delete the other's rows; one
+/// that inserts into a table that another one fills anew would insert rows that are there.
 fn one_filler_of_each_destination(config: &Config, found: &mut Findings) {
-    let mut fillers: Vec<(String, Vec<String>, String)> = Vec::new();
+    let mut known: Vec<(String, Vec<String>, String, bool)> = Vec::new();
     for task in &config.tasks {
-        for table in task.tables.iter().filter(|t| t.mode == TableMode::Full) {
+        for table in &task.tables {
+            let full = table.mode == TableMode::Full;
+            if !full && table.write != WriteMode::Insert {
+                continue;
+            }
             let url = config.links.iter().find(|l| l.name == task.dest).map(|l| l.url.clone());
             let database = url.unwrap_or_else(|| task.dest.clone());
             let name = split_table_name(&table.dest);
             let path = format!("task[{}].table[{}]", task.id, table.name);
-            let other = fillers.iter().find(|(d, n, p)| *d == database && *n == name && *p != path);
-            if let Some((.., other)) = other {
+            let other = known.iter().find(|(d, n, p, other_is_full)| {
+                *d == database && *n == name && *p != path && (full || *other_is_full)
+            });
+            if let Some((_, _, other, other_is_full)) = other {
+                let why = match full && *other_is_full {
+                    true => "each full run empties it first, so only one sub-task can fill it",
+                    false => {
+                        "of the two, one is full and one inserts, so that rows would come twice; \
+                         the latter needs write = \"upsert\", or a destination of its own"
+                    }
+                };
                 found.add(
                     format!("{path}.dest"),
-                    format!(
-                        "{} is the destination of {other} too; each full run empties it first, so \
-                         only one sub-task can fill it",
-                        table.dest
-                    ),
+                    format!("{} is the destination of {other} too; {why}", table.dest),
                 );
             }
-            fillers.push((database, name, path));
+            known.push((database, name, path, full));
         }
     }
 }

@@ -49,11 +49,17 @@ pub struct Record {
     pub server: Option<String>,
     /// Rows that finished runs of `increment` have landed.
     pub landed: Option<i64>,
+    /// The destination table alone; `None` before a version that knows of it has taken the record.
+    pub dest: Option<Id>,
+    /// The run that last filled the table anew, as far as this record's runs have seen.
+    pub full_run: Option<Id>,
+    /// The sub-task that fills the table anew, as text of its own.
+    pub filler: Option<String>,
 }
 
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 14] = [
     "id", "epoch", "tables", "run_id", "run_open", "plan", "upto", "mark", "ident", "counter",
-    "server",
+    "server", "dest", "full_run", "filler",
 ];
 /// The last column, apart since it is counted on.
 const LANDED: &str = "landed";
@@ -91,7 +97,10 @@ fn read_record(row: &[Value]) -> Result<Record> {
         ident: opt_id(8)?,
         counter: field(row, 9)?.as_i64().unwrap_or(0),
         server: field(row, 10)?.as_str().map(str::to_owned),
-        landed: field(row, 11)?.as_i64(),
+        dest: opt_id(11)?,
+        full_run: opt_id(12)?,
+        filler: field(row, 13)?.as_str().map(str::to_owned),
+        landed: field(row, 14)?.as_i64(),
     })
 }
 
@@ -116,12 +125,26 @@ pub enum Raise<'a> {
         server: &'a str,
         /// The run counter, where source and destination share one.
         counter: Option<i64>,
+        /// What another mode's run learns of the `full` run before it; nothing where it knows.
+        filled: Option<Filled>,
         /// Looks at the record under its lock, before anything is changed (`None`: there is
         /// none). What it returns as an error leaves everything as it was.
         judge: &'a mut dyn FnMut(Option<&Record>) -> Result<()>,
     },
     /// A run that is under way, and believes the fence to stand at this epoch.
     Again(i64),
+    /// Nobody's run begins: those that are under way land nothing more.
+    Bar,
+}
+
+/// A `full` run has filled the destination since the record was last taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filled {
+    /// That run.
+    pub run: Id,
+    /// Whether what the record knows as landed and unsettled, and the run that is open, are over:
+    /// those rows are sent again.
+    pub forget: bool,
 }
 
 /// Takes the fence exclusively and raises its epoch. Waits until a dead writer's commit that is
@@ -141,26 +164,40 @@ pub fn raise(
     in_transaction(dest, |dest| {
         let rows = dest.query(&locking, &[id_value(&pair.id)])?;
         let found = rows.first().map(|row| read_record(row)).transpose()?;
-        let (server, counter) = match how {
-            Raise::Begin { server, counter, judge } => {
+        let (server, counter, filled) = match how {
+            Raise::Begin { server, counter, filled, judge } => {
                 judge(found.as_ref())?;
-                (Some(*server), *counter)
+                (Some(*server), *counter, *filled)
             }
             Raise::Again(believed) => match &found {
-                Some(record) if record.epoch == *believed => (None, None),
+                Some(record) if record.epoch == *believed => (None, None, None),
                 other => return Err(over(*believed, other.as_ref().map_or(0, |r| r.epoch))),
             },
+            Raise::Bar if found.is_none() => {
+                return Err(Error::new(Kind::Fenced, "the fence row is gone"));
+            }
+            Raise::Bar => (None, None, None),
         };
-        let Some(record) = found else {
-            return first(dest, pair, tables, server.unwrap_or_default(), counter);
+        let Some(mut record) = found else {
+            let (server, full_run) = (server.unwrap_or_default(), filled.map(|f| f.run));
+            return first(dest, pair, tables, (server, counter.unwrap_or(0), full_run));
         };
+        if let Some(Filled { forget: true, .. }) = filled {
+            clear(dest, pair)?;
+            if let Some(run) = &mut record.run {
+                run.open = false;
+            }
+        }
+        let full_run = filled.map(|f| f.run).or(record.full_run);
+        let open = record.run.as_ref().is_some_and(|run| run.open);
         let epoch = record.epoch + 1;
         let ident = record.ident.map_or_else(|| RunId::random().map(|id| id.0), Ok)?;
         let counter = counter.unwrap_or(record.counter);
         let server = server.map(str::to_owned).or(record.server);
         let d = dest.dialect();
         let update = format!(
-            "UPDATE {} SET {} = {}, {} = {}, {} = {}, {} = {} WHERE {} = {}",
+            "UPDATE {} SET {} = {}, {} = {}, {} = {}, {} = {}, {} = {}, {} = {}, {} = {} WHERE {} \
+             = {}",
             d.table(pair.place.fence()),
             d.quote("epoch"),
             d.param(1, None),
@@ -170,14 +207,23 @@ pub fn raise(
             d.param(3, None),
             d.quote("server"),
             d.param(4, None),
+            d.quote("dest"),
+            d.param(5, None),
+            d.quote("full_run"),
+            d.param(6, None),
+            d.quote("run_open"),
+            d.param(7, None),
             d.quote("id"),
-            d.param(5, None)
+            d.param(8, None)
         );
         let params = [
             Value::Int(epoch),
             id_value(&ident),
             Value::Int(counter),
             server.map_or(Value::Null, Value::Text),
+            id_value(&pair.dest),
+            full_run.as_ref().map_or(Value::Null, id_value),
+            Value::Int(i64::from(open)),
             id_value(&pair.id),
         ];
         dest.execute(&update, &params)?;
@@ -198,13 +244,13 @@ fn first(
     dest: &mut dyn Connection,
     pair: &Pair,
     tables: &str,
-    server: &str,
-    counter: Option<i64>,
+    (server, counter, full_run): (&str, i64, Option<Id>),
 ) -> Result<Fence> {
     let ident = RunId::random()?.0;
     let d = dest.dialect();
     let insert = format!(
-        "INSERT INTO {} ({}, {}, {}, {}, {}, {}, {}, {}) VALUES ({}, 1, {}, 0, {}, {}, {}, 0)",
+        "INSERT INTO {} ({}, {}, {}, {}, {}, {}, {}, {}, {}, {}) VALUES ({}, 1, {}, 0, {}, {}, \
+         {}, 0, {}, {})",
         d.table(pair.place.fence()),
         d.quote("id"),
         d.quote("epoch"),
@@ -214,18 +260,24 @@ fn first(
         d.quote("counter"),
         d.quote("server"),
         d.quote(LANDED),
+        d.quote("dest"),
+        d.quote("full_run"),
         d.param(1, None),
         d.param(2, None),
         d.param(3, None),
         d.param(4, None),
-        d.param(5, None)
+        d.param(5, None),
+        d.param(6, None),
+        d.param(7, None)
     );
     let params = [
         id_value(&pair.id),
         Value::Text(tables.to_owned()),
         id_value(&ident),
-        Value::Int(counter.unwrap_or(0)),
+        Value::Int(counter),
         Value::Text(server.to_owned()),
+        id_value(&pair.dest),
+        full_run.as_ref().map_or(Value::Null, id_value),
     ];
     dest.execute(&insert, &params)?;
     raise_seats(dest, pair, 1)?;
@@ -283,8 +335,28 @@ pub fn begin_run(
     ];
     in_transaction(dest, |dest| {
         one_row(dest.execute(&sql, &params)?)?;
+        if fence.mark.is_none() {
+            no_mark(dest, fence)?;
+        }
         if forget { clear(dest, &fence.pair) } else { Ok(()) }
     })
+}
+
+/// A run that begins without a mark, since an operator wants everything sent again, has none when it
+/// is resumed either.
+fn no_mark(dest: &mut dyn Connection, fence: &Fence) -> Result<()> {
+    let d = dest.dialect();
+    let sql = format!(
+        "UPDATE {} SET {} = NULL, {} = {} WHERE {} = {}",
+        d.table(fence.pair.place.fence()),
+        d.quote("mark"),
+        d.quote(LANDED),
+        d.param(1, None),
+        d.quote("id"),
+        d.param(2, None)
+    );
+    let landed = fence.landed.map_or(Value::Null, Value::Int);
+    dest.execute(&sql, &[landed, id_value(&fence.pair.id)]).map(drop)
 }
 
 /// What a finished run leaves behind.
@@ -344,6 +416,59 @@ pub fn finish_run(
         dest.execute(&sql, &[id, id_value(run), id_value(finish.keep.unwrap_or(run))])?;
         Ok(())
     })
+}
+
+/// Writes down that an operator takes what a `full` run has filled the table with for known: on the
+/// record of another mode, which is made where there is none.
+pub fn note_full_run(dest: &mut dyn Connection, pair: &Pair, tables: &str, run: &Id) -> Result<()> {
+    in_transaction(dest, |dest| {
+        let d = dest.dialect();
+        let sql = format!(
+            "UPDATE {} SET {} = {} WHERE {} = {}",
+            d.table(pair.place.fence()),
+            d.quote("full_run"),
+            d.param(1, None),
+            d.quote("id"),
+            d.param(2, None)
+        );
+        match dest.execute(&sql, &[id_value(run), id_value(&pair.id)])? {
+            0 => first(dest, pair, tables, ("", 0, Some(*run))).map(drop),
+            _ => Ok(()),
+        }
+    })
+}
+
+/// Bars what runs of other modes still have under way into the table of this fence; whether there
+/// are records of any. Their batches wait for nobody: each is one of which the ledger knows, or none.
+///
+/// # Errors
+/// As [`super::raise_past_ghosts`].
+pub fn bar_others(dest: &mut dyn Connection, fence: &Fence) -> Result<bool> {
+    let mut others = records(dest, &fence.pair.place)?;
+    others.retain(|other| other.dest == Some(fence.pair.dest) && other.id != fence.pair.id);
+    for other in &others {
+        let pair = fence.pair.beside(other.id);
+        match super::raise_past_ghosts(dest, &pair, &other.tables, &mut Raise::Bar) {
+            // An operator has had it removed meanwhile.
+            Err(e) if e.kind == Kind::Fenced => {}
+            raised => drop(raised?),
+        }
+    }
+    Ok(!others.is_empty())
+}
+
+/// When the last entry of a record was made, in seconds of the destination's clock.
+pub fn last_landed(dest: &mut dyn Connection, pair: &Pair) -> Result<Option<i64>> {
+    let d = dest.dialect();
+    let sql = format!(
+        "SELECT MAX({}) FROM {} WHERE {} = {}",
+        d.quote("landed_at"),
+        d.table(pair.place.ledger()),
+        d.quote("fence_id"),
+        d.param(1, None)
+    );
+    let rows = dest.query(&sql, &[id_value(&pair.id)])?;
+    Ok(rows.first().and_then(|row| row.first()).and_then(Value::as_i64))
 }
 
 /// Writes down by what the run that was begun last is known again, after its tables were renamed.

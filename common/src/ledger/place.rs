@@ -58,18 +58,34 @@ pub struct Pair {
     pub place: Place,
     /// The pair of source and destination table.
     pub id: Id,
+    /// The destination table alone: what all records of it have in common.
+    pub dest: Id,
 }
 
 impl Pair {
     /// The record of `table` as a destination of the source `ident`; `full_name` is the
     /// destination's name in the catalog.
     pub fn new(ident: &Id, table: &str, full_name: &str) -> Pair {
-        Pair { place: Place::beside(table), id: super::pair_id(ident, full_name) }
+        Pair {
+            place: Place::beside(table),
+            id: super::pair_id(ident, full_name),
+            dest: super::id_of(full_name),
+        }
+    }
+
+    /// Another record of the same destination table.
+    pub fn beside(&self, id: Id) -> Pair {
+        Pair { id, ..self.clone() }
+    }
+
+    /// The record of the runs that fill the table anew (`full`), from whichever source.
+    pub fn of_full(&self, full_name: &str) -> Pair {
+        self.beside(super::pair_id(&Id::default(), full_name))
     }
 }
 
 /// Columns of the fence table that version 0.1.0 did not have; all may be NULL.
-const LATER: [(&str, OwnType); 4] = [
+const LATER: [(&str, OwnType); 7] = [
     // The row's own random id: the same after a rename, a move or a copy of the tables.
     ("ident", OwnType::Id),
     // The run counter that source and destination share (`status`).
@@ -78,7 +94,18 @@ const LATER: [(&str, OwnType); 4] = [
     ("server", OwnType::LongText),
     // Rows that finished runs of `increment` have landed.
     ("landed", OwnType::BigInt),
+    // The destination table alone; NULL before a version that knows of it has taken the record.
+    ("dest", OwnType::Id),
+    // The run that last filled the table anew, as a record of another mode has seen it.
+    ("full_run", OwnType::Id),
+    // The sub-task that fills the table anew, on the record of such runs.
+    ("filler", OwnType::LongText),
 ];
+
+/// Whether the fence table has all columns that this version reads.
+pub fn is_of_now(fence: &Table) -> bool {
+    LATER.iter().all(|(column, _)| fence.column(column).is_some())
+}
 
 /// Makes the tables where they are missing, and adds what older versions did not have.
 ///
@@ -87,7 +114,7 @@ const LATER: [(&str, OwnType); 4] = [
 /// prove nothing. [`Kind::Balance`] where the fence knows of runs and the ledger is gone.
 pub fn ensure_tables(dest: &mut dyn Connection, place: &Place) -> Result<()> {
     let fence = kept_whole(dest, place.fence())?;
-    if fence.is_some_and(|fence| fence.column("ident").is_some())
+    if fence.is_some_and(|fence| is_of_now(&fence))
         && dest.describe(place.ledger())?.is_none()
         && super::records(dest, place)?.iter().any(|record| record.run.is_some())
     {

@@ -8,9 +8,10 @@ use crate::value::Value;
 
 /// Columns of the ledger, without the key of the record.
 const ENTRY: [&str; 7] = ["run_id", "pos", "row_count", "lo", "hi", "settled", "landed_at"];
-/// Columns of the fence, without its key and the epoch.
-const FENCE: [&str; 10] = [
+/// Columns of the fence that go along: not its key, the epoch, and which destination it is about.
+const FENCE: [&str; 12] = [
     "tables", "run_id", "run_open", "plan", "upto", "mark", "ident", "counter", "server", "landed",
+    "full_run", "filler",
 ];
 
 /// Moves the record `from` with all its entries to `to`, in one transaction; whether there was
@@ -65,7 +66,8 @@ pub fn relocate(dest: &mut dyn Connection, from: &Pair, to: &Pair) -> Result<boo
         if let Some(Value::Int(epoch)) = fence.get_mut(1) {
             *epoch += 1;
         }
-        let names: Vec<_> = ["id", "epoch"].into_iter().chain(FENCE).collect();
+        fence.push(id_value(&to.dest));
+        let names: Vec<_> = ["id", "epoch"].into_iter().chain(FENCE).chain(["dest"]).collect();
         insert(dest, to.place.fence(), &names, &fence)?;
         let d = dest.dialect();
         let entry: Vec<_> = ENTRY.iter().map(|c| d.quote(c)).collect();

@@ -38,7 +38,7 @@ pub fn raise_past_ghosts(
     tables: &str,
     how: &mut Raise<'_>,
 ) -> Result<Fence> {
-    let (id, begins) = (&pair.id, matches!(how, Raise::Begin { .. }));
+    let (id, begins) = (&pair.id, !matches!(how, Raise::Again(_)));
     dest.set_lock_wait(LockWait::Brief)?;
     let raised = raise(dest, pair, tables, how);
     dest.set_lock_wait(LockWait::Patient)?;

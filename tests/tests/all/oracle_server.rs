@@ -25,14 +25,15 @@ fn number(c: &mut dyn Connection, sql: &str) -> i64 {
 }
 
 fn raise_first(dest: &mut dyn Connection, pair: &Pair) -> ledger::Fence {
-    let mut begin = Raise::Begin { server: "s", counter: None, judge: &mut |_| Ok(()) };
+    let mut begin =
+        Raise::Begin { server: "s", counter: None, filled: None, judge: &mut |_| Ok(()) };
     ledger::raise(dest, pair, "a -> b", &mut begin).unwrap()
 }
 
 #[test]
 fn raising_the_fence_waits_for_every_seat() {
     let account = account("fence");
-    let pair = Pair { place: Place::beside("t"), id: id_of("fence") };
+    let pair = Pair { place: Place::beside("t"), id: id_of("fence"), dest: id_of("t") };
     let mut dest = account.open();
     ledger::ensure_tables(&mut *dest, &pair.place).unwrap();
     let fence = raise_first(&mut *dest, &pair);
@@ -69,7 +70,7 @@ fn raising_the_fence_waits_for_every_seat() {
 #[test]
 fn batches_of_several_writers_do_not_wait_for_each_other() {
     let account = account("seats");
-    let pair = Pair { place: Place::beside("t"), id: id_of("seats") };
+    let pair = Pair { place: Place::beside("t"), id: id_of("seats"), dest: id_of("t") };
     let mut dest = account.open();
     ledger::ensure_tables(&mut *dest, &pair.place).unwrap();
     raise_first(&mut *dest, &pair);

@@ -5,6 +5,8 @@
 mod bad_rows;
 #[path = "refusals/contradictions.rs"]
 mod contradictions;
+#[path = "refusals/full_runs.rs"]
+mod full_runs;
 #[path = "refusals/ghosts.rs"]
 mod ghosts;
 #[path = "refusals/identity.rs"]

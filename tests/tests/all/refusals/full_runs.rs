@@ -1,0 +1,217 @@
+//! A table that one sub-task empties and fills anew, and another one sends rows to: never at the same
+//! time, and one after the other only where no row lands twice.
+
+use super::{RUN, Tables, error_of};
+use ssync_tests::ssync::{Instance, Outcome};
+
+const FULL: &str = "mode = \"full\"";
+const INCREMENT: &str = "mode = \"increment\"\nwatermark = { column = \"id\", lag = \"0\" }";
+const UPSERT: &str = "write = \"upsert\"";
+
+/// The sub-task's mode, with what `status` needs beside it.
+fn sends(mode: &str, write: &str) -> String {
+    format!(
+        "{}\n{write}",
+        if mode.is_empty() { "mode = \"status\"\napp_resets_status = true" } else { mode }
+    )
+}
+
+fn with_key(tables: &Tables) {
+    tables.dest.run(&["ALTER TABLE dst ADD PRIMARY KEY (id)"]);
+}
+
+#[track_caller]
+fn refused(outcome: &Outcome, words: &str) {
+    let (kind, text) = error_of(outcome);
+    assert!(kind == "Refused" && text.contains(words), "{words}: {outcome}");
+}
+
+/// A run of another mode that is in the middle of its rows; a `full` run from another home goes first.
+/// How the other run ends.
+fn overtaken(tables: &Tables, other: &Instance) -> Outcome {
+    let mut running = other.start(&RUN, "writer.after_commit@3=pause");
+    running.reached("writer.after_commit").unwrap_or_else(|| panic!("{}", other.logs()));
+    Instance::new(&tables.toml("", FULL)).run(&RUN).expect(0);
+    tables.assert_same();
+    other.release("writer.after_commit");
+    running.wait()
+}
+
+#[test]
+fn rows_that_are_under_way_do_not_land_in_a_table_that_a_full_run_fills() {
+    for mode in ["", INCREMENT] {
+        let tables = Tables::on_mariadb(100);
+        let one_writer = |mode: &str, more: &str| {
+            tables.toml("", &sends(mode, more)).replace("writers = 2", "writers = 1")
+        };
+        let other = Instance::new(&one_writer(mode, ""));
+        let outcome = overtaken(&tables, &other).expect(1);
+        assert_eq!(error_of(&outcome).0, "Fenced", "{outcome}");
+        tables.assert_same();
+        // Without a key at the destination nothing would hide rows that come twice.
+        for _ in 0..2 {
+            refused(&other.run(&RUN).expect(2), "a full run has filled dst");
+            tables.assert_same();
+        }
+        let adopt = ["adopt", "--task", "1", "--tables", "t", "--new"];
+        match mode {
+            "" => tables.source.run(&["UPDATE src SET sync_status = 2"]),
+            _ => other.apply(&tables.toml("", &sends(mode, "initial = \"99\""))),
+        }
+        other.run(&adopt).expect(0);
+        tables.add(100..120);
+        other.run(&RUN).expect(0);
+        tables.assert_same();
+        other.run(&RUN).expect(0);
+        tables.assert_same();
+    }
+}
+
+#[test]
+fn rows_that_may_come_twice_are_sent_again_after_a_full_run() {
+    for mode in ["", INCREMENT] {
+        let tables = Tables::on_mariadb(100);
+        with_key(&tables);
+        let other = Instance::new(&tables.toml("", &sends(mode, UPSERT)));
+        overtaken(&tables, &other).expect(1);
+        tables.add(100..120);
+        let outcome = other.run(&RUN).expect(0);
+        let notes = outcome.table("t")["notes"].to_string();
+        assert!(notes.contains("a full run has filled dst since"), "{outcome}");
+        tables.assert_same();
+        let outcome = other.run(&RUN).expect(0);
+        assert!(!outcome.table("t")["notes"].to_string().contains("full run"), "{outcome}");
+        if mode.is_empty() {
+            assert_eq!(tables.states(), [(2, 120)]);
+        }
+    }
+}
+
+/// What had landed and was not settled is released, not settled: the table was emptied.
+#[test]
+fn what_a_full_run_has_emptied_away_is_not_settled() {
+    let tables = Tables::on_mariadb(100);
+    with_key(&tables);
+    let status = Instance::new(&tables.toml("", &sends("", UPSERT)));
+    status.run_with(&RUN, "settler.before_settle@2=kill-group");
+    status.wait_until_dead();
+    // The full run leaves out what had landed.
+    let full = tables.toml("", &format!("{FULL}\nwhere = \"id >= 50\""));
+    Instance::new(&full).run(&RUN).expect(0);
+    let done = tables.source.number("SELECT COUNT(*) FROM src WHERE sync_status = 2 AND id < 50");
+    assert!(done < 50);
+    status.run(&RUN).expect(0);
+    assert_eq!(tables.landed(), 100 - done);
+}
+
+#[test]
+fn a_first_run_does_not_send_what_a_full_run_has_sent() {
+    let tables = Tables::on_mariadb(100);
+    Instance::new(&tables.toml("", FULL)).run(&RUN).expect(0);
+    let status = Instance::new(&tables.toml("", &sends("", "")));
+    refused(&status.run(&RUN).expect(2), "a full run has filled dst");
+    tables.assert_same();
+    // Where all of them are shown as done, nothing has to be decided.
+    tables.source.run(&["UPDATE src SET sync_status = 2"]);
+    status.run(&RUN).expect(0);
+    tables.add(100..110);
+    status.run(&RUN).expect(0);
+    tables.assert_same();
+    // Emptied, it takes everything.
+    Instance::new(&tables.toml("", FULL)).run(&RUN).expect(0);
+    tables.dest.run(&["DELETE FROM dst"]);
+    tables.source.run(&["UPDATE src SET sync_status = 0"]);
+    status.run(&RUN).expect(0);
+    tables.assert_same();
+}
+
+#[test]
+fn an_increment_into_an_emptied_table_begins_anew_and_stays_so_when_it_is_resumed() {
+    let tables = Tables::on_mariadb(100);
+    let increment = Instance::new(&tables.toml("", INCREMENT));
+    increment.run(&RUN).expect(0);
+    Instance::new(&tables.toml("", FULL)).run(&RUN).expect(0);
+    tables.dest.run(&["DELETE FROM dst"]);
+    let outcome = increment.run(&RUN);
+    assert_ne!(outcome.code, Some(0), "{outcome}");
+    tables.add(100..120);
+    let restart = ["--task", "1", "--json", "--restart"];
+    increment.run_with(&restart, "writer.after_commit@3=kill-group");
+    increment.wait_until_dead();
+    increment.run(&RUN).expect(0);
+    tables.assert_same();
+}
+
+#[test]
+fn of_two_that_begin_at_once_the_later_one_sees_the_other() {
+    let tables = Tables::on_mariadb(100);
+    let status = Instance::new(&tables.toml("", &sends("", "")));
+    let full = Instance::new(&tables.toml("", FULL));
+    // The fence is taken, and a full run is at work before that has been looked for.
+    let mut first = status.start(&RUN, "run.before_full_looked_for@1=pause");
+    first.reached("run.before_full_looked_for").unwrap_or_else(|| panic!("{}", status.logs()));
+    let mut filling = full.start(&RUN, "run.after_rows@1=pause");
+    filling.reached("run.after_rows").unwrap_or_else(|| panic!("{}", full.logs()));
+    status.release("run.before_full_looked_for");
+    refused(&first.wait(), "is open");
+    full.release("run.after_rows");
+    filling.wait().expect(0);
+    tables.assert_same();
+    // The full run is open, and has barred nobody yet.
+    let full = Instance::new(&tables.toml("", FULL));
+    let mut filling = full.start(&RUN, "run.before_bar@1=pause");
+    filling.reached("run.before_bar").unwrap_or_else(|| panic!("{}", full.logs()));
+    refused(&status.run(&RUN), "is open");
+    full.release("run.before_bar");
+    filling.wait().expect(0);
+    tables.assert_same();
+}
+
+/// A `full` table is not read from a state of the source that is older than rows it empties away.
+#[test]
+fn what_is_emptied_away_is_in_the_state_that_is_read() {
+    let tables = Tables::on_mariadb(100);
+    tables.source.run(&["CREATE TABLE usrc (id BIGINT NOT NULL PRIMARY KEY)"]);
+    tables.dest.run(&["CREATE TABLE udst (id BIGINT NOT NULL PRIMARY KEY)"]);
+    let status = Instance::new(&tables.toml("", &sends("", "")));
+    status.run(&RUN).expect(0);
+    let first = "[[task.table]]\nname = \"u\"\nsource = \"usrc\"\ndest = \"udst\"\nmode = \"full\"\n\
+                 [[task.table]]\nname = \"t\"";
+    let both = tables.toml("", FULL).replace("[[task.table]]\nname = \"t\"", first);
+    let full = Instance::new(&both);
+    let mut filling = full.start(&RUN, "run.before_finish@1=pause");
+    filling.reached("run.before_finish").unwrap_or_else(|| panic!("{}", full.logs()));
+    tables.add(100..120);
+    status.run(&RUN).expect(0);
+    full.release("run.before_finish");
+    let outcome = filling.wait().expect(0);
+    tables.assert_same();
+    let notes = outcome.table("t")["notes"].to_string();
+    assert!(notes.contains("a later state of the source"), "{outcome}");
+}
+
+/// By the configuration alone, and by what only the catalog knows.
+#[test]
+fn a_full_sub_task_and_one_that_inserts_are_refused_into_one_table() {
+    use ssync_common::config::Config;
+    use ssync_tests::sites::Site;
+    let tables = Tables::on_mariadb(10);
+    with_key(&tables);
+    let Site::MySql { database, .. } = &tables.dest else { unreachable!() };
+    let both = |dest: &str, write: &str| {
+        let second = format!(
+            "[[task.table]]\nname = \"u\"\nsource = \"src\"\ndest = \"{dest}\"\n{}\n",
+            sends("", write)
+        );
+        tables.toml("", FULL) + &second
+    };
+    let violations = Config::from_toml(&both("dst", "")).unwrap_err();
+    assert!(format!("{violations:?}").contains("one is full and one inserts"), "{violations:?}");
+    Config::from_toml(&both("dst", UPSERT)).unwrap();
+    let qualified = format!("{database}.dst");
+    let instance = Instance::new(&both(&qualified, ""));
+    let checked = instance.run(&["check"]).expect(2);
+    assert!(checked.stdout.contains("table t empties the same destination"), "{checked}");
+    instance.apply(&both(&qualified, UPSERT));
+    instance.run(&["check"]).expect(0);
+}

@@ -1,0 +1,181 @@
+//! What `full` runs, which empty their destination, and runs of other modes into the same table owe
+//! each other.
+//!
+//! - Never at the same time. A `full` run opens in its record, and then bars what runs of other modes
+//!   have under way, before it empties anything. A run of another mode takes its fence, and then looks
+//!   whether a `full` run is open. Whichever comes later sees the other.
+//! - One after the other. A record remembers the `full` run that its runs have seen last. Where another
+//!   one has filled the table since, rows that it sent may be in state 0 still, or above the mark:
+//!   where a row that comes twice does no harm they are sent again, elsewhere the run is refused. What
+//!   had landed and was not settled has been emptied away, and is sent again as well.
+
+use ssync_common::config::TableMode;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::failpoint;
+use ssync_common::ledger::{self, Fence, Filled, Id, OpenRun, Pair, Record};
+
+use crate::identity::ADOPT;
+use crate::source::{Range, RowState};
+use crate::table_run::{Ends, TableRun};
+
+impl TableRun<'_> {
+    /// The `full` run that was begun last into this run's destination.
+    fn full_run(&self, ends: &mut Ends, pair: &Pair) -> Result<Option<OpenRun>> {
+        let full = pair.of_full(&ends.plan.dest.full_name);
+        Ok(ledger::record(ends.dest.as_mut(), &full)?.and_then(|record| record.run))
+    }
+
+    /// Before a run of another mode takes its fence: what it has to learn of the `full` run that has
+    /// filled its destination since.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] where a `full` run is open, or rows might land twice.
+    pub(crate) fn judge_full(
+        &mut self,
+        ends: &mut Ends,
+        pair: &Pair,
+        record: Option<&Record>,
+    ) -> Result<Option<Filled>> {
+        if self.table.mode == TableMode::Full {
+            return Ok(None);
+        }
+        let Some(full) = self.full_run(ends, pair)? else { return Ok(None) };
+        if full.open {
+            return Err(self.is_being_filled());
+        }
+        if record.and_then(|record| record.full_run) == Some(full.run) {
+            return Ok(None);
+        }
+        let known = Filled { run: full.run, forget: false };
+        if self.came_later(ends, pair, record)? {
+            return Ok(Some(known));
+        }
+        let has_sent = |r: &Record| r.run.is_some() || r.mark.is_some();
+        let first = !record.is_some_and(has_sent);
+        if first && self.table.mode == TableMode::Increment {
+            // Where it begins, it has been asked already.
+            return Ok(Some(known));
+        }
+        if self.overlaps() {
+            if !first {
+                self.notes.push(format!(
+                    "a full run has filled {} since: rows that had not been settled are sent again",
+                    self.table.dest
+                ));
+            }
+            return Ok(Some(Filled { forget: true, ..known }));
+        }
+        match self.sends_none_twice(ends, record)? {
+            true => Ok(Some(known)),
+            false => Err(self.was_filled()),
+        }
+    }
+
+    /// Versions that did not write down which `full` run they saw: theirs came later than it where
+    /// they have landed something since.
+    fn came_later(&self, ends: &mut Ends, pair: &Pair, record: Option<&Record>) -> Result<bool> {
+        if record.is_none_or(|record| record.dest.is_some()) {
+            return Ok(false);
+        }
+        let full = pair.of_full(&ends.plan.dest.full_name);
+        let mine = ledger::last_landed(ends.dest.as_mut(), pair)?;
+        Ok(mine.is_some() && mine > ledger::last_landed(ends.dest.as_mut(), &full)?)
+    }
+
+    /// Whether nothing that the `full` run sent is there to land twice.
+    fn sends_none_twice(&self, ends: &mut Ends, record: Option<&Record>) -> Result<bool> {
+        if self.is_empty(ends)? {
+            // An increment goes on by its mark, below which nothing would be left.
+            return Ok(self.table.mode == TableMode::Status
+                || self.restart
+                || record.is_none_or(|r| r.mark.is_none()));
+        }
+        if self.table.mode != TableMode::Status {
+            return Ok(false);
+        }
+        let rows = self.source_table(&ends.plan, ends.source.as_ref(), None);
+        for state in [RowState::ToSend, RowState::UnderWay] {
+            if !rows.keys(ends.source.as_mut(), state, &Range::all(), 1)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_being_filled(&self) -> Error {
+        Error::new(
+            Kind::Refused,
+            format!(
+                "a full run into {} is open: it is at work, or was broken off",
+                self.table.dest
+            ),
+        )
+        .detail("it has emptied the destination, or is about to exchange it")
+        .hint(
+            "Let it come to its end with mode = \"full\". A table that one sub-task fills anew \
+             cannot be filled by another one meanwhile.",
+        )
+    }
+
+    fn was_filled(&self) -> Error {
+        let status = self.table.mode == TableMode::Status;
+        Error::new(
+            Kind::Refused,
+            format!("a full run has filled {} since this table was sent last", self.table.dest),
+        )
+        .detail(match status {
+            true => "rows that it sent may be in state 0 or 1, and would land twice",
+            false => "rows that it sent may be above the mark, and would land twice",
+        })
+        .hint(match status {
+            true => format!(
+                "Set sync_status = 2 for the rows that are there, and then ssync adopt --new. Or \
+                 empty the destination, and set sync_status = 0 for all rows that are to be there. \
+                 With write = \"upsert\", rows that come twice do no harm; {ADOPT}."
+            ),
+            false => format!(
+                "Set initial to the value of the watermark up to which rows are there, and then \
+                 ssync adopt --new. Or empty the destination, and run with --restart. With write = \
+                 \"upsert\", rows that come twice do no harm; {ADOPT}."
+            ),
+        })
+    }
+
+    /// Once the fence is taken: no `full` run has begun meanwhile. One that begins from now on bars
+    /// this run.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] where one is open, [`Kind::Contention`] where one has come to its end.
+    pub(crate) fn full_stands(
+        &self,
+        ends: &mut Ends,
+        fence: &Fence,
+        seen: Option<Id>,
+    ) -> Result<()> {
+        if self.table.mode == TableMode::Full {
+            return Ok(());
+        }
+        failpoint::hit("run.before_full_looked_for", 1);
+        match self.full_run(ends, &fence.pair)? {
+            Some(full) if full.open => Err(self.is_being_filled()),
+            full if full.as_ref().map(|full| full.run) == seen => Ok(()),
+            _ => Err(Error::new(
+                Kind::Contention,
+                format!("a full run has filled {} meanwhile", self.table.dest),
+            )),
+        }
+    }
+
+    /// Before a `full` run empties anything: nothing of other modes lands any more, and what they have
+    /// landed is in the state of the source that is read.
+    pub(crate) fn bar_others(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
+        if self.table.mode != TableMode::Full {
+            return Ok(());
+        }
+        failpoint::hit("run.before_bar", 1);
+        if ledger::bar_others(ends.dest.as_mut(), fence)? {
+            self.snapshots.end("rows that others may have sent to a destination that is emptied");
+        }
+        Ok(())
+    }
+}
