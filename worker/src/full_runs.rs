@@ -9,16 +9,75 @@
 //!   where a row that comes twice does no harm they are sent again, elsewhere the run is refused. What
 //!   had landed and was not settled has been emptied away, and is sent again as well.
 
+use serde::{Deserialize, Serialize};
 use ssync_common::config::TableMode;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Fence, Filled, Id, OpenRun, Pair, Record};
 
 use crate::identity::ADOPT;
+use crate::plan::Fingerprint;
 use crate::source::{Range, RowState};
 use crate::table_run::{Ends, TableRun};
 
+/// The sub-task that fills a table anew, as the table's record keeps it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Filler {
+    /// The random id of its installation.
+    instance: String,
+    task: u32,
+    table: String,
+}
+
 impl TableRun<'_> {
+    /// What the record says of this sub-task, where it fills its destination anew.
+    pub(crate) fn filler(&self) -> Result<Option<String>> {
+        if self.table.mode != TableMode::Full {
+            return Ok(None);
+        }
+        let filler = Filler {
+            instance: self.params.instance.clone(),
+            task: self.params.task.id,
+            table: self.table.name.clone(),
+        };
+        serde_json::to_string(&filler)
+            .map(Some)
+            .map_err(|e| Error::new(Kind::Internal, format!("filler: {e}")))
+    }
+
+    /// Of two `full` sub-tasks into one table, each would empty the rows of the other. A sub-task
+    /// whose source was corrected is the same; so is one of another home that fills in the same rows.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] where the record is another sub-task's that is not known to be gone.
+    pub(crate) fn judge_filler(&self, print: &Fingerprint, record: Option<&Record>) -> Result<()> {
+        let Some(record) = record.filter(|_| !self.restart) else { return Ok(()) };
+        let (Some(known), Some(run), Some(mine)) = (&record.filler, &record.run, self.filler()?)
+        else {
+            return Ok(());
+        };
+        if *known == mine || print.fills_alike(&run.plan) {
+            return Ok(());
+        }
+        let other: Filler = serde_json::from_str(known).map_err(|_| {
+            Error::new(Kind::Refused, format!("an unknown sub-task fills {}", self.table.dest))
+                .hint("A later version has written that down. --restart takes the table over.")
+        })?;
+        let ours = other.instance == self.params.instance;
+        let dest = &self.table.dest;
+        if ours && self.params.books.still_fills(other.task, &other.table, dest)? == Some(false) {
+            return Ok(());
+        }
+        let whose = if ours { "this" } else { "another" };
+        Err(Error::new(Kind::Refused, format!("another full sub-task fills {dest}"))
+            .detail(format!("task {}, table {} of {whose} installation", other.task, other.table))
+            .detail(format!("its rows, last from {}, would be deleted", record.tables))
+            .hint(
+                "Give each full sub-task a destination of its own. Where the other one does not fill \
+                 this table any more, --restart takes it over.",
+            ))
+    }
+
     /// The `full` run that was begun last into this run's destination.
     fn full_run(&self, ends: &mut Ends, pair: &Pair) -> Result<Option<OpenRun>> {
         let full = pair.of_full(&ends.plan.dest.full_name);

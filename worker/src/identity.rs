@@ -95,8 +95,10 @@ impl TableRun<'_> {
                 self.judge_first(ends, record.as_ref())?;
             }
             let seen = filled.map(|f| f.run).or(record.and_then(|r| r.full_run));
-            let judge = &mut |_: Option<&Record>| Ok(());
-            let mut begin = Raise::Begin { server: &server, counter: None, filled, judge };
+            let (filler, print) = (self.filler()?, self.fingerprint(ends)?);
+            let judge = &mut |record: Option<&Record>| self.judge_filler(&print, record);
+            let (server, filler) = (&server, filler.as_deref());
+            let mut begin = Raise::Begin { server, counter: None, filled, filler, judge };
             let fence = ledger::raise_past_ghosts(ends.dest.as_mut(), pair, &tables, &mut begin)?;
             self.full_stands(ends, &fence, seen)?;
             return Ok(fence);
@@ -119,7 +121,7 @@ impl TableRun<'_> {
         let number = owner.intend(ends.source.as_mut())?;
         failpoint::hit("run.after_intent", 1);
         let (counter, judge) = (Some(number), &mut judge);
-        let mut begin = Raise::Begin { server: &server, counter, filled, judge };
+        let mut begin = Raise::Begin { server: &server, counter, filled, filler: None, judge };
         let fence = ledger::raise_past_ghosts(ends.dest.as_mut(), pair, &tables, &mut begin)?;
         self.full_stands(ends, &fence, seen)?;
         failpoint::hit("run.before_confirm", 1);

@@ -67,6 +67,10 @@ pub trait Books: Send + Sync {
     /// How fast runs of the task may go by now; `None` where that cannot be known.
     fn rates(&self, task: u32) -> Result<Option<Rates>>;
 
+    /// Whether the configuration has this sub-task by now, and it fills (`full`) a table of the same
+    /// name as `dest`; `None` where that cannot be known.
+    fn still_fills(&self, task: u32, table: &str, dest: &str) -> Result<Option<bool>>;
+
     /// Keeps the task from running until an operator resumes it (A16).
     fn suspend(&self, task: &Task, reason: &str) -> Result<()>;
 

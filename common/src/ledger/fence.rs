@@ -127,6 +127,8 @@ pub enum Raise<'a> {
         counter: Option<i64>,
         /// What another mode's run learns of the `full` run before it; nothing where it knows.
         filled: Option<Filled>,
+        /// The sub-task that fills the table anew, where the run does that.
+        filler: Option<&'a str>,
         /// Looks at the record under its lock, before anything is changed (`None`: there is
         /// none). What it returns as an error leaves everything as it was.
         judge: &'a mut dyn FnMut(Option<&Record>) -> Result<()>,
@@ -164,23 +166,25 @@ pub fn raise(
     in_transaction(dest, |dest| {
         let rows = dest.query(&locking, &[id_value(&pair.id)])?;
         let found = rows.first().map(|row| read_record(row)).transpose()?;
-        let (server, counter, filled) = match how {
-            Raise::Begin { server, counter, filled, judge } => {
+        let (server, counter, filled, filler) = match how {
+            Raise::Begin { server, counter, filled, filler, judge } => {
                 judge(found.as_ref())?;
-                (Some(*server), *counter, *filled)
+                (Some(*server), *counter, *filled, *filler)
             }
             Raise::Again(believed) => match &found {
-                Some(record) if record.epoch == *believed => (None, None, None),
+                Some(record) if record.epoch == *believed => (None, None, None, None),
                 other => return Err(over(*believed, other.as_ref().map_or(0, |r| r.epoch))),
             },
             Raise::Bar if found.is_none() => {
                 return Err(Error::new(Kind::Fenced, "the fence row is gone"));
             }
-            Raise::Bar => (None, None, None),
+            Raise::Bar => (None, None, None, None),
         };
         let Some(mut record) = found else {
-            let (server, full_run) = (server.unwrap_or_default(), filled.map(|f| f.run));
-            return first(dest, pair, tables, (server, counter.unwrap_or(0), full_run));
+            let full_run = filled.map(|f| f.run);
+            let counter = counter.unwrap_or(0);
+            let server = server.unwrap_or_default();
+            return first(dest, pair, tables, &New { server, counter, full_run, filler });
         };
         if let Some(Filled { forget: true, .. }) = filled {
             clear(dest, pair)?;
@@ -189,6 +193,7 @@ pub fn raise(
             }
         }
         let full_run = filled.map(|f| f.run).or(record.full_run);
+        let filler = filler.map(str::to_owned).or(record.filler);
         let open = record.run.as_ref().is_some_and(|run| run.open);
         let epoch = record.epoch + 1;
         let ident = record.ident.map_or_else(|| RunId::random().map(|id| id.0), Ok)?;
@@ -196,25 +201,15 @@ pub fn raise(
         let server = server.map(str::to_owned).or(record.server);
         let d = dest.dialect();
         let update = format!(
-            "UPDATE {} SET {} = {}, {} = {}, {} = {}, {} = {}, {} = {}, {} = {}, {} = {} WHERE {} \
-             = {}",
+            "UPDATE {} SET {} WHERE {} = {}",
             d.table(pair.place.fence()),
-            d.quote("epoch"),
-            d.param(1, None),
-            d.quote("ident"),
-            d.param(2, None),
-            d.quote("counter"),
-            d.param(3, None),
-            d.quote("server"),
-            d.param(4, None),
-            d.quote("dest"),
-            d.param(5, None),
-            d.quote("full_run"),
-            d.param(6, None),
-            d.quote("run_open"),
-            d.param(7, None),
+            (1..)
+                .zip(SET)
+                .map(|(n, c)| format!("{} = {}", d.quote(c), d.param(n, None)))
+                .collect::<Vec<_>>()
+                .join(", "),
             d.quote("id"),
-            d.param(8, None)
+            d.param(SET.len() + 1, None)
         );
         let params = [
             Value::Int(epoch),
@@ -223,6 +218,7 @@ pub fn raise(
             server.map_or(Value::Null, Value::Text),
             id_value(&pair.dest),
             full_run.as_ref().map_or(Value::Null, id_value),
+            filler.map_or(Value::Null, Value::Text),
             Value::Int(i64::from(open)),
             id_value(&pair.id),
         ];
@@ -239,18 +235,25 @@ pub fn raise(
     })
 }
 
+/// What raising writes, in the order of its parameters.
+const SET: [&str; 8] =
+    ["epoch", "ident", "counter", "server", "dest", "full_run", "filler", "run_open"];
+
+/// What the row of a new record holds beside its key.
+struct New<'a> {
+    server: &'a str,
+    counter: i64,
+    full_run: Option<Id>,
+    filler: Option<&'a str>,
+}
+
 /// The row of a record that is taken for the first time.
-fn first(
-    dest: &mut dyn Connection,
-    pair: &Pair,
-    tables: &str,
-    (server, counter, full_run): (&str, i64, Option<Id>),
-) -> Result<Fence> {
+fn first(dest: &mut dyn Connection, pair: &Pair, tables: &str, new: &New<'_>) -> Result<Fence> {
     let ident = RunId::random()?.0;
     let d = dest.dialect();
     let insert = format!(
-        "INSERT INTO {} ({}, {}, {}, {}, {}, {}, {}, {}, {}, {}) VALUES ({}, 1, {}, 0, {}, {}, \
-         {}, 0, {}, {})",
+        "INSERT INTO {} ({}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}) VALUES ({}, 1, {}, 0, {}, {}, \
+         {}, 0, {}, {}, {})",
         d.table(pair.place.fence()),
         d.quote("id"),
         d.quote("epoch"),
@@ -262,22 +265,25 @@ fn first(
         d.quote(LANDED),
         d.quote("dest"),
         d.quote("full_run"),
+        d.quote("filler"),
         d.param(1, None),
         d.param(2, None),
         d.param(3, None),
         d.param(4, None),
         d.param(5, None),
         d.param(6, None),
-        d.param(7, None)
+        d.param(7, None),
+        d.param(8, None)
     );
     let params = [
         id_value(&pair.id),
         Value::Text(tables.to_owned()),
         id_value(&ident),
-        Value::Int(counter),
-        Value::Text(server.to_owned()),
+        Value::Int(new.counter),
+        Value::Text(new.server.to_owned()),
         id_value(&pair.dest),
-        full_run.as_ref().map_or(Value::Null, id_value),
+        new.full_run.as_ref().map_or(Value::Null, id_value),
+        new.filler.map_or(Value::Null, |filler| Value::Text(filler.to_owned())),
     ];
     dest.execute(&insert, &params)?;
     raise_seats(dest, pair, 1)?;
@@ -432,7 +438,10 @@ pub fn note_full_run(dest: &mut dyn Connection, pair: &Pair, tables: &str, run: 
             d.param(2, None)
         );
         match dest.execute(&sql, &[id_value(run), id_value(&pair.id)])? {
-            0 => first(dest, pair, tables, ("", 0, Some(*run))).map(drop),
+            0 => {
+                let new = New { server: "", counter: 0, full_run: Some(*run), filler: None };
+                first(dest, pair, tables, &new).map(drop)
+            }
             _ => Ok(()),
         }
     })

@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use jiff::Timestamp;
-use ssync_common::config::{Rates, TableTask, Task};
+use ssync_common::config::{Rates, TableMode, TableTask, Task};
+use ssync_common::connector::split_table_name;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::process::RunId;
 use ssync_common::store::{Entry, Hold, Owner, Store, StoreLocation};
@@ -113,6 +114,18 @@ impl Books for TaskBooks {
 
     fn rates(&self, task: u32) -> Result<Option<Rates>> {
         Ok(self.desk.ask(PATIENCE, move |store| store.rates(task))?.flatten())
+    }
+
+    fn still_fills(&self, task: u32, table: &str, dest: &str) -> Result<Option<bool>> {
+        let (table, dest) = (table.to_owned(), dest.to_owned());
+        // Schemas may be spelt or left out.
+        let last = |name: &str| split_table_name(name).pop().map(|part| part.to_lowercase());
+        self.desk.ask(PATIENCE, move |store| {
+            let config = store.load()?;
+            let tables = config.tasks.iter().filter(|t| t.id == task).flat_map(|t| &t.tables);
+            let mut fills = tables.filter(|t| t.name == table && t.mode == TableMode::Full);
+            Ok(fills.any(|t| last(&t.dest) == last(&dest)))
+        })
     }
 
     fn suspend(&self, task: &Task, reason: &str) -> Result<()> {

@@ -25,8 +25,13 @@ fn number(c: &mut dyn Connection, sql: &str) -> i64 {
 }
 
 fn raise_first(dest: &mut dyn Connection, pair: &Pair) -> ledger::Fence {
-    let mut begin =
-        Raise::Begin { server: "s", counter: None, filled: None, judge: &mut |_| Ok(()) };
+    let mut begin = Raise::Begin {
+        server: "s",
+        counter: None,
+        filled: None,
+        filler: None,
+        judge: &mut |_| Ok(()),
+    };
     ledger::raise(dest, pair, "a -> b", &mut begin).unwrap()
 }
 

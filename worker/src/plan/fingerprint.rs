@@ -41,6 +41,9 @@ const SOURCE_SERVER: usize = 0;
 const SOURCE_TABLE: usize = 1;
 const DEST_SERVER: usize = 2;
 const DEST_TABLE: usize = 3;
+const ROWS: usize = 4;
+const COLUMNS: usize = 5;
+const KEYS: usize = 6;
 /// The walk comes last, behind the parts.
 const WALK: &str = "the key or the watermark";
 /// Of a former version's text no more is known than that it is another one.
@@ -125,6 +128,13 @@ impl Fingerprint {
 }
 
 impl Fingerprint {
+    /// Whether the run of this fingerprint fills a table with the same rows, as the same bytes.
+    pub fn fills_alike(&self, known: &str) -> bool {
+        let changed = self.changed_since(known);
+        let decisive = [SOURCE_SERVER, SOURCE_TABLE, ROWS, COLUMNS, KEYS].map(|part| PARTS[part]);
+        !changed.contains(&SOMETHING) && !changed.iter().any(|part| decisive.contains(part))
+    }
+
     /// The text of a run whose tables have got the names and servers of this one's; nothing where
     /// a former version wrote it, which did not say how they were called.
     pub fn renamed(&self, known: &str) -> Option<String> {

@@ -215,3 +215,53 @@ fn a_full_sub_task_and_one_that_inserts_are_refused_into_one_table() {
     instance.apply(&both(&qualified, UPSERT));
     instance.run(&["check"]).expect(0);
 }
+
+/// Two `full` sub-tasks of one destination that neither a link's name nor a spelling shows to be one.
+#[test]
+fn a_full_run_does_not_empty_what_another_sub_task_fills() {
+    let tables = Tables::on_mariadb(100);
+    let other = Tables::on_mariadb(50);
+    tables.dest.run(&["CREATE TABLE other_dst LIKE dst"]);
+    let link = |text: &str| text.replace("127.0.0.1", "localhost");
+    let two = |task: &str, dest: &str| {
+        format!(
+            "{}{}[[task]]\nid = 2\nsource = \"src2\"\ndest = \"dst2\"\n{task}\n[[task.table]]\n\
+             name = \"t\"\nsource = \"src\"\ndest = \"{dest}\"\n{FULL}\n",
+            other.source.link("src2"),
+            link(&tables.dest.link("dst2"))
+        )
+    };
+    let one = tables.toml("", FULL);
+    let instance = Instance::new(&(one.clone() + &two("", "dst")));
+    let run_2 = ["--task", "2", "--json"];
+    instance.run(&RUN).expect(0);
+    for _ in 0..2 {
+        refused(&instance.run(&run_2).expect(2), "another full sub-task fills dst");
+        tables.assert_same();
+    }
+    instance.run(&RUN).expect(0);
+    // On the operator's word the other one takes it over; the first one is refused then.
+    instance.run(&["--task", "2", "--json", "--restart"]).expect(0);
+    assert_eq!(tables.landed(), 50);
+    refused(&instance.run(&RUN).expect(2), "task 2, table t of this installation");
+    assert_eq!(tables.landed(), 50);
+    // Once the configuration shows that it fills another table, or none, nobody has to be asked.
+    instance.apply(&(one.clone() + &two("", "other_dst")));
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+    instance.apply(&one);
+    instance.run(&RUN).expect(0);
+    // A corrected source is one of the same sub-task.
+    let corrected = one.replace(&tables.source.link("src"), &other.source.link("src"));
+    assert_ne!(corrected, one);
+    instance.apply(&corrected);
+    instance.run(&RUN).expect(0);
+    assert_eq!(tables.landed(), 50);
+    // Another home with the same rows is no other sub-task, with other rows it is.
+    Instance::new(&corrected).run(&RUN).expect(0);
+    let elsewhere = Instance::new(&one);
+    refused(&elsewhere.run(&RUN).expect(2), "of another installation");
+    elsewhere.run(&["adopt", "--task", "1", "--tables", "t", "--new"]).expect(0);
+    elsewhere.run(&RUN).expect(0);
+    tables.assert_same();
+}
