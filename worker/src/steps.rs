@@ -2,6 +2,8 @@
 //! the destination, swapping. Each is recorded where it takes effect, so that a resumed run does
 //! not repeat it. Statements that commit by themselves (DDL) run at least once.
 
+use std::time::{Duration, Instant};
+
 use ssync_common::config::SideSql;
 use ssync_common::connector::{Connection, LinkParams, LockWait, split_table_name};
 use ssync_common::error::{Error, Kind, Result};
@@ -9,6 +11,7 @@ use ssync_common::failpoint;
 use ssync_common::ledger::{self, Fence, Id, Seat, Step, in_transaction};
 use ssync_common::schema::Table;
 
+use crate::control::Control;
 use crate::idle::Connections;
 use crate::owner::Ownership;
 
@@ -18,6 +21,11 @@ const SOURCE_AFTER: i64 = 1_000_000;
 
 /// Appended to a destination's name for the table that is loaded beside it.
 const SHADOW_SUFFIX: &str = "__ssync_new";
+
+/// How long a table that others use is waited for, in short tries.
+const IN_USE_MAX: Duration = Duration::from_secs(60);
+/// Pauses between the tries, in which whoever waits gets the table: the first, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
 
 /// Both sides of a run, on connections of their own.
 pub struct Steps<'a> {
@@ -35,6 +43,10 @@ pub struct Steps<'a> {
     pub fence: &'a Fence,
     /// The run.
     pub run: Id,
+    /// What the operator wants meanwhile.
+    pub control: &'a Control<'a>,
+    /// Task and sub-task.
+    pub sub_task: (u32, &'a str),
 }
 
 /// Which SQL.
@@ -75,7 +87,7 @@ impl Steps<'_> {
                 When::Before => Step::BeforeDest(i),
                 When::After => Step::AfterDest(i),
             };
-            self.at_dest(step, true, |_| Ok(vec![statement.clone()]))
+            self.at_dest(step, LockWait::Operator, true, |_| Ok(vec![statement.clone()]))
                 .map_err(|e| statement_failed(e, word, "destination", i))?;
             failpoint::hit(
                 if when == When::Before { "steps.before" } else { "steps.after" },
@@ -92,7 +104,7 @@ impl Steps<'_> {
 
     /// Records that something without a statement of its own is done.
     pub fn done(&mut self, step: Step) -> Result<()> {
-        self.at_dest(step, false, |_| Ok(Vec::new()))
+        self.at_dest(step, LockWait::Operator, false, |_| Ok(Vec::new()))
     }
 
     /// Runs a step at the destination that is not done yet, and records it, in one transaction.
@@ -103,6 +115,7 @@ impl Steps<'_> {
     fn at_dest(
         &mut self,
         step: Step,
+        wait: LockWait,
         may_commit: bool,
         statements: impl FnOnce(&mut dyn Connection) -> Result<Vec<String>>,
     ) -> Result<()> {
@@ -113,12 +126,15 @@ impl Steps<'_> {
         let work = |dest: &mut dyn Connection| {
             ledger::check_epoch(dest, &pair, epoch, Seat::Step)?;
             for (i, statement) in (1..).zip(statements(dest)?) {
-                dest.execute(&statement, &[])?;
+                dest.execute(&statement, &[]).map_err(|e| match wait {
+                    LockWait::Definition => e.detail(format!("statement: {statement}")),
+                    _ => e,
+                })?;
                 failpoint::hit("steps.statement", i);
             }
             ledger::record_step(dest, &pair, &run, step)
         };
-        self.dest.set_lock_wait(LockWait::Operator)?;
+        self.dest.set_lock_wait(wait)?;
         if !may_commit || !self.dest.dialect().ddl_commits() {
             return in_transaction(self.dest, work);
         }
@@ -131,11 +147,40 @@ impl Steps<'_> {
         })
     }
 
+    /// Does what needs a table alone. Whoever comes to the table while a statement waits for that waits
+    /// behind it: so each try is short, others get their turn between two of them, and an operator is
+    /// heard.
+    fn alone<T>(&mut self, table: &str, mut work: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
+        let (began, (task, name)) = (Instant::now(), self.sub_task);
+        let mut pause = Duration::ZERO;
+        loop {
+            self.control.pause(task, name, pause)?;
+            match work(self) {
+                Err(e) if e.kind == Kind::Contention => {
+                    // The guard of the step may have been lost with what waited.
+                    let users = self.dest.users_of(table)?;
+                    if began.elapsed() >= IN_USE_MAX {
+                        return Err(in_use(e, table, users));
+                    }
+                    if pause.is_zero() {
+                        log::warn!("{name}: waits for {table}, which is in use: {users:?}");
+                    }
+                }
+                done => return done,
+            }
+            pause = (pause * 2).clamp(PAUSES.0, PAUSES.1);
+        }
+    }
+
     /// Empties the destination of `full`. (Where the statement commits by itself, it may run again
     /// after a crash: nothing has landed under this run yet, so that this does no harm.)
     pub fn empty(&mut self, table: &Table) -> Result<()> {
         let (statement, commits) = self.dest.dialect().truncate(table);
-        self.at_dest(Step::Emptied, commits, |_| Ok(vec![statement])).map_err(|e| match e.kind {
+        let emptied = self.alone(&table.name, |steps| {
+            let statements = |_: &mut dyn Connection| Ok(vec![statement.clone()]);
+            steps.at_dest(Step::Emptied, LockWait::Definition, commits, statements)
+        });
+        emptied.map_err(|e| match e.kind {
             // Rows of others refer to what would be deleted.
             Kind::Data | Kind::Parent => {
                 let by: Vec<_> = table.referenced_by_others().map(|f| f.child.as_str()).collect();
@@ -159,9 +204,12 @@ impl Steps<'_> {
             // From now on it proves that this run has swapped.
             statements.insert(0, format!("DROP TABLE IF EXISTS {}", dialect.table(&old)));
         }
-        self.at_dest(Step::Emptied, true, |_| Ok(statements))?;
-        // What would stand against the swap at the end is better known now.
-        self.dest.ready_to_swap(&shadow_name(&table.name), table).map(drop)
+        self.alone(&table.name, |steps| {
+            let statements = |_: &mut dyn Connection| Ok(statements.clone());
+            steps.at_dest(Step::Emptied, LockWait::Definition, true, statements)?;
+            // What would stand against the swap at the end is better known now.
+            steps.dest.ready_to_swap(&shadow_name(&table.name), table).map(drop)
+        })
     }
 
     /// Whether the shadow has taken the destination's place already.
@@ -189,26 +237,42 @@ impl Steps<'_> {
 
     /// Puts the shadow in the destination's place, and drops the old table.
     pub fn swap(&mut self, table: &Table) -> Result<()> {
-        let is_swapped = self.swapped(table)?;
+        self.swapped(table)?;
         failpoint::hit("steps.before_swap", 1);
-        self.at_dest(Step::Swapped, true, |dest| {
-            if is_swapped {
-                return Ok(Vec::new());
-            }
-            let new = shadow_name(&table.name);
-            let mut statements = dest.ready_to_swap(&new, table)?;
-            statements.extend(dest.dialect().swap(&new, table)?);
-            Ok(statements)
+        self.alone(&table.name, |steps| {
+            let is_swapped = steps.swapped(table)?;
+            steps.at_dest(Step::Swapped, LockWait::Definition, true, |dest| {
+                if is_swapped {
+                    return Ok(Vec::new());
+                }
+                let new = shadow_name(&table.name);
+                let mut statements = dest.ready_to_swap(&new, table)?;
+                statements.extend(dest.dialect().swap(&new, table)?);
+                Ok(statements)
+            })
         })?;
         failpoint::hit("steps.after_swap", 1);
-        match self.dest.dialect().swapped_out(&table.name) {
-            Some(old) => {
-                let old = self.dest.dialect().table(&old);
-                self.dest.execute(&format!("DROP TABLE IF EXISTS {old}"), &[]).map(drop)
-            }
-            None => Ok(()),
-        }
+        let Some(old) = self.dest.dialect().swapped_out(&table.name) else { return Ok(()) };
+        let drop_old = format!("DROP TABLE IF EXISTS {}", self.dest.dialect().table(&old));
+        self.alone(&old, |steps| {
+            steps.dest.set_lock_wait(LockWait::Definition)?;
+            steps.dest.execute(&drop_old, &[]).map(drop)
+        })
     }
+}
+
+fn in_use(e: Error, table: &str, users: Vec<String>) -> Error {
+    let mut error = Error::new(
+        e.kind,
+        format!("table {table} was in use for {} s, and is needed alone", IN_USE_MAX.as_secs()),
+    );
+    error.details.extend(e.details);
+    error.details.push(e.message);
+    error.details.extend(users);
+    error.hint(
+        "A session that has read from the table keeps it until its transaction ends. Let it come to \
+         its end, or end it; nothing was changed meanwhile.",
+    )
 }
 
 /// Name of the table that is loaded beside `table`.

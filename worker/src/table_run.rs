@@ -483,6 +483,8 @@ impl TableRun<'_> {
             connections: self.connections,
             fence,
             run,
+            control: self.control,
+            sub_task: (self.params.task.id, &self.table.name),
         };
         work(&mut steps, self.table)
     }

@@ -82,6 +82,10 @@ pub enum LockWait {
     Brief,
     /// About a minute: loads, fences, bookkeeping.
     Patient,
+    /// As [`LockWait::Patient`] for rows, and a second for a table that others use: for statements
+    /// that want it alone (TRUNCATE, RENAME), behind which every later reader waits. Where the
+    /// database keeps nobody waiting behind them, as [`LockWait::Operator`].
+    Definition,
     /// As [`LockWait::Patient`], for statements of an operator's. Where the database cannot tell
     /// waiting from working, they may take as long as the link's `io_timeout`.
     Operator,
@@ -394,6 +398,11 @@ pub trait Connection: Send {
     /// administrator can.
     fn how_to_find_sessions(&self, _name_begin: &str) -> Option<String> {
         None
+    }
+
+    /// Sessions that use the table, or may, as far as the account can see them; for people.
+    fn users_of(&mut self, _table: &str) -> Result<Vec<String>> {
+        Ok(Vec::new())
     }
 
     /// How long statements wait for locks from now on.

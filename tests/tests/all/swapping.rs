@@ -1,10 +1,12 @@
 //! A swap looks at both tables in the moment before it, and is refused where something would be left
 //! behind or come along; what cannot be emptied or swapped is known to `ssync check`.
 
+use nix::sys::signal::Signal;
 use ssync_tests::servers::oracle::{Generation, oracle};
 use ssync_tests::servers::{mariadb, mysql56};
 use ssync_tests::sites::{Cell, Holds, Row, Session, Site, differences};
 use ssync_tests::ssync::{Instance, Outcome};
+use ssync_tests::wait_for;
 
 const RUN: [&str; 3] = ["--task", "1", "--json"];
 const ROWS: i64 = 60;
@@ -384,4 +386,62 @@ fn a_trial_of_rows_that_are_to_be_sent_finds_that_their_key_is_taken() {
     tables.source.run(&["UPDATE src SET sync_status = 0 WHERE id = 33"]);
     let trial = instance.run(&["check", "--trial"]).expect(1);
     assert!(trial.stdout.contains("another row has the same values of a unique key"), "{trial}");
+}
+
+/// Emptying and swapping want the table alone: whoever reads it keeps them waiting, and nobody else.
+#[test]
+fn what_waits_for_a_reader_keeps_no_other_one_waiting_and_hears_the_operator() {
+    let on = |name| Site::on_server(mysql56(), name);
+    for tables in [Tables::on_mariadb(PLAIN), Tables::new(on("sw"), on("sw"), PLAIN)] {
+        for (table, waits) in [("", "waits for dst, which is in use"), (SWAP, "waits for dst,")] {
+            tables.dest.run(&["DELETE FROM dst", "INSERT INTO dst VALUES (-5, 1)"]);
+            let mut reader = Session::open(&tables.dest);
+            for sql in ["SET autocommit = 0", "DO (SELECT COUNT(*) FROM dst)"] {
+                reader.run(sql);
+            }
+            let mut other = Session::open(&tables.dest);
+            other.run("SET lock_wait_timeout = 10");
+            let instance = Instance::new(&tables.toml(table));
+            let running = instance.start(&RUN, "");
+            wait_for("the wait for the table", || instance.logs().contains(waits));
+            assert!(instance.logs().contains("hold it"), "{}", instance.logs());
+            for _ in 0..3 {
+                other.try_run("DO (SELECT COUNT(*) FROM dst)").unwrap();
+            }
+            running.signal(Signal::SIGINT);
+            running.wait().expect(130);
+            reader.run("COMMIT");
+            // A statement that was left behind would be at work now.
+            other.run("LOCK TABLES dst WRITE");
+            other.run("UNLOCK TABLES");
+            assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dst WHERE id = -5"), 1, "{table}");
+            // It goes on by itself once the table is free.
+            reader.run("DO (SELECT COUNT(*) FROM dst)");
+            let before = instance.logs().matches(waits).count();
+            let running = instance.start(&RUN, "");
+            wait_for("the wait", || instance.logs().matches(waits).count() > before);
+            reader.run("COMMIT");
+            let outcome = running.wait().expect(0);
+            tables.assert_same(&outcome);
+        }
+    }
+}
+
+#[test]
+fn a_table_that_stays_in_use_is_named_and_so_is_who_uses_it() {
+    let tables = Tables::on_mariadb(PLAIN);
+    tables.dest.run(&["INSERT INTO dst VALUES (-5, 1)"]);
+    let mut reader = Session::open(&tables.dest);
+    for sql in ["SET autocommit = 0", "DO (SELECT COUNT(*) FROM dst)"] {
+        reader.run(sql);
+    }
+    let session = reader.rows("SELECT CONNECTION_ID()", &[Holds::Int]);
+    let [Cell::Int(session)] = session[0][..] else { unreachable!() };
+    let once = tables.toml("").replace("writers = 1", "writers = 1\nattempts = 1");
+    let outcome = Instance::new(&once).run(&RUN).expect(1);
+    let error = outcome.table("t")["error"].to_string();
+    for words in ["table dst was in use", "TRUNCATE TABLE", &format!("session {session} of ")] {
+        assert!(error.contains(words), "{words}: {outcome}");
+    }
+    assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dst"), 1);
 }

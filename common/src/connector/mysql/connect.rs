@@ -102,6 +102,7 @@ impl Server {
             LockWait::Short if self.mariadb && self.version >= (10, 3, 0) => (0, 1),
             LockWait::Short => (1, 1),
             LockWait::Brief => (5, 5),
+            LockWait::Definition => (60, 1),
             LockWait::Patient | LockWait::Operator => (60, 60),
         };
         format!("innodb_lock_wait_timeout = {rows}, lock_wait_timeout = {tables}")

@@ -288,6 +288,13 @@ impl Connection for MySqlConnection {
         self.with(|_, conn| sessions::end(conn, names).map_err(|e| errors::from_driver(&e)))
     }
 
+    fn users_of(&mut self, table: &str) -> Result<Vec<String>> {
+        self.with(|_, conn| {
+            let (schema, name) = describe::place(conn, table)?;
+            sessions::users_of(conn, &schema, &name)
+        })
+    }
+
     fn skipping_locked(&self, sql: &str, n: u64) -> Option<String> {
         // MariaDB 10.11 fails with error 1180 at a locked row where the wait is 0.
         let wait = match self.server.mariadb {

@@ -94,6 +94,64 @@ pub(super) fn end(conn: &mut Conn, names: &[String]) -> mysql::Result<Vec<NamedS
 /// ER_NO_SUCH_THREAD.
 const NO_SUCH_THREAD: u16 = 1094;
 
+/// Users of a table that are named.
+const USERS_MAX: usize = 5;
+
+/// Who holds a table's definition: MariaDB with the plugin for it, MySQL from 5.7 on.
+const HOLDERS: [&str; 2] = [
+    "SELECT DISTINCT thread_id FROM information_schema.metadata_lock_info \
+     WHERE table_schema = ? AND table_name = ? AND thread_id <> CONNECTION_ID()",
+    "SELECT DISTINCT t.processlist_id FROM performance_schema.metadata_locks m \
+     JOIN performance_schema.threads t ON t.thread_id = m.owner_thread_id \
+     WHERE m.object_type = 'TABLE' AND m.object_schema = ? AND m.object_name = ? \
+     AND m.lock_status = 'GRANTED' AND t.processlist_id <> CONNECTION_ID()",
+];
+/// Who may: those that are in a transaction, and those that are at work in the table's schema.
+const SUSPECTS: [&str; 2] = [
+    "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx \
+     WHERE trx_mysql_thread_id NOT IN (0, CONNECTION_ID()) ORDER BY trx_started",
+    "SELECT id FROM information_schema.processlist \
+     WHERE db = ? AND command <> 'Sleep' AND id <> CONNECTION_ID() ORDER BY time DESC",
+];
+
+/// See [`super::super::Connection::users_of`].
+pub(super) fn users_of(conn: &mut Conn, schema: &str, table: &str) -> Result<Vec<String>> {
+    for sql in HOLDERS {
+        let ids = ids(conn, sql, &[schema, table])?;
+        if !ids.is_empty() {
+            return Ok(shown(conn, &ids, "holds it"));
+        }
+    }
+    let [in_transaction, at_work] = SUSPECTS;
+    let mut suspects = ids(conn, in_transaction, &[])?;
+    for id in ids(conn, at_work, &[schema])? {
+        if !suspects.contains(&id) {
+            suspects.push(id);
+        }
+    }
+    Ok(shown(conn, &suspects, "may hold it"))
+}
+
+/// Numbers of sessions; none where the server does not have the view, or the account may not see it.
+fn ids(conn: &mut Conn, sql: &str, params: &[&str]) -> Result<Vec<u64>> {
+    let params = match params {
+        [] => mysql::Params::Empty,
+        params => mysql::Params::Positional(params.iter().map(mysql::Value::from).collect()),
+    };
+    match conn.exec::<Option<u64>, _, _>(sql, params) {
+        Ok(ids) => Ok(ids.into_iter().flatten().collect()),
+        Err(e) => {
+            let error = errors::from_driver(&e);
+            if error.kind == Kind::Lost { Err(error) } else { Ok(Vec::new()) }
+        }
+    }
+}
+
+fn shown(conn: &mut Conn, ids: &[u64], does: &str) -> Vec<String> {
+    let about = |id: &u64| format!("session {id}{} {does}", about(conn, *id).unwrap_or_default());
+    ids.iter().take(USERS_MAX).map(about).collect()
+}
+
 /// Whose it is, from where, and for how long it has been as it is: where the account may see that.
 fn about(conn: &mut Conn, id: u64) -> Option<String> {
     type Shown = (String, String, u64, String, Option<String>);

@@ -159,7 +159,7 @@ fn call_limit(wait: LockWait, io_timeout: Duration) -> Duration {
         LockWait::Short => SHORT_WAIT,
         LockWait::Brief => BRIEF_WAIT,
         LockWait::Patient => PATIENT_WAIT,
-        LockWait::Operator => return io_timeout,
+        LockWait::Definition | LockWait::Operator => return io_timeout,
     };
     limit.min(io_timeout)
 }
@@ -222,7 +222,9 @@ impl Connection for OracleConnection {
             (false, _) => sql.to_owned(),
             (true, LockWait::Short) => format!("{sql} WAIT 1"),
             (true, LockWait::Brief) => format!("{sql} WAIT 5"),
-            (true, LockWait::Patient | LockWait::Operator) => format!("{sql} WAIT 60"),
+            (true, LockWait::Patient | LockWait::Definition | LockWait::Operator) => {
+                format!("{sql} WAIT 60")
+            }
         };
         self.with(|this, driver| {
             let mut small = Small::default();

@@ -119,7 +119,7 @@ pub fn wait_of(wait: LockWait) -> Duration {
     match wait {
         LockWait::Short => Duration::from_secs(1),
         LockWait::Brief => Duration::from_secs(5),
-        LockWait::Patient | LockWait::Operator => Duration::from_secs(60),
+        LockWait::Patient | LockWait::Definition | LockWait::Operator => Duration::from_secs(60),
     }
 }
 
