@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
-use ssync_worker::counts::Counts;
 use ssync_worker::progress::{Moment, Phase, Waiting};
 use ssync_worker::report::{TableReport, TableResult, TaskReport};
 
@@ -234,37 +233,11 @@ fn facts(t: &TableReport) -> Vec<String> {
         "was changed while it was sent, and goes again",
         "were changed while they were sent, and go again",
     );
-    facts.extend(not_sent(c));
     if let Some((what, percent)) = c.bottleneck() {
         facts.push(format!("waited for {} in {percent} % of the time", what.name()));
     }
     facts.extend(kept(t));
     facts
-}
-
-/// Rows that the next run has to deal with.
-fn not_sent(c: &Counts) -> Vec<String> {
-    let told = |n: u64, one: &str, many: &str| match n {
-        0 => None,
-        1 => Some(format!("1 row {one}")),
-        n => Some(format!("{} rows {many}", grouped(n))),
-    };
-    [
-        told(
-            c.left_locked + c.left,
-            "was locked by another session and is left for the next run",
-            "were locked by other sessions and are left for the next run",
-        ),
-        told(
-            c.held,
-            "has landed and is locked by another session: it stays in state 1 until the next run",
-            "have landed and are locked by other sessions: they stay in state 1 until the next run",
-        ),
-        told(c.waiting, "waits for its parent", "wait for their parents"),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
 }
 
 /// What was kept of a table that did not come to a good end.

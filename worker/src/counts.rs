@@ -100,6 +100,31 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// What the next run has to deal with, for people.
+    pub fn for_the_next_run(&self) -> Vec<String> {
+        let told = |n: u64, one: &str, many: &str| match n {
+            0 => None,
+            1 => Some(format!("1 row {one}")),
+            n => Some(format!("{n} rows {many}")),
+        };
+        [
+            told(
+                self.left_locked + self.left,
+                "was locked by another session and is left for the next run",
+                "were locked by other sessions and are left for the next run",
+            ),
+            told(
+                self.held,
+                "has landed and is locked by another session: it stays in state 1 until the next run",
+                "have landed and are locked by other sessions: they stay in state 1 until the next run",
+            ),
+            told(self.waiting, "waits for its parent", "wait for their parents"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
     /// Rows that this run put back to 0 and left there.
     pub fn put_back(&self) -> u64 {
         // One that was put back for want of its parent, and met by the next pass, was counted twice.

@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 use ssync_common::config::TableMode;
+use ssync_common::connector::split_table_name;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Fence, Filled, Id, OpenRun, Pair, Record};
@@ -18,6 +19,7 @@ use ssync_common::ledger::{self, Fence, Filled, Id, OpenRun, Pair, Record};
 use crate::identity::ADOPT;
 use crate::plan::Fingerprint;
 use crate::source::{Range, RowState};
+use crate::steps::shadow_name;
 use crate::table_run::{Ends, TableRun};
 
 /// The sub-task that fills a table anew, as the table's record keeps it.
@@ -223,6 +225,27 @@ impl TableRun<'_> {
                 format!("a full run has filled {} meanwhile", self.table.dest),
             )),
         }
+    }
+
+    /// A table that was being loaded beside the destination when that had another name serves no
+    /// run any more; only people can know that nobody else wants it.
+    pub(crate) fn note_left_behind(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
+        let Some(mine) = self.filler()? else { return Ok(()) };
+        let loaded = shadow_name(&self.table.dest);
+        let records = ledger::records(ends.dest.as_mut(), &fence.pair.place)?;
+        for record in records.iter().filter(|r| r.filler.as_ref() == Some(&mine)) {
+            let Some((_, dest)) = record.tables.rsplit_once(" -> ") else { continue };
+            let shadow = shadow_name(dest);
+            let is_another = !shadow.eq_ignore_ascii_case(&loaded)
+                && split_table_name(&shadow).last() != split_table_name(&loaded).last();
+            if is_another && ends.dest.describe(&shadow)?.is_some() {
+                self.notes.push(format!(
+                    "{shadow} is left behind: an earlier run was loading it when the destination was \
+                     {dest}; nothing of ssync's needs it any more"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Before a `full` run empties anything: nothing of other modes lands any more, and what they have

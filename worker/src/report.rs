@@ -73,10 +73,11 @@ impl TableReport {
         table: &TableTask,
         run: Option<Id>,
         counts: Counts,
-        notes: Vec<String>,
+        mut notes: Vec<String>,
         result: Result<()>,
         seconds: f64,
     ) -> Self {
+        notes.extend(counts.for_the_next_run());
         let error = result.err();
         let result = match &error {
             None if counts.failed + counts.waiting + counts.locked_rows() > 0 => {

@@ -56,8 +56,8 @@ struct State {
     view_read: bool,
     /// Tables that this task's run has written to, by sub-task.
     landed: Vec<(Place, String)>,
-    /// Why an earlier snapshot ended, until that is told.
-    ended: Option<String>,
+    /// Why an earlier snapshot ended, and which tables were read from it, until that is told.
+    ended: Option<(String, Vec<Place>)>,
     /// Attempts at the table that have failed.
     failures: u32,
 }
@@ -102,11 +102,11 @@ impl Snapshots {
             return;
         }
         log::info!("the snapshot of the source ends: {why}");
-        state.ended = Some(why.to_owned());
+        let read = std::mem::take(&mut state.read);
+        state.ended = Some((why.to_owned(), read));
         state.generation += 1;
         state.lent = 0;
         state.idle_since = None;
-        state.read.clear();
         state.view_read = false;
         let sessions = std::mem::take(&mut state.sessions);
         drop(state);
@@ -132,7 +132,8 @@ impl Snapshots {
         }
         if self.lock().sessions.is_empty() {
             let ended = self.lock().ended.take();
-            if let Some(why) = ended {
+            let others = |(_, read): &(String, Vec<Place>)| read.iter().any(|p| *p != place(plan));
+            if let Some((why, _)) = ended.filter(others) {
                 notes.push(format!(
                     "read from a later state of the source than the tables before it: their \
                      snapshot ended with {why}"

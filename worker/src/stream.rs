@@ -368,7 +368,16 @@ impl Stream<'_> {
                 self.error_limit
             ),
         )
-        .hint("ssync errors shows them. Correct them and run ssync retry, or raise error_limit.")
+        .hint(match self.orphans_are_bad {
+            // Only rows that have a state can be sent one by one.
+            true => {
+                "ssync errors shows them. Correct them at the source and run the task again, or \
+                 raise error_limit."
+            }
+            false => {
+                "ssync errors shows them. Correct them and run ssync retry, or raise error_limit."
+            }
+        })
     }
 
     /// Books the parts of a verdict and hands them to the settling thread.

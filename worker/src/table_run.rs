@@ -511,6 +511,7 @@ impl TableRun<'_> {
         if self.table.mode != TableMode::Full {
             return Ok(());
         }
+        self.note_left_behind(ends, fence)?;
         let table = ends.plan.dest.clone();
         self.steps(ends, owner, fence, run, |steps, task| match task.full {
             FullMethod::Truncate => steps.empty(&table),

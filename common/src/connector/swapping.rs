@@ -72,8 +72,17 @@ pub(super) fn refuse(table: &Table, new: &str, mut obstacles: Vec<String>) -> Re
 
 /// The error where one of the two is not there any more.
 pub(super) fn gone(table: &Table, which: &str) -> Error {
-    Error::new(ErrorKind::Refused, format!("{} cannot be swapped: {which} is gone", table.name))
-        .hint(
+    let error = Error::new(
+        ErrorKind::Refused,
+        format!("{} cannot be swapped: {which} is gone", table.name),
+    );
+    match which == table.name {
+        true => error.hint(
+            "It was dropped or renamed outside ssync. Give it its name back, or create it anew with \
+             the same definition, and run the task again: what was loaded is kept.",
+        ),
+        false => error.hint(
             "It was dropped or renamed outside ssync. Run the task with --restart to load it anew.",
-        )
+        ),
+    }
 }

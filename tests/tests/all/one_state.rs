@@ -3,7 +3,7 @@
 
 use ssync_tests::servers::oracle::{Generation, oracle};
 use ssync_tests::servers::{mariadb, mysql56};
-use ssync_tests::sites::{Holds, Row, Session, Site, differences};
+use ssync_tests::sites::{Cell, Holds, Row, Session, Site, differences};
 use ssync_tests::ssync::{Instance, Outcome, Running};
 
 const RUN: [&str; 3] = ["--task", "1", "--json"];
@@ -339,4 +339,27 @@ fn a_source_without_old_versions_of_rows_is_named() {
     assert!(checked.stdout.contains("keeps no old versions of rows"), "{checked}");
     let outcome = instance.run(&RUN).expect(0);
     assert!(notes(&outcome, "parent").contains("stored in MyISAM"), "{outcome}");
+}
+
+/// Where no other table was read before, there is none that it could fit worse.
+#[test]
+fn a_single_table_that_is_read_again_is_compared_with_no_other() {
+    let family = databases("alone", on_mariadb);
+    let instance = Instance::new(&family.toml("", &[("parent", "")]));
+    let running = held_in_midst(&instance);
+    let Site::MySql { database, .. } = &family.source else { unreachable!() };
+    let mut server = Session::open(&family.source);
+    let sessions = format!(
+        "SELECT id FROM information_schema.processlist WHERE db = '{database}' AND id <> \
+         CONNECTION_ID()"
+    );
+    for row in server.rows(&sessions, &[Holds::Int]) {
+        let [Cell::Int(id)] = row[..] else { unreachable!() };
+        let _ = server.try_run(&format!("KILL {id}"));
+    }
+    instance.release("reader.after_read");
+    let outcome = running.wait().expect(0);
+    let notes = notes(&outcome, "parent");
+    assert!(notes.contains("tried again after"), "{outcome}");
+    assert!(!notes.contains("the tables before it"), "{outcome}");
 }

@@ -445,3 +445,37 @@ fn a_table_that_stays_in_use_is_named_and_so_is_who_uses_it() {
     }
     assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dst"), 1);
 }
+
+#[test]
+fn a_swap_whose_destination_was_renamed_goes_on_once_it_has_its_name_back() {
+    let tables = Tables::on_mariadb(PLAIN);
+    let instance = Instance::new(&tables.toml(SWAP));
+    let mut running = instance.start(&RUN, "steps.before_swap@1=pause");
+    running.reached("steps.before_swap").unwrap_or_else(|| panic!("{}", instance.logs()));
+    tables.dest.run(&["RENAME TABLE dst TO away"]);
+    instance.release("steps.before_swap");
+    let outcome = running.wait();
+    refused(&outcome, "Give it its name back");
+    assert!(!outcome.stdout.contains("--restart"), "{outcome}");
+    tables.dest.run(&["RENAME TABLE away TO dst"]);
+    let outcome = instance.run(&RUN).expect(0);
+    tables.assert_same(&outcome);
+}
+
+#[test]
+fn a_table_that_was_loaded_for_a_destination_of_another_name_is_said_to_be_left_behind() {
+    let tables = Tables::on_mariadb(PLAIN);
+    let instance = Instance::new(&tables.toml(SWAP));
+    instance.run_with(&RUN, "writer.after_commit@3=kill-group");
+    instance.wait_until_dead();
+    tables.dest.run(&["RENAME TABLE dst TO renamed"]);
+    instance.apply(&tables.toml(SWAP).replace("dest = \"dst\"\nmode", "dest = \"renamed\"\nmode"));
+    let left = "`dst__ssync_new` is left behind";
+    let outcome = instance.run(&RUN).expect(0);
+    assert!(outcome.table("t")["notes"].to_string().contains(left), "{outcome}");
+    tables.dest.run(&["DROP TABLE dst__ssync_new"]);
+    let outcome = instance.run(&RUN).expect(0);
+    assert!(!outcome.table("t")["notes"].to_string().contains("left behind"), "{outcome}");
+    tables.dest.run(&["RENAME TABLE renamed TO dst"]);
+    tables.assert_same(&outcome);
+}

@@ -234,3 +234,14 @@ fn an_upsert_into_a_key_that_ignores_blanks_at_the_end_is_refused() {
     instance.run(&RUN).expect(0);
     assert_eq!(tables.landed(), 2);
 }
+
+/// Rows without a state of their own cannot be sent one by one: `retry` is for `status` alone.
+#[test]
+fn a_full_run_with_bad_rows_does_not_advise_what_is_refused() {
+    for (mode, retries) in [("mode = \"full\"", false), ("", true)] {
+        let tables = tables_for(&BADNESS[1]);
+        let outcome = Instance::new(&tables.toml("", mode)).run(&RUN).expect(1);
+        let hint = error_of(&outcome).1;
+        assert_eq!(hint.contains("ssync retry"), retries, "{outcome}");
+    }
+}

@@ -112,6 +112,9 @@ fn one_locked_row_is_one_row() {
     assert!(text.contains("1 row was locked by another session and is left for the next run"));
     assert!(text.contains("done, some rows were locked"), "{text}");
     assert!(!text.contains("are bad"), "{text}");
+    let outcome = instance.run(&["--task", "1", "--json", "--quiet"]).expect(1);
+    let notes = outcome.table("t")["notes"].to_string();
+    assert!(notes.contains("1 row was locked by another session"), "{outcome}");
     session.run("COMMIT");
     instance.run(&RUN).expect(0);
     tables.assert_same();
