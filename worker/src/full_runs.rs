@@ -248,6 +248,21 @@ impl TableRun<'_> {
         Ok(())
     }
 
+    /// The error of a run of another mode that was barred by a `full` run says so.
+    pub(crate) fn with_full_run(&self, ends: &mut Ends, pair: &Pair, e: Error) -> Error {
+        if e.kind != Kind::Fenced || self.table.mode == TableMode::Full {
+            return e;
+        }
+        // For people: where it cannot be found out, the error is the same without.
+        let seen = ledger::record(ends.dest.as_mut(), pair).map(|r| r.and_then(|r| r.full_run));
+        match (self.full_run(ends, pair), seen) {
+            (Ok(Some(full)), Ok(seen)) if full.open || seen != Some(full.run) => e
+                .detail(format!("a full run into {} has begun meanwhile", self.table.dest))
+                .hint("Rows that were under way have not landed. Run it again after the full run."),
+            _ => e,
+        }
+    }
+
     /// Before a `full` run empties anything: nothing of other modes lands any more, and what they have
     /// landed is in the state of the source that is read.
     pub(crate) fn bar_others(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {

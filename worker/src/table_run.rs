@@ -184,6 +184,7 @@ impl TableRun<'_> {
             self.judge_unsettled(ends, &fence)?;
         }
         let result = self.fenced(ends, owner, &mut fence);
+        let result = result.map_err(|e| self.with_full_run(ends, &pair, e));
         if let (Err(e), Some(owner)) = (&result, owner)
             && self.table.mode == TableMode::Status
             && self.tidies_after(e)

@@ -47,7 +47,8 @@ section! {
         /// (triggers, indexes, columns, foreign keys, options) is named and keeps it from being
         /// swapped. Grants on the table itself cannot be seen; on MySQL and SQLite they go by name.
         /// Not for Oracle, and not for tables with foreign keys, triggers or a history. Only one
-        /// `full` sub-task can fill a destination.
+        /// `full` sub-task can fill a destination, and beside it only sub-tasks that do not
+        /// `insert`.
         full: FullMethod = unset()
             .column("full_method")
             .about("How `full` makes room: `truncate`, `swap`.");

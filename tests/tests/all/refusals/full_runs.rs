@@ -2,6 +2,9 @@
 //! time, and one after the other only where no row lands twice.
 
 use super::{RUN, Tables, error_of};
+use ssync_tests::servers::mariadb;
+use ssync_tests::servers::oracle::{Generation, oracle};
+use ssync_tests::sites::Site;
 use ssync_tests::ssync::{Instance, Outcome};
 
 const FULL: &str = "mode = \"full\"";
@@ -40,31 +43,46 @@ fn overtaken(tables: &Tables, other: &Instance) -> Outcome {
 #[test]
 fn rows_that_are_under_way_do_not_land_in_a_table_that_a_full_run_fills() {
     for mode in ["", INCREMENT] {
-        let tables = Tables::on_mariadb(100);
-        let one_writer = |mode: &str, more: &str| {
-            tables.toml("", &sends(mode, more)).replace("writers = 2", "writers = 1")
-        };
-        let other = Instance::new(&one_writer(mode, ""));
-        let outcome = overtaken(&tables, &other).expect(1);
-        assert_eq!(error_of(&outcome).0, "Fenced", "{outcome}");
-        tables.assert_same();
-        // Without a key at the destination nothing would hide rows that come twice.
-        for _ in 0..2 {
-            refused(&other.run(&RUN).expect(2), "a full run has filled dst");
-            tables.assert_same();
-        }
-        let adopt = ["adopt", "--task", "1", "--tables", "t", "--new"];
-        match mode {
-            "" => tables.source.run(&["UPDATE src SET sync_status = 2"]),
-            _ => other.apply(&tables.toml("", &sends(mode, "initial = \"99\""))),
-        }
-        other.run(&adopt).expect(0);
-        tables.add(100..120);
-        other.run(&RUN).expect(0);
-        tables.assert_same();
-        other.run(&RUN).expect(0);
+        never_at_the_same_time(&Tables::on_mariadb(100), mode);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = |side: &str| Site::in_file(dir.path(), side);
+    never_at_the_same_time(&Tables::between(file("s"), file("d"), 100), "");
+}
+
+/// Where rows have no shared locks, the seats of the others are raised.
+#[test]
+fn rows_that_are_under_way_do_not_land_in_a_table_of_oracle_that_a_full_run_fills() {
+    let account = oracle(Generation::Oracle19c).account("fullrun");
+    let source = Site::on_server(mariadb(), "ref");
+    never_at_the_same_time(&Tables::between(source, Site::of_account(&account), 100), "");
+}
+
+fn never_at_the_same_time(tables: &Tables, mode: &str) {
+    let one_writer = |mode: &str, more: &str| {
+        tables.toml("", &sends(mode, more)).replace("writers = 2", "writers = 1")
+    };
+    let other = Instance::new(&one_writer(mode, ""));
+    let outcome = overtaken(tables, &other).expect(1);
+    let (kind, text) = error_of(&outcome);
+    assert!(kind == "Fenced" && text.contains("a full run into dst has begun"), "{outcome}");
+    tables.assert_same();
+    // Without a key at the destination nothing would hide rows that come twice.
+    for _ in 0..2 {
+        refused(&other.run(&RUN).expect(2), "a full run has filled dst");
         tables.assert_same();
     }
+    let adopt = ["adopt", "--task", "1", "--tables", "t", "--new"];
+    match mode {
+        "" => tables.source.run(&["UPDATE src SET sync_status = 2"]),
+        _ => other.apply(&tables.toml("", &sends(mode, "initial = \"99\""))),
+    }
+    other.run(&adopt).expect(0);
+    tables.add(100..120);
+    other.run(&RUN).expect(0);
+    tables.assert_same();
+    other.run(&RUN).expect(0);
+    tables.assert_same();
 }
 
 #[test]
@@ -194,7 +212,6 @@ fn what_is_emptied_away_is_in_the_state_that_is_read() {
 #[test]
 fn a_full_sub_task_and_one_that_inserts_are_refused_into_one_table() {
     use ssync_common::config::Config;
-    use ssync_tests::sites::Site;
     let tables = Tables::on_mariadb(10);
     with_key(&tables);
     let Site::MySql { database, .. } = &tables.dest else { unreachable!() };
@@ -264,4 +281,37 @@ fn a_full_run_does_not_empty_what_another_sub_task_fills() {
     elsewhere.run(&["adopt", "--task", "1", "--tables", "t", "--new"]).expect(0);
     elsewhere.run(&RUN).expect(0);
     tables.assert_same();
+}
+
+/// Records of former versions do not say which `full` run they have seen: what has landed later than
+/// it tells.
+#[test]
+fn records_of_former_versions_go_on_where_they_came_after_the_full_run() {
+    let tables = Tables::on_mariadb(100);
+    let status = Instance::new(&tables.toml("", &sends("", "")));
+    Instance::new(&tables.toml("", FULL)).run(&RUN).expect(0);
+    tables.source.run(&["UPDATE src SET sync_status = 2"]);
+    status.run(&RUN).expect(0);
+    tables.add(100..110);
+    status.run(&RUN).expect(0);
+    let as_before = |sql: &str| {
+        tables.dest.run(&[
+            "ALTER TABLE SSYNC_FENCE DROP COLUMN dest, DROP COLUMN full_run, DROP COLUMN filler",
+            sql,
+        ]);
+    };
+    // Runs of status are counted, others are not.
+    let later = |sign: &str, secs: u32| {
+        format!(
+            "UPDATE SSYNC_LEDGER l JOIN SSYNC_FENCE f ON f.id = l.fence_id \
+             SET landed_at = landed_at + {secs} WHERE f.counter {sign} 0"
+        )
+    };
+    tables.add(110..120);
+    as_before(&later(">", 100));
+    status.run(&RUN).expect(0);
+    tables.assert_same();
+    tables.add(120..130);
+    as_before(&later("=", 1000));
+    refused(&status.run(&RUN).expect(2), "a full run has filled dst");
 }
