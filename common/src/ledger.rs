@@ -125,6 +125,8 @@ pub enum Step {
     BeforeSource(usize),
     /// SQL before, at the destination.
     BeforeDest(usize),
+    /// An `increment` was begun without a mark: from its first row.
+    FromStart,
     /// The destination has been emptied, or its shadow made.
     Emptied,
     /// A `full` run was resumed with rows landed.
@@ -145,6 +147,7 @@ impl Step {
         match self {
             Step::BeforeSource(i) => format!("!before-source/{i:08}"),
             Step::BeforeDest(i) => format!("!before-dest/{i:08}"),
+            Step::FromStart => "!from-start".to_owned(),
             Step::Emptied => "!emptied".to_owned(),
             Step::Resumed => "!resumed".to_owned(),
             Step::Complete => "!complete".to_owned(),

@@ -313,7 +313,7 @@ impl TableRun<'_> {
 
     fn open_run(&mut self, ends: &mut Ends, fence: &mut Fence) -> Result<OpenRun> {
         if self.table.mode == TableMode::Increment {
-            if fence.mark.is_none() && !self.restart {
+            if fence.mark.is_none() && !self.restart && !self.is_from_start(ends, fence)? {
                 fence.mark = self.initial_mark(ends)?;
             }
             self.judge_emptied(ends, fence)?;
@@ -379,6 +379,13 @@ impl TableRun<'_> {
         self.restart = false;
         failpoint::hit("run.after_begin", 1);
         Ok(run)
+    }
+
+    /// Whether the `increment` that is open was begun from the first row: on an operator's word it
+    /// may have been, whatever `initial` says.
+    fn is_from_start(&self, ends: &mut Ends, fence: &Fence) -> Result<bool> {
+        let Some(open) = fence.run.as_ref().filter(|run| run.open) else { return Ok(false) };
+        ledger::step_done(ends.dest.as_mut(), &fence.pair, &open.run, Step::FromStart)
     }
 
     /// An `increment` run that was broken off under another configuration, or is to be begun

@@ -344,7 +344,13 @@ pub fn begin_run(
         if fence.mark.is_none() {
             no_mark(dest, fence)?;
         }
-        if forget { clear(dest, &fence.pair) } else { Ok(()) }
+        if forget {
+            clear(dest, &fence.pair)?;
+        }
+        match forget && fence.mark.is_none() && run.upto.is_some() {
+            true => super::record_step(dest, &fence.pair, &run.run, super::Step::FromStart),
+            false => Ok(()),
+        }
     })
 }
 

@@ -145,8 +145,14 @@ fn a_first_run_does_not_send_what_a_full_run_has_sent() {
 
 #[test]
 fn an_increment_into_an_emptied_table_begins_anew_and_stays_so_when_it_is_resumed() {
+    for initial in ["", "initial = \"50\""] {
+        begins_anew_and_stays_so(&sends(INCREMENT, initial));
+    }
+}
+
+fn begins_anew_and_stays_so(mode: &str) {
     let tables = Tables::on_mariadb(100);
-    let increment = Instance::new(&tables.toml("", INCREMENT));
+    let increment = Instance::new(&tables.toml("", mode));
     increment.run(&RUN).expect(0);
     Instance::new(&tables.toml("", FULL)).run(&RUN).expect(0);
     tables.dest.run(&["DELETE FROM dst"]);
