@@ -123,6 +123,7 @@ impl<'a> Table<'a> {
             touched: Vec::new(),
             filter: None,
             window: None,
+            triggers: self.plan.source_triggers.clone(),
         };
         Ok(!rows.keys(self.source.as_mut(), RowState::UnderWay, &Range::all(), 1)?.is_empty())
     }

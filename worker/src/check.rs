@@ -188,10 +188,10 @@ fn try_table(params: &CheckParams<'_>, table: &TableTask, check: &mut TableCheck
             check.fail(&e);
         }
     }
-    if table.mode == TableMode::Status && check.passed() && !plan.source_triggers.is_empty() {
+    if table.mode == TableMode::Status && check.passed() && plan.source_triggers.possible() {
         let rows = source_rows(&plan, source.as_ref());
         let states = [RowState::ToSend, RowState::Done, RowState::Failed];
-        let kept = states_are_kept(source.as_mut(), &rows, &states, &plan.source_triggers);
+        let kept = states_are_kept(source.as_mut(), &rows, &states);
         check.findings.extend(kept.err().map(|e| finding_of(&e)));
     }
     check.columns = plan.pairs.iter().map(column_check).collect();
@@ -327,6 +327,7 @@ fn source_rows(plan: &TablePlan, source: &dyn Connection) -> SourceTable {
         touched: plan.touched.clone(),
         filter: plan.task.filter.clone(),
         window: None,
+        triggers: plan.source_triggers.clone(),
     }
 }
 

@@ -54,6 +54,7 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: Which<'_>) -> Resul
         touched: plan.touched.clone(),
         filter: None,
         window: None,
+        triggers: plan.source_triggers.clone(),
     };
     let owner =
         owner::take(source.as_mut(), &table.source, &plan.source_name, &plan.source_server)?;

@@ -243,7 +243,7 @@ impl TableRun<'_> {
                 log::info!("{}: recovered {found:?}", self.table.name);
             }
         }
-        if status && !ends.plan.source_triggers.is_empty() {
+        if status && ends.plan.source_triggers.possible() {
             self.states_are_kept(ends)?;
         }
         failpoint::hit("run.after_recover", 1);
@@ -265,7 +265,7 @@ impl TableRun<'_> {
                 || swaps && self.steps(ends, owner, fence, run.run, |s, _| s.swapped(&dest))?);
         if status {
             self.passes(ends, owner, fence, &run)?;
-            if self.counts.landed == 0 && self.counts.withdrawn + self.claimed_nothing > 0 {
+            if self.counts.withdrawn + self.claimed_nothing > 0 {
                 self.states_are_kept(ends)?;
             }
         } else if !complete {
@@ -305,8 +305,7 @@ impl TableRun<'_> {
     /// Refuses a source whose rows to be sent do not stay in the state that they are set to.
     fn states_are_kept(&self, ends: &mut Ends) -> Result<()> {
         let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
-        let triggers = &ends.plan.source_triggers;
-        states_are_kept(ends.source.as_mut(), &table, &[RowState::ToSend], triggers)
+        states_are_kept(ends.source.as_mut(), &table, &[RowState::ToSend])
     }
 
     fn open_run(&mut self, ends: &mut Ends, fence: &mut Fence) -> Result<OpenRun> {
@@ -534,6 +533,7 @@ impl TableRun<'_> {
             touched: plan.touched.clone(),
             filter: self.table.filter.clone(),
             window,
+            triggers: plan.source_triggers.clone(),
         }
     }
 }
