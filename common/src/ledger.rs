@@ -31,8 +31,8 @@ use crate::error::{Error, Kind, Result};
 use crate::value::{Key, Value};
 
 pub use self::fence::{
-    Fence, Finish, Raise, Record, begin_run, check_epoch, epoch, finish_run, forget_server,
-    is_held, note_plan, raise, record, records,
+    Fence, Finish, Raise, Record, begin_again, begin_run, check_epoch, epoch, finish_run,
+    forget_server, has_lost_entries, is_held, note_plan, raise, record, records,
 };
 pub use self::place::{Pair, Place, complete, definitions, ensure_tables, kept_whole, make_tables};
 pub use self::relocation::{delete, relocate, stands_apart};
@@ -119,6 +119,9 @@ pub struct Entry<K = Key> {
 /// A step that is done once per run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// The run has begun: written with the fence's word of it, so that a ledger that has lost its
+    /// entries is told from one that has none.
+    Begun,
     /// SQL before, at the source: the statement's index.
     BeforeSource(usize),
     /// SQL before, at the destination.
@@ -141,6 +144,7 @@ impl Step {
     /// Its position in the ledger; sorts before every batch.
     fn pos(self) -> String {
         match self {
+            Step::Begun => "!begun".to_owned(),
             Step::BeforeSource(i) => format!("!before-source/{i:08}"),
             Step::BeforeDest(i) => format!("!before-dest/{i:08}"),
             Step::Emptied => "!emptied".to_owned(),

@@ -94,12 +94,17 @@ impl TableRun<'_> {
                 self.judge_first(ends, record.as_ref())?;
             }
             let mut begin = Raise::Begin { server: &server, counter: None, judge: &mut |_| Ok(()) };
-            return ledger::raise_past_ghosts(ends.dest.as_mut(), pair, &tables, &mut begin);
+            let fence = ledger::raise_past_ghosts(ends.dest.as_mut(), pair, &tables, &mut begin)?;
+            // Until now another instance's run may have begun or ended.
+            let record = ledger::record(ends.dest.as_mut(), pair)?;
+            self.judge_entries(ends, pair, record.as_ref())?;
+            return Ok(fence);
         };
         // Before the epoch moves, so that a run that refuses leaves everything as it is and the
         // next one refuses too.
         self.judge_source(ends, owner, pair)?;
         self.judge_record(ends, owner, pair, record.as_ref())?;
+        self.judge_entries(ends, pair, record.as_ref())?;
         self.remembered(ends, pair)?;
         let (known, same) = (&owner.known, leads_to(&owner.known, pair));
         let mut judge = |record: Option<&Record>| {

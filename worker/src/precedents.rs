@@ -2,14 +2,66 @@
 //! destination, entries that another key names, a destination that went back in time, the mark of
 //! an `increment`.
 
+use ssync_common::config::{TableMode, TableTask};
+use ssync_common::connector::WriteMode;
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::ledger::{self, Fence, Kept, Mark, OpenRun, Pair, Seals};
+use ssync_common::ledger::{self, Fence, Kept, Mark, OpenRun, Pair, Record, Seals};
 use ssync_common::value::hex_bytes;
 
+use crate::identity::ADOPT;
 use crate::plan;
 use crate::table_run::{Ends, TableRun};
 
+/// Whether the next run goes by the ledger's entries: whatever of it is under way would be sent
+/// again without them, where that does harm.
+pub(crate) fn entries_count(table: &TableTask, record: &Record) -> bool {
+    match table.mode {
+        TableMode::Status => true,
+        // Below its mark nothing is sent again.
+        TableMode::Increment => {
+            table.write == WriteMode::Insert && record.run.as_ref().is_some_and(|run| run.open)
+        }
+        // Begins anew.
+        TableMode::Full => false,
+    }
+}
+
+/// What is said of a ledger that was emptied.
+pub(crate) fn lost_entries(table: &TableTask, pair: &Pair) -> Error {
+    let (dest, place) = (&table.dest, &pair.place);
+    let landed = match table.mode {
+        TableMode::Status => "Of the rows in state 1, set those that have landed to 2",
+        _ => "Delete the rows above the mark at the destination",
+    };
+    Error::new(Kind::Balance, format!("the ledger beside {dest} has lost its entries"))
+        .detail(format!("{} knows of a run that {} does not", place.fence(), place.ledger()))
+        .detail("what has landed of rows that are under way cannot be known without it")
+        .hint(format!(
+            "Restore both from a backup of the same moment. Otherwise compare both sides. \
+             {landed}, then go on by ssync adopt --as-is; {ADOPT}."
+        ))
+}
+
 impl TableRun<'_> {
+    /// The ledger still has what the fence says that it had.
+    pub(crate) fn judge_entries(
+        &self,
+        ends: &mut Ends,
+        pair: &Pair,
+        record: Option<&Record>,
+    ) -> Result<()> {
+        let Some(record) = record.filter(|record| entries_count(self.table, record)) else {
+            return Ok(());
+        };
+        if !ledger::has_lost_entries(ends.dest.as_mut(), pair, record)?
+            // Nothing is there that would land twice.
+            || self.table.mode == TableMode::Increment && self.restart && self.was_emptied(ends)?
+        {
+            return Ok(());
+        }
+        Err(lost_entries(self.table, pair))
+    }
+
     /// What the source side remembers as settled must still be in the destination's ledger: else
     /// the destination went back in time (failover, restore) and rows marked as done are missing.
     pub(crate) fn remembered(&mut self, ends: &mut Ends, pair: &Pair) -> Result<()> {

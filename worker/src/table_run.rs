@@ -318,7 +318,7 @@ impl TableRun<'_> {
         let print = self.fingerprint(ends)?;
         let plan = print.text().to_owned();
         let open = fence.run.as_ref().filter(|run| run.open);
-        let restart = self.restart;
+        let restart = self.restart || self.begins_anew(ends, fence)?;
         let changed = open.map_or_else(Vec::new, |open| print.changed_since(&open.plan));
         if let Some(open) = open
             && changed.is_empty()
@@ -376,6 +376,22 @@ impl TableRun<'_> {
         self.restart = false;
         failpoint::hit("run.after_begin", 1);
         Ok(run)
+    }
+
+    /// A `full` run whose entries are lost: what is at the destination is filled anew.
+    fn begins_anew(&mut self, ends: &mut Ends, fence: &Fence) -> Result<bool> {
+        if self.table.mode != TableMode::Full || fence.run.as_ref().is_none_or(|run| !run.open) {
+            return Ok(false);
+        }
+        let dest = ends.dest.as_mut();
+        let lost = match ledger::record(dest, &fence.pair)? {
+            Some(record) => ledger::has_lost_entries(dest, &fence.pair, &record)?,
+            None => false,
+        };
+        if lost {
+            self.notes.push("began anew: the ledger had lost what had landed".to_owned());
+        }
+        Ok(lost)
     }
 
     /// An `increment` run that was broken off under another configuration, or is to be begun

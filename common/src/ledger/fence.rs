@@ -3,8 +3,8 @@
 use super::place::Pair;
 use super::seats::{Seat, raise_seats};
 use super::{
-    Id, Kept, Mark, OpenRun, clear, damaged, field, id_value, in_transaction, json_mark, json_text,
-    json_value, value_id,
+    Id, Kept, Mark, OpenRun, Step, clear, damaged, field, id_value, in_transaction, json_mark,
+    json_text, json_value, record_step, step_done, value_id,
 };
 use crate::connector::{Connection, Dialect};
 use crate::error::{Error, Kind, Result};
@@ -49,17 +49,21 @@ pub struct Record {
     pub server: Option<String>,
     /// Rows that finished runs of `increment` have landed.
     pub landed: Option<i64>,
+    /// The run whose beginning is in the ledger as well; another one than the last where an older
+    /// version has begun that.
+    pub begun: Option<Id>,
 }
 
 const COLUMNS: [&str; 11] = [
     "id", "epoch", "tables", "run_id", "run_open", "plan", "upto", "mark", "ident", "counter",
     "server",
 ];
-/// The last column, apart since it is counted on.
+/// Columns that are written by name.
 const LANDED: &str = "landed";
+const BEGUN: &str = "begun";
 
 fn select(d: &dyn Dialect, pair_place: &str) -> String {
-    let columns: Vec<_> = COLUMNS.iter().chain([&LANDED]).map(|c| d.quote(c)).collect();
+    let columns: Vec<_> = COLUMNS.iter().chain([&LANDED, &BEGUN]).map(|c| d.quote(c)).collect();
     format!("SELECT {} FROM {}", columns.join(", "), d.table(pair_place))
 }
 
@@ -92,6 +96,7 @@ fn read_record(row: &[Value]) -> Result<Record> {
         counter: field(row, 9)?.as_i64().unwrap_or(0),
         server: field(row, 10)?.as_str().map(str::to_owned),
         landed: field(row, 11)?.as_i64(),
+        begun: opt_id(12)?,
     })
 }
 
@@ -249,7 +254,28 @@ pub fn is_held(dest: &mut dyn Connection, fence: &Fence) -> Result<()> {
     }
 }
 
-/// Opens a run in the fence row. With `forget` every ledger row of the record goes in the same
+/// Whether the ledger lacks the beginning of the run that was begun last: somebody has emptied it.
+/// What has landed of that run is not known then.
+pub fn has_lost_entries(dest: &mut dyn Connection, pair: &Pair, record: &Record) -> Result<bool> {
+    match &record.run {
+        Some(run) if record.begun == Some(run.run) => {
+            Ok(!step_done(dest, pair, &run.run, Step::Begun)?)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// On an operator's word, what the ledger has is all that has landed: whether it had lost entries.
+pub fn begin_again(dest: &mut dyn Connection, pair: &Pair) -> Result<bool> {
+    let Some(record) = record(dest, pair)? else { return Ok(false) };
+    let lost = has_lost_entries(dest, pair, &record)?;
+    if let (true, Some(run)) = (lost, &record.run) {
+        record_step(dest, pair, &run.run, Step::Begun)?;
+    }
+    Ok(lost)
+}
+
+/// Opens a run in the fence row, and in the ledger. With `forget` every ledger row of the record goes in the same
 /// transaction: the run starts from nothing. A run whose fence was taken changes neither.
 pub fn begin_run(
     dest: &mut dyn Connection,
@@ -259,7 +285,7 @@ pub fn begin_run(
 ) -> Result<()> {
     let d = dest.dialect();
     let sql = format!(
-        "UPDATE {} SET {} = {}, {} = 1, {} = {}, {} = {} WHERE {} = {} AND {} = {}",
+        "UPDATE {} SET {} = {}, {} = 1, {} = {}, {} = {}, {} = {} WHERE {} = {} AND {} = {}",
         d.table(fence.pair.place.fence()),
         d.quote("run_id"),
         d.param(1, None),
@@ -268,22 +294,31 @@ pub fn begin_run(
         d.param(2, None),
         d.quote("upto"),
         d.param(3, None),
-        d.quote("id"),
+        d.quote(BEGUN),
         d.param(4, None),
+        d.quote("id"),
+        d.param(5, None),
         d.quote("epoch"),
-        d.param(5, None)
+        d.param(6, None)
     );
     let upto = json_text(run.upto.as_ref())?;
     let params = [
         id_value(&run.run),
         Value::Text(run.plan.clone()),
         upto,
+        id_value(&run.run),
         id_value(&fence.pair.id),
         Value::Int(fence.epoch),
     ];
     in_transaction(dest, |dest| {
         one_row(dest.execute(&sql, &params)?)?;
-        if forget { clear(dest, &fence.pair) } else { Ok(()) }
+        if forget {
+            clear(dest, &fence.pair)?;
+        }
+        match step_done(dest, &fence.pair, &run.run, Step::Begun)? {
+            true => Ok(()),
+            false => record_step(dest, &fence.pair, &run.run, Step::Begun),
+        }
     })
 }
 

@@ -69,7 +69,7 @@ impl Pair {
 }
 
 /// Columns of the fence table that version 0.1.0 did not have; all may be NULL.
-const LATER: [(&str, OwnType); 4] = [
+const LATER: [(&str, OwnType); 5] = [
     // The row's own random id: the same after a rename, a move or a copy of the tables.
     ("ident", OwnType::Id),
     // The run counter that source and destination share (`status`).
@@ -78,6 +78,8 @@ const LATER: [(&str, OwnType); 4] = [
     ("server", OwnType::LongText),
     // Rows that finished runs of `increment` have landed.
     ("landed", OwnType::BigInt),
+    // The run whose beginning is in the ledger as well.
+    ("begun", OwnType::Id),
 ];
 
 /// Makes the tables where they are missing, and adds what older versions did not have.
@@ -86,10 +88,10 @@ const LATER: [(&str, OwnType); 4] = [
 /// [`Kind::Refused`] where they are stored in something that cannot roll back: then they would
 /// prove nothing. [`Kind::Balance`] where the fence knows of runs and the ledger is gone.
 pub fn ensure_tables(dest: &mut dyn Connection, place: &Place) -> Result<()> {
-    let fence = kept_whole(dest, place.fence())?;
-    if fence.is_some_and(|fence| fence.column("ident").is_some())
+    if let Some(fence) = kept_whole(dest, place.fence())?
+        && fence.column("ident").is_some()
         && dest.describe(place.ledger())?.is_none()
-        && super::records(dest, place)?.iter().any(|record| record.run.is_some())
+        && runs_are_known(dest, place, &fence)?
     {
         return Err(Error::new(
             Kind::Balance,
@@ -102,6 +104,11 @@ pub fn ensure_tables(dest: &mut dyn Connection, place: &Place) -> Result<()> {
         ));
     }
     make_tables(dest, place)
+}
+
+fn runs_are_known(dest: &mut dyn Connection, place: &Place, fence: &Table) -> Result<bool> {
+    complete(dest, place.fence(), fence, &LATER)?;
+    Ok(super::records(dest, place)?.iter().any(|record| record.run.is_some()))
 }
 
 /// The same on an operator's word, whatever is gone.

@@ -9,8 +9,9 @@ use crate::value::Value;
 /// Columns of the ledger, without the key of the record.
 const ENTRY: [&str; 7] = ["run_id", "pos", "row_count", "lo", "hi", "settled", "landed_at"];
 /// Columns of the fence, without its key and the epoch.
-const FENCE: [&str; 10] = [
+const FENCE: [&str; 11] = [
     "tables", "run_id", "run_open", "plan", "upto", "mark", "ident", "counter", "server", "landed",
+    "begun",
 ];
 
 /// Moves the record `from` with all its entries to `to`, in one transaction; whether there was

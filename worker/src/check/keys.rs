@@ -1,4 +1,5 @@
-//! Keys that what ssync has written down at the destination still needs: none of them may be retired.
+//! What ssync has written down at the destination, as far as the next run will need it: it must be
+//! there, and none of the keys that open it may be retired.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use ssync_writer::transform::seals;
 
 use crate::owner;
 use crate::plan::TablePlan;
+use crate::precedents;
 
 /// Opens what the next run will have to open. Changes nothing, and locks nothing.
 ///
@@ -35,10 +37,14 @@ pub(super) fn are_there(
     let pair = Pair::new(&ident, &table.dest, &plan.dest.full_name);
     // Former versions' tables lack columns, and have nothing sealed.
     let fence = dest.describe(pair.place.fence())?;
-    if fence.is_none_or(|fence| fence.column("ident").is_none()) {
+    if fence.is_none_or(|fence| fence.column("begun").is_none()) {
         return Ok(());
     }
     let Some(record) = ledger::record(dest, &pair)? else { return Ok(()) };
+    if precedents::entries_count(table, &record) && ledger::has_lost_entries(dest, &pair, &record)?
+    {
+        return Err(precedents::lost_entries(table, &pair));
+    }
     let seals = seals(&plan.places(&plan.order), &plan.transforms, keys.clone())?;
     record.mark.as_ref().map(|mark| seals.open_mark(mark)).transpose()?;
     let open = record.run.filter(|run| run.open);
