@@ -3,6 +3,8 @@
 
 mod keys;
 
+pub use self::keys::needs_another_key;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;

@@ -7,6 +7,7 @@ pub(crate) mod holds;
 mod link;
 pub mod receivers;
 mod records;
+mod retired_keys;
 mod show;
 mod status;
 mod versions;
