@@ -32,7 +32,7 @@ use crate::value::{Key, Value};
 
 pub use self::fence::{
     Fence, Finish, Raise, Record, begin_again, begin_run, check_epoch, epoch, finish_run,
-    forget_server, has_lost_entries, is_held, note_plan, raise, record, records,
+    forget_server, has_lost_entries, is_held, keep_bounds, note_plan, raise, record, records,
 };
 pub use self::place::{Pair, Place, complete, definitions, ensure_tables, kept_whole, make_tables};
 pub use self::relocation::{delete, relocate, stands_apart};

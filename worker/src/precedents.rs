@@ -133,6 +133,29 @@ impl TableRun<'_> {
         mark.map(|mark| seals.seal_mark(&mark)).transpose()
     }
 
+    /// Seals what is written down of an `increment` with the key that seals now: one that it replaced
+    /// is needed for it no more, and whoever must not send with both can retire it.
+    pub(crate) fn keep_again(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
+        if self.table.mode != TableMode::Increment {
+            return Ok(());
+        }
+        let seals = self.seals(&ends.plan)?;
+        let dest = ends.dest.as_mut();
+        let mut upto = None;
+        if let Some(open) = fence.run.as_ref().filter(|run| run.open) {
+            let kept = ledger::entries(dest, &fence.pair, ledger::Which::Run(&open.run))?;
+            let landed = seals.open_all(&kept)?;
+            let to = landed.iter().map(|e| seals.seal(e)).collect::<Result<Vec<_>>>()?;
+            ledger::renumber(dest, fence, &kept, &to)?;
+            let opened = open.upto.as_ref().map(|kept| seals.open_upto(&open.run, kept));
+            upto =
+                opened.transpose()?.map(|value| seals.seal_upto(&open.run, &value)).transpose()?;
+        }
+        let mark = fence.mark.as_ref().map(|mark| seals.open_mark(mark)).transpose()?;
+        let mark = mark.map(|mark| seals.seal_mark(&mark)).transpose()?;
+        ledger::keep_bounds(dest, fence, mark.as_ref(), upto.as_ref())
+    }
+
     /// The mark belongs to its column: under another watermark it would leave rows out.
     pub(crate) fn judge_mark(&mut self, ends: &mut Ends, fence: &mut Fence) -> Result<()> {
         let (Some(mark), Some(watermark)) = (&fence.mark, &self.table.watermark) else {

@@ -78,6 +78,8 @@ pub(crate) struct Ends {
     pub(crate) source: Borrowed,
     pub(crate) dest: Borrowed,
     pub(crate) plan: TablePlan,
+    /// Nothing may be sent, since a key that identifies rows was replaced.
+    pub(crate) rotated: Result<()>,
 }
 
 impl TableRun<'_> {
@@ -128,10 +130,11 @@ impl TableRun<'_> {
         )?;
         let planned = described;
         plan::refuse(self.params.task.id, &self.table.name, &planned.findings)?;
-        if let Some(plan) = &planned.plan {
-            let rotated = plan::rotated_keys(plan, &self.params.keys);
-            plan::refuse(self.params.task.id, &self.table.name, &rotated)?;
-        }
+        let rotated = match &planned.plan {
+            Some(plan) => plan::rotated_keys(plan, &self.params.keys),
+            None => Vec::new(),
+        };
+        let rotated = plan::refuse(self.params.task.id, &self.table.name, &rotated);
         for finding in planned.findings.iter().filter(|f| f.level == plan::Level::Warning) {
             self.notes.push(finding.text.clone());
         }
@@ -150,7 +153,7 @@ impl TableRun<'_> {
                 format!("link {} does not keep transactions whole: {gap}", dest_link.name),
             ));
         }
-        Ok(Ends { source, dest, plan })
+        Ok(Ends { source, dest, plan, rotated })
     }
 
     fn own(&mut self, ends: &mut Ends) -> Result<Option<Ownership>> {
@@ -242,6 +245,11 @@ impl TableRun<'_> {
                 self.counts.reopened += found.released;
                 log::info!("{}: recovered {found:?}", self.table.name);
             }
+        }
+        if let Err(e) = ends.rotated.clone() {
+            // What had landed is settled by now, or is kept by the key of now: the old one may go.
+            self.keep_again(ends, fence)?;
+            return Err(e);
         }
         if status && ends.plan.source_triggers.possible() {
             self.states_are_kept(ends)?;

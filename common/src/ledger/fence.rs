@@ -358,9 +358,7 @@ pub fn finish_run(
             d.quote("run_id"),
             d.param(5, None)
         );
-        let mark = finish.mark.map_or(Ok(Value::Null), |mark| {
-            serde_json::to_string(mark).map(Value::Text).map_err(|_| damaged("mark"))
-        })?;
+        let mark = mark_text(finish.mark)?;
         let id = id_value(&fence.pair.id);
         let landed = finish.landed.map_or(Value::Null, Value::Int);
         let params = [mark, landed, id.clone(), Value::Int(fence.epoch), id_value(run)];
@@ -378,6 +376,37 @@ pub fn finish_run(
         );
         dest.execute(&sql, &[id, id_value(run), id_value(finish.keep.unwrap_or(run))])?;
         Ok(())
+    })
+}
+
+/// Keeps the bounds of an `increment` anew: the mark, and how far the open run reads.
+pub fn keep_bounds(
+    dest: &mut dyn Connection,
+    fence: &Fence,
+    mark: Option<&Mark<Kept>>,
+    upto: Option<&Kept>,
+) -> Result<()> {
+    let d = dest.dialect();
+    let sql = format!(
+        "UPDATE {} SET {} = {}, {} = {} WHERE {} = {} AND {} = {}",
+        d.table(fence.pair.place.fence()),
+        d.quote("mark"),
+        d.param(1, None),
+        d.quote("upto"),
+        d.param(2, None),
+        d.quote("id"),
+        d.param(3, None),
+        d.quote("epoch"),
+        d.param(4, None)
+    );
+    let params =
+        [mark_text(mark)?, json_text(upto)?, id_value(&fence.pair.id), Value::Int(fence.epoch)];
+    in_transaction(dest, |dest| one_row(dest.execute(&sql, &params)?))
+}
+
+fn mark_text(mark: Option<&Mark<Kept>>) -> Result<Value> {
+    mark.map_or(Ok(Value::Null), |mark| {
+        serde_json::to_string(mark).map(Value::Text).map_err(|_| damaged("mark"))
     })
 }
 
