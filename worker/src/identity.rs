@@ -460,7 +460,8 @@ impl TableRun<'_> {
                 format!("initial is not a value of watermark column {}", watermark.column),
             )
             .hint(
-                "Write a number, a date (2026-01-31) or a time (2026-01-31 08:00:00), or \"all\".",
+                "Write a whole number, a date (2026-01-31) or a time (2026-01-31 08:00:00), as the \
+                 column has them, or \"all\".",
             )
         })?;
         let rows = Some(self.rows_chosen());
