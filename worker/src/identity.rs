@@ -14,7 +14,9 @@
 use ssync_common::config::{INITIAL_ALL, TableMode};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Fence, Id, Kept, Mark, Pair, Place, Raise, Record};
+use ssync_common::ledger::{
+    self, Entry, Fence, Id, Kept, KeptKey, Mark, Pair, Place, Raise, Record,
+};
 use ssync_common::value::hex_bytes;
 
 use crate::adopt::quoted;
@@ -146,14 +148,16 @@ impl TableRun<'_> {
     }
 
     /// Rows that have landed and are about to be shown as done are there.
-    pub(crate) fn judge_unsettled(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
+    pub(crate) fn judge_unsettled(
+        &self,
+        ends: &mut Ends,
+        unsettled: &[Entry<KeptKey>],
+    ) -> Result<()> {
         let (before, after) = (&self.table.before.dest, &self.table.after.dest);
         if !before.is_empty() || !after.is_empty() {
             return Ok(());
         }
-        let dest = ends.dest.as_mut();
-        let entries = ledger::entries(dest, &fence.pair, ledger::Which::Unsettled)?;
-        let rows: u64 = entries.iter().map(|entry| entry.rows).sum();
+        let rows: u64 = unsettled.iter().map(|entry| entry.rows).sum();
         if rows == 0 || !self.is_empty(ends)? {
             return Ok(());
         }

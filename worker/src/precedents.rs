@@ -5,7 +5,7 @@
 use ssync_common::config::{TableMode, TableTask};
 use ssync_common::connector::WriteMode;
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::ledger::{self, Fence, Kept, Mark, OpenRun, Pair, Record, Seals};
+use ssync_common::ledger::{self, Entry, Fence, Kept, KeptKey, Mark, OpenRun, Pair, Record, Seals};
 use ssync_common::value::hex_bytes;
 
 use crate::identity::ADOPT;
@@ -94,12 +94,14 @@ impl TableRun<'_> {
 
     /// What has landed and is still to be settled is known by ranges of the key it was sent by;
     /// by another key they would be other rows.
-    pub(crate) fn same_key(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
+    pub(crate) fn same_key(
+        &self,
+        ends: &Ends,
+        fence: &Fence,
+        unsettled: &[Entry<KeptKey>],
+    ) -> Result<()> {
         let Some(run) = &fence.run else { return Ok(()) };
-        if plan::walks_alike(&run.plan, self.fingerprint(ends)?.text())
-            || ledger::entries(ends.dest.as_mut(), &fence.pair, ledger::Which::Unsettled)?
-                .is_empty()
-        {
+        if unsettled.is_empty() || plan::walks_alike(&run.plan, self.fingerprint(ends)?.text()) {
             return Ok(());
         }
         Err(Error::new(

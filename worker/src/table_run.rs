@@ -14,7 +14,7 @@ use ssync_common::config::{FullMethod, TableMode, TableTask};
 use ssync_common::connector::{Connection, LinkParams, LockWait, WriteMode};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Fence, Finish, Id, OpenRun, Raise, Step};
+use ssync_common::ledger::{self, Entry, Fence, Finish, Id, KeptKey, OpenRun, Raise, Step};
 use ssync_common::logging::set_context;
 use ssync_common::process::identity::RunId;
 use ssync_common::value::{Value, hex_bytes};
@@ -29,7 +29,7 @@ use crate::pace::Pace;
 use crate::params::TaskParams;
 use crate::plan::{self, Circumstances, Fingerprint, Sides, TablePlan};
 use crate::progress::{Phase, Progress};
-use crate::recovery::recover;
+use crate::recovery::Recovery;
 use crate::snapshot::Snapshots;
 use crate::source::{RowState, SourceTable, Window};
 use crate::steps::{Steps, When};
@@ -181,12 +181,15 @@ impl TableRun<'_> {
         let pair = self.pair(ends, owner)?;
         let mut fence = self.take_fence(ends, owner, &pair)?;
         failpoint::hit("run.after_fence", 1);
+        let mut unsettled = Vec::new();
         if self.table.mode == TableMode::Status {
+            let dest = ends.dest.as_mut();
+            unsettled = ledger::entries(dest, &fence.pair, ledger::Which::Unsettled)?;
             // Not even tidying up may be done by another key, or to rows that are gone.
-            self.same_key(ends, &fence)?;
-            self.judge_unsettled(ends, &fence)?;
+            self.same_key(ends, &fence, &unsettled)?;
+            self.judge_unsettled(ends, &unsettled)?;
         }
-        let result = self.fenced(ends, owner, &mut fence);
+        let result = self.fenced(ends, owner, &mut fence, &unsettled);
         if let (Err(e), Some(owner)) = (&result, owner)
             && self.table.mode == TableMode::Status
             && self.tidies_after(e)
@@ -215,10 +218,16 @@ impl TableRun<'_> {
         let mut again = Raise::Again(fence.epoch);
         let tables = self.tables();
         let fence = ledger::raise_past_ghosts(dest.as_mut(), &fence.pair, &tables, &mut again)?;
-        let table = self.source_table(&ends.plan, source.as_ref(), None);
-        let (seals, journal) = (self.seals(&ends.plan)?, self.journal.as_ref());
-        let found =
-            recover(source.as_mut(), &table, owner, dest.as_mut(), &fence, &seals, journal)?;
+        // Some may have landed, or been settled, since the run began.
+        let unsettled = ledger::entries(dest.as_mut(), &fence.pair, ledger::Which::Unsettled)?;
+        let recovery = Recovery {
+            table: &self.source_table(&ends.plan, source.as_ref(), None),
+            owner,
+            fence: &fence,
+            seals: &self.seals(&ends.plan)?,
+            journal: self.journal.as_ref(),
+        };
+        let found = recovery.run(source.as_mut(), dest.as_mut(), &unsettled)?;
         self.counts.settled += found.settled;
         self.counts.changed += found.changed;
         self.counts.released += found.released;
@@ -232,14 +241,19 @@ impl TableRun<'_> {
         ends: &mut Ends,
         owner: Option<&Ownership>,
         fence: &mut Fence,
+        unsettled: &[Entry<KeptKey>],
     ) -> Result<()> {
         let status = self.table.mode == TableMode::Status;
         if let (true, Some(owner)) = (status, owner) {
             self.progress.phase(Phase::Recovering);
-            let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
-            let seals = self.seals(&ends.plan)?;
-            let (source, dest) = (ends.source.as_mut(), ends.dest.as_mut());
-            let found = recover(source, &table, owner, dest, fence, &seals, self.journal.as_ref())?;
+            let recovery = Recovery {
+                table: &self.source_table(&ends.plan, ends.source.as_ref(), None),
+                owner,
+                fence,
+                seals: &self.seals(&ends.plan)?,
+                journal: self.journal.as_ref(),
+            };
+            let found = recovery.run(ends.source.as_mut(), ends.dest.as_mut(), unsettled)?;
             if found.anything() {
                 self.counts.recovered += found.settled + found.changed;
                 self.counts.reopened += found.released;
@@ -251,7 +265,8 @@ impl TableRun<'_> {
             self.keep_again(ends, fence)?;
             return Err(e);
         }
-        if status && ends.plan.source_triggers.possible() {
+        // Hidden ones are found by the moves themselves; looking for rows to try may take a scan.
+        if status && !ends.plan.source_triggers.names.is_empty() {
             self.states_are_kept(ends)?;
         }
         failpoint::hit("run.after_recover", 1);
@@ -268,12 +283,11 @@ impl TableRun<'_> {
         let swaps = full && self.table.full == FullMethod::Swap;
         // Once a `full` run's rows were there and counted, SQL may have done anything with them.
         let complete = full
-            && (self
-                .steps(ends, owner, fence, run.run, |steps, _| steps.is_done(Step::Complete))?
+            && (self.is_done(ends, fence, run.run, Step::Complete)?
                 || swaps && self.steps(ends, owner, fence, run.run, |s, _| s.swapped(&dest))?);
         if status {
             self.passes(ends, owner, fence, &run)?;
-            if self.counts.withdrawn + self.claimed_nothing > 0 {
+            if self.counts.landed == 0 && self.counts.withdrawn + self.claimed_nothing > 0 {
                 self.states_are_kept(ends)?;
             }
         } else if !complete {
@@ -285,7 +299,7 @@ impl TableRun<'_> {
         self.counts.balance(status)?;
         if full && !complete {
             self.count_landed(ends, fence, run.run)?;
-            self.steps(ends, owner, fence, run.run, |steps, _| steps.done(Step::Complete))?;
+            self.done(ends, owner, fence, run.run, Step::Complete)?;
         }
         if status {
             self.resolve_retried(ends)?;
@@ -507,6 +521,29 @@ impl TableRun<'_> {
             run,
         };
         work(&mut steps, self.table)
+    }
+
+    /// Whether a step of the run is done.
+    pub(crate) fn is_done(
+        &self,
+        ends: &mut Ends,
+        fence: &Fence,
+        run: Id,
+        step: Step,
+    ) -> Result<bool> {
+        ledger::step_done(ends.dest.as_mut(), &fence.pair, &run, step)
+    }
+
+    /// Records that a step without a statement of its own is done.
+    pub(crate) fn done(
+        &mut self,
+        ends: &mut Ends,
+        owner: Option<&Ownership>,
+        fence: &Fence,
+        run: Id,
+        step: Step,
+    ) -> Result<()> {
+        self.steps(ends, owner, fence, run, |steps, _| steps.done(step))
     }
 
     /// Which of the rows that an operator had sent again have landed: those that the source shows
