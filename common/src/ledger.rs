@@ -31,8 +31,9 @@ use crate::error::{Error, Kind, Result};
 use crate::value::{Key, Value};
 
 pub use self::fence::{
-    Fence, Filled, Finish, Raise, Record, bar_others, begin_run, check_epoch, epoch, finish_run,
-    forget_server, is_held, last_landed, note_full_run, note_plan, raise, record, records,
+    Fence, Filled, Finish, Raise, Record, bar_others, begin_again, begin_run, check_epoch, epoch,
+    finish_run, forget_server, has_lost_entries, is_held, keep_bounds, last_landed, note_full_run,
+    note_plan, raise, record, records,
 };
 pub use self::place::{
     Pair, Place, complete, definitions, ensure_tables, is_of_now, kept_whole, make_tables,
@@ -121,6 +122,9 @@ pub struct Entry<K = Key> {
 /// A step that is done once per run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// The run has begun: written with the fence's word of it, so that a ledger that has lost its
+    /// entries is told from one that has none.
+    Begun,
     /// SQL before, at the source: the statement's index.
     BeforeSource(usize),
     /// SQL before, at the destination.
@@ -145,6 +149,7 @@ impl Step {
     /// Its position in the ledger; sorts before every batch.
     fn pos(self) -> String {
         match self {
+            Step::Begun => "!begun".to_owned(),
             Step::BeforeSource(i) => format!("!before-source/{i:08}"),
             Step::BeforeDest(i) => format!("!before-dest/{i:08}"),
             Step::FromStart => "!from-start".to_owned(),

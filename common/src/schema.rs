@@ -197,6 +197,9 @@ pub struct Table {
     pub referenced_by: Vec<ForeignKey>,
     /// Triggers on this table.
     pub triggers: Vec<Trigger>,
+    /// It may have triggers that the account is not shown.
+    #[serde(skip)]
+    pub hides_triggers: bool,
     /// Storage that rolls back (InnoDB, SQLite); a table without it is refused as a destination.
     pub transactional: bool,
     /// The storage engine's name, for messages.

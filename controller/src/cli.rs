@@ -282,6 +282,12 @@ pub enum StoreCommand {
     /// Exit code 1 where a daemon should run and does not, or does not respond.
     Status(OfTask),
 
+    /// Say in one line whether somebody has to act, for monitoring systems
+    ///
+    /// Looks at the daemon, failed and suspended tasks, bad rows, receivers, and records that wait.
+    /// Exit codes: 0 all is well, 1 somebody should look, 2 something does not work.
+    Health,
+
     /// Show a task in detail: what holds it, its last run, error, batch and bad rows, and how many
     /// rows of the source are in each state
     Show {
@@ -444,6 +450,10 @@ pub struct HistoryArgs {
     /// Only runs begun since then: 2h, 3d, 2026-12-01, 2026-12-01T08:00
     #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
+
+    /// Only runs that failed
+    #[arg(long)]
+    pub failed: bool,
 
     /// Draw how long each run took and how many rows it had
     #[arg(long)]

@@ -145,7 +145,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
             let done = command::run(command, cli.home.as_deref(), &mut out);
             // What was found out before a failure is printed too.
             out.print()?;
-            Ok(if done? { 0 } else { 1 })
+            done
         }
         (None, None) => Err(Error::new(Kind::Usage, "nothing to do").hint("See ssync --help.")),
     }

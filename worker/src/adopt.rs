@@ -120,6 +120,7 @@ impl<'a> Table<'a> {
             touched: Vec::new(),
             filter: None,
             window: None,
+            triggers: self.plan.source_triggers.clone(),
         };
         Ok(!rows.keys(self.source.as_mut(), RowState::UnderWay, &Range::all(), 1)?.is_empty())
     }
@@ -299,6 +300,7 @@ fn as_is(t: &mut Table<'_>) -> Result<()> {
     ];
     owner.note(t.source.as_mut(), &set)?;
     full_run_is_known(t, &pair)?;
+    ledger::begin_again(t.dest.as_mut(), &pair)?;
     ledger::forget_server(t.dest.as_mut(), &pair)?;
     owner.release(t.source.as_mut())
 }
@@ -307,6 +309,9 @@ fn as_is(t: &mut Table<'_>) -> Result<()> {
 /// of tables of these names.
 fn goes_on(t: &mut Table<'_>) -> Result<()> {
     let (pair, record) = t.record(None)?;
+    if ledger::begin_again(t.dest.as_mut(), &pair)? {
+        return Ok(());
+    }
     if record.is_some_and(|r| r.mark.is_some() || r.run.is_some()) {
         return Err(Error::new(Kind::Refused, "the record of this source is here already")
             .hint("The next run goes on by it. --restart sends everything again."));

@@ -3,6 +3,8 @@
 
 mod keys;
 
+pub use self::keys::needs_another_key;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -229,10 +231,10 @@ fn try_table(params: &CheckParams<'_>, table: &TableTask, check: &mut TableCheck
             check.fail(&e);
         }
     }
-    if table.mode == TableMode::Status && check.passed() && !plan.source_triggers.is_empty() {
+    if table.mode == TableMode::Status && check.passed() && plan.source_triggers.possible() {
         let rows = source_rows(&plan, source.as_ref());
         let states = [RowState::ToSend, RowState::Done, RowState::Failed];
-        let kept = states_are_kept(source.as_mut(), &rows, &states, &plan.source_triggers);
+        let kept = states_are_kept(source.as_mut(), &rows, &states);
         check.findings.extend(kept.err().map(|e| finding_of(&e)));
     }
     check.columns = plan.pairs.iter().map(column_check).collect();
@@ -368,6 +370,7 @@ fn source_rows(plan: &TablePlan, source: &dyn Connection) -> SourceTable {
         touched: plan.touched.clone(),
         filter: plan.task.filter.clone(),
         window: None,
+        triggers: plan.source_triggers.clone(),
     }
 }
 

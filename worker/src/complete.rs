@@ -45,14 +45,13 @@ impl TableRun<'_> {
         if self.table.count {
             let there = self.rows_there(ends, fence)?;
             // By then rows may have come twice, and overwritten themselves.
-            let twice = self
-                .steps(ends, owner, fence, run, |steps, _| steps.is_done(Step::Resumed))?
-                || !self.keys_are_kept(&ends.plan);
+            let twice =
+                self.is_done(ends, fence, run, Step::Resumed)? || !self.keys_are_kept(&ends.plan);
             if there < landed && (self.table.write == WriteMode::Insert || !twice) {
                 return Err(self.missing(ends, landed, there));
             }
         }
-        self.steps(ends, owner, fence, run, |steps, _| steps.done(Step::Resumed))
+        self.done(ends, owner, fence, run, Step::Resumed)
     }
 
     /// Compares what is at the destination with what the run's ledger says has landed.

@@ -14,7 +14,9 @@
 use ssync_common::config::{INITIAL_ALL, TableMode};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Fence, Id, Kept, Mark, Pair, Place, Raise, Record};
+use ssync_common::ledger::{
+    self, Entry, Fence, Id, Kept, KeptKey, Mark, Pair, Place, Raise, Record,
+};
 use ssync_common::value::hex_bytes;
 
 use crate::adopt::quoted;
@@ -101,12 +103,16 @@ impl TableRun<'_> {
             let mut begin = Raise::Begin { server, counter: None, filled, filler, judge };
             let fence = ledger::raise_past_ghosts(ends.dest.as_mut(), pair, &tables, &mut begin)?;
             self.full_stands(ends, &fence, seen)?;
+            // Until now another instance's run may have begun or ended.
+            let record = ledger::record(ends.dest.as_mut(), pair)?;
+            self.judge_entries(ends, pair, record.as_ref())?;
             return Ok(fence);
         };
         // Before the epoch moves, so that a run that refuses leaves everything as it is and the
         // next one refuses too.
         self.judge_source(ends, owner, pair)?;
         self.judge_record(ends, owner, pair, record.as_ref())?;
+        self.judge_entries(ends, pair, record.as_ref())?;
         self.remembered(ends, pair)?;
         let filled = self.judge_full(ends, pair, record.as_ref())?;
         let seen = filled.map(|f| f.run).or(record.as_ref().and_then(|r| r.full_run));
@@ -130,14 +136,16 @@ impl TableRun<'_> {
     }
 
     /// Rows that have landed and are about to be shown as done are there.
-    pub(crate) fn judge_unsettled(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
+    pub(crate) fn judge_unsettled(
+        &self,
+        ends: &mut Ends,
+        unsettled: &[Entry<KeptKey>],
+    ) -> Result<()> {
         let (before, after) = (&self.table.before.dest, &self.table.after.dest);
         if !before.is_empty() || !after.is_empty() {
             return Ok(());
         }
-        let dest = ends.dest.as_mut();
-        let entries = ledger::entries(dest, &fence.pair, ledger::Which::Unsettled)?;
-        let rows: u64 = entries.iter().map(|entry| entry.rows).sum();
+        let rows: u64 = unsettled.iter().map(|entry| entry.rows).sum();
         if rows == 0 || !self.is_empty(ends)? {
             return Ok(());
         }
@@ -444,7 +452,8 @@ impl TableRun<'_> {
                 format!("initial is not a value of watermark column {}", watermark.column),
             )
             .hint(
-                "Write a number, a date (2026-01-31) or a time (2026-01-31 08:00:00), or \"all\".",
+                "Write a whole number, a date (2026-01-31) or a time (2026-01-31 08:00:00), as the \
+                 column has them, or \"all\".",
             )
         })?;
         let rows = Some(self.rows_chosen());

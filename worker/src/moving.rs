@@ -5,6 +5,9 @@
 //! free ones are locked and moved by their keys; a database that cannot pass over locked rows is
 //! asked for one small piece after the other, each in a transaction of its own with the shortest
 //! wait it knows. What stays is for a later time.
+//!
+//! Nothing is committed that a trigger of the source has undone: a row that has landed, and is set
+//! back to 0 where it should become done, would be sent again.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +19,7 @@ use ssync_common::value::{Key, key_text};
 
 use crate::owner::Ownership;
 use crate::source::{Bound, Range, RowState, SourceTable};
+use crate::trigger_trial::{first_undone, refusal};
 
 /// Rows that are locked and moved in one transaction where others of the range are held.
 const CHUNK_ROWS: u64 = 1000;
@@ -116,22 +120,56 @@ impl Move<'_> {
         }
     }
 
-    /// By one statement; nothing where another session holds a row.
+    /// By one statement; nothing where another session holds a row. Where that leaves rows that a
+    /// trigger may have set back, it is rolled back, and done again row by row known.
     fn whole(
         &self,
         conn: &mut dyn Connection,
         range: &Range,
         most: Option<u64>,
     ) -> Result<Option<u64>> {
-        let moved = self.owner.guarded(conn, |conn| {
+        let mut doubtful = self.table.triggers.possible() && self.to == RowState::ToSend;
+        if !doubtful {
+            let moved = self.owner.guarded(conn, |conn| {
+                let moved = self.table.move_state(conn, range, self.from, self.to)?;
+                failpoint::hit("moving.before_commit", self.to as u64);
+                doubtful = self.may_be_undone(conn, range, moved)?;
+                match doubtful {
+                    false => self.no_more_than(most, moved, range),
+                    true => Err(Error::new(Kind::Internal, "rolled back, to be done again")),
+                }
+            });
+            if !doubtful {
+                return unless_held(moved);
+            }
+        }
+        unless_held(self.owner.guarded(conn, |conn| {
+            let mut keys = self.table.lock_keys(conn, self.from, range)?;
             let moved = self.table.move_state(conn, range, self.from, self.to)?;
             failpoint::hit("moving.before_commit", self.to as u64);
+            self.kept(conn, &mut keys)?;
             self.no_more_than(most, moved, range)
-        });
-        match moved {
-            Ok(rows) => Ok(Some(rows)),
-            Err(e) if e.kind == Kind::Contention => Ok(None),
-            Err(e) => Err(e),
+        }))
+    }
+
+    /// Whether a trigger may have undone some of a move: rows are left behind, which others can
+    /// have put there as well.
+    fn may_be_undone(&self, conn: &mut dyn Connection, range: &Range, moved: u64) -> Result<bool> {
+        if !self.table.triggers.possible() {
+            return Ok(false);
+        }
+        let fewer =
+            self.to == RowState::UnderWay && self.table.count(conn, self.to, range)? < moved;
+        Ok(fewer
+            || self.table.count(conn, RowState::ToSend, range)? > 0
+            || self.from != RowState::ToSend && self.table.count(conn, self.from, range)? > 0)
+    }
+
+    /// Refuses to go on where one of these rows, which were locked and moved, is in another state.
+    fn kept(&self, conn: &mut dyn Connection, keys: &mut Vec<Key>) -> Result<()> {
+        match first_undone(conn, self.table, keys, (self.from, self.to))? {
+            Some(key) => Err(refusal(self.table, &key, (self.from, self.to))),
+            None => Ok(()),
         }
     }
 
@@ -181,10 +219,14 @@ impl Move<'_> {
                 // Read after the others were locked: what is not among them, others hold, or it has
                 // come since.
                 let all = self.table.keys(conn, self.from, &done, i64::MAX as u64)?;
+                let mut locked = free.clone();
                 let (stretches, left) = told_apart(all, free, stretch_max);
                 let mut rows = 0;
                 for stretch in &stretches {
                     rows += self.table.move_state(conn, stretch, self.from, self.to)?;
+                }
+                if self.table.triggers.possible() {
+                    self.kept(conn, &mut locked)?;
                 }
                 self.no_more_than(allowed, rows, range)?;
                 Ok(Some((rows, left, end)))
@@ -252,6 +294,15 @@ impl Move<'_> {
             ),
         )
         .hint("Somebody besides ssync sets sync_status to 1. Nothing was settled."))
+    }
+}
+
+/// What was moved; nothing where another session held a row.
+fn unless_held(moved: Result<u64>) -> Result<Option<u64>> {
+    match moved {
+        Ok(rows) => Ok(Some(rows)),
+        Err(e) if e.kind == Kind::Contention => Ok(None),
+        Err(e) => Err(e),
     }
 }
 

@@ -221,6 +221,14 @@ impl TableRun<'_> {
             self.notes.push(
                 "no copy of one moment: rows had landed before the run was resumed".to_owned(),
             );
+            self.snapshots.resumes(&self.table.name);
+        }
+        let resumed_before = self.snapshots.resumed_before(&self.table.name);
+        if !resumed_before.is_empty() {
+            self.notes.push(format!(
+                "not of the same moment as {}, whose run was resumed",
+                resumed_before.join(", ")
+            ));
         }
         self.reads_one_state = false;
         if !self.params.task.snapshot {

@@ -17,6 +17,7 @@ use ssync_common::schema::{self, Column, Table};
 use ssync_writer::empties::EmptyColumn;
 use ssync_writer::transform::ColumnTransform;
 
+use crate::source::UpdateTriggers;
 use columns::spelt_as_found;
 pub use fingerprint::{Circumstances, Fingerprint, walks_alike};
 pub use keys::rotated_keys;
@@ -106,9 +107,9 @@ pub struct TablePlan {
     /// The source is a view: no sample of its rows can be taken.
     #[serde(skip)]
     pub source_is_view: bool,
-    /// Triggers that run at updates of the source, as far as the account sees them.
+    /// Triggers that run at updates of the source.
     #[serde(skip)]
-    pub source_triggers: Vec<String>,
+    pub source_triggers: UpdateTriggers,
 }
 
 impl TablePlan {
@@ -251,7 +252,7 @@ impl Planner<'_> {
             source_server: self.sides.source.server.clone(),
             address: self.sides.source.address.clone(),
             source_is_view: self.sides.source.is_view,
-            source_triggers: self.sides.source.update_triggers(),
+            source_triggers: UpdateTriggers::of(self.sides.source),
         })
     }
 }

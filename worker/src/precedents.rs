@@ -2,14 +2,66 @@
 //! destination, entries that another key names, a destination that went back in time, the mark of
 //! an `increment`.
 
+use ssync_common::config::{TableMode, TableTask};
+use ssync_common::connector::WriteMode;
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::ledger::{self, Fence, Kept, Mark, OpenRun, Pair, Seals};
+use ssync_common::ledger::{self, Entry, Fence, Kept, KeptKey, Mark, OpenRun, Pair, Record, Seals};
 use ssync_common::value::hex_bytes;
 
+use crate::identity::ADOPT;
 use crate::plan;
 use crate::table_run::{Ends, TableRun};
 
+/// Whether the next run goes by the ledger's entries: whatever of it is under way would be sent
+/// again without them, where that does harm.
+pub(crate) fn entries_count(table: &TableTask, record: &Record) -> bool {
+    match table.mode {
+        TableMode::Status => true,
+        // Below its mark nothing is sent again.
+        TableMode::Increment => {
+            table.write == WriteMode::Insert && record.run.as_ref().is_some_and(|run| run.open)
+        }
+        // Begins anew.
+        TableMode::Full => false,
+    }
+}
+
+/// What is said of a ledger that was emptied.
+pub(crate) fn lost_entries(table: &TableTask, pair: &Pair) -> Error {
+    let (dest, place) = (&table.dest, &pair.place);
+    let landed = match table.mode {
+        TableMode::Status => "Of the rows in state 1, set those that have landed to 2",
+        _ => "Delete the rows above the mark at the destination",
+    };
+    Error::new(Kind::Balance, format!("the ledger beside {dest} has lost its entries"))
+        .detail(format!("{} knows of a run that {} does not", place.fence(), place.ledger()))
+        .detail("what has landed of rows that are under way cannot be known without it")
+        .hint(format!(
+            "Restore both from a backup of the same moment. Otherwise compare both sides. \
+             {landed}, then go on by ssync adopt --as-is; {ADOPT}."
+        ))
+}
+
 impl TableRun<'_> {
+    /// The ledger still has what the fence says that it had.
+    pub(crate) fn judge_entries(
+        &self,
+        ends: &mut Ends,
+        pair: &Pair,
+        record: Option<&Record>,
+    ) -> Result<()> {
+        let Some(record) = record.filter(|record| entries_count(self.table, record)) else {
+            return Ok(());
+        };
+        if !ledger::has_lost_entries(ends.dest.as_mut(), pair, record)?
+            // Nothing is there that would land twice.
+            || self.table.mode == TableMode::Increment && self.restart && self.was_emptied(ends)?
+        {
+            return Ok(());
+        }
+        Err(lost_entries(self.table, pair))
+    }
+
     /// What the source side remembers as settled must still be in the destination's ledger: else
     /// the destination went back in time (failover, restore) and rows marked as done are missing.
     pub(crate) fn remembered(&mut self, ends: &mut Ends, pair: &Pair) -> Result<()> {
@@ -42,12 +94,14 @@ impl TableRun<'_> {
 
     /// What has landed and is still to be settled is known by ranges of the key it was sent by;
     /// by another key they would be other rows.
-    pub(crate) fn same_key(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
+    pub(crate) fn same_key(
+        &self,
+        ends: &Ends,
+        fence: &Fence,
+        unsettled: &[Entry<KeptKey>],
+    ) -> Result<()> {
         let Some(run) = &fence.run else { return Ok(()) };
-        if plan::walks_alike(&run.plan, self.fingerprint(ends)?.text())
-            || ledger::entries(ends.dest.as_mut(), &fence.pair, ledger::Which::Unsettled)?
-                .is_empty()
-        {
+        if unsettled.is_empty() || plan::walks_alike(&run.plan, self.fingerprint(ends)?.text()) {
             return Ok(());
         }
         Err(Error::new(
@@ -79,6 +133,29 @@ impl TableRun<'_> {
             (_, _, known) => known,
         };
         mark.map(|mark| seals.seal_mark(&mark)).transpose()
+    }
+
+    /// Seals what is written down of an `increment` with the key that seals now: one that it replaced
+    /// is needed for it no more, and whoever must not send with both can retire it.
+    pub(crate) fn keep_again(&mut self, ends: &mut Ends, fence: &Fence) -> Result<()> {
+        if self.table.mode != TableMode::Increment {
+            return Ok(());
+        }
+        let seals = self.seals(&ends.plan)?;
+        let dest = ends.dest.as_mut();
+        let mut upto = None;
+        if let Some(open) = fence.run.as_ref().filter(|run| run.open) {
+            let kept = ledger::entries(dest, &fence.pair, ledger::Which::Run(&open.run))?;
+            let landed = seals.open_all(&kept)?;
+            let to = landed.iter().map(|e| seals.seal(e)).collect::<Result<Vec<_>>>()?;
+            ledger::renumber(dest, fence, &kept, &to)?;
+            let opened = open.upto.as_ref().map(|kept| seals.open_upto(&open.run, kept));
+            upto =
+                opened.transpose()?.map(|value| seals.seal_upto(&open.run, &value)).transpose()?;
+        }
+        let mark = fence.mark.as_ref().map(|mark| seals.open_mark(mark)).transpose()?;
+        let mark = mark.map(|mark| seals.seal_mark(&mark)).transpose()?;
+        ledger::keep_bounds(dest, fence, mark.as_ref(), upto.as_ref())
     }
 
     /// The mark belongs to its column: under another watermark it would leave rows out.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ssync_common::connector::Connection;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Entry, Fence, Seals};
+use ssync_common::ledger::{self, Entry, Fence, KeptKey, Seals};
 use ssync_common::value::{Key, key_text};
 
 use crate::journal::{BatchRecord, Journal};
@@ -93,67 +93,105 @@ fn locked(table: &SourceTable, key: &Key, (from, to): (RowState, RowState)) -> E
 }
 
 /// Settles what landed, releases the rest. The fence must have been raised: nothing lands any
-/// more under an older epoch. What is settled is remembered like every other settlement, so that
-/// it is missed should the destination go back in time.
-pub fn recover(
-    source: &mut dyn Connection,
-    table: &SourceTable,
-    owner: &Ownership,
-    dest: &mut dyn Connection,
-    fence: &Fence,
-    seals: &Seals,
-    journal: &dyn Journal,
-) -> Result<Recovered> {
-    let mut found = Recovered::default();
-    // All are opened before any is settled: a home without the key does nothing at all. All of them
-    // are tried before any is waited for.
-    let unsettled = ledger::entries(dest, &fence.pair, ledger::Which::Unsettled)?;
-    let mut open: Vec<(Entry, u64)> =
-        seals.open_all(&unsettled)?.into_iter().map(|entry| (entry, 0)).collect();
-    // Written down before the source shows it as done: else it would not be missed should the
-    // destination lose it.
-    for (entry, _) in &open {
-        let (pos, lo, hi) = (entry.pos.clone(), entry.lo.clone(), entry.hi.clone());
-        let part = BatchRecord { number: 0, pos, rows: entry.rows, lo, hi };
-        journal.record_settled(&fence.pair.id, fence.epoch, &entry.run, &[part])?;
+/// more under an older epoch.
+pub struct Recovery<'a> {
+    /// The source table.
+    pub table: &'a SourceTable,
+    /// Checked in every transaction.
+    pub owner: &'a Ownership,
+    /// The fence, raised.
+    pub fence: &'a Fence,
+    /// How keys are kept in the ledger.
+    pub seals: &'a Seals,
+    /// Where settlements are written down.
+    pub journal: &'a dyn Journal,
+}
+
+impl Recovery<'_> {
+    /// `unsettled` are the ledger's entries whose source has not been told, read after the fence
+    /// was raised.
+    pub fn run(
+        &self,
+        source: &mut dyn Connection,
+        dest: &mut dyn Connection,
+        unsettled: &[Entry<KeptKey>],
+    ) -> Result<Recovered> {
+        let mut found = Recovered::default();
+        // All are opened before any is settled: a home without the key does nothing at all.
+        let landed = self.seals.open_all(unsettled)?;
+        self.remember(&landed)?;
+        self.settle(source, dest, landed, &mut found)?;
+        self.release(source, &mut found)?;
+        Ok(found)
     }
-    let began = Instant::now();
-    let (mut piece, mut wary) = (PIECE_ROWS, false);
-    loop {
-        let (mut held, mut key) = (Vec::new(), None);
-        for (entry, before) in open {
-            let (from, to) = (RowState::UnderWay, RowState::Done);
-            let rows = Move { table, owner, from, to, piece };
-            let range = Range::closed(&entry.lo, &entry.hi);
-            let allowed = Some(entry.rows.saturating_sub(before));
-            let moved = rows.free_rows(source, &range, allowed, &mut wary)?;
-            found.settled += moved.rows;
-            if let Some(locked) = moved.locked.into_iter().flatten().next() {
-                key.get_or_insert(locked);
-                held.push((entry, before + moved.rows));
-                continue;
+
+    /// Written down before the source shows it as done: else it would not be missed should the
+    /// destination lose it.
+    fn remember(&self, landed: &[Entry]) -> Result<()> {
+        for entry in landed {
+            let (pos, lo, hi) = (entry.pos.clone(), entry.lo.clone(), entry.hi.clone());
+            let part = BatchRecord { number: 0, pos, rows: entry.rows, lo, hi };
+            self.journal.record_settled(
+                &self.fence.pair.id,
+                self.fence.epoch,
+                &entry.run,
+                &[part],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// All of them are tried before any is waited for.
+    fn settle(
+        &self,
+        source: &mut dyn Connection,
+        dest: &mut dyn Connection,
+        landed: Vec<Entry>,
+        found: &mut Recovered,
+    ) -> Result<()> {
+        let (table, owner) = (self.table, self.owner);
+        let (from, to) = (RowState::UnderWay, RowState::Done);
+        let mut open: Vec<(Entry, u64)> = landed.into_iter().map(|entry| (entry, 0)).collect();
+        let began = Instant::now();
+        let (mut piece, mut wary) = (PIECE_ROWS, false);
+        loop {
+            let (mut held, mut key) = (Vec::new(), None);
+            for (entry, before) in open {
+                let rows = Move { table, owner, from, to, piece };
+                let range = Range::closed(&entry.lo, &entry.hi);
+                let allowed = Some(entry.rows.saturating_sub(before));
+                let moved = rows.free_rows(source, &range, allowed, &mut wary)?;
+                found.settled += moved.rows;
+                if let Some(locked) = moved.locked.into_iter().flatten().next() {
+                    key.get_or_insert(locked);
+                    held.push((entry, before + moved.rows));
+                    continue;
+                }
+                found.changed += entry.rows.saturating_sub(before + moved.rows);
+                failpoint::hit("recover.after_settle", 1);
+                ledger::mark_settled(dest, &self.fence.pair, &entry.run, &[entry.pos])?;
             }
-            found.changed += entry.rows.saturating_sub(before + moved.rows);
-            failpoint::hit("recover.after_settle", 1);
-            ledger::mark_settled(dest, &fence.pair, &entry.run, &[entry.pos])?;
+            let Some(key) = key else { return Ok(()) };
+            if began.elapsed() > HELD_MAX {
+                return Err(locked(table, &key, (from, to)));
+            }
+            open = held;
+            piece = (piece / 10).max(1);
+            thread::sleep(PAUSE);
         }
-        let Some(key) = key else { break };
-        if began.elapsed() > HELD_MAX {
-            return Err(locked(table, &key, (RowState::UnderWay, RowState::Done)));
-        }
-        open = held;
-        piece = (piece / 10).max(1);
-        thread::sleep(PAUSE);
     }
-    let mut after = Bound::Open;
-    loop {
-        let keys = table.keys(source, RowState::UnderWay, &Range::above(after), CHUNK_ROWS)?;
-        let (Some(first), Some(last)) = (keys.first(), keys.last()) else { break };
-        let range = Range::closed(first, last);
+
+    fn release(&self, source: &mut dyn Connection, found: &mut Recovered) -> Result<()> {
+        let (table, owner) = (self.table, self.owner);
         let states = (RowState::UnderWay, RowState::ToSend);
-        found.released += move_all(source, table, owner, &range, states, None)?;
-        failpoint::hit("recover.after_release", 1);
-        after = Bound::Excluding(last.clone());
+        let mut after = Bound::Open;
+        loop {
+            let keys = table.keys(source, RowState::UnderWay, &Range::above(after), CHUNK_ROWS)?;
+            let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return Ok(()) };
+            let range = Range::closed(first, last);
+            found.released += move_all(source, table, owner, &range, states, None)?;
+            failpoint::hit("recover.after_release", 1);
+            after = Bound::Excluding(last.clone());
+        }
     }
-    Ok(found)
 }

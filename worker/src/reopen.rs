@@ -10,6 +10,7 @@ use crate::journal::BatchRecord;
 use crate::owner;
 use crate::params::TaskParams;
 use crate::plan::{self, Planned};
+use crate::precedents::lost_entries;
 use crate::recovery::move_all;
 use crate::source::{Bound, Range, RowState, SourceTable};
 use crate::table_run::describe_sides;
@@ -54,6 +55,7 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: Which<'_>) -> Resul
         touched: plan.touched.clone(),
         filter: None,
         window: None,
+        triggers: plan.source_triggers.clone(),
     };
     let owner =
         owner::take(source.as_mut(), &table.source, &plan.source_name, &plan.source_server)?;
@@ -87,6 +89,11 @@ pub fn reopen(params: &TaskParams, table: &TableTask, which: Which<'_>) -> Resul
             let pair = Pair::new(&owner.ident, &table.dest, &plan.dest.full_name);
             ledger::make_tables(dest.as_mut(), &pair.place)?;
             let record = ledger::record(dest.as_mut(), &pair)?;
+            if let Some(record) = &record
+                && ledger::has_lost_entries(dest.as_mut(), &pair, record)?
+            {
+                return Err(lost_entries(table, &pair));
+            }
             let last = record.as_ref().and_then(|r| r.run.as_ref()).map(|run| run.run);
             let mut moved = 0;
             for known in runs {

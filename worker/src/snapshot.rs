@@ -60,6 +60,8 @@ struct State {
     ended: Option<(String, Vec<Place>)>,
     /// Attempts at the table that have failed.
     failures: u32,
+    /// Sub-tasks that were read from two states: their runs were resumed.
+    resumed: Vec<String>,
 }
 
 /// What a table is read by.
@@ -87,6 +89,19 @@ impl Snapshots {
     /// Another table begins.
     pub fn table_begins(&self) {
         self.lock().failures = 0;
+    }
+
+    /// The run of a sub-task is resumed: part of its rows are of an earlier state.
+    pub fn resumes(&self, sub_task: &str) {
+        let mut state = self.lock();
+        if !state.resumed.iter().any(|name| name == sub_task) {
+            state.resumed.push(sub_task.to_owned());
+        }
+    }
+
+    /// Sub-tasks before this one that no snapshot shows as they were landed.
+    pub fn resumed_before(&self, sub_task: &str) -> Vec<String> {
+        self.lock().resumed.iter().filter(|name| *name != sub_task).cloned().collect()
     }
 
     /// An attempt at a table has failed: what comes after it is read anew.

@@ -6,7 +6,7 @@
 
 use ssync_common::connector::{Connection, Dialect};
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::schema::Column;
+use ssync_common::schema::{self, Column};
 use ssync_common::value::{Key, Value};
 
 /// One end of a range.
@@ -84,6 +84,28 @@ struct Condition {
     params: Vec<Value>,
 }
 
+/// The triggers that run when the state of a row is changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpdateTriggers {
+    /// Those that the account is shown.
+    pub names: Vec<String>,
+    /// There may be others: the account lacks the privilege, or the table is a view.
+    pub hidden: bool,
+}
+
+impl UpdateTriggers {
+    /// Those of a table.
+    pub fn of(table: &schema::Table) -> Self {
+        let hidden = table.hides_triggers || table.is_view;
+        UpdateTriggers { names: table.update_triggers(), hidden }
+    }
+
+    /// Whether there may be any.
+    pub fn possible(&self) -> bool {
+        self.hidden || !self.names.is_empty()
+    }
+}
+
 /// What is needed to walk, claim and settle a table.
 #[derive(Clone)]
 pub struct SourceTable {
@@ -102,6 +124,8 @@ pub struct SourceTable {
     /// Bounds of the first order column (`increment`): above (exclusive unless the flag is set),
     /// up to.
     pub window: Option<Window>,
+    /// What runs when it moves rows from one state to another.
+    pub triggers: UpdateTriggers,
 }
 
 /// The part of the watermark that a run reads.
@@ -236,12 +260,48 @@ impl SourceTable {
         key: &Key,
         state: RowState,
     ) -> Result<bool> {
+        Ok(self.count_of(conn, state, std::slice::from_ref(key))? == 1)
+    }
+
+    /// Rows of a range in a state. Those to be sent are counted as they are claimed: by the filter.
+    pub fn count(&self, conn: &mut dyn Connection, state: RowState, range: &Range) -> Result<u64> {
         let mut c = Condition::default();
-        self.range(&mut c, &Range::closed(key, key));
+        self.range(&mut c, range);
         self.state(&mut c, state);
-        let sql = format!("SELECT COUNT(*){}", self.tail(&c));
-        let rows = conn.query(&sql, &c.params)?;
-        Ok(rows.first().and_then(|r| r.first()).and_then(Value::as_i64) == Some(1))
+        if state == RowState::ToSend {
+            self.filter(&mut c);
+        }
+        self.counted(conn, &c)
+    }
+
+    /// How many of the rows with these keys are in a state.
+    pub fn count_of(
+        &self,
+        conn: &mut dyn Connection,
+        state: RowState,
+        keys: &[Key],
+    ) -> Result<u64> {
+        let mut c = Condition::default();
+        let mut ways = Vec::new();
+        for key in keys {
+            let mut all = Vec::new();
+            for (i, value) in key.iter().enumerate() {
+                c.params.push(value.clone());
+                all.push(format!("{} = {}", self.column(i), self.param(&c, i)));
+            }
+            ways.push(format!("({})", all.join(" AND ")));
+        }
+        c.sql.push(format!("({})", ways.join(" OR ")));
+        self.state(&mut c, state);
+        self.counted(conn, &c)
+    }
+
+    fn counted(&self, conn: &mut dyn Connection, c: &Condition) -> Result<u64> {
+        let rows = conn.query(&format!("SELECT COUNT(*){}", self.tail(c)), &c.params)?;
+        let count = rows.first().and_then(|r| r.first()).and_then(Value::as_i64);
+        count
+            .and_then(|n| u64::try_from(n).ok())
+            .ok_or_else(|| Error::new(Kind::Internal, "a count that is no number"))
     }
 
     /// The next `n` rows of `range` in order, for [`Connection::read`].
@@ -336,6 +396,22 @@ impl SourceTable {
             self.check_key(row)?;
         }
         Ok(row)
+    }
+
+    /// The keys of the rows of a range in `state`, in order, these rows locked until the
+    /// transaction ends.
+    pub fn lock_keys(
+        &self,
+        conn: &mut dyn Connection,
+        state: RowState,
+        range: &Range,
+    ) -> Result<Vec<Key>> {
+        let (sql, params) = self.select_keys(state, range);
+        let rows = conn.query(&self.dialect.lock(&sql, true), &params)?;
+        for row in &rows {
+            self.check_key(row)?;
+        }
+        Ok(rows)
     }
 
     /// The keys of about the first `n` rows of a range in `state` that nobody holds locked, in
@@ -453,7 +529,6 @@ pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
     use ssync_common::connector::{LinkParams, dialect_of, open};
-    use ssync_common::schema;
 
     use super::*;
 
@@ -468,6 +543,7 @@ pub(crate) mod tests {
             touched: vec![],
             filter: None,
             window: None,
+            triggers: UpdateTriggers::default(),
         }
     }
 

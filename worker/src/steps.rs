@@ -97,11 +97,6 @@ impl Steps<'_> {
         Ok(())
     }
 
-    /// Whether the step is done.
-    pub fn is_done(&mut self, step: Step) -> Result<bool> {
-        ledger::step_done(self.dest, &self.fence.pair, &self.run, step)
-    }
-
     /// Records that something without a statement of its own is done.
     pub fn done(&mut self, step: Step) -> Result<()> {
         self.at_dest(step, LockWait::Operator, false, |_| Ok(Vec::new()))

@@ -14,7 +14,7 @@ use ssync_common::config::{FullMethod, TableMode, TableTask};
 use ssync_common::connector::{Connection, LinkParams, LockWait, WriteMode};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Fence, Finish, Id, OpenRun, Raise, Step};
+use ssync_common::ledger::{self, Entry, Fence, Finish, Id, KeptKey, OpenRun, Raise, Step};
 use ssync_common::logging::set_context;
 use ssync_common::process::identity::RunId;
 use ssync_common::value::{Value, hex_bytes};
@@ -29,7 +29,7 @@ use crate::pace::Pace;
 use crate::params::TaskParams;
 use crate::plan::{self, Circumstances, Fingerprint, Sides, TablePlan};
 use crate::progress::{Phase, Progress};
-use crate::recovery::recover;
+use crate::recovery::Recovery;
 use crate::snapshot::Snapshots;
 use crate::source::{RowState, SourceTable, Window};
 use crate::steps::{Steps, When};
@@ -78,6 +78,8 @@ pub(crate) struct Ends {
     pub(crate) source: Borrowed,
     pub(crate) dest: Borrowed,
     pub(crate) plan: TablePlan,
+    /// Nothing may be sent, since a key that identifies rows was replaced.
+    pub(crate) rotated: Result<()>,
 }
 
 impl TableRun<'_> {
@@ -128,10 +130,11 @@ impl TableRun<'_> {
         )?;
         let planned = described;
         plan::refuse(self.params.task.id, &self.table.name, &planned.findings)?;
-        if let Some(plan) = &planned.plan {
-            let rotated = plan::rotated_keys(plan, &self.params.keys);
-            plan::refuse(self.params.task.id, &self.table.name, &rotated)?;
-        }
+        let rotated = match &planned.plan {
+            Some(plan) => plan::rotated_keys(plan, &self.params.keys),
+            None => Vec::new(),
+        };
+        let rotated = plan::refuse(self.params.task.id, &self.table.name, &rotated);
         for finding in planned.findings.iter().filter(|f| f.level == plan::Level::Warning) {
             self.notes.push(finding.text.clone());
         }
@@ -150,7 +153,7 @@ impl TableRun<'_> {
                 format!("link {} does not keep transactions whole: {gap}", dest_link.name),
             ));
         }
-        Ok(Ends { source, dest, plan })
+        Ok(Ends { source, dest, plan, rotated })
     }
 
     fn own(&mut self, ends: &mut Ends) -> Result<Option<Ownership>> {
@@ -178,12 +181,15 @@ impl TableRun<'_> {
         let pair = self.pair(ends, owner)?;
         let mut fence = self.take_fence(ends, owner, &pair)?;
         failpoint::hit("run.after_fence", 1);
+        let mut unsettled = Vec::new();
         if self.table.mode == TableMode::Status {
+            let dest = ends.dest.as_mut();
+            unsettled = ledger::entries(dest, &fence.pair, ledger::Which::Unsettled)?;
             // Not even tidying up may be done by another key, or to rows that are gone.
-            self.same_key(ends, &fence)?;
-            self.judge_unsettled(ends, &fence)?;
+            self.same_key(ends, &fence, &unsettled)?;
+            self.judge_unsettled(ends, &unsettled)?;
         }
-        let result = self.fenced(ends, owner, &mut fence);
+        let result = self.fenced(ends, owner, &mut fence, &unsettled);
         let result = result.map_err(|e| self.with_full_run(ends, &pair, e));
         if let (Err(e), Some(owner)) = (&result, owner)
             && self.table.mode == TableMode::Status
@@ -213,10 +219,16 @@ impl TableRun<'_> {
         let mut again = Raise::Again(fence.epoch);
         let tables = self.tables();
         let fence = ledger::raise_past_ghosts(dest.as_mut(), &fence.pair, &tables, &mut again)?;
-        let table = self.source_table(&ends.plan, source.as_ref(), None);
-        let (seals, journal) = (self.seals(&ends.plan)?, self.journal.as_ref());
-        let found =
-            recover(source.as_mut(), &table, owner, dest.as_mut(), &fence, &seals, journal)?;
+        // Some may have landed, or been settled, since the run began.
+        let unsettled = ledger::entries(dest.as_mut(), &fence.pair, ledger::Which::Unsettled)?;
+        let recovery = Recovery {
+            table: &self.source_table(&ends.plan, source.as_ref(), None),
+            owner,
+            fence: &fence,
+            seals: &self.seals(&ends.plan)?,
+            journal: self.journal.as_ref(),
+        };
+        let found = recovery.run(source.as_mut(), dest.as_mut(), &unsettled)?;
         self.counts.settled += found.settled;
         self.counts.changed += found.changed;
         self.counts.released += found.released;
@@ -230,21 +242,32 @@ impl TableRun<'_> {
         ends: &mut Ends,
         owner: Option<&Ownership>,
         fence: &mut Fence,
+        unsettled: &[Entry<KeptKey>],
     ) -> Result<()> {
         let status = self.table.mode == TableMode::Status;
         if let (true, Some(owner)) = (status, owner) {
             self.progress.phase(Phase::Recovering);
-            let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
-            let seals = self.seals(&ends.plan)?;
-            let (source, dest) = (ends.source.as_mut(), ends.dest.as_mut());
-            let found = recover(source, &table, owner, dest, fence, &seals, self.journal.as_ref())?;
+            let recovery = Recovery {
+                table: &self.source_table(&ends.plan, ends.source.as_ref(), None),
+                owner,
+                fence,
+                seals: &self.seals(&ends.plan)?,
+                journal: self.journal.as_ref(),
+            };
+            let found = recovery.run(ends.source.as_mut(), ends.dest.as_mut(), unsettled)?;
             if found.anything() {
                 self.counts.recovered += found.settled + found.changed;
                 self.counts.reopened += found.released;
                 log::info!("{}: recovered {found:?}", self.table.name);
             }
         }
-        if status && !ends.plan.source_triggers.is_empty() {
+        if let Err(e) = ends.rotated.clone() {
+            // What had landed is settled by now, or is kept by the key of now: the old one may go.
+            self.keep_again(ends, fence)?;
+            return Err(e);
+        }
+        // Hidden ones are found by the moves themselves; looking for rows to try may take a scan.
+        if status && !ends.plan.source_triggers.names.is_empty() {
             self.states_are_kept(ends)?;
         }
         failpoint::hit("run.after_recover", 1);
@@ -262,8 +285,7 @@ impl TableRun<'_> {
         let swaps = full && self.table.full == FullMethod::Swap;
         // Once a `full` run's rows were there and counted, SQL may have done anything with them.
         let complete = full
-            && (self
-                .steps(ends, owner, fence, run.run, |steps, _| steps.is_done(Step::Complete))?
+            && (self.is_done(ends, fence, run.run, Step::Complete)?
                 || swaps && self.steps(ends, owner, fence, run.run, |s, _| s.swapped(&dest))?);
         if status {
             self.passes(ends, owner, fence, &run)?;
@@ -279,7 +301,7 @@ impl TableRun<'_> {
         self.counts.balance(status)?;
         if full && !complete {
             self.count_landed(ends, fence, run.run)?;
-            self.steps(ends, owner, fence, run.run, |steps, _| steps.done(Step::Complete))?;
+            self.done(ends, owner, fence, run.run, Step::Complete)?;
         }
         if status {
             self.resolve_retried(ends)?;
@@ -307,8 +329,7 @@ impl TableRun<'_> {
     /// Refuses a source whose rows to be sent do not stay in the state that they are set to.
     fn states_are_kept(&self, ends: &mut Ends) -> Result<()> {
         let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
-        let triggers = &ends.plan.source_triggers;
-        states_are_kept(ends.source.as_mut(), &table, &[RowState::ToSend], triggers)
+        states_are_kept(ends.source.as_mut(), &table, &[RowState::ToSend])
     }
 
     fn open_run(&mut self, ends: &mut Ends, fence: &mut Fence) -> Result<OpenRun> {
@@ -321,7 +342,7 @@ impl TableRun<'_> {
         let print = self.fingerprint(ends)?;
         let plan = print.text().to_owned();
         let open = fence.run.as_ref().filter(|run| run.open);
-        let restart = self.restart;
+        let restart = self.restart || self.begins_anew(ends, fence)?;
         let changed = open.map_or_else(Vec::new, |open| print.changed_since(&open.plan));
         if let Some(open) = open
             && changed.is_empty()
@@ -386,6 +407,22 @@ impl TableRun<'_> {
     fn is_from_start(&self, ends: &mut Ends, fence: &Fence) -> Result<bool> {
         let Some(open) = fence.run.as_ref().filter(|run| run.open) else { return Ok(false) };
         ledger::step_done(ends.dest.as_mut(), &fence.pair, &open.run, Step::FromStart)
+    }
+
+    /// A `full` run whose entries are lost: what is at the destination is filled anew.
+    fn begins_anew(&mut self, ends: &mut Ends, fence: &Fence) -> Result<bool> {
+        if self.table.mode != TableMode::Full || fence.run.as_ref().is_none_or(|run| !run.open) {
+            return Ok(false);
+        }
+        let dest = ends.dest.as_mut();
+        let lost = match ledger::record(dest, &fence.pair)? {
+            Some(record) => ledger::has_lost_entries(dest, &fence.pair, &record)?,
+            None => false,
+        };
+        if lost {
+            self.notes.push("began anew: the ledger had lost what had landed".to_owned());
+        }
+        Ok(lost)
     }
 
     /// An `increment` run that was broken off under another configuration, or is to be begun
@@ -497,6 +534,29 @@ impl TableRun<'_> {
         work(&mut steps, self.table)
     }
 
+    /// Whether a step of the run is done.
+    pub(crate) fn is_done(
+        &self,
+        ends: &mut Ends,
+        fence: &Fence,
+        run: Id,
+        step: Step,
+    ) -> Result<bool> {
+        ledger::step_done(ends.dest.as_mut(), &fence.pair, &run, step)
+    }
+
+    /// Records that a step without a statement of its own is done.
+    pub(crate) fn done(
+        &mut self,
+        ends: &mut Ends,
+        owner: Option<&Ownership>,
+        fence: &Fence,
+        run: Id,
+        step: Step,
+    ) -> Result<()> {
+        self.steps(ends, owner, fence, run, |steps, _| steps.done(step))
+    }
+
     /// Which of the rows that an operator had sent again have landed: those that the source shows
     /// as done. Others wait for a parent or a lock, or are not for this run.
     fn resolve_retried(&mut self, ends: &mut Ends) -> Result<()> {
@@ -546,6 +606,7 @@ impl TableRun<'_> {
             touched: plan.touched.clone(),
             filter: self.table.filter.clone(),
             window,
+            triggers: plan.source_triggers.clone(),
         }
     }
 }

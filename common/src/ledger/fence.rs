@@ -3,8 +3,8 @@
 use super::place::Pair;
 use super::seats::{Seat, raise_seats};
 use super::{
-    Id, Kept, Mark, OpenRun, clear, damaged, field, id_value, in_transaction, json_mark, json_text,
-    json_value, value_id,
+    Id, Kept, Mark, OpenRun, Step, clear, damaged, field, id_value, in_transaction, json_mark,
+    json_text, json_value, record_step, step_done, value_id,
 };
 use crate::connector::{Connection, Dialect};
 use crate::error::{Error, Kind, Result};
@@ -55,17 +55,21 @@ pub struct Record {
     pub full_run: Option<Id>,
     /// The sub-task that fills the table anew, as text of its own.
     pub filler: Option<String>,
+    /// The run whose beginning is in the ledger as well; another one than the last where an older
+    /// version has begun that.
+    pub begun: Option<Id>,
 }
 
 const COLUMNS: [&str; 14] = [
     "id", "epoch", "tables", "run_id", "run_open", "plan", "upto", "mark", "ident", "counter",
     "server", "dest", "full_run", "filler",
 ];
-/// The last column, apart since it is counted on.
+/// Columns that are written by name.
 const LANDED: &str = "landed";
+const BEGUN: &str = "begun";
 
 fn select(d: &dyn Dialect, pair_place: &str) -> String {
-    let columns: Vec<_> = COLUMNS.iter().chain([&LANDED]).map(|c| d.quote(c)).collect();
+    let columns: Vec<_> = COLUMNS.iter().chain([&LANDED, &BEGUN]).map(|c| d.quote(c)).collect();
     format!("SELECT {} FROM {}", columns.join(", "), d.table(pair_place))
 }
 
@@ -101,6 +105,7 @@ fn read_record(row: &[Value]) -> Result<Record> {
         full_run: opt_id(12)?,
         filler: field(row, 13)?.as_str().map(str::to_owned),
         landed: field(row, 14)?.as_i64(),
+        begun: opt_id(15)?,
     })
 }
 
@@ -190,6 +195,10 @@ pub fn raise(
             clear(dest, pair)?;
             if let Some(run) = &mut record.run {
                 run.open = false;
+                if record.begun == Some(run.run) {
+                    // Its entries are forgotten, not lost.
+                    record_step(dest, pair, &run.run, Step::Begun)?;
+                }
             }
         }
         let full_run = filled.map(|f| f.run).or(record.full_run);
@@ -307,7 +316,28 @@ pub fn is_held(dest: &mut dyn Connection, fence: &Fence) -> Result<()> {
     }
 }
 
-/// Opens a run in the fence row. With `forget` every ledger row of the record goes in the same
+/// Whether the ledger lacks the beginning of the run that was begun last: somebody has emptied it.
+/// What has landed of that run is not known then.
+pub fn has_lost_entries(dest: &mut dyn Connection, pair: &Pair, record: &Record) -> Result<bool> {
+    match &record.run {
+        Some(run) if record.begun == Some(run.run) => {
+            Ok(!step_done(dest, pair, &run.run, Step::Begun)?)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// On an operator's word, what the ledger has is all that has landed: whether it had lost entries.
+pub fn begin_again(dest: &mut dyn Connection, pair: &Pair) -> Result<bool> {
+    let Some(record) = record(dest, pair)? else { return Ok(false) };
+    let lost = has_lost_entries(dest, pair, &record)?;
+    if let (true, Some(run)) = (lost, &record.run) {
+        record_step(dest, pair, &run.run, Step::Begun)?;
+    }
+    Ok(lost)
+}
+
+/// Opens a run in the fence row, and in the ledger. With `forget` every ledger row of the record goes in the same
 /// transaction: the run starts from nothing. A run whose fence was taken changes neither.
 pub fn begin_run(
     dest: &mut dyn Connection,
@@ -317,7 +347,7 @@ pub fn begin_run(
 ) -> Result<()> {
     let d = dest.dialect();
     let sql = format!(
-        "UPDATE {} SET {} = {}, {} = 1, {} = {}, {} = {} WHERE {} = {} AND {} = {}",
+        "UPDATE {} SET {} = {}, {} = 1, {} = {}, {} = {}, {} = {} WHERE {} = {} AND {} = {}",
         d.table(fence.pair.place.fence()),
         d.quote("run_id"),
         d.param(1, None),
@@ -326,16 +356,19 @@ pub fn begin_run(
         d.param(2, None),
         d.quote("upto"),
         d.param(3, None),
-        d.quote("id"),
+        d.quote(BEGUN),
         d.param(4, None),
+        d.quote("id"),
+        d.param(5, None),
         d.quote("epoch"),
-        d.param(5, None)
+        d.param(6, None)
     );
     let upto = json_text(run.upto.as_ref())?;
     let params = [
         id_value(&run.run),
         Value::Text(run.plan.clone()),
         upto,
+        id_value(&run.run),
         id_value(&fence.pair.id),
         Value::Int(fence.epoch),
     ];
@@ -347,9 +380,12 @@ pub fn begin_run(
         if forget {
             clear(dest, &fence.pair)?;
         }
-        match forget && fence.mark.is_none() && run.upto.is_some() {
-            true => super::record_step(dest, &fence.pair, &run.run, super::Step::FromStart),
-            false => Ok(()),
+        if forget && fence.mark.is_none() && run.upto.is_some() {
+            record_step(dest, &fence.pair, &run.run, Step::FromStart)?;
+        }
+        match step_done(dest, &fence.pair, &run.run, Step::Begun)? {
+            true => Ok(()),
+            false => record_step(dest, &fence.pair, &run.run, Step::Begun),
         }
     })
 }
@@ -407,9 +443,7 @@ pub fn finish_run(
             d.quote("run_id"),
             d.param(5, None)
         );
-        let mark = finish.mark.map_or(Ok(Value::Null), |mark| {
-            serde_json::to_string(mark).map(Value::Text).map_err(|_| damaged("mark"))
-        })?;
+        let mark = mark_text(finish.mark)?;
         let id = id_value(&fence.pair.id);
         let landed = finish.landed.map_or(Value::Null, Value::Int);
         let params = [mark, landed, id.clone(), Value::Int(fence.epoch), id_value(run)];
@@ -484,6 +518,37 @@ pub fn last_landed(dest: &mut dyn Connection, pair: &Pair) -> Result<Option<i64>
     );
     let rows = dest.query(&sql, &[id_value(&pair.id)])?;
     Ok(rows.first().and_then(|row| row.first()).and_then(Value::as_i64))
+}
+
+/// Keeps the bounds of an `increment` anew: the mark, and how far the open run reads.
+pub fn keep_bounds(
+    dest: &mut dyn Connection,
+    fence: &Fence,
+    mark: Option<&Mark<Kept>>,
+    upto: Option<&Kept>,
+) -> Result<()> {
+    let d = dest.dialect();
+    let sql = format!(
+        "UPDATE {} SET {} = {}, {} = {} WHERE {} = {} AND {} = {}",
+        d.table(fence.pair.place.fence()),
+        d.quote("mark"),
+        d.param(1, None),
+        d.quote("upto"),
+        d.param(2, None),
+        d.quote("id"),
+        d.param(3, None),
+        d.quote("epoch"),
+        d.param(4, None)
+    );
+    let params =
+        [mark_text(mark)?, json_text(upto)?, id_value(&fence.pair.id), Value::Int(fence.epoch)];
+    in_transaction(dest, |dest| one_row(dest.execute(&sql, &params)?))
+}
+
+fn mark_text(mark: Option<&Mark<Kept>>) -> Result<Value> {
+    mark.map_or(Ok(Value::Null), |mark| {
+        serde_json::to_string(mark).map(Value::Text).map_err(|_| damaged("mark"))
+    })
 }
 
 /// Writes down by what the run that was begun last is known again, after its tables were renamed.

@@ -85,7 +85,7 @@ impl Pair {
 }
 
 /// Columns of the fence table that version 0.1.0 did not have; all may be NULL.
-const LATER: [(&str, OwnType); 7] = [
+const LATER: [(&str, OwnType); 8] = [
     // The row's own random id: the same after a rename, a move or a copy of the tables.
     ("ident", OwnType::Id),
     // The run counter that source and destination share (`status`).
@@ -100,6 +100,8 @@ const LATER: [(&str, OwnType); 7] = [
     ("full_run", OwnType::Id),
     // The sub-task that fills the table anew, on the record of such runs.
     ("filler", OwnType::LongText),
+    // The run whose beginning is in the ledger as well.
+    ("begun", OwnType::Id),
 ];
 
 /// Whether the fence table has all columns that this version reads.
@@ -113,10 +115,10 @@ pub fn is_of_now(fence: &Table) -> bool {
 /// [`Kind::Refused`] where they are stored in something that cannot roll back: then they would
 /// prove nothing. [`Kind::Balance`] where the fence knows of runs and the ledger is gone.
 pub fn ensure_tables(dest: &mut dyn Connection, place: &Place) -> Result<()> {
-    let fence = kept_whole(dest, place.fence())?;
-    if fence.is_some_and(|fence| is_of_now(&fence))
+    if let Some(fence) = kept_whole(dest, place.fence())?
+        && fence.column("ident").is_some()
         && dest.describe(place.ledger())?.is_none()
-        && super::records(dest, place)?.iter().any(|record| record.run.is_some())
+        && runs_are_known(dest, place, &fence)?
     {
         return Err(Error::new(
             Kind::Balance,
@@ -129,6 +131,11 @@ pub fn ensure_tables(dest: &mut dyn Connection, place: &Place) -> Result<()> {
         ));
     }
     make_tables(dest, place)
+}
+
+fn runs_are_known(dest: &mut dyn Connection, place: &Place, fence: &Table) -> Result<bool> {
+    complete(dest, place.fence(), fence, &LATER)?;
+    Ok(super::records(dest, place)?.iter().any(|record| record.run.is_some()))
 }
 
 /// The same on an operator's word, whatever is gone.

@@ -116,6 +116,8 @@ pub struct RunFilter {
     pub table: Option<String>,
     /// Begun then or later.
     pub since: Option<Timestamp>,
+    /// In this state.
+    pub state: Option<RunState>,
     /// At most so many, the newest.
     pub limit: Option<u64>,
 }
@@ -241,6 +243,9 @@ impl Store {
             Filter::new().maybe("task_id", filter.task).maybe("table_name", filter.table.as_ref());
         if let Some(since) = filter.since {
             rows = rows.at_least("begin_at", since);
+        }
+        if let Some(state) = filter.state {
+            rows = rows.eq("run_state", word(&state));
         }
         self.read(|db| select_runs(db, rows.clone(), filter.limit))
     }

@@ -9,6 +9,7 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::shm::TaskTable;
 use ssync_common::store::{Author, Store};
 
+use super::retired_keys;
 use crate::cli::{ApplyArgs, Consent};
 use crate::daemon;
 use crate::output::{Output, err, errln};
@@ -40,6 +41,7 @@ pub fn apply(
         None => store.load()?.with(&text).map_err(|violations| refusal(&violations))?,
     };
     if args.dry_run {
+        retired_keys::are_not_needed(&mut store, &config)?;
         let changes = store.changes_to(&config)?;
         if out.is_json() {
             out.object(json!({ "dry_run": true, "changes": changes }));
@@ -59,6 +61,7 @@ pub(super) fn put_in_force(
     consent: &Consent,
     out: &mut Output,
 ) -> Result<bool> {
+    retired_keys::are_not_needed(store, config)?;
     let agreed = agree(&store.changes_to(config)?, consent, out.is_json())?;
     let author = Author::of_this_process(consent.reason.as_deref());
     let applied = store.apply(config, &author, |changes| {

@@ -30,6 +30,7 @@ pub fn history(
         task: args.of.task,
         table: args.table.clone(),
         since,
+        state: args.failed.then_some(RunState::Failed),
         // With a beginning all since then is meant.
         limit: args.limit.or(since.is_none().then_some(LIMIT)),
     };

@@ -1,11 +1,13 @@
 //! Commands that the configuration database answers, one module each.
 
 mod config;
+mod health;
 mod history;
 pub(crate) mod holds;
 mod link;
 pub mod receivers;
 mod records;
+mod retired_keys;
 mod show;
 mod status;
 mod versions;
@@ -24,8 +26,8 @@ use crate::daemon;
 use crate::key_command::{self, Keys};
 use crate::output::Output;
 
-/// Runs a command; false when it did its work and found that something is not well.
-pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Result<bool> {
+/// Runs a command; the exit code: 1 when it did its work and found that something is not well.
+pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Result<u8> {
     let open = || {
         let mut store = Store::open(&StoreLocation::from_env(Home::locate(home)?)?)?;
         // What task processes have left while it was out of reach: a suspension, say.
@@ -34,7 +36,7 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
         }
         Ok(store)
     };
-    match command {
+    let is_well = match command {
         StoreCommand::Apply(args) => config::apply(&args, open, out),
         StoreCommand::Config(ConfigCommand::Log { limit }) => {
             versions::log(&mut open()?, limit, out)
@@ -78,6 +80,7 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
             };
             status::status(&home.clone(), daemon.as_ref(), open, of.task, out)
         }
+        StoreCommand::Health => return health::health(&Home::locate(home)?, open, out),
         StoreCommand::Show { task } => show::show(&mut open()?, task, out),
         StoreCommand::History(args) => {
             let home = Home::locate(home)?;
@@ -91,5 +94,6 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
         StoreCommand::Errors(args) => records::errors(&mut open()?, &args, out),
         StoreCommand::Pause(args) => holds::pause(&mut open()?, &args, out),
         StoreCommand::Resume(args) => holds::resume(&mut open()?, &args, out),
-    }
+    };
+    is_well.map(|is_well| if is_well { 0 } else { 1 })
 }

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use ssync_common::config::{TableTask, Task};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::shm::TaskView;
-use ssync_common::shm::waiting::Outcome;
 use ssync_common::store::{Hold, HoldKind, Home, LockInfo, RunRecord, Store};
 use unicode_width::UnicodeWidthStr;
 
@@ -201,13 +200,8 @@ impl Shown<'_> {
         if !seen.is_some_and(is_running) {
             words.push(self.last_words(standing));
         }
-        // A run that fails before it has begun is recorded nowhere else.
-        if let Some(failed) = self.live.task(task.id).filter(|t| t.table == table.name)
-            && failed.outcome == Outcome::Failed
-            && standing.last.as_ref().is_none_or(|run| {
-                run.end.is_none_or(|end| (end.as_millisecond().max(0) as u64) < failed.started_ms)
-            })
-        {
+        let last = standing.last.as_ref();
+        if let Some(failed) = self.live.failed_since(task.id, &table.name, last) {
             let ago = span(self.live.at_ms.saturating_sub(failed.ended_ms));
             let why = failed.error.as_deref().unwrap_or("see the log");
             words.push(format!("failed {ago} ago: {why}"));

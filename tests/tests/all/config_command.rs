@@ -411,3 +411,73 @@ fn global_options_stand_before_or_after_the_command() {
     assert_eq!(ssync.run(&["--json", "export"]).expect(0).json()["schema"], 1);
     assert!(!other.home().exists());
 }
+
+#[test]
+fn health_is_one_line_and_an_exit_code() {
+    let ssync = Ssync::new();
+    ssync.apply(GOOD);
+    let schedules = ssync.run(&["health"]).expect(1).stdout;
+    assert_eq!(schedules, "WARNING: no daemon runs, and schedules are configured\n");
+    let tasks = GOOD.replace("schedule = 1\n", "");
+    let (links, rest) = tasks.split_once("[[schedule]]").unwrap();
+    let tasks = format!("{links}[[task]]{}", rest.split_once("[[task]]").unwrap().1);
+    ssync.apply(&tasks);
+    let well = ssync.run(&["health"]).expect(0).stdout;
+    assert_eq!(well, "OK: daemon: not running; 1 task, 2 tables, 0 running\n");
+
+    let mut store = ssync.store();
+    let now = Timestamp::now();
+    let run = |n: u8, state: RunState, store: &mut ssync_common::store::Store| {
+        let id = RunId([n; 16]);
+        let table = "orders".to_owned();
+        let new = NewRun {
+            id,
+            task: 7,
+            table,
+            mode: ssync_common::config::TableMode::Status,
+            plan_hash: "x".into(),
+            begin: now + jiff::SignedDuration::from_secs(n.into()),
+        };
+        store.begin_run(&new).unwrap();
+        let error = (state == RunState::Failed).then(|| Error::new(Kind::Lost, "server gone"));
+        let end = new.begin;
+        let counts = RunCounts::default();
+        store.finish_run(id, &RunEnd { state, counts, message: None, error, end }).unwrap();
+        id
+    };
+    run(1, RunState::Failed, &mut store);
+    let failed = ssync.run(&["health"]).expect(2).stdout;
+    assert_eq!(failed, "CRITICAL: task 7, table orders failed: server gone\n");
+    assert_eq!(ssync.run(&["history", "--failed"]).expect(0).stdout.lines().count(), 2);
+
+    // What failed is well again; bad rows wait.
+    let id = run(2, RunState::Done, &mut store);
+    let row = ErrorRow {
+        run: id,
+        number: 0,
+        task: 7,
+        table: "orders".into(),
+        key_columns: vec!["id".into()],
+        key: vec![Value::Int(1)],
+        column: None,
+        kind: Kind::Data,
+        text: "too long".into(),
+        at: now,
+        state: RowState::Bad,
+    };
+    store.record_errors(&[row]).unwrap();
+    let bad = ssync.run(&["health", "--json"]).expect(1).json();
+    assert_eq!(bad["health"], "warning");
+    assert_eq!(bad["findings"][0]["text"], "1 bad row waits to be corrected");
+    store.hold(7, None, ssync_common::store::HoldKind::Suspended, Some("by test")).unwrap();
+    let worst = ssync.run(&["health", "--utc"]).expect(2).stdout;
+    assert!(
+        worst.starts_with("CRITICAL: task 7 suspended since ")
+            && worst.contains("; task 7, table orders 1 bad"),
+        "{worst}"
+    );
+    // A database that does not answer is no reason for silence.
+    std::fs::write(ssync.home().join("ssync.db"), "nonsense").unwrap();
+    let gone = ssync.run(&["health"]).expect(2).stdout;
+    assert!(gone.starts_with("CRITICAL: the configuration database does not answer"), "{gone}");
+}

@@ -268,6 +268,10 @@ fn a_resumed_run_says_that_it_is_no_copy_of_one_moment() {
     let outcome = instance.run(&RUN).expect(0);
     assert!(notes(&outcome, "parent").contains("no copy of one moment"), "{outcome}");
     assert!(!notes(&outcome, "child").contains("no copy of one moment"), "{outcome}");
+    assert!(notes(&outcome, "child").contains("not of the same moment as parent"), "{outcome}");
+    // The next one is whole.
+    let whole = instance.run(&RUN).expect(0);
+    assert!(!notes(&whole, "child").contains("moment"), "{whole}");
     assert_eq!(family.dest.number("SELECT COUNT(*) FROM parent"), ROWS);
 }
 

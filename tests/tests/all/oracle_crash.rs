@@ -41,7 +41,7 @@ const LANDING: &[Wrong] = &[
     Server("commit delay-answer=300 nth=6"),
     Server("execute drop-before nth=2 sql=\"DST\" "),
     Server("execute drop-after nth=2 sql=\"DST\" "),
-    Server("execute drop-after nth=2 sql=INTO \"SSYNC_LEDGER\""),
+    Server("execute drop-after nth=3 sql=INTO \"SSYNC_LEDGER\""),
     Server("execute drop-before sql=\"SSYNC_SEAT\" WHERE"),
     Server("execute error=60 times=2 sql=\"DST\" "),
     Server("execute error=3113 nth=2 sql=\"DST\" "),

@@ -1,16 +1,20 @@
-//! Keys that what ssync has written down at the destination still needs: none of them may be retired.
+//! What ssync has written down at the destination, as far as the next run will need it: it must be
+//! there, and none of the keys that open it may be retired.
 
 use std::collections::BTreeMap;
 
+use ssync_common::config::Task;
 use ssync_common::config::{TableMode, TableTask};
 use ssync_common::connector::Connection;
+use ssync_common::connector::{LinkParams, open};
 use ssync_common::crypto::KeyRing;
-use ssync_common::error::Result;
-use ssync_common::ledger::{self, Pair, Which};
-use ssync_writer::transform::seals;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::ledger::{self, Pair, Seals, Which};
 
 use crate::owner;
 use crate::plan::TablePlan;
+use crate::precedents;
+use crate::table_run::describe_sides;
 
 /// Opens what the next run will have to open. Changes nothing, and locks nothing.
 ///
@@ -39,7 +43,11 @@ pub(super) fn are_there(
         return Ok(());
     }
     let Some(record) = ledger::record(dest, &pair)? else { return Ok(()) };
-    let seals = seals(&plan.places(&plan.order), &plan.transforms, keys.clone())?;
+    if precedents::entries_count(table, &record) && ledger::has_lost_entries(dest, &pair, &record)?
+    {
+        return Err(precedents::lost_entries(table, &pair));
+    }
+    let seals = Seals::new(Vec::new(), keys.clone())?;
     record.mark.as_ref().map(|mark| seals.open_mark(mark)).transpose()?;
     let open = record.run.filter(|run| run.open);
     let which = match (table.mode, &open) {
@@ -52,4 +60,28 @@ pub(super) fn are_there(
         seals.open_upto(&run, upto)?;
     }
     Ok(())
+}
+
+/// Looks whether what is written down of a table, as it is configured, needs a key that is not among
+/// `keys`; says which one.
+///
+/// # Errors
+/// Where that cannot be told.
+pub fn needs_another_key(
+    links: (&LinkParams, &LinkParams),
+    task: &Task,
+    table: &TableTask,
+    keys: &BTreeMap<String, KeyRing>,
+) -> Result<Option<Error>> {
+    if table.mode == TableMode::Full {
+        return Ok(None);
+    }
+    let (mut source, mut dest) = (open(links.0)?, open(links.1)?);
+    let planned = describe_sides(source.as_mut(), dest.as_mut(), task, table, links)?;
+    crate::plan::refuse(task.id, &table.name, &planned.findings)?;
+    let plan = planned.plan.ok_or_else(|| Error::new(Kind::Internal, "no plan and no finding"))?;
+    match are_there(table, &plan, keys, source.as_mut(), dest.as_mut()) {
+        Err(e) if e.kind == Kind::Refused => Ok(Some(e)),
+        other => other.map(|()| None),
+    }
 }

@@ -90,7 +90,7 @@ impl Planner<'_> {
                             Level::Error,
                             Some(&column.name),
                             format!("watermark column {} is {}", column.name, column.declared),
-                            Some("A watermark is a number, a date or a time that only grows."),
+                            Some("A watermark is a column of whole numbers, dates or dates with times that only grows. Decimals and floating-point numbers are none: choose another column, or add one."),
                         );
                     }
                     order.push(column.clone());

@@ -165,6 +165,13 @@ fn sees_triggers(conn: &mut Conn, schema: &str, table: &str) -> Result<bool> {
     Ok(grants.iter().any(|grant| grant_shows_triggers(grant, schema, table)))
 }
 
+/// Whether the table may have triggers that the account is not shown. In doubt about a role yes.
+pub(super) fn hides_triggers(conn: &mut Conn, schema: &str, table: &str) -> Result<bool> {
+    let grants: Vec<String> = conn.query("SHOW GRANTS").map_err(|e| errors::from_driver(&e))?;
+    let mut on_tables = grants.iter().filter(|grant| grant.contains(" ON "));
+    Ok(!on_tables.any(|grant| grant_shows_triggers(grant, schema, table)))
+}
+
 fn grant_shows_triggers(grant: &str, schema: &str, table: &str) -> bool {
     let Some(grant) = grant.strip_prefix("GRANT ") else { return false };
     let Some((privileges, rest)) = grant.split_once(" ON ") else {

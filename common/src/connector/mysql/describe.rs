@@ -9,7 +9,7 @@ use mysql::{Conn, Value};
 use super::super::{Dialect, split_table_name};
 use super::connect::Server;
 use super::dialect::MySqlDialect;
-use super::{errors, types};
+use super::{check, errors, types};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, ForeignKey, Index, Table, Trigger};
 
@@ -65,6 +65,8 @@ pub(super) fn describe(
         find_periods(&mut ask, &columns, &mut indexes)?;
     }
     let (foreign_keys, referenced_by) = known.of(&mut ask)?;
+    let triggers = triggers(&mut ask)?;
+    let hides_triggers = check::hides_triggers(ask.conn, &schema, &table)?;
     Ok(Some(Table {
         name: name.to_owned(),
         full_name,
@@ -73,7 +75,8 @@ pub(super) fn describe(
         indexes,
         foreign_keys,
         referenced_by,
-        triggers: triggers(&mut ask)?,
+        triggers,
+        hides_triggers,
         transactional: engine.eq_ignore_ascii_case("InnoDB"),
         engine: if is_view { "view".to_owned() } else { engine },
         is_view,

@@ -42,6 +42,8 @@ pub(super) fn describe(
         foreign_keys: asking.foreign_keys()?,
         referenced_by: asking.referenced_by()?,
         triggers: asking.triggers()?,
+        // ALL_TRIGGERS shows an account its own, and those of its own tables.
+        hides_triggers: owner != server.schema,
         transactional: engine == "table",
         is_view: engine == "view" || engine == "materialized view",
         is_versioned: false,

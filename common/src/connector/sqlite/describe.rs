@@ -60,6 +60,7 @@ impl Describer<'_> {
             foreign_keys: self.foreign_keys(&found.name)?,
             referenced_by: self.referenced_by(&found.name)?,
             triggers: self.triggers(&found.name)?,
+            hides_triggers: false,
             transactional: found.kind != "virtual",
             engine: if found.kind == "virtual" { "SQLite virtual table" } else { "SQLite" }.into(),
             is_view: found.kind == "view",

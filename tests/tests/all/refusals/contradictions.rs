@@ -2,6 +2,7 @@
 //! mark, a ledger that is gone, a destination that was emptied, a table that another mode has emptied.
 
 use super::{RUN, Tables, error_of};
+use ssync_tests::sites::{Cell, Holds};
 use ssync_tests::ssync::Instance;
 
 const INCREMENT: &str = "mode = \"increment\"\nwatermark = { column = \"id\", lag = \"0\" }";
@@ -46,6 +47,102 @@ fn a_ledger_that_is_gone_while_rows_are_under_way_is_noticed() {
         }
         assert_eq!(tables.landed(), landed);
     }
+}
+
+/// A run of `mode` that was broken off with rows landed, and the ledger emptied since.
+fn with_emptied_ledger(mode: &str) -> (Tables, Instance) {
+    let tables = Tables::on_mariadb(100);
+    let instance = Instance::new(&tables.toml("", mode));
+    instance.run_with(&RUN, "writer.after_commit@3=kill-group");
+    instance.wait_until_dead();
+    tables.dest.run(&["DELETE FROM SSYNC_LEDGER"]);
+    (tables, instance)
+}
+
+#[track_caller]
+fn lost_entries(tables: &Tables, instance: &Instance) {
+    let landed = tables.landed();
+    for _ in 0..2 {
+        let outcome = instance.run(&RUN).expect(1);
+        let (kind, text) = error_of(&outcome);
+        assert!(kind == "Balance" && text.contains("has lost its entries"), "{outcome}");
+        let checked = instance.run(&["check"]);
+        assert!(checked.to_string().contains("has lost its entries"), "{checked}");
+    }
+    assert_eq!(tables.landed(), landed);
+}
+
+fn adopt(instance: &Instance, decision: &str) {
+    instance.run(&["adopt", "--task", "1", "--tables", "t", decision]).expect(0);
+}
+
+#[test]
+fn a_ledger_that_was_emptied_while_rows_are_under_way_is_noticed() {
+    for decision in ["--as-is", "--new"] {
+        let (tables, instance) = with_emptied_ledger("");
+        lost_entries(&tables, &instance);
+        // Looking decides nothing.
+        instance.run(&["adopt", "--task", "1", "--tables", "t"]).expect(0);
+        lost_entries(&tables, &instance);
+        let lost = instance.run(&["retry", "--lost", "--task", "1", "--tables", "t"]);
+        assert_ne!(lost.code, Some(0), "{lost}");
+        let landed = tables.dest.rows("SELECT id FROM dst", &[Holds::Int]);
+        let ids: Vec<_> = landed.iter().map(|row| format!("{}", int(&row[0]))).collect();
+        assert!(!ids.is_empty());
+        tables
+            .source
+            .run(&[format!("UPDATE src SET sync_status = 2 WHERE id IN ({})", ids.join(", "))]);
+        adopt(&instance, decision);
+        instance.run(&RUN).expect(0);
+        tables.assert_same();
+        // And from then on as ever.
+        tables.add(100..120);
+        instance.run(&RUN).expect(0);
+        tables.assert_same();
+    }
+}
+
+fn int(cell: &Cell) -> i64 {
+    match cell {
+        Cell::Int(n) => *n,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_ledger_that_was_emptied_is_noticed_when_nothing_is_under_way() {
+    let tables = Tables::on_mariadb(20);
+    let instance = tables.instance();
+    instance.run(&RUN).expect(0);
+    tables.dest.run(&["TRUNCATE TABLE SSYNC_LEDGER"]);
+    tables.add(20..30);
+    lost_entries(&tables, &instance);
+    adopt(&instance, "--as-is");
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+}
+
+#[test]
+fn an_increment_does_not_send_again_what_an_emptied_ledger_knew() {
+    let (tables, instance) = with_emptied_ledger(INCREMENT);
+    lost_entries(&tables, &instance);
+    tables.dest.run(&["DELETE FROM dst"]);
+    adopt(&instance, "--as-is");
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+    // Nothing is needed of it once a run has come to its end.
+    tables.dest.run(&["DELETE FROM SSYNC_LEDGER"]);
+    tables.add(100..120);
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+}
+
+#[test]
+fn a_full_run_whose_ledger_was_emptied_begins_anew() {
+    let (tables, instance) = with_emptied_ledger("mode = \"full\"");
+    let outcome = instance.run(&RUN).expect(0);
+    assert!(outcome.table("t")["notes"].to_string().contains("began anew"), "{outcome}");
+    tables.assert_same();
 }
 
 #[test]

@@ -289,6 +289,9 @@ fn a_run_that_dies_while_its_ledger_is_renumbered_is_resumed() {
     tables.assert_same();
 }
 
+/// Rows that a run landed which the version before ran, and the tables of that version.
+const LANDED: &str = include_str!("../resumed/landed.sql");
+
 /// What the version before wrote into the destination when it was killed eight times: an open run
 /// with its fingerprint, and positions that grew.
 #[test]
@@ -307,7 +310,7 @@ fn of_the_former_version(mode: &str, dump: &str) {
     source.run(&["CREATE TABLE src (id INTEGER NOT NULL PRIMARY KEY, v TEXT NOT NULL)"]);
     let row = |id| -> Row { vec![Cell::Int(id), Cell::Text(format!("row {id}"))] };
     source.insert("src", &["id", "v"], &(1..=300).map(row).collect::<Vec<_>>());
-    dest.run(&[dump]);
+    dest.run(&[LANDED, dump]);
     let tables = Tables { source, dest };
     let instance = Instance::new(&tables.toml("", mode));
     broken_off(&instance, "writer.after_commit@1=kill-group");

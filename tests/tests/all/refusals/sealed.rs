@@ -6,7 +6,7 @@ use std::path::Path;
 use ssync_tests::servers::oracle::{Generation, oracle};
 use ssync_tests::servers::{mariadb, mysql56};
 use ssync_tests::sites::{Cell, Holds, Row, Site};
-use ssync_tests::ssync::Instance;
+use ssync_tests::ssync::{Instance, Outcome};
 
 use super::{RUN, error_of};
 
@@ -38,15 +38,14 @@ impl Scene {
              v {text}(60) NOT NULL)"
         )]);
         let instance = Instance::new("");
-        let file = |name: &str| {
-            let path = instance.scratch().join(name).display().to_string();
-            instance.run(&["key", "new", "pii", "--out", &path]).expect(0);
-            path
-        };
-        let (old, new) = (file("old.key"), file("new.key"));
+        let (old, new) = (new_key(&instance, "old.key"), new_key(&instance, "new.key"));
         let scene = Scene { source, dest, instance, old, new };
         scene.add(0..100);
         scene
+    }
+
+    fn new_key(&self, name: &str) -> String {
+        new_key(&self.instance, name)
     }
 
     fn add(&self, ids: std::ops::Range<i64>) {
@@ -136,6 +135,21 @@ impl Scene {
         key["ids"][0].as_str().or(key["id"].as_str()).unwrap_or_else(|| panic!("{key}")).to_owned()
     }
 
+    /// By the command, which looks at the destination where keys go.
+    fn apply(&self, toml: &str) -> Outcome {
+        let file = self.instance.scratch().join("next.toml");
+        std::fs::write(&file, toml).unwrap();
+        self.instance.run(&["apply", &file.display().to_string()])
+    }
+
+    /// The configuration is not taken, and the key named.
+    #[track_caller]
+    fn not_applied(&self, toml: &str, key: &str) {
+        let outcome = self.apply(toml).expect(2);
+        assert!(outcome.stderr.contains("still needs a key"), "{outcome}");
+        assert!(outcome.stderr.contains(&self.id_of(key)), "{outcome}");
+    }
+
     #[track_caller]
     fn refused_naming(&self, key: &str) {
         let outcome = self.instance.run(&RUN).expect(2);
@@ -146,6 +160,13 @@ impl Scene {
         let check = self.instance.run(&["check", "--task", "1"]).expect(2);
         assert!(check.stdout.contains(&self.id_of(key)), "{check}");
     }
+}
+
+/// A new key in a file of its own.
+fn new_key(instance: &Instance, name: &str) -> String {
+    let path = instance.scratch().join(name).display().to_string();
+    instance.run(&["key", "new", "pii", "--out", &path]).expect(0);
+    path
 }
 
 fn wal(path: &Path) -> std::path::PathBuf {
@@ -162,10 +183,14 @@ const INCREMENT: &str = "mode = \"increment\"\ncolumns = [\"id\", \"seq\", \"v\"
 const FULL: &str = "mode = \"full\"\ncolumns = [\"id\", \"seq\", \"v\"]\n\
      encrypt = { id = \"pii\", seq = \"pii\" }";
 
+const FULL_BY_KEY: &str = "mode = \"full\"\ncolumns = [\"id\", \"seq\", \"v\"]\n\
+     encrypt = { id = { key = \"pii\", deterministic = true }, seq = \"pii\" }";
+
 /// Rows under way are settled from sealed entries, and by nobody who lacks the key.
 fn states(source: Site, dest: Site) {
     let scene = Scene::new(source, dest);
     let (old, new) = (scene.old.clone(), scene.new.clone());
+    let spare = scene.new_key("spare.key");
     scene.instance.apply(&scene.keyed(&[&old], STATUS));
     scene.broken_off("settler.before_settle@3=kill-group");
     scene.nothing_is_plain();
@@ -176,8 +201,12 @@ fn states(source: Site, dest: Site) {
     };
     let before = counts();
     assert!(before.0 > 0 && before.1 > 0, "{before:?}");
+    scene.not_applied(&scene.keyed(&[&new], STATUS), &old);
+    scene.apply(&scene.keyed(&[&new, &old], STATUS)).expect(0);
     scene.instance.apply(&scene.keyed(&[&new], STATUS));
     scene.refused_naming(&old);
+    // Other keys may be changed all the same: this one is gone already.
+    scene.apply(&scene.keyed(&[&spare], STATUS)).expect(0);
     assert_eq!(counts(), before);
     scene.instance.apply(&scene.keyed(&[&old], STATUS));
     scene.instance.run(&RUN).expect(0);
@@ -185,7 +214,7 @@ fn states(source: Site, dest: Site) {
     scene.nothing_is_plain();
     assert_eq!(scene.source.number("SELECT COUNT(*) FROM src WHERE sync_status <> 2"), 0);
     // With nothing under way, and nothing identified by it, the key may go.
-    scene.instance.apply(&scene.keyed(&[&new], STATUS));
+    scene.apply(&scene.keyed(&[&new], STATUS)).expect(0);
     scene.add(100..120);
     scene.instance.run(&RUN).expect(0);
     scene.landed_once();
@@ -204,13 +233,14 @@ fn marks(source: Site, dest: Site) {
     scene.nothing_is_plain();
     scene.add(100..120);
     // The mark still needs the key.
+    scene.not_applied(&scene.keyed(&[&new], INCREMENT), &old);
     scene.instance.apply(&scene.keyed(&[&new], INCREMENT));
     scene.refused_naming(&old);
     // One run with both, and it is needed no more.
     scene.instance.apply(&scene.keyed(&[&new, &old], INCREMENT));
     scene.instance.run(&RUN).expect(0);
     scene.landed_once();
-    scene.instance.apply(&scene.keyed(&[&new], INCREMENT));
+    scene.apply(&scene.keyed(&[&new], INCREMENT)).expect(0);
     // A run that finds nothing moves no mark, and needs it all the same.
     scene.instance.run(&RUN).expect(0);
     scene.add(120..140);
@@ -267,4 +297,73 @@ fn entries_in_plain_text_are_read_after_the_column_is_encrypted() {
     scene.instance.run(&RUN).expect(0);
     scene.landed_once();
     assert_eq!(scene.source.number("SELECT COUNT(*) FROM src WHERE sync_status <> 2"), 0);
+}
+
+/// A key that identifies rows at the destination is replaced while rows are under way: nothing is
+/// sent by both, and what is written down does not keep the old one in the configuration for good.
+fn replaced(source: Site, dest: Site, table: &str) {
+    let scene = Scene::new(source, dest);
+    let (old, new) = (scene.old.clone(), scene.new.clone());
+    let text = if scene.dest.is_oracle() { "VARCHAR2" } else { "VARCHAR" };
+    scene.dest.run(&[
+        "DROP TABLE dst".to_owned(),
+        format!(
+            "CREATE TABLE dst (id {text}(180) NOT NULL PRIMARY KEY, seq {text}(180) NOT NULL, \
+             v {text}(60) NOT NULL)"
+        ),
+    ]);
+    scene.instance.apply(&scene.keyed(&[&old], table));
+    scene.broken_off("settler.before_settle@3=kill-group");
+    let landed = || scene.dest.number("SELECT COUNT(*) FROM dst");
+    let before = landed();
+    assert!(before > 0);
+    scene.not_applied(&scene.keyed(&[&new], table), &old);
+    scene.apply(&scene.keyed(&[&new, &old], table)).expect(0);
+    for _ in 0..2 {
+        let outcome = scene.instance.run(&RUN);
+        let (kind, text) = error_of(&outcome);
+        assert!(kind == "Refused" && text.contains("was replaced"), "{outcome}");
+    }
+    assert_eq!(landed(), before);
+    // As the refusal says: loaded once, the old key goes, and the rows go on.
+    scene.apply(&scene.keyed(&[&new, &old], FULL_BY_KEY)).expect(0);
+    scene.instance.run(&RUN).expect(0);
+    scene.landed_once();
+    scene.apply(&scene.keyed(&[&new], table)).expect(0);
+    scene.instance.run(&["check", "--task", "1"]).expect(0);
+    scene.add(100..120);
+    scene.instance.run(&RUN).expect(0);
+    scene.landed_once();
+}
+
+#[test]
+fn a_key_that_identifies_rows_may_be_replaced_while_rows_are_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let on = |server| Site::on_server(server, "seal");
+    let (status, increment) =
+        (format!("{STATUS}\nwrite = \"upsert\""), format!("{INCREMENT}\nwrite = \"upsert\""));
+    replaced(on(mariadb()), on(mariadb()), &status);
+    replaced(on(mariadb()), on(mariadb()), &increment);
+    for (n, table) in [status, increment].iter().enumerate() {
+        let file = |name: &str| Site::in_file(dir.path(), &format!("{name}{n}"));
+        replaced(file("s"), file("d"), table);
+    }
+}
+
+/// A destination that is out of reach keeps nobody from changing the configuration: the next run
+/// refuses.
+#[test]
+fn a_key_may_be_retired_while_the_destination_cannot_be_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let dest = dir.path().join("d.db");
+    let scene = Scene::new(Site::in_file(dir.path(), "s"), Site::Sqlite(dest.clone()));
+    let (old, new) = (scene.old.clone(), scene.new.clone());
+    scene.instance.apply(&scene.keyed(&[&old], STATUS));
+    scene.broken_off("settler.before_settle@3=kill-group");
+    let away = dir.path().join("away.db");
+    std::fs::rename(&dest, &away).unwrap();
+    let outcome = scene.apply(&scene.keyed(&[&new], STATUS)).expect(0);
+    assert!(outcome.stderr.contains("is not known"), "{outcome}");
+    std::fs::rename(&away, &dest).unwrap();
+    scene.refused_naming(&old);
 }
