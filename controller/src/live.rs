@@ -73,13 +73,18 @@ impl Live {
         self.tasks.iter().filter(|t| is_running(t))
     }
 
+    /// Whether a controller that lives has not been heard of for too long.
+    pub fn is_silent(&self, controller: &ControllerView) -> bool {
+        self.at_ms.saturating_sub(controller.heartbeat_ms) > HEARTBEAT_AGE_MS_MAX
+    }
+
     /// The controller in a line.
     pub fn controller_words(&self) -> String {
         match self.controller {
             Some(c) if c.alive => {
                 let age = self.at_ms.saturating_sub(c.heartbeat_ms);
                 let heard = format!("process {}, last heartbeat {} ago", c.pid, span(age));
-                match age > HEARTBEAT_AGE_MS_MAX {
+                match self.is_silent(&c) {
                     true => format!("daemon: not responding, {heard}"),
                     false => format!("daemon: running, {heard}"),
                 }

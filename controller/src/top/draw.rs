@@ -122,9 +122,7 @@ fn draw_title(frame: &mut Frame, area: Rect, model: &Model, theme: Theme) {
     let (style, words) = match &model.live {
         Err(why) => (theme.bad(), format!("shared memory cannot be read: {why}")),
         Ok(live) => match &live.controller {
-            Some(c) if c.alive && live.controller_words().contains("hangs") => {
-                (theme.bad(), live.controller_words())
-            }
+            Some(c) if c.alive && live.is_silent(c) => (theme.bad(), live.controller_words()),
             Some(c) if c.alive => (theme.good(), live.controller_words()),
             _ => (theme.warn(), live.controller_words()),
         },

@@ -212,8 +212,8 @@ fn a_controller_that_is_silent_is_red() {
     model.look(Ok(live));
     let terminal = screen(&model, 80, 24);
     let cell = &terminal.backend().buffer()[(2, 1)];
-    assert_eq!((cell.fg, cell.symbol()), (Color::Red, "h"));
-    find(&picture(&model, 80, 24), &["the controller hangs"]);
+    assert_eq!((cell.fg, cell.symbol()), (Color::Red, "a"));
+    find(&picture(&model, 80, 24), &["daemon: not responding"]);
 }
 
 #[test]
