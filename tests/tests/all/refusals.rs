@@ -15,6 +15,8 @@ mod interrupts;
 mod limits;
 #[path = "refusals/locked.rs"]
 mod locked;
+#[path = "refusals/lost.rs"]
+mod lost;
 #[path = "refusals/owners.rs"]
 mod owners;
 #[path = "refusals/precedents.rs"]
