@@ -62,7 +62,7 @@ fn bases() -> impl Iterator<Item = Base> {
     })
 }
 
-fn rename(site: &Site, from: &str, to: &str) {
+pub(super) fn rename(site: &Site, from: &str, to: &str) {
     site.run(&[format!("ALTER TABLE {from} RENAME TO {to}")]);
 }
 
