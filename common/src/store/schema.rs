@@ -410,9 +410,9 @@ pub static TABLES: LazyLock<Vec<TableDef>> = LazyLock::new(|| {
             destination count the runs of all homes together: a number that is not here is another home's.",
         since: 11,
         columns: vec![
-            col("source_id", HEX, "The source table's identity: 32 hexadecimal digits."),
-            col("run_counter", BigInt, "The number."),
-            col("begin_at", TIME, "When the run took it, UTC."),
+            since(11, col("source_id", HEX, "The source table's identity: 32 hexadecimal digits.")),
+            since(11, col("run_counter", BigInt, "The number.")),
+            since(11, col("begin_at", TIME, "When the run took it, UTC.")),
         ],
         key: &["source_id", "run_counter"],
         unique: &[],
