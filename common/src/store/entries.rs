@@ -159,7 +159,7 @@ fn note(db: &mut Db, origin: RunId, number: u64) -> Result<()> {
 fn apply(db: &mut Db, entry: &Entry, is_late: bool) -> Result<()> {
     match entry {
         Entry::Begin(run) => begin(db, run, is_late),
-        Entry::Counter { source, counter, at } => counters::put(db, source, *counter, *at),
+        Entry::Counter { source, counter, at } => counters::put(db, source, *counter, *at, is_late),
         Entry::Settled { batches, task, table, last, adopt } => {
             if let Some(run) = adopt {
                 self::adopt(db, run)?;

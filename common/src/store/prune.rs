@@ -64,8 +64,8 @@ impl Store {
                 }
             }
         }
+        while self.transaction(|db| counters::prune(db, before, PIECE))? > 0 {}
         // Far older than anything that may still be written twice.
-        self.transaction(|db| counters::prune(db, before))?;
         self.transaction(|db| {
             db.delete("T_ORIGIN", Filter::new().below("written_at", before)).map(drop)
         })?;
