@@ -406,22 +406,25 @@ fn former_names(
 
 /// Gives what the source's owner row knows of a former name to today's.
 fn source_was(t: &mut Table<'_>, name: &str, before: &[String], today: &str) -> Result<()> {
-    // Of the name of today nothing must be known but that it was looked at. Its row goes.
-    let fresh = t.own(today)?;
-    if fresh.known.pair.is_some() {
-        fresh.release(t.source.as_mut())?;
-        return Err(Error::new(
-            Kind::Refused,
-            format!("runs of {today} are known under its name of today"),
-        )
-        .hint("Only one of the two can be right; --as-is or --new decides for the one of today."));
-    }
-    for before in before {
-        if owner::rename(t.source.as_mut(), &t.table.source, before, today)? {
-            return Ok(());
+    // The row of the name of today goes with it, or is given back.
+    t.owned(|t, fresh| {
+        // Of that name nothing must be known but that it was looked at.
+        if fresh.known.pair.is_some() {
+            return Err(Error::new(
+                Kind::Refused,
+                format!("runs of {today} are known under its name of today"),
+            )
+            .hint(
+                "Only one of the two can be right; --as-is or --new decides for the one of today.",
+            ));
         }
-    }
-    Err(nothing_known(name))
+        for before in before {
+            if owner::rename(t.source.as_mut(), &t.table.source, before, today)? {
+                return Ok(());
+            }
+        }
+        Err(nothing_known(name))
+    })
 }
 
 /// An increment whose source is on another server now, with all that it had: its record is the one

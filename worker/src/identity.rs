@@ -309,7 +309,10 @@ impl TableRun<'_> {
                     .detail("it no longer has what was settled last")
                     .hint(format!(
                         "The link leads elsewhere, the destination was made anew, or it was restored \
-                         to a state from before its first run. Correct the link, or decide: {ADOPT}."
+                         to a state from before its first run. Correct the link, or send again what \
+                         is missing by ssync retry --lost --task … --tables … in every home that runs \
+                         this table (without a unique index: compare both sides by hand, then ssync \
+                         adopt --as-is), or decide: {ADOPT}."
                     )));
                 }
             }

@@ -233,6 +233,18 @@ fn an_increment_into_a_table_that_was_replaced_by_another_goes_on_by_that_ones_m
     tables.assert_same();
 }
 
+#[test]
+fn a_former_name_of_which_nothing_is_known_is_refused_and_holds_nobody_up() {
+    let tables = Tables::on_mariadb(10);
+    let instance = tables.instance();
+    for decision in [["--source-was", "nobody"], ["--dest-was", "nobody"]] {
+        assert_refuses(&decide(&instance, &decision), &["nothing is known of a table nobody"]);
+        assert_released(&tables);
+    }
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+}
+
 /// Random envelopes are bound to the name of the table that they were sealed for.
 #[test]
 fn encrypted_values_of_a_renamed_table_open_under_the_name_they_were_sealed_for() {
