@@ -4,12 +4,15 @@
 use std::path::Path;
 
 use serde_json::json;
+use ssync_common::config::TableTask;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::store::{Home, Store, StoreLocation};
 use ssync_worker::adopt::{self, Decision, Found};
+use ssync_worker::params::TaskParams;
 
 use crate::books::drain::drain_left;
 use crate::books::mirror::Mirror;
+use crate::books::settled::last_settled;
 use crate::cli::AdoptArgs;
 use crate::output::Output;
 use crate::transfer;
@@ -36,7 +39,7 @@ pub fn run(args: &AdoptArgs, home: Option<&Path>, out: &mut Output) -> Result<()
                 show(&table.name, &found, &sources, out);
                 Ok(())
             }
-            Some(decision) => adopt::decide(&params, table, decision).and_then(|()| {
+            Some(decision) => carry_out(&mut store, &params, table, decision).and_then(|notes| {
                 // A table that has another name still has what was settled.
                 if !matches!(decision, Decision::Renamed { .. }) {
                     store.forget_settled(chosen.id, &table.name)?;
@@ -47,9 +50,12 @@ pub fn run(args: &AdoptArgs, home: Option<&Path>, out: &mut Output) -> Result<()
                 match out.is_json() {
                     true => out.object(json!({
                         "kind": "adopted", "task": chosen.id, "table": table.name,
-                        "decision": word(decision),
+                        "decision": word(decision), "notes": notes,
                     })),
-                    false => out.line(format!("{}: {}", table.name, done(decision))),
+                    false => {
+                        out.line(format!("{}: {}", table.name, done(decision)));
+                        notes.iter().for_each(|note| out.line(format!("  {note}")));
+                    }
                 }
                 Ok(())
             }),
@@ -58,6 +64,16 @@ pub fn run(args: &AdoptArgs, home: Option<&Path>, out: &mut Output) -> Result<()
         done?;
     }
     Ok(())
+}
+
+fn carry_out(
+    store: &mut Store,
+    params: &TaskParams,
+    table: &TableTask,
+    decision: &Decision,
+) -> Result<Vec<String>> {
+    let last = store.last_settled(params.task.id, &table.name)?.map(last_settled).transpose()?;
+    adopt::decide(params, table, decision, last.as_ref())
 }
 
 fn decision(args: &AdoptArgs) -> Option<Decision> {

@@ -87,6 +87,11 @@ pub enum Command {
         trial: bool,
     },
     /// Send bad rows of a task again, after they were corrected
+    ///
+    /// With --lost, rows that a destination has lost which was restored, or failed over, to an older
+    /// state. A home knows only its own runs: where others' are missing too, what is known here is set
+    /// back, nothing is sent, and the exit code is 1 until the command was run in every home, or ssync
+    /// adopt --as-is accepts the destination as it is.
     Retry {
         /// The task
         #[arg(long, value_name = "N")]
@@ -94,7 +99,7 @@ pub enum Command {
         /// Only these tables of it, separated by commas
         #[arg(long, value_name = "NAMES", value_delimiter = ',')]
         tables: Vec<String>,
-        /// Instead: rows of the last run that the destination has lost (restored, failed over)
+        /// Instead: rows that the destination has lost (restored, failed over)
         #[arg(long)]
         lost: bool,
     },

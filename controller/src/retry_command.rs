@@ -1,20 +1,29 @@
 //! `ssync retry`: sends bad rows, or rows that the destination has lost, again.
 
+use std::collections::BTreeSet;
+
 use crate::output::errln;
-use ssync_common::config::Config;
+use ssync_common::config::{Config, TableTask};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::ledger::Id;
 use ssync_common::process::RunId;
-use ssync_common::store::{ErrorFilter, RowState, RunFilter, Store};
-use ssync_worker::journal::BatchRecord;
+use ssync_common::store::{self, ErrorFilter, RowState, RunFilter, Store};
+use ssync_common::value::hex_bytes;
+use ssync_worker::journal::{BatchRecord, LastSettled};
+use ssync_worker::lost::{Memory, Restored, Settled, restore};
 use ssync_worker::params::TaskParams;
-use ssync_worker::reopen::{Which, reopen};
+use ssync_worker::reopen::reopen;
 
 use crate::books::mirror::Mirror;
+use crate::books::settled::last_settled;
 use crate::terminal::grouped;
 use crate::transfer;
 
 /// Sets the rows back to be sent; the parameters to send them with.
+///
+/// # Errors
+/// [`Kind::Balance`] where rows that a destination has lost may be known in other homes only: the
+/// rows that are known here are set back, and nothing is sent.
 pub fn prepare(
     store: &mut Store,
     config: &Config,
@@ -26,58 +35,111 @@ pub fn prepare(
     transfer::leave_out_held(&store.holds(Some(task))?, &mut chosen)?;
     let params = transfer::params(store, config, chosen.clone())?;
     let mut total = 0;
+    let mut alarm: Option<Error> = None;
     for table in &chosen.tables {
         let lock = params.books.lock(&chosen, table)?;
-        let rows = if lost {
-            if store.last_settled(chosen.id, &table.name)?.is_none() {
-                return Err(Error::new(
-                    Kind::Usage,
-                    format!("nothing is remembered of earlier runs of table {}", table.name),
-                ));
-            }
-            let filter = RunFilter {
-                task: Some(chosen.id),
-                table: Some(table.name.clone()),
-                ..RunFilter::default()
-            };
-            let mut runs = store.runs(&filter)?.into_iter().map(|run| settled_parts(store, run.id));
-            let rows = reopen(&params, table, Which::Lost(&mut runs))?;
-            drop(runs);
-            store.forget_settled(chosen.id, &table.name)?;
-            Mirror::of(&params.home, store.instance_id(), chosen.id, &table.name).write(None);
-            rows
-        } else {
-            let rows = reopen(&params, table, Which::Failed)?;
-            store.mark_retried(&ErrorFilter {
-                task: Some(chosen.id),
-                table: Some(table.name.clone()),
-                states: vec![RowState::Bad],
-                ..ErrorFilter::default()
-            })?;
-            rows
+        let set_back = match lost {
+            true => send_lost(store, &params, table),
+            false => send_bad(store, &params, table),
         };
         lock.release()?;
+        let Restored { rows, unknown, .. } = set_back?;
         errln!("{}: {} rows set back to be sent", table.name, grouped(rows));
         total += rows;
+        if let Some(unknown) = unknown {
+            let error = unknown.error(&table.name, rows);
+            alarm = Some(match alarm {
+                None => error,
+                Some(first) => error
+                    .details
+                    .into_iter()
+                    .fold(first.detail(error.message), |all, d| all.detail(d)),
+            });
+        }
     }
     log::info!("retry of task {task}: {total} rows");
-    Ok(params)
+    alarm.map_or(Ok(params), Err)
 }
 
-/// The settled parts of a run's batches.
-fn settled_parts(store: &mut Store, run: RunId) -> Result<(Id, Vec<BatchRecord>)> {
-    let parts = store
-        .batches(run)?
-        .into_iter()
-        .filter_map(|b| {
-            Some(BatchRecord {
-                number: b.number,
-                pos: b.part?,
-                rows: b.rows,
-                lo: b.low,
-                hi: b.high,
-            })
-        })
-        .collect();
-    Ok((run.0, parts))
+fn send_bad(store: &mut Store, params: &TaskParams, table: &TableTask) -> Result<Restored> {
+    let rows = reopen(params, table)?;
+    store.mark_retried(&ErrorFilter {
+        task: Some(params.task.id),
+        table: Some(table.name.clone()),
+        states: vec![RowState::Bad],
+        ..ErrorFilter::default()
+    })?;
+    Ok(Restored { rows, ..Restored::default() })
+}
+
+fn send_lost(store: &mut Store, params: &TaskParams, table: &TableTask) -> Result<Restored> {
+    let (task, name) = (params.task.id, &table.name);
+    let restored = restore(params, table, &mut Remembered { store, task, table: name })?;
+    if restored.may_forget {
+        store.forget_settled(task, name)?;
+        Mirror::of(&params.home, store.instance_id(), task, name).write(None);
+    }
+    Ok(restored)
+}
+
+/// What the configuration database remembers of a sub-task.
+struct Remembered<'a> {
+    store: &'a mut Store,
+    task: u32,
+    table: &'a str,
+}
+
+impl Memory for Remembered<'_> {
+    fn last_settled(&mut self) -> Result<Option<LastSettled>> {
+        self.store.last_settled(self.task, self.table)?.map(last_settled).transpose()
+    }
+
+    fn counters(&mut self, source: &Id, first: i64, last: i64) -> Result<BTreeSet<i64>> {
+        self.store.counters(&hex_bytes::encode(source), first, last)
+    }
+
+    fn settled_since(&mut self, source: &Id, counter: i64) -> Result<Vec<Settled>> {
+        let batches = self.store.settled_since(&hex_bytes::encode(source), counter)?;
+        batches.into_iter().filter_map(|batch| settled(batch).transpose()).collect()
+    }
+
+    fn began_before(&mut self, run: &Id, other: &Id) -> Result<bool> {
+        let mut began = |id: &Id| Ok::<_, Error>(self.store.run(RunId(*id))?.map(|run| run.begin));
+        Ok(began(run)?.zip(began(other)?).is_some_and(|(run, other)| run < other))
+    }
+
+    fn runs(&mut self) -> Result<Vec<Id>> {
+        let filter = RunFilter {
+            task: Some(self.task),
+            table: Some(self.table.to_owned()),
+            ..RunFilter::default()
+        };
+        Ok(self.store.runs(&filter)?.into_iter().map(|run| run.id.0).collect())
+    }
+
+    fn uncounted(&mut self, run: &Id) -> Result<Vec<BatchRecord>> {
+        let batches = self.store.batches(RunId(*run))?.into_iter();
+        Ok(batches.filter(|batch| batch.tenure.is_none()).filter_map(part).collect())
+    }
+}
+
+/// A batch as it was settled; those of former versions say less.
+fn settled(batch: store::BatchRecord) -> Result<Option<Settled>> {
+    let (run, tenure) = (batch.run.0, batch.tenure.clone());
+    let (Some(tenure), Some(part)) = (tenure, part(batch)) else { return Ok(None) };
+    let record = hex_bytes::decode(&tenure.record).and_then(|b| Id::try_from(b).ok());
+    let record =
+        record.ok_or_else(|| Error::new(Kind::Config, "T_BATCH: a record_id is damaged"))?;
+    Ok(Some(Settled { run, record, counter: tenure.counter, part }))
+}
+
+/// The settled part of a batch.
+fn part(batch: store::BatchRecord) -> Option<BatchRecord> {
+    Some(BatchRecord {
+        number: batch.number,
+        pos: batch.part?,
+        rows: batch.rows,
+        lo: batch.low,
+        hi: batch.high,
+    })
 }

@@ -4,14 +4,18 @@
 use serde::Serialize;
 use ssync_common::config::{TableMode, TableTask};
 use ssync_common::connector::{Connection, open, split_table_name};
+use ssync_common::crypto::Mode;
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::ledger::{self, Id, Pair, Place, Record};
+use ssync_common::ledger::{self, Id, Pair, Place, Record, Seals};
 use ssync_common::process::identity::RunId;
 use ssync_common::value::{Value, hex_bytes};
+use ssync_writer::transform::Action;
 
+use crate::as_is::as_is;
+use crate::journal::LastSettled;
 use crate::owner::{self, OWNER_TABLE, Ownership, PairText};
 use crate::params::TaskParams;
-use crate::plan::{self, Circumstances, Fingerprint, TablePlan};
+use crate::plan::{self, Circumstances, ColumnPair, Fingerprint, TablePlan};
 use crate::source::{Range, RowState, SourceTable};
 use crate::table_run::describe_sides;
 
@@ -63,12 +67,13 @@ pub struct Found {
     pub other_records: Vec<String>,
 }
 
-struct Table<'a> {
-    params: &'a TaskParams,
-    table: &'a TableTask,
-    plan: TablePlan,
-    source: Box<dyn Connection>,
-    dest: Box<dyn Connection>,
+/// Both ends of a table that is decided about.
+pub(crate) struct Table<'a> {
+    pub(crate) params: &'a TaskParams,
+    pub(crate) table: &'a TableTask,
+    pub(crate) plan: TablePlan,
+    pub(crate) source: Box<dyn Connection>,
+    pub(crate) dest: Box<dyn Connection>,
 }
 
 impl<'a> Table<'a> {
@@ -84,7 +89,7 @@ impl<'a> Table<'a> {
         Ok(Table { params, table, plan, source, dest })
     }
 
-    fn own(&mut self, full_name: &str) -> Result<Ownership> {
+    pub(crate) fn own(&mut self, full_name: &str) -> Result<Ownership> {
         let server = self.plan.source_server.clone();
         owner::take(self.source.as_mut(), &self.table.source, full_name, &server)
     }
@@ -104,25 +109,56 @@ impl<'a> Table<'a> {
         Pair::new(&self.ident(owner, source), &self.table.dest, dest)
     }
 
-    fn record(&mut self, owner: Option<&Ownership>) -> Result<(Pair, Option<Record>)> {
+    pub(crate) fn record(&mut self, owner: Option<&Ownership>) -> Result<(Pair, Option<Record>)> {
         let (source, dest) = (self.plan.source_name.clone(), self.plan.dest.full_name.clone());
         let pair = self.pair(owner, &source, &dest);
         let record = ledger::record(self.dest.as_mut(), &pair)?;
         Ok((pair, record))
     }
 
-    fn has_claimed(&mut self) -> Result<bool> {
-        let rows = SourceTable {
+    /// The source's rows.
+    pub(crate) fn rows(&self) -> SourceTable {
+        SourceTable {
             dialect: self.source.dialect(),
             name: self.table.source.clone(),
             order: self.plan.order.clone(),
             address: None,
-            touched: Vec::new(),
+            touched: self.plan.touched.clone(),
             filter: None,
             window: None,
             triggers: self.plan.source_triggers.clone(),
-        };
+        }
+    }
+
+    pub(crate) fn has_claimed(&mut self) -> Result<bool> {
+        let rows = self.rows();
         Ok(!rows.keys(self.source.as_mut(), RowState::UnderWay, &Range::all(), 1)?.is_empty())
+    }
+
+    /// By what the run of this table is known again.
+    pub(crate) fn fingerprint(&self) -> Result<Fingerprint> {
+        let circumstances = Circumstances {
+            keys: &self.params.keys,
+            source_failover: self.params.source_failover,
+            dest_failover: self.params.dest_failover,
+        };
+        Fingerprint::new(&self.plan, circumstances)
+    }
+
+    /// What opens the keys of the ledger's entries.
+    pub(crate) fn seals(&self) -> Result<Seals> {
+        let (plan, keys) = (&self.plan, self.params.keys.clone());
+        ssync_writer::transform::seals(&plan.places(&plan.order), &plan.transforms, keys)
+    }
+
+    /// The pair's name for people.
+    pub(crate) fn tables(&self) -> String {
+        format!("{} -> {}", self.table.source, self.table.dest)
+    }
+
+    /// How the source's owner row names the destination.
+    pub(crate) fn here(&self, pair: &Pair) -> Value {
+        PairText::new(&self.plan.dest.full_name, &pair.id).value()
     }
 
     fn is_status(&self) -> bool {
@@ -133,11 +169,12 @@ impl<'a> Table<'a> {
 /// What there is to decide by; changes nothing but that ssync's own tables are made where they are
 /// missing.
 pub fn look(params: &TaskParams, table: &TableTask) -> Result<Found> {
-    let mut t = Table::open(params, table)?;
-    let source = t.plan.source_name.clone();
-    let owner = if t.is_status() { Some(t.own(&source)?) } else { None };
-    let (pair, record) = t.record(owner.as_ref())?;
-    let known = owner.as_ref().map(|o| o.known.clone());
+    Table::open(params, table)?.owned_if_status(found)
+}
+
+fn found(t: &mut Table<'_>, owner: Option<&Ownership>) -> Result<Found> {
+    let (pair, record) = t.record(owner)?;
+    let known = owner.map(|o| o.known.clone());
     let others = ledger::records(t.dest.as_mut(), &pair.place)?
         .into_iter()
         .filter(|other| other.id != pair.id)
@@ -145,8 +182,8 @@ pub fn look(params: &TaskParams, table: &TableTask) -> Result<Found> {
         .collect();
     let remembered = known.as_ref().and_then(|k| k.record);
     let rows_under_way = if owner.is_some() { Some(t.has_claimed()?) } else { None };
-    let found = Found {
-        source,
+    Ok(Found {
+        source: t.plan.source_name.clone(),
         source_server: t.plan.source_server.clone(),
         source_server_before: known.as_ref().and_then(|k| k.server.clone()),
         rows_under_way,
@@ -159,21 +196,29 @@ pub fn look(params: &TaskParams, table: &TableTask) -> Result<Found> {
         dest_run: record.as_ref().map(|r| r.counter),
         run_is_open: record.as_ref().is_some_and(|r| r.run.as_ref().is_some_and(|run| run.open)),
         other_records: others,
-    };
-    if let Some(owner) = owner {
-        owner.release(t.source.as_mut())?;
-    }
-    Ok(found)
+    })
 }
 
-/// Carries a decision out. The caller holds the sub-task's lock, and forgets what is remembered
-/// outside of both databases.
-pub fn decide(params: &TaskParams, table: &TableTask, decision: &Decision) -> Result<()> {
+/// Carries a decision out; what people should know of that. The caller holds the sub-task's lock,
+/// and forgets what is remembered outside of both databases, of which `last` was settled last.
+pub fn decide(
+    params: &TaskParams,
+    table: &TableTask,
+    decision: &Decision,
+    last: Option<&LastSettled>,
+) -> Result<Vec<String>> {
     let mut t = Table::open(params, table)?;
-    match decision {
-        Decision::Renamed { source, dest } => renamed(&mut t, source.as_deref(), dest.as_deref()),
-        Decision::AsIs => as_is(&mut t),
-        Decision::New => new(&mut t),
+    match (decision, table.mode) {
+        (Decision::Renamed { source, dest }, _) => {
+            renamed(&mut t, source.as_deref(), dest.as_deref())
+        }
+        (Decision::AsIs, TableMode::Status) => as_is(&mut t, last),
+        (Decision::AsIs, TableMode::Increment) => goes_on(&mut t).map(|()| Vec::new()),
+        (Decision::AsIs, TableMode::Full) => Err(Error::new(
+            Kind::Usage,
+            format!("table {} is in mode full, which begins anew by itself", t.table.name),
+        )),
+        (Decision::New, _) => t.owned_if_status(new).map(|()| Vec::new()),
     }
 }
 
@@ -199,35 +244,141 @@ fn nothing_known(name: &str) -> Error {
         .hint("Without a decision, ssync adopt lists the names that are known.")
 }
 
-fn renamed(t: &mut Table<'_>, source: Option<&str>, dest: Option<&str>) -> Result<()> {
+fn renamed(t: &mut Table<'_>, source: Option<&str>, dest: Option<&str>) -> Result<Vec<String>> {
     let (now_source, now_dest) = (t.plan.source_name.clone(), t.plan.dest.full_name.clone());
     let sources = former_names(t.source.as_mut(), source, &now_source)?;
     let dests = former_names(t.dest.as_mut(), dest, &now_dest)?;
+    let mut notes = bound_values(t, source, dest);
     if let Some(name) = source.filter(|_| t.is_status()) {
         source_was(t, name, &sources, &now_source)?;
     }
-    let Some(name) = dest.or_else(|| source.filter(|_| !t.is_status())) else { return Ok(()) };
-    let owner = if t.is_status() { Some(t.own(&now_source)?) } else { None };
-    let to = t.pair(owner.as_ref(), &now_source, &now_dest);
-    let mut moved = false;
-    for (source, dest) in sources.iter().flat_map(|s| dests.iter().map(move |d| (s, d))) {
+    let Some(name) = dest.or_else(|| source.filter(|_| !t.is_status())) else { return Ok(notes) };
+    t.owned_if_status(|t, owner| {
+        let to = t.pair(owner, &now_source, &now_dest);
+        let mut froms = Vec::new();
+        for (source, dest) in sources.iter().flat_map(|s| dests.iter().map(move |d| (s, d))) {
+            let place = Place::beside(&quoted(dest));
+            froms.push(Pair { place, ..t.pair(owner, source, dest) });
+        }
+        notes.extend(make_way(t, owner, &froms, &to, name)?);
+        let mut moved = false;
+        for from in &froms {
+            moved = moved || ledger::relocate(t.dest.as_mut(), from, &to)?;
+        }
         if !moved {
-            let mut from = t.pair(owner.as_ref(), source, dest);
-            from.place = Place::beside(&quoted(dest));
-            moved = ledger::relocate(t.dest.as_mut(), &from, &to)?;
+            return Err(nothing_known(name));
+        }
+        if t.table.mode != TableMode::Full {
+            note_renamed(t, &to)?;
+        }
+        match owner {
+            Some(owner) => {
+                let here = t.here(&to);
+                owner.note(t.source.as_mut(), &[("pair", here)])
+            }
+            None => Ok(()),
+        }
+    })?;
+    Ok(notes)
+}
+
+/// Where the table of today has a record of its own, beside the one of its former name `name`: that
+/// one goes where it is of a table that had this name earlier, since the source's last runs went to
+/// the table that was renamed. Otherwise an operator has to look.
+fn make_way(
+    t: &mut Table<'_>,
+    owner: Option<&Ownership>,
+    froms: &[Pair],
+    to: &Pair,
+    name: &str,
+) -> Result<Option<String>> {
+    let mut renamed = None;
+    for from in froms.iter().filter(|from| from.id != to.id) {
+        if renamed.is_none() && t.dest.describe(from.place.fence())?.is_some() {
+            ledger::ensure_tables(t.dest.as_mut(), &from.place)?;
+            renamed = ledger::record(t.dest.as_mut(), from)?;
         }
     }
-    if moved && t.table.mode != TableMode::Full {
-        note_renamed(t, &to)?;
+    let today = ledger::record(t.dest.as_mut(), to)?;
+    let (Some(renamed), Some(today)) = (renamed, today) else { return Ok(None) };
+    let known = owner.map(|owner| &owner.known);
+    let is_known = |record: &Record| {
+        let id = hex_bytes::encode(&record.id);
+        known.is_some_and(|k| {
+            k.record.is_some()
+                && k.record == record.ident
+                && k.pair.as_ref().is_some_and(|pair| pair.id == id)
+        })
+    };
+    if is_known(&renamed) {
+        ledger::delete(t.dest.as_mut(), to)?;
+        log::info!("removed record {}, last run {}", hex_bytes::encode(&today.id), today.counter);
+        return Ok(Some(format!(
+            "the record of a table that had the name of today before is removed, last run {}",
+            today.counter
+        )));
     }
-    if let Some(owner) = owner {
-        if moved {
-            let here = here(t, &to);
-            owner.note(t.source.as_mut(), &[("pair", here)])?;
+    let what = |record: &Record| {
+        let mark = if record.mark.is_some() { ", with a mark" } else { "" };
+        let open = if record.run.as_ref().is_some_and(|run| run.open) { ", open" } else { "" };
+        format!("last run {}{open}{mark}", record.counter)
+    };
+    let error = Error::new(
+        Kind::Refused,
+        format!("table {} has a record of what landed under its name of today", t.table.dest),
+    )
+    .detail(format!("of {name}: {}", what(&renamed)))
+    .detail(format!("of {}: {}", t.plan.dest.full_name, what(&today)));
+    Err(match known {
+        Some(_) if is_known(&today) => error
+            .detail("the source's last runs went to the table that had the name of today")
+            .hint(format!(
+                "If that table is gone and {name} took its place, the rows of those runs are missing: \
+                 compare both sides, set sync_status to 0 for rows that are missing (rows in state 1, \
+                 too) and to 2 for rows that are there; ssync adopt --as-is then goes on by the record \
+                 of today."
+            )),
+        Some(_) => error.hint(
+            "Which of the two is right, the source does not know. Compare both sides, set sync_status \
+             to 0 for rows that are missing (rows in state 1, too) and to 2 for rows that are there; \
+             ssync adopt --as-is then goes on by the record of today.",
+        ),
+        None => error.hint(format!(
+            "If the record of today is of a table that is gone, ssync adopt --new forgets it, and \
+             --dest-was {name} is taken after that. Otherwise the table was not renamed: the next run \
+             goes on by the record of today."
+        )),
+    })
+}
+
+/// What becomes of encrypted values that are bound to the name of a table that was renamed.
+fn bound_values(t: &Table<'_>, source: Option<&str>, dest: Option<&str>) -> Vec<String> {
+    let bare = |name: &str| split_table_name(name).pop().unwrap_or_default();
+    let columns = |opens: bool| -> Vec<String> {
+        let bound = t.plan.transforms.iter().filter(|transform| {
+            transform.mode == Mode::Random
+                && matches!(transform.action, Action::Open { .. }) == opens
+        });
+        let name = |pair: &ColumnPair| {
+            if opens { pair.source.name.clone() } else { pair.dest.name.clone() }
+        };
+        bound.filter_map(|b| t.plan.pairs.get(b.index).map(name)).collect()
+    };
+    let mut notes = Vec::new();
+    for (old, today, opens) in [(dest, &t.table.dest, false), (source, &t.table.source, true)] {
+        let Some(old) = old.map(bare).filter(|old| *old != bare(today)) else { continue };
+        let columns = columns(opens);
+        if columns.is_empty() {
+            continue;
         }
-        owner.release(t.source.as_mut())?;
+        notes.push(format!(
+            "values of {} that were encrypted for the name {old} open under that name only, those of \
+             now under {}: see docs/OPERATIONS.md, \"Encrypted values of a renamed table\"",
+            columns.join(", "),
+            bare(today)
+        ));
     }
-    if moved { Ok(()) } else { Err(nothing_known(name)) }
+    notes
 }
 
 /// What a table that is called `today` may have been called in its catalog: as the name is given,
@@ -252,57 +403,25 @@ fn former_names(
 
 /// Gives what the source's owner row knows of a former name to today's.
 fn source_was(t: &mut Table<'_>, name: &str, before: &[String], today: &str) -> Result<()> {
-    // Of the name of today nothing must be known but that it was looked at.
-    let fresh = t.own(today)?;
-    if fresh.known.pair.is_some() {
-        fresh.release(t.source.as_mut())?;
-        return Err(Error::new(
-            Kind::Refused,
-            format!("runs of {today} are known under its name of today"),
-        )
-        .hint("Only one of the two can be right; --as-is or --new decides for the one of today."));
-    }
-    for before in before {
-        if owner::rename(t.source.as_mut(), &t.table.source, before, today)? {
-            return Ok(());
-        }
-    }
-    Err(nothing_known(name))
-}
-
-fn here(t: &Table<'_>, pair: &Pair) -> Value {
-    PairText::new(&t.plan.dest.full_name, &pair.id).value()
-}
-
-fn as_is(t: &mut Table<'_>) -> Result<()> {
-    match t.table.mode {
-        TableMode::Status => {}
-        TableMode::Increment => return goes_on(t),
-        TableMode::Full => {
+    // The row of the name of today goes with it, or is given back.
+    t.owned(|t, fresh| {
+        // Of that name nothing must be known but that it was looked at.
+        if fresh.known.pair.is_some() {
             return Err(Error::new(
-                Kind::Usage,
-                format!("table {} is in mode full, which begins anew by itself", t.table.name),
+                Kind::Refused,
+                format!("runs of {today} are known under its name of today"),
+            )
+            .hint(
+                "Only one of the two can be right; --as-is or --new decides for the one of today.",
             ));
         }
-    }
-    let source = t.plan.source_name.clone();
-    let owner = t.own(&source)?;
-    let (pair, record) = t.record(Some(&owner))?;
-    let intended = owner.known.intended.max(record.as_ref().map_or(0, |r| r.counter));
-    let ident = record.and_then(|r| r.ident).map_or(Value::Null, |id| ledger::id_value(&id));
-    let server = Value::Text(t.plan.source_server.clone());
-    let set = [
-        ("pair", here(t, &pair)),
-        ("record", ident),
-        ("intended", Value::Int(intended)),
-        ("confirmed", Value::Int(0)),
-        ("server", server),
-    ];
-    owner.note(t.source.as_mut(), &set)?;
-    full_run_is_known(t, &pair)?;
-    ledger::begin_again(t.dest.as_mut(), &pair)?;
-    ledger::forget_server(t.dest.as_mut(), &pair)?;
-    owner.release(t.source.as_mut())
+        for before in before {
+            if owner::rename(t.source.as_mut(), &t.table.source, before, today)? {
+                return Ok(());
+            }
+        }
+        Err(nothing_known(name))
+    })
 }
 
 /// An increment whose source is on another server now, with all that it had: its record is the one
@@ -337,12 +456,7 @@ fn goes_on(t: &mut Table<'_>) -> Result<()> {
 /// What is under way is the same run, of tables that have other names or servers now.
 fn note_renamed(t: &mut Table<'_>, pair: &Pair) -> Result<()> {
     let record = ledger::record(t.dest.as_mut(), pair)?;
-    let circumstances = Circumstances {
-        keys: &t.params.keys,
-        source_failover: t.params.source_failover,
-        dest_failover: t.params.dest_failover,
-    };
-    let print = Fingerprint::new(&t.plan, circumstances)?;
+    let print = t.fingerprint()?;
     let run = record.and_then(|record| record.run);
     match run.and_then(|run| print.renamed(&run.plan)) {
         Some(text) => ledger::note_plan(t.dest.as_mut(), pair, &text),
@@ -350,10 +464,8 @@ fn note_renamed(t: &mut Table<'_>, pair: &Pair) -> Result<()> {
     }
 }
 
-fn new(t: &mut Table<'_>) -> Result<()> {
-    let source = t.plan.source_name.clone();
-    let owner = if t.is_status() { Some(t.own(&source)?) } else { None };
-    let (pair, record) = t.record(owner.as_ref())?;
+fn new(t: &mut Table<'_>, owner: Option<&Ownership>) -> Result<()> {
+    let (pair, record) = t.record(owner)?;
     let Some(owner) = owner else {
         ledger::delete(t.dest.as_mut(), &pair)?;
         return full_run_is_known(t, &pair);
@@ -364,7 +476,7 @@ fn new(t: &mut Table<'_>) -> Result<()> {
     let pair = Pair { id, ..pair };
     let set = [
         ("ident", ledger::id_value(&ident)),
-        ("pair", here(t, &pair)),
+        ("pair", t.here(&pair)),
         ("record", Value::Null),
         ("intended", Value::Int(0)),
         ("confirmed", Value::Int(0)),
@@ -378,11 +490,11 @@ fn new(t: &mut Table<'_>) -> Result<()> {
         hex_bytes::encode(&ident),
         record.map_or_else(|| "(none)".to_owned(), |r| hex_bytes::encode(&r.id))
     );
-    owner.release(t.source.as_mut())
+    Ok(())
 }
 
 /// What a `full` run has filled the destination with counts as the operator found it.
-fn full_run_is_known(t: &mut Table<'_>, pair: &Pair) -> Result<()> {
+pub(crate) fn full_run_is_known(t: &mut Table<'_>, pair: &Pair) -> Result<()> {
     let full = ledger::record(t.dest.as_mut(), &pair.of_full(&t.plan.dest.full_name))?;
     match full.and_then(|full| full.run) {
         // One that is under way fills it later.

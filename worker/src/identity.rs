@@ -125,12 +125,15 @@ impl TableRun<'_> {
         let here = PairText::new(&ends.plan.dest.full_name, &pair.id);
         owner.claim_for(ends.source.as_mut(), &here)?;
         let number = owner.intend(ends.source.as_mut())?;
+        // A number that another home may have had as well would be nobody's: the source has it now.
+        self.journal.record_counter(&owner.ident, number)?;
         failpoint::hit("run.after_intent", 1);
         let (counter, judge) = (Some(number), &mut judge);
         let mut begin = Raise::Begin { server: &server, counter, filled, filler: None, judge };
         let fence = ledger::raise_past_ghosts(ends.dest.as_mut(), pair, &tables, &mut begin)?;
         self.full_stands(ends, &fence, seen)?;
         failpoint::hit("run.before_confirm", 1);
+        self.journal.fence_taken(&owner.ident, &fence.ident, number)?;
         owner.confirm(ends.source.as_mut(), number, &fence.ident, &ends.plan.source_server)?;
         Ok(fence)
     }
@@ -294,7 +297,10 @@ impl TableRun<'_> {
                     .detail("it no longer has what was settled last")
                     .hint(format!(
                         "The link leads elsewhere, the destination was made anew, or it was restored \
-                         to a state from before its first run. Correct the link, or decide: {ADOPT}."
+                         to a state from before its first run. Correct the link, or send again what \
+                         is missing by ssync retry --lost --task … --tables … in every home that runs \
+                         this table (without a unique index: compare both sides by hand, then ssync \
+                         adopt --as-is), or decide: {ADOPT}."
                     )));
                 }
             }
@@ -379,7 +385,9 @@ impl TableRun<'_> {
             .detail("the source shows rows as done that the destination's ledger does not know")
             .hint(format!(
                 "The destination was restored or failed over to an older state. ssync retry --lost \
-                 --task … --tables … sets the rows of the missing batches back to 0; {ADOPT}."
+                 --task … --tables …, in every home that runs this table, sets the rows of the \
+                 missing batches back to 0. A destination without a unique index: compare both sides \
+                 by hand, then ssync adopt --as-is; {ADOPT}."
             )));
         }
         if fence > intended {
@@ -508,7 +516,7 @@ impl TableRun<'_> {
 }
 
 /// Whether the source's owner row is about this record.
-fn leads_to(known: &Known, pair: &Pair) -> bool {
+pub(crate) fn leads_to(known: &Known, pair: &Pair) -> bool {
     let id = hex_bytes::encode(&pair.id);
     known.pair.as_ref().is_some_and(|known| known.id == id)
 }

@@ -50,6 +50,12 @@ pub trait Journal: Send + Sync {
     /// A run begins, or is resumed.
     fn begin_run(&self, run: &Id, fingerprint: &str) -> Result<()>;
 
+    /// A run in `status` mode takes a number of this source, before the destination knows of it.
+    fn record_counter(&self, source: &Id, counter: i64) -> Result<()>;
+
+    /// The destination's record has that number, too: what is settled from now on, is under it.
+    fn fence_taken(&self, source: &Id, record: &Id, counter: i64) -> Result<()>;
+
     /// Parts of batches that have landed, and that the source is about to show as done.
     fn record_settled(&self, fence: &Id, epoch: i64, run: &Id, parts: &[BatchRecord])
     -> Result<()>;

@@ -9,7 +9,8 @@
 //!   [`pace`]: how fast it may go; [`idle`]: those that are used again.
 //! - [`plan`]: from configuration and table descriptions to a plan, and everything against it.
 //! - [`table_run`]: the order of things in one table's run.
-//! - [`adopt`]: what operators decide about that.
+//! - [`adopt`], [`as_is`]: what operators decide about that; [`lost`], [`reopen`]: rows that they have sent
+//!   again.
 //! - [`identity`]: which tables these are, and whether one end is older than the other;
 //!   [`precedents`]: what earlier runs left that this one must not contradict.
 //! - [`snapshot`]: the one state of the source that `full` tables are read from;
@@ -23,6 +24,7 @@
 //! - [`counts`], [`report`], [`reminder`]: the books, and what people are told.
 
 pub mod adopt;
+mod as_is;
 mod batch_size;
 pub mod check;
 mod claiming;
@@ -37,6 +39,7 @@ mod idle;
 pub mod journal;
 mod lease;
 pub mod lock;
+pub mod lost;
 mod mark;
 mod moving;
 pub mod owner;

@@ -5,14 +5,19 @@
 //! the source. Every claim and settlement checks, in its own transaction and under a shared lock,
 //! that the row is still ours.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use ssync_common::connector::{Connection, LockWait, OwnType, beside};
+use serde::{Deserialize, Serialize};
+
+use ssync_common::connector::{Connection, LockWait, OwnType, beside, open};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Id, id_value, in_transaction, value_id};
 use ssync_common::process::identity::{ProcessIdentity, RunId};
 use ssync_common::value::{Value, hex_bytes};
+
+use crate::params::TaskParams;
 
 /// Name of the table that holds one row per owned source table.
 pub const OWNER_TABLE: &str = "SSYNC_OWNER";
@@ -100,6 +105,9 @@ const LATER: [(&str, OwnType); 4] = [
     ("record", OwnType::Id),
 ];
 
+/// What sending lost rows again has come to, over all homes. Added where it is needed.
+const RESTORED: (&str, OwnType) = ("restored", OwnType::LongText);
+
 /// Makes the owner table where it is missing.
 fn ensure_table(conn: &mut dyn Connection, owners: &str) -> Result<()> {
     if let Some(found) = ledger::kept_whole(conn, owners)? {
@@ -116,6 +124,7 @@ fn ensure_table(conn: &mut dyn Connection, owners: &str) -> Result<()> {
     let pair = d.quote("pair");
     let later: String = LATER
         .iter()
+        .chain([&RESTORED])
         .map(|(name, kind)| format!("{} {}, ", d.quote(name), d.own_type(*kind)))
         .collect();
     let sql = format!(
@@ -389,6 +398,44 @@ pub fn known_tables(conn: &mut dyn Connection, configured: &str) -> Result<Vec<S
     Ok(rows.iter().filter_map(known).collect())
 }
 
+/// A destination that is older than what the source has confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Loss {
+    /// The epoch at which its fence stands.
+    pub epoch: i64,
+    /// The last run that the source has confirmed.
+    pub confirmed: i64,
+}
+
+/// How far rows of a loss have been set back.
+#[derive(Debug, Serialize, Deserialize)]
+struct Restored {
+    #[serde(flatten)]
+    loss: Loss,
+    /// Numbers of runs, from and to.
+    ranges: Vec<(i64, i64)>,
+}
+
+impl Restored {
+    /// What is damaged counts for nothing.
+    fn runs(&self) -> BTreeSet<i64> {
+        let within = |(from, to): &(i64, i64)| *from >= 0 && *to <= self.loss.confirmed;
+        self.ranges.iter().filter(|range| within(range)).flat_map(|(a, b)| *a..=*b).collect()
+    }
+}
+
+/// Numbers as ranges, both ends included.
+pub(crate) fn ranges(numbers: &BTreeSet<i64>) -> Vec<(i64, i64)> {
+    let mut ranges: Vec<(i64, i64)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            _ => ranges.push((*number, *number)),
+        }
+    }
+    ranges
+}
+
 fn is_neighbour(other: &ProcessIdentity, me: &ProcessIdentity) -> bool {
     other.host == me.host && other.boot_id == me.boot_id && other.pid_namespace == me.pid_namespace
 }
@@ -467,6 +514,21 @@ impl Ownership {
         conn.execute(&sql, &[Value::Text(self.table.clone()), id_value(&self.token)]).map(drop)
     }
 
+    /// Gives the table back after some work, however that has ended: over another connection where
+    /// this one broke. Failing that, the lease ends by itself.
+    pub(crate) fn released_after<T>(
+        &self,
+        result: Result<T>,
+        params: &TaskParams,
+        conn: &mut dyn Connection,
+    ) -> Result<T> {
+        let released = self.release(conn).or_else(|_| self.release(open(&params.source)?.as_mut()));
+        if let Err(e) = released {
+            log::warn!("could not give source table {} back: {e}", self.table);
+        }
+        result
+    }
+
     /// Gives the table back.
     pub fn release(&self, conn: &mut dyn Connection) -> Result<()> {
         let d = conn.dialect();
@@ -515,6 +577,45 @@ impl Ownership {
                 ("server", Value::Text(server.to_owned())),
             ],
         )
+    }
+
+    /// The runs of this loss whose rows have been set back by now, in whichever home; none where
+    /// another loss was dealt with last.
+    pub(crate) fn restored(&self, conn: &mut dyn Connection, of: Loss) -> Result<BTreeSet<i64>> {
+        self.ensure_restored(conn)?;
+        let d = conn.dialect();
+        let sql = format!(
+            "SELECT {} FROM {} WHERE {} = {}",
+            d.quote(RESTORED.0),
+            d.table(&self.owners),
+            d.quote("table_name"),
+            d.param(1, None)
+        );
+        let rows = conn.query(&sql, &[Value::Text(self.table.clone())])?;
+        let text = rows.first().and_then(|row| row.first()).and_then(Value::as_str);
+        let known = text.and_then(|text| serde_json::from_str::<Restored>(text).ok());
+        Ok(known.filter(|known| known.loss == of).map(|known| known.runs()).unwrap_or_default())
+    }
+
+    /// Writes down which runs' rows have been set back.
+    pub(crate) fn note_restored(
+        &self,
+        conn: &mut dyn Connection,
+        loss: Loss,
+        runs: &BTreeSet<i64>,
+    ) -> Result<()> {
+        self.ensure_restored(conn)?;
+        let restored = Restored { loss, ranges: ranges(runs) };
+        let text = serde_json::to_string(&restored)
+            .map_err(|e| Error::new(Kind::Internal, format!("runs: {e}")))?;
+        self.note(conn, &[(RESTORED.0, Value::Text(text))])
+    }
+
+    fn ensure_restored(&self, conn: &mut dyn Connection) -> Result<()> {
+        match ledger::kept_whole(conn, &self.owners)? {
+            Some(found) => ledger::complete(conn, &self.owners, &found, &[RESTORED]),
+            None => Ok(()),
+        }
     }
 
     /// Takes the destination as it is, on an operator's word: what was confirmed before does not

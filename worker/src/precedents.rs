@@ -9,6 +9,7 @@ use ssync_common::ledger::{self, Entry, Fence, Kept, KeptKey, Mark, OpenRun, Pai
 use ssync_common::value::hex_bytes;
 
 use crate::identity::ADOPT;
+use crate::lost::lacks;
 use crate::plan;
 use crate::table_run::{Ends, TableRun};
 
@@ -70,10 +71,8 @@ impl TableRun<'_> {
         };
         // Under a later epoch another run has been there since and knew it: it may have been
         // another instance's, which has tidied its ledger.
-        if last.fence != pair.id
-            || ledger::epoch(ends.dest.as_mut(), pair)? > last.epoch
-            || ledger::has_entry(ends.dest.as_mut(), pair, &last.run, &last.pos)?
-        {
+        let epoch = ledger::epoch(ends.dest.as_mut(), pair)?;
+        if !lacks(ends.dest.as_mut(), pair, epoch, Some(&last))? {
             return Ok(());
         }
         Err(Error::new(
@@ -88,7 +87,9 @@ impl TableRun<'_> {
         .detail("the source shows rows as done that the destination's ledger does not know")
         .hint(
             "The destination was restored or failed over to an older state. ssync retry --lost \
-             --task … --tables … sets the rows of the missing batches back to 0.",
+             --task … --tables …, in every home that runs this table, sets the rows of the missing \
+             batches back to 0. A destination without a unique index: compare both sides by hand, \
+             then ssync adopt --as-is.",
         ))
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::runs::{begin, finish, put_batch, put_use_times, times};
 use super::settled::remember;
-use super::{errors, holds, lock};
+use super::{counters, errors, holds, lock};
 use crate::error::{Error, Kind, Result};
 use crate::process::RunId;
 use crate::store::sql::{Db, Filter, IntoValue, Select};
@@ -26,6 +26,15 @@ const RECOVERED: u64 = 0;
 pub enum Entry {
     /// A run begins, or is resumed.
     Begin(NewRun),
+    /// A run takes a number that source and destination share.
+    Counter {
+        /// The source table's identity, 32 hexadecimal digits.
+        source: String,
+        /// The number.
+        counter: i64,
+        /// When.
+        at: Timestamp,
+    },
     /// Batches are settled.
     Settled {
         /// The batches.
@@ -150,6 +159,7 @@ fn note(db: &mut Db, origin: RunId, number: u64) -> Result<()> {
 fn apply(db: &mut Db, entry: &Entry, is_late: bool) -> Result<()> {
     match entry {
         Entry::Begin(run) => begin(db, run, is_late),
+        Entry::Counter { source, counter, at } => counters::put(db, source, *counter, *at, is_late),
         Entry::Settled { batches, task, table, last, adopt } => {
             if let Some(run) = adopt {
                 self::adopt(db, run)?;

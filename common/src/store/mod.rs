@@ -14,10 +14,12 @@
 //! | `holds` | pause, suspension |
 //! | `runs`, `errors` | `T_RUN`, `T_BATCH`, `proc_use_times`, `T_ERROR_ROW` |
 //! | `entries` | `T_ORIGIN`: the same and locks, holds, each once, whatever happened on the way |
+//! | `counters` | `T_RUN_COUNTER`: which runs were this home's |
 //! | `settled` | what was settled last (`T_PARAMETER`) |
 //! | `summary`, `prune` | runs: added up, and taken away when they are old |
 
 mod config_tables;
+mod counters;
 mod entries;
 mod errors;
 mod holds;
@@ -49,7 +51,8 @@ pub use location::{DB_ENV, DB_PASSWORD_ENV, DB_PASSWORD_FILE_ENV, HOME_ENV, Home
 pub use lock::{LockInfo, Owner, TableLock};
 pub use prune::Pruned;
 pub use runs::{
-    BatchRecord, BatchState, NewRun, RunCounts, RunEnd, RunFilter, RunRecord, RunState, UseTimes,
+    BatchRecord, BatchState, NewRun, RunCounts, RunEnd, RunFilter, RunRecord, RunState, Tenure,
+    UseTimes,
 };
 pub use secret_source::from_env as env_secret;
 pub use secrets::{key_secret, link_params, receiver_secret};

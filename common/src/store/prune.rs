@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::process::RunId;
 use crate::store::config_tables::of_table;
+use crate::store::counters;
 use crate::store::sql::{Db, Filter, Select, word};
 use crate::store::{RowState, RunState, Store};
 use crate::value::Value;
@@ -63,6 +64,7 @@ impl Store {
                 }
             }
         }
+        while self.transaction(|db| counters::prune(db, before, PIECE))? > 0 {}
         // Far older than anything that may still be written twice.
         self.transaction(|db| {
             db.delete("T_ORIGIN", Filter::new().below("written_at", before)).map(drop)
@@ -192,6 +194,7 @@ mod tests {
                     landed: None,
                     settled: None,
                     writer: None,
+                    tenure: None,
                 }])
                 .unwrap();
             let counts = RunCounts::default();

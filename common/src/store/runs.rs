@@ -138,6 +138,17 @@ pub enum BatchState {
     Failed,
 }
 
+/// What a run in `status` mode is known by at both ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenure {
+    /// The source table's identity, 32 hexadecimal digits.
+    pub source: String,
+    /// The destination's record: its own random id, 32 hexadecimal digits.
+    pub record: String,
+    /// The number that source and destination had.
+    pub counter: i64,
+}
+
 /// A batch, or a part of one that was split.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BatchRecord {
@@ -163,6 +174,10 @@ pub struct BatchRecord {
     pub settled: Option<Timestamp>,
     /// The writer's number.
     pub writer: Option<u8>,
+    /// By which record of the destination, and under which number of the run, it was settled;
+    /// `None`: it was not, or an older version did not write it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenure: Option<Tenure>,
 }
 
 /// A row of `proc_use_times`.
@@ -257,38 +272,7 @@ impl Store {
 
     /// The batches of a run, in order.
     pub fn batches(&mut self, run: RunId) -> Result<Vec<BatchRecord>> {
-        let columns = [
-            "run_id",
-            "batch_no",
-            "part",
-            "row_count",
-            "low_key",
-            "high_key",
-            "batch_state",
-            "sent_at",
-            "landed_at",
-            "settled_at",
-            "writer",
-        ];
-        let batch = |row: Row| {
-            Ok(BatchRecord {
-                run: row.parsed("run_id")?,
-                number: row.number("batch_no")?,
-                part: Some(row.text("part")?).filter(|p| p != WHOLE),
-                rows: row.number("row_count")?,
-                low: row.json("low_key")?,
-                high: row.json("high_key")?,
-                state: row.word("batch_state")?,
-                sent: row.opt_time("sent_at")?,
-                landed: row.opt_time("landed_at")?,
-                settled: row.opt_time("settled_at")?,
-                writer: row.opt_number("writer")?,
-            })
-        };
-        self.read(|db| {
-            let select = Select::new("T_BATCH", &columns).filter(of_run(run));
-            db.select(select.order(&["batch_no", "part"]))?.into_iter().map(batch).collect()
-        })
+        self.read(|db| select_batches(db, of_run(run), &["batch_no", "part"]))
     }
 
     /// Adds a row to `proc_use_times` (A11); the same row twice is one.
@@ -433,6 +417,53 @@ fn select_runs(db: &mut Db, filter: Filter, limit: Option<u64>) -> Result<Vec<Ru
     db.select(select)?.into_iter().map(run).collect()
 }
 
+pub(super) fn select_batches(
+    db: &mut Db,
+    filter: Filter,
+    order: &[&'static str],
+) -> Result<Vec<BatchRecord>> {
+    let columns = [
+        "run_id",
+        "batch_no",
+        "part",
+        "row_count",
+        "low_key",
+        "high_key",
+        "batch_state",
+        "sent_at",
+        "landed_at",
+        "settled_at",
+        "writer",
+        "source_id",
+        "record_id",
+        "run_counter",
+    ];
+    let batch = |row: Row| {
+        let ids = row.opt_text("source_id").zip(row.opt_text("record_id"));
+        let counter: Option<i64> = row.opt_number("run_counter")?;
+        Ok(BatchRecord {
+            run: row.parsed("run_id")?,
+            number: row.number("batch_no")?,
+            part: Some(row.text("part")?).filter(|p| p != WHOLE),
+            rows: row.number("row_count")?,
+            low: row.json("low_key")?,
+            high: row.json("high_key")?,
+            state: row.word("batch_state")?,
+            sent: row.opt_time("sent_at")?,
+            landed: row.opt_time("landed_at")?,
+            settled: row.opt_time("settled_at")?,
+            writer: row.opt_number("writer")?,
+            tenure: ids.zip(counter).map(|((source, record), counter)| Tenure {
+                source,
+                record,
+                counter,
+            }),
+        })
+    };
+    let select = Select::new("T_BATCH", &columns).filter(filter);
+    db.select(select.order(order))?.into_iter().map(batch).collect()
+}
+
 pub(super) fn put_batch(db: &mut Db, batch: &BatchRecord) -> Result<()> {
     let part = batch.part.as_deref().unwrap_or(WHOLE);
     db.delete("T_BATCH", of_run(batch.run).eq("batch_no", batch.number).eq("part", part))?;
@@ -448,6 +479,9 @@ pub(super) fn put_batch(db: &mut Db, batch: &BatchRecord) -> Result<()> {
         ("landed_at", batch.landed.into_value()),
         ("settled_at", batch.settled.into_value()),
         ("writer", batch.writer.into_value()),
+        ("source_id", batch.tenure.as_ref().map(|t| t.source.clone()).into_value()),
+        ("record_id", batch.tenure.as_ref().map(|t| t.record.clone()).into_value()),
+        ("run_counter", batch.tenure.as_ref().map(|t| t.counter).into_value()),
     ];
     db.insert("T_BATCH", &row)
 }

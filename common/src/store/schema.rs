@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 
 /// The newest version with which anything else than a column of an option came.
-const VERSION_OF_THE_REST: i64 = 10;
+const VERSION_OF_THE_REST: i64 = 11;
 
 /// The schema this build writes.
 pub const VERSION: i64 = newest_of([
@@ -397,8 +397,24 @@ pub static TABLES: LazyLock<Vec<TableDef>> = LazyLock::new(|| {
             opt("landed_at", TIME, "When its landing was known, UTC."),
             opt("settled_at", TIME, "When the source was told, UTC."),
             opt("writer", BigInt, "Number of the writer."),
+            since(11, opt("source_id", HEX, "The source table's identity: 32 hexadecimal digits.")),
+            since(11, opt("record_id", HEX, "The destination's record that it was settled by: 32 hexadecimal digits.")),
+            since(11, opt("run_counter", BigInt, "Number that source and destination had then; see `T_RUN_COUNTER`.")),
         ],
         key: &["run_id", "batch_no", "part"],
+        unique: &[],
+    },
+    TableDef {
+        name: "T_RUN_COUNTER",
+        about: "The numbers of this home's runs in `status` mode, those without rows included. Source and \
+            destination count the runs of all homes together: a number that is not here is another home's.",
+        since: 11,
+        columns: vec![
+            since(11, col("source_id", HEX, "The source table's identity: 32 hexadecimal digits.")),
+            since(11, col("run_counter", BigInt, "The number.")),
+            since(11, col("begin_at", TIME, "When the run took it, UTC.")),
+        ],
+        key: &["source_id", "run_counter"],
         unique: &[],
     },
     TableDef {

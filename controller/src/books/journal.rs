@@ -11,7 +11,7 @@ use ssync_common::ledger::Id;
 use ssync_common::process::RunId;
 use ssync_common::store::{
     BatchState, Entry, ErrorFilter, ErrorRow, NewRun, RowState, RunCounts, RunEnd, RunState,
-    Settled, UseTimes,
+    Settled, Tenure, UseTimes,
 };
 use ssync_common::value::{Key, hex_bytes};
 use ssync_worker::counts::Counts;
@@ -19,6 +19,7 @@ use ssync_worker::journal::{BadRow, BatchRecord, Journal, LastSettled};
 
 use super::desk::{Desk, PATIENCE};
 use super::mirror::Mirror;
+use super::settled::last_settled;
 
 /// How long a list of rows that somebody had sent again may take to be read.
 const LIST_TIME_MAX: Duration = Duration::from_secs(60);
@@ -39,6 +40,8 @@ pub struct RunJournal {
     /// What this process has settled last.
     settled: Mutex<Option<LastSettled>>,
     notes: Mutex<Vec<String>>,
+    /// What source and destination know the run by.
+    tenure: Mutex<Option<Tenure>>,
 }
 
 /// Bad rows of the run.
@@ -82,6 +85,7 @@ impl RunJournal {
             known_run: Mutex::default(),
             settled: Mutex::default(),
             notes: Mutex::default(),
+            tenure: Mutex::default(),
         }
     }
 
@@ -148,6 +152,17 @@ impl Journal for RunJournal {
         Ok(())
     }
 
+    fn record_counter(&self, source: &Id, counter: i64) -> Result<()> {
+        let source = hex_bytes::encode(source);
+        self.desk.write(Entry::Counter { source, counter, at: Timestamp::now() })
+    }
+
+    fn fence_taken(&self, source: &Id, record: &Id, counter: i64) -> Result<()> {
+        let (source, record) = (hex_bytes::encode(source), hex_bytes::encode(record));
+        *locked(&self.tenure)? = Some(Tenure { source, record, counter });
+        Ok(())
+    }
+
     fn record_settled(
         &self,
         fence: &Id,
@@ -157,6 +172,7 @@ impl Journal for RunJournal {
     ) -> Result<()> {
         let now = Timestamp::now();
         let Some(last) = parts.last() else { return Ok(()) };
+        let tenure = locked(&self.tenure)?.clone();
         let batches = parts
             .iter()
             .map(|part| ssync_common::store::BatchRecord {
@@ -171,6 +187,7 @@ impl Journal for RunJournal {
                 landed: Some(now),
                 settled: Some(now),
                 writer: None,
+                tenure: tenure.clone(),
             })
             .collect();
         let settled = Settled {
@@ -296,16 +313,7 @@ impl Journal for RunJournal {
         if let Some(own) = locked(&self.settled)?.clone() {
             return Ok(Some(own));
         }
-        let Some(settled) = self.settled_before()? else { return Ok(None) };
-        let fence = hex_bytes::decode(&settled.fence).and_then(|b| Id::try_from(b).ok());
-        Ok(Some(LastSettled {
-            fence: fence.ok_or_else(|| {
-                Error::new(Kind::Config, "what was settled last is remembered in a damaged form")
-            })?,
-            epoch: settled.epoch,
-            run: settled.run.0,
-            pos: settled.pos,
-        }))
+        self.settled_before()?.map(last_settled).transpose()
     }
 
     fn end_run(&self, run: &Id, counts: &Counts, error: Option<&Error>) -> Result<()> {

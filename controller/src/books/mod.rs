@@ -16,6 +16,7 @@ pub mod desk;
 pub mod drain;
 pub mod journal;
 pub mod mirror;
+pub mod settled;
 pub mod spool;
 
 use std::sync::atomic::{AtomicBool, Ordering};

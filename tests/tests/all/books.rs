@@ -295,7 +295,7 @@ fn a_due_task_runs_on_time_while_the_configuration_database_hangs_or_is_down() {
 #[test]
 fn a_task_process_that_dies_without_the_configuration_database_is_carried_on_from() {
     let scene = Scene::new(TASK);
-    let mut run = scene.run("writer.before_commit@2=pause;books.kept@3=kill");
+    let mut run = scene.run("writer.before_commit@2=pause;books.kept@4=kill");
     run.reached("writer.before_commit").unwrap();
     scene.hang();
     scene.instance.release("writer.before_commit");

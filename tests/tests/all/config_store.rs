@@ -454,6 +454,7 @@ fn batches_are_recorded_once_each(place: &Place) {
         landed: None,
         settled: None,
         writer: Some(2),
+        tenure: Some(Tenure { source: "a".repeat(32), record: "b".repeat(32), counter: 7 }),
     };
     let part = BatchRecord {
         part: Some("0.1".into()),
@@ -683,6 +684,7 @@ fn the_environment_names_another_database_and_its_password() {
         "T_ORIGIN",
         "T_PARAMETER",
         "T_RUN",
+        "T_RUN_COUNTER",
         "T_SCHEDULE",
         "T_TASK_COLUMN",
         "T_TASK_SQL",

@@ -1,6 +1,8 @@
 //! What must not happen does not: two owners of one table, ghosts that commit late, a destination
 //! that went back in time, rows blamed for a full disk. Every test ends with both sides compared.
 
+#[path = "refusals/adopted.rs"]
+mod adopted;
 #[path = "refusals/bad_rows.rs"]
 mod bad_rows;
 #[path = "refusals/contradictions.rs"]
@@ -17,6 +19,8 @@ mod interrupts;
 mod limits;
 #[path = "refusals/locked.rs"]
 mod locked;
+#[path = "refusals/lost.rs"]
+mod lost;
 #[path = "refusals/owners.rs"]
 mod owners;
 #[path = "refusals/precedents.rs"]

@@ -149,6 +149,18 @@ impl Fingerprint {
         Some(parts.join("."))
     }
 
+    /// Whether the run of this fingerprint went from this very source table to a destination of this
+    /// name; `None` where a former version wrote it, which did not say.
+    pub fn is_of_these_tables(&self, known: &str) -> Option<bool> {
+        let parts = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+        let (mine, theirs) = (parts(&self.text), parts(known));
+        if theirs.first().is_none_or(|form| form != FORM) || theirs.len() != mine.len() {
+            return None;
+        }
+        let same = |part: usize| self.ignored.contains(&part) || mine[part + 1] == theirs[part + 1];
+        Some([SOURCE_SERVER, SOURCE_TABLE, DEST_TABLE].into_iter().all(same))
+    }
+
     /// Whether the run of this fingerprint is known to have read this very table. Former versions
     /// did not write down which one theirs read.
     pub fn is_of_this_source(&self, known: &str) -> bool {

@@ -89,6 +89,9 @@ fn a_ledger_that_was_emptied_while_rows_are_under_way_is_noticed() {
         let landed = tables.dest.rows("SELECT id FROM dst", &[Holds::Int]);
         let ids: Vec<_> = landed.iter().map(|row| format!("{}", int(&row[0]))).collect();
         assert!(!ids.is_empty());
+        // As it is, nothing says which of the rows under way are there.
+        let refused = instance.run(&["adopt", "--task", "1", "--tables", "t", "--as-is"]).expect(2);
+        assert!(refused.stderr.contains("nothing says which rows of src have landed"), "{refused}");
         tables
             .source
             .run(&[format!("UPDATE src SET sync_status = 2 WHERE id IN ({})", ids.join(", "))]);

@@ -62,12 +62,12 @@ fn bases() -> impl Iterator<Item = Base> {
     })
 }
 
-fn rename(site: &Site, from: &str, to: &str) {
+pub(super) fn rename(site: &Site, from: &str, to: &str) {
     site.run(&[format!("ALTER TABLE {from} RENAME TO {to}")]);
 }
 
 #[track_caller]
-fn assert_stops(outcome: &Outcome, words: &str) {
+pub(super) fn assert_stops(outcome: &Outcome, words: &str) {
     assert_ne!(outcome.code, Some(0), "{outcome}");
     let (_, text) = error_of(outcome);
     assert!(text.contains(words), "{words:?} is not in {outcome}");
@@ -76,7 +76,7 @@ fn assert_stops(outcome: &Outcome, words: &str) {
 }
 
 /// What a backup of a destination holds, in tables beside it.
-fn back_up(dest: &Site) {
+pub(super) fn back_up(dest: &Site) {
     for table in ["dst"].iter().chain(&OWN) {
         if !dest.has_table(table) {
             continue;
@@ -85,7 +85,7 @@ fn back_up(dest: &Site) {
     }
 }
 
-fn restore(dest: &Site) {
+pub(super) fn restore(dest: &Site) {
     for table in ["dst"].iter().chain(&OWN) {
         if !dest.has_table(table) {
             continue;
@@ -98,7 +98,7 @@ fn restore(dest: &Site) {
     }
 }
 
-fn adopt(instance: &Instance, decision: &[&str]) {
+pub(super) fn adopt(instance: &Instance, decision: &[&str]) {
     let mut args = vec!["adopt", "--task", "1", "--tables", "t"];
     args.extend(decision);
     instance.run(&args).expect(0);
