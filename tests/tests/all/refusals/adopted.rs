@@ -273,6 +273,7 @@ fn encrypted_values_of_a_renamed_table_open_under_the_name_they_were_sealed_for(
     back.dest.run(&[
         "CREATE TABLE old (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(300) NOT NULL)",
         "CREATE TABLE new LIKE old",
+        "CREATE TABLE wrong LIKE old",
         "CREATE VIEW dst AS SELECT * FROM old UNION ALL SELECT * FROM new",
     ]);
     let opened = |table: &str, dest: &str, more: &str| {
@@ -284,7 +285,7 @@ fn encrypted_values_of_a_renamed_table_open_under_the_name_they_were_sealed_for(
         Instance::new(&toml).run(&RUN)
     };
     // Those of the former name do not open under the one of now.
-    opened("dw", "new", "").expect(1);
+    opened("dw", "wrong", "").expect(1);
     opened("dst", "old", "").expect(0);
     opened("dw", "new", "where = \"id >= 20\"").expect(0);
     back.assert_same();

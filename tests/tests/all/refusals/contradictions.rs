@@ -92,9 +92,10 @@ fn a_ledger_that_was_emptied_while_rows_are_under_way_is_noticed() {
         // As it is, nothing says which of the rows under way are there.
         let refused = instance.run(&["adopt", "--task", "1", "--tables", "t", "--as-is"]).expect(2);
         assert!(refused.stderr.contains("nothing says which rows of src have landed"), "{refused}");
-        tables
-            .source
-            .run(&[format!("UPDATE src SET sync_status = 2 WHERE id IN ({})", ids.join(", "))]);
+        tables.source.run(&[
+            &format!("UPDATE src SET sync_status = 2 WHERE id IN ({})", ids.join(", ")),
+            "UPDATE src SET sync_status = 0 WHERE sync_status = 1",
+        ]);
         adopt(&instance, decision);
         instance.run(&RUN).expect(0);
         tables.assert_same();
