@@ -53,9 +53,10 @@ section! {
             .column("full_method")
             .about("How `full` makes room: `truncate`, `swap`.");
 
-        /// With `mode = "increment"`: the column only grows; the lag says how far behind its newest
-        /// value reading stops, so that transactions that commit late are not skipped: a length of
-        /// time for dates and times, a plain number for numbers. With `lag = "0"` and
+        /// With `mode = "increment"`: the column only grows. The lag keeps transactions that commit
+        /// late from being skipped: a length of time for dates and times, a plain number for numbers.
+        /// With `write = "insert"` reading stops so far behind the newest value; with the other ways
+        /// to write, the rows within the lag are read at once, and again by the next run. With `lag = "0"` and
         /// `write = "insert"` rows that commit late are never sent; `ssync check` warns. How far a
         /// table has come is remembered at the destination, under the source's server and the
         /// table's name in its catalog: links and addresses may change; a table that was renamed or
@@ -65,7 +66,7 @@ section! {
         watermark: Option<Watermark> = unset()
             .column("watermark_column")
             .about("Source column of the mark of `increment`.")
-            .and_column("watermark_lag", "How far behind reading stops: `10s`, or a plain number.");
+            .and_column("watermark_lag", "The lag: `10s`, or a plain number.");
 
         /// Source columns that identify a row.
         key: Vec<String> = unset()

@@ -26,9 +26,12 @@ pub fn apply(
 ) -> Result<bool> {
     let text = read(&args.file)?;
     if text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#')) {
-        return Err(Error::new(Kind::Config, format!("{} is empty", args.file.display())).hint(
-            "It would remove the whole configuration. Nothing was changed; write what is to stay.",
-        ));
+        let would = match args.prune {
+            true => "It would remove the whole configuration. Write what is to stay.",
+            false => "It adds nothing.",
+        };
+        return Err(Error::new(Kind::Config, format!("{} is empty", args.file.display()))
+            .hint(format!("Nothing was changed. {would}")));
     }
     // Without anything to look up: a mistake is told even where there is no database to change.
     let whole = args
@@ -51,18 +54,31 @@ pub fn apply(
         }
         return Ok(true);
     }
-    put_in_force(&mut store, &config, &args.consent, out)
+    let from = if args.prune { Origin::File } else { Origin::Additions };
+    put_in_force(&mut store, &config, from, &args.consent, out)
+}
+
+/// Where a configuration comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A file that is all of it.
+    File,
+    /// A file that adds to it.
+    Additions,
+    /// A version of before.
+    Version,
 }
 
 /// Makes it the configuration, tells runs and daemon of this host, and says what is in force.
 pub(super) fn put_in_force(
     store: &mut Store,
     config: &Config,
+    origin: Origin,
     consent: &Consent,
     out: &mut Output,
 ) -> Result<bool> {
     retired_keys::are_not_needed(store, config)?;
-    let agreed = agree(&store.changes_to(config)?, consent, out.is_json())?;
+    let agreed = agree(&store.changes_to(config)?, origin, consent, out.is_json())?;
     let author = Author::of_this_process(consent.reason.as_deref());
     let applied = store.apply(config, &author, |changes| {
         match removed(changes).all(|change| consent.yes || agreed.contains(&change.path)) {
@@ -114,7 +130,7 @@ fn removed(changes: &[Change]) -> impl Iterator<Item = &Change> {
 }
 
 /// The paths whose removal the operator has agreed to.
-fn agree(changes: &[Change], consent: &Consent, json: bool) -> Result<Vec<String>> {
+fn agree(changes: &[Change], origin: Origin, consent: &Consent, json: bool) -> Result<Vec<String>> {
     let paths: Vec<_> = removed(changes).map(|change| change.path.clone()).collect();
     if paths.is_empty() || consent.yes {
         return Ok(paths);
@@ -128,10 +144,13 @@ fn agree(changes: &[Change], consent: &Consent, json: bool) -> Result<Vec<String
     for path in paths {
         error = error.detail(path);
     }
-    Err(error.hint(
-        "Nothing was changed. --yes removes them, with stored passwords and pauses; --prune=false \
-         keeps what the file does not name.",
-    ))
+    let keep = match origin {
+        Origin::File => "; --prune=false keeps what the file does not name",
+        Origin::Additions | Origin::Version => "",
+    };
+    Err(error.hint(format!(
+        "Nothing was changed. --yes removes them, with stored passwords and pauses{keep}."
+    )))
 }
 
 fn parts(n: usize) -> String {
@@ -157,7 +176,7 @@ enum Force {
     /// Nothing changed.
     Unchanged,
     /// The daemon of this host has read it.
-    Now(Vec<String>),
+    Now,
     /// No daemon of this host goes by it.
     NextRun,
     /// The daemon could not read it.
@@ -171,8 +190,8 @@ impl Force {
             return Force::Unchanged;
         }
         match daemon::command::reload_if_it_is_ours(store.home(), store.instance_id()) {
-            Ok(Some(lines)) => Force::Now(lines),
-            Ok(None) => Force::NextRun,
+            Ok(true) => Force::Now,
+            Ok(false) => Force::NextRun,
             Err(e) => Force::Failed(e),
         }
     }
@@ -180,25 +199,25 @@ impl Force {
     fn word(&self) -> &'static str {
         match self {
             Force::Unchanged => "unchanged",
-            Force::Now(_) => "now",
+            Force::Now => "now",
             Force::NextRun => "next run",
             Force::Failed(_) => "not yet",
         }
     }
 
-    fn words(&self) -> Vec<String> {
+    fn words(&self) -> Option<String> {
         match self {
-            Force::Unchanged => Vec::new(),
-            Force::Now(lines) => lines.clone(),
-            Force::NextRun => vec![
+            Force::Unchanged => None,
+            Force::Now => Some("in force: the daemon has read it".to_owned()),
+            Force::NextRun => Some(
                 "in force from the next run on (no daemon of this host uses this configuration)"
                     .to_owned(),
-            ],
-            Force::Failed(e) => vec![format!(
+            ),
+            Force::Failed(e) => Some(format!(
                 "not in force yet: the daemon could not read it ({}). It tries again by itself; \
                  ssync reload tries now.",
                 e.message
-            )],
+            )),
         }
     }
 }

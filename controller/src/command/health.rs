@@ -66,20 +66,23 @@ pub fn health(home: &Home, open: impl FnOnce() -> Result<Store>, out: &mut Outpu
     let mut health = Health::default();
     let live = Live::read(home.path())?;
     let pulse = Pulse::of(&live, home.path(), HEARTBEAT_AGE_MS_MAX);
+    health.look_at_daemon(pulse);
     let looked = open().and_then(|mut store| {
         let config = store.load()?;
         health.look(&mut store, &config, &live, home.path())?;
         Ok(config)
     });
-    let has_schedules = match looked {
-        Ok(config) => !config.schedules.is_empty(),
+    match looked {
+        Ok(config) if pulse == Pulse::Stopped && !config.schedules.is_empty() => {
+            let text = "no daemon runs, and schedules are configured";
+            health.add(Severity::Warning, text.to_owned());
+        }
+        Ok(_) => {}
         Err(e) => {
             let text = format!("the configuration database does not answer: {}", e.message);
             health.add(Severity::Critical, text);
-            false
         }
-    };
-    health.look_at_daemon(pulse, has_schedules);
+    }
     health.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let worst = health.findings.first().map_or(Severity::Ok, |finding| finding.severity);
     if out.is_json() {
@@ -100,18 +103,14 @@ impl Health {
         self.findings.push(Finding { severity, task: Some(task), table, text });
     }
 
-    fn look_at_daemon(&mut self, pulse: Pulse, has_schedules: bool) {
+    fn look_at_daemon(&mut self, pulse: Pulse) {
         match pulse {
-            Pulse::Alive { .. } => {}
+            Pulse::Alive { .. } | Pulse::Stopped => {}
             Pulse::Hangs { age_ms, .. } => {
                 let text = format!("the daemon does not respond for {}", span(age_ms));
                 self.add(Severity::Critical, text);
             }
             Pulse::Dead => self.add(Severity::Critical, "the daemon has died".to_owned()),
-            Pulse::Stopped if has_schedules => {
-                self.add(Severity::Warning, "no daemon runs, and schedules are configured".into());
-            }
-            Pulse::Stopped => {}
         }
     }
 

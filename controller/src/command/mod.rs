@@ -25,6 +25,7 @@ use crate::cli::{ConfigCommand, LinkCommand, ReceiverCommand, StoreCommand};
 use crate::daemon;
 use crate::key_command::{self, Keys};
 use crate::output::Output;
+use crate::render::note;
 
 /// Runs a command; the exit code: 1 when it did its work and found that something is not well.
 pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Result<u8> {
@@ -71,7 +72,11 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
         StoreCommand::Brief(args) => receivers::brief(&mut open()?, &args, out),
         StoreCommand::Status(of) => {
             let home = Home::locate(home)?;
-            let daemon = daemon::command::status(&home)?;
+            // One that hangs is no reason to show nothing: shared memory says how it is.
+            let daemon = daemon::command::status(&home).unwrap_or_else(|e| {
+                note(&e.message);
+                None
+            });
             // With a daemon at work, a database that is gone is no reason to make an empty one.
             let instance = daemon.as_ref().and_then(|d| d.instance.clone());
             let open = || {

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde_json::json;
 use ssync_common::config::{Config, Receiver};
@@ -119,7 +118,7 @@ pub fn troubles(home: &Path, config: &Config) -> Vec<String> {
 pub fn brief(store: &mut Store, args: &BriefArgs, out: &mut Output) -> Result<bool> {
     let config = store.load()?;
     let home = store.home().path().to_path_buf();
-    let zone = TimeZone::system();
+    let zone = crate::clock::zone();
     let (from, to) = match &args.date {
         Some(date) => brief::day(date, &zone)?,
         None => {

@@ -5,7 +5,7 @@ use ssync_common::config::diff;
 use ssync_common::error::Result;
 use ssync_common::store::{ConfigVersion, Store};
 
-use super::config::put_in_force;
+use super::config::{Origin, put_in_force};
 use crate::cli::Consent;
 use crate::clock::shown;
 use crate::output::Output;
@@ -79,5 +79,5 @@ pub fn rollback(
     let config = store.config_version(version)?;
     let reason = consent.reason.clone().unwrap_or_else(|| format!("rollback to version {version}"));
     let consent = Consent { yes: consent.yes, reason: Some(reason) };
-    put_in_force(store, &config, &consent, out)
+    put_in_force(store, &config, Origin::Version, &consent, out)
 }

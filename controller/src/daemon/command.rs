@@ -222,19 +222,17 @@ pub fn status(home: &Home) -> Result<Option<DaemonStatus>> {
 }
 
 /// Has the daemon of this home read the configuration, if one runs by the database of this
-/// instance; what it says then.
+/// instance; whether one does.
 ///
 /// # Errors
 /// What the daemon says when it cannot.
-pub fn reload_if_it_is_ours(home: &Home, instance: &str) -> Result<Option<Vec<String>>> {
+pub fn reload_if_it_is_ours(home: &Home, instance: &str) -> Result<bool> {
     let is_ours = |daemon: &DaemonStatus| daemon.instance.as_deref() == Some(instance);
     if !status(home)?.as_ref().is_some_and(is_ours) {
-        return Ok(None);
+        return Ok(false);
     }
-    match ask(home, &Request::Reload, ANSWER_TIME_MAX)? {
-        Answer::Text(lines) => Ok(Some(lines)),
-        _ => Ok(Some(Vec::new())),
-    }
+    ask(home, &Request::Reload, ANSWER_TIME_MAX)?;
+    Ok(true)
 }
 
 /// Tells the daemon, if there is one, that the configuration has changed. Does not wait for it.

@@ -224,7 +224,8 @@ fn every_version_is_kept_and_can_be_returned_to() {
     assert_eq!(log["versions"][0]["reason"], "rollback to version 1");
     // To return may remove, too.
     ssync.apply(&format!("{GOOD}[[schedule]]\nid = 2\nevery = \"9s\"\n"));
-    ssync.run(&["config", "rollback", "1"]).expect(2).says(&["schedule[2]"]);
+    let refused = ssync.run(&["config", "rollback", "1"]).expect(2).says(&["schedule[2]"]);
+    assert!(!refused.stderr.contains("--prune"), "{refused:?}");
     ssync.run(&["config", "rollback", "1", "--yes"]).expect(0);
 }
 
