@@ -109,12 +109,14 @@ pub(crate) struct World {
     ending: AtomicBool,
 }
 
+/// One at a time: roles and grants are the whole server's, and PostgreSQL refuses two who change
+/// one of them at once.
+static ROLES: Mutex<()> = Mutex::new(());
+
 impl World {
     /// Makes or changes an account, with a schema of its name. `user` is PostgreSQL's name.
     pub(crate) fn make_account(&self, user: &str, password: &str) {
-        // One at a time: each changes what the whole database grants.
-        static MAKING: Mutex<()> = Mutex::new(());
-        let _one = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = ROLES.lock().unwrap_or_else(PoisonError::into_inner);
         let name = crate::sql::quote(user);
         let literal = crate::sql::literal(user);
         self.postgres.admin(
@@ -206,7 +208,10 @@ impl Standin {
         });
         world.make_account("app", PASSWORD);
         world.make_account("system", PASSWORD);
-        world.postgres.admin(&world.database, "ALTER ROLE system SUPERUSER");
+        {
+            let _one = ROLES.lock().unwrap_or_else(PoisonError::into_inner);
+            world.postgres.admin(&world.database, "ALTER ROLE system SUPERUSER");
+        }
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("no port for the stand-in");
         let address = listener.local_addr().expect("a bound port has an address");
