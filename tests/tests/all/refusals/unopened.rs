@@ -97,6 +97,9 @@ fn all_bad(make: impl Fn(&str, &str) -> Scene) {
         assert!(kind == "Data" && text.contains("1 bad row, 0 allowed"), "{outcome}");
         let shown = scene.instance.run(&["errors"]);
         assert!(shown.stdout.contains("id=0") && shown.stdout.contains("column a"), "{shown}");
+        let shown = scene.instance.run(&["show", "1"]).expect(0);
+        let line = shown.stdout.lines().find(|l| l.contains("bad row id=0")).unwrap_or_default();
+        assert_eq!(line.matches("column a").count(), 1, "{shown}");
         assert_eq!((scene.recorded(), scene.landed()), (1, 0));
         if mode == STATUS {
             assert_eq!((scene.in_state(3), scene.in_state(1)), (1, 0));
