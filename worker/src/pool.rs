@@ -65,6 +65,8 @@ pub struct Pool {
     writers: Vec<Option<Writer>>,
     lives: u64,
     deaths: u32,
+    /// What a writer died of last, as far as one could say it.
+    last_error: Option<Error>,
     events: Sender<Event>,
     make_setup: Box<dyn Fn(usize) -> Setup>,
 }
@@ -82,7 +84,8 @@ impl Pool {
         let writers = (0..writers).map(|_| None).collect();
         let (task, home) = (params.task.id, params.home.clone());
         let connections = connections.clone();
-        Pool { connections, task, home, writers, lives: 0, deaths: 0, events, make_setup }
+        let (lives, deaths, last_error) = (0, 0, None);
+        Pool { connections, task, home, writers, lives, deaths, last_error, events, make_setup }
     }
 
     /// Hands a batch to an idle writer, starting one if there is room; `false` when all are busy,
@@ -175,6 +178,11 @@ impl Pool {
         }
     }
 
+    /// A writer says what it dies of.
+    pub fn set_last_error(&mut self, e: Error) {
+        self.last_error = Some(e);
+    }
+
     /// The writer is gone: reaps it, and says which slot it held, with the proof of its death.
     /// After too many deaths an error.
     pub fn bury(&mut self, n: usize) -> Result<Option<(usize, Exit)>> {
@@ -186,9 +194,7 @@ impl Pool {
         self.deaths += 1;
         log::warn!("writer {n} (pid {}) ended: {status}", child.pid());
         if self.deaths > DEATHS_MAX {
-            return Err(Error::new(Kind::System, format!("writers died {} times", self.deaths))
-                .detail(format!("the last one: {status}"))
-                .hint("See the writer log for the reason."));
+            return Err(died_too_often(self.deaths, &status.to_string(), self.last_error.take()));
         }
         Ok(writer.busy.map(|slot| (slot, status)))
     }
@@ -229,5 +235,35 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Names the reason that a writer gave; one that was killed gave none.
+fn died_too_often(deaths: u32, status: &str, reason: Option<Error>) -> Error {
+    let message = format!("writers died {deaths} times");
+    let last = format!("the last one: {status}");
+    let Some(reason) = reason else {
+        return Error::new(Kind::System, message)
+            .detail(last)
+            .hint("See the writer log for the reason.");
+    };
+    let mut e = Error::new(Kind::System, format!("{message}: {reason}")).detail(last);
+    e.details.extend(reason.details);
+    e.hint(reason.hint.unwrap_or_else(|| "See the writer log for the rest.".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writers_that_died_too_often_name_their_reason_where_it_is_known() {
+        let reason = Error::new(Kind::Full, "no room").detail("in the ring");
+        let e = died_too_often(21, "exit code 1", Some(reason));
+        assert_eq!(e.message, "writers died 21 times: no room");
+        assert_eq!(e.details, ["the last one: exit code 1", "in the ring"]);
+        let e = died_too_often(21, "signal 9", None);
+        assert_eq!(e.message, "writers died 21 times");
+        assert!(e.hint.unwrap().contains("writer log"));
     }
 }

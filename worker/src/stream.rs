@@ -260,6 +260,10 @@ impl Stream<'_> {
                     self.pool.set_idle(n);
                     self.verdict(s, slot, generation)
                 }
+                Some(FromWriter::Dying(e)) => {
+                    self.pool.set_last_error(e);
+                    Ok(())
+                }
                 Some(FromWriter::Resting) => {
                     Err(Error::new(Kind::Internal, format!("writer {n} rests amid a table")))
                 }
@@ -299,7 +303,7 @@ impl Stream<'_> {
         self.counts.transform_micros += verdict.transform_micros;
         self.counts.landing_micros += verdict.landing_micros;
         self.learn(s, slot, &verdict);
-        let unsent = verdict.parts.iter().any(|p| p.outcome == Outcome::Unsent);
+        let unsent = verdict.unsent > 0;
         self.account(s, slot, verdict.parts)?;
         let over = self.bad_rows > self.error_limit;
         match verdict.error {
@@ -395,7 +399,6 @@ impl Stream<'_> {
         for part in parts {
             let rows = part.rows as u64;
             let fate = match part.outcome {
-                Outcome::Unsent => continue,
                 Outcome::Landed(skipped) => {
                     self.counts.landed += rows;
                     self.counts.skipped += skipped;

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
+use serde::Serialize;
 use ssync_common::batch::{BadValue, value_at};
 use ssync_common::connector::{Connection, LoadPlan, Loaded};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Entry, Id, Pair, Seals, Seat};
 use ssync_common::schema;
+use ssync_common::shm::ring::VERDICT_BYTES;
 use ssync_common::value::Key;
 
 use crate::protocol::{Outcome, Part, Verdict, Work};
@@ -19,11 +21,15 @@ use crate::protocol::{Outcome, Part, Verdict, Work};
 const CONTENTION_RETRIES_MAX: u32 = 10;
 /// How long it is tried again: about as long as one patient wait.
 const CONTENTION_TIME_MAX: Duration = Duration::from_secs(60);
-/// A verdict longer than this leaves the rest of the batch for another round: it must fit the
-/// verdict area of its slot.
-const VERDICT_BYTES_MAX: usize = 40 << 10;
-/// Longest database message that a verdict carries.
+/// Longest text of an error that a verdict carries.
 const MESSAGE_CHARS_MAX: usize = 1000;
+/// Longest error that a verdict carries, as it is written there.
+const ERROR_BYTES_MAX: usize = 8 << 10;
+/// What a part takes in a verdict beside its keys and its error.
+const PART_BYTES: usize = 512;
+/// Room for parts: what would not fit is left for another round. The error that ends a batch, and
+/// the verdict's numbers, have their room beside it.
+const PARTS_BYTES_MAX: usize = VERDICT_BYTES - ERROR_BYTES_MAX - 1024;
 
 /// What stays the same from batch to batch.
 pub struct Target<'a> {
@@ -72,15 +78,17 @@ pub fn land(
         batch,
         parts: Vec::new(),
         bytes: 0,
+        unsent: 0,
         bad_rows: 0,
         contentions: 0,
     };
     let error = lander.run(bad).err();
-    let (mut parts, contentions) = (lander.parts, lander.contentions);
+    let (mut parts, unsent, contentions) = (lander.parts, lander.unsent, lander.contentions);
     parts.sort_by_key(|p| p.from);
     Verdict {
         parts,
-        error,
+        unsent,
+        error: error.map(shortened),
         contentions,
         transform_micros: 0,
         landing_micros: started.elapsed().as_micros() as u64,
@@ -93,7 +101,9 @@ struct Lander<'a, 'b> {
     work: &'a Work,
     batch: &'a Batch<'b>,
     parts: Vec<Part>,
+    /// What `parts` take in the verdict.
     bytes: usize,
+    unsent: usize,
     bad_rows: u64,
     contentions: u32,
 }
@@ -109,26 +119,35 @@ impl Lander<'_, '_> {
         }
         let mut todo: VecDeque<(usize, usize)> =
             open_segments(self.batch.read.num_rows(), &self.work.done, known.keys().copied());
-        let mut failure = None;
-        while let Some((from, rows)) = todo.pop_front() {
-            let given_up = failure.is_some()
-                || self.bad_rows > self.work.errors_left
-                || self.bytes > VERDICT_BYTES_MAX;
-            if given_up {
-                self.part(from, rows, Outcome::Unsent);
-                continue;
+        let result = self.go_through(&mut todo, &mut known);
+        self.unsent += todo.iter().map(|(_, rows)| rows).sum::<usize>();
+        result
+    }
+
+    /// Takes from `todo` what it deals with: everything, unless something ends the batch, too many
+    /// rows are bad, or the verdict is full.
+    fn go_through(
+        &mut self,
+        todo: &mut VecDeque<(usize, usize)>,
+        known: &mut BTreeMap<usize, Error>,
+    ) -> Result<()> {
+        while let Some(&(from, rows)) = todo.front() {
+            // Before anything lands: what has landed must be in the verdict.
+            if self.bad_rows > self.work.errors_left || !self.has_room(from, rows)? {
+                return Ok(());
             }
-            if let Some(error) = known.remove(&from) {
-                self.bad_rows += 1;
-                self.part(from, 1, Outcome::Bad(error));
-                continue;
-            }
-            match self.land_segment(from, rows) {
+            let landed = match known.remove(&from) {
+                Some(error) => Err(error),
+                None => self.land_segment(from, rows),
+            };
+            match landed {
                 Ok(loaded) => self.part(from, rows, Outcome::Landed(loaded.skipped)),
                 Err(e) if e.kind.is_row_fault() && rows > 1 => {
                     let half = rows / 2;
+                    todo.pop_front();
                     todo.push_front((from + half, rows - half));
                     todo.push_front((from, half));
+                    continue;
                 }
                 Err(e) if e.kind == Kind::Parent => {
                     self.part(from, rows, Outcome::Orphan(shortened(e)));
@@ -137,20 +156,42 @@ impl Lander<'_, '_> {
                     self.bad_rows += 1;
                     self.part(from, rows, Outcome::Bad(shortened(e)));
                 }
-                Err(e) => {
-                    self.part(from, rows, Outcome::Unsent);
-                    failure = Some(shortened(e));
-                }
+                Err(e) => return Err(e),
             }
+            todo.pop_front();
         }
-        failure.map_or(Ok(()), Err)
+        Ok(())
+    }
+
+    /// Whether the verdict takes these rows as one more part, whatever becomes of them.
+    ///
+    /// # Errors
+    /// When not even an empty verdict does: no round would ever get further.
+    fn has_room(&self, from: usize, rows: usize) -> Result<bool> {
+        let bytes = written_bytes(&self.keys(from, rows));
+        let needed = bytes + ERROR_BYTES_MAX + PART_BYTES;
+        if self.parts.is_empty() && needed > PARTS_BYTES_MAX {
+            let table = &self.target.plan.table;
+            return Err(Error::new(
+                Kind::Full,
+                format!("keys of rows for {table} are too long: {bytes} bytes for two"),
+            )
+            .hint("Choose another key: short columns that are unique and NOT NULL."));
+        }
+        Ok(self.bytes + needed <= PARTS_BYTES_MAX)
+    }
+
+    /// Keys of the first and the last of these rows.
+    fn keys(&self, from: usize, rows: usize) -> (Key, Key) {
+        let key = |row| self.target.key_of(self.batch.read, row);
+        (key(from), key(from + rows - 1))
     }
 
     fn part(&mut self, from: usize, rows: usize, outcome: Outcome) {
-        let lo = self.target.key_of(self.batch.read, from);
-        let hi = self.target.key_of(self.batch.read, from + rows - 1);
+        let (lo, hi) = self.keys(from, rows);
         let part = Part { from, rows, lo, hi, outcome };
-        self.bytes += serde_json::to_string(&part).map_or(0, |t| t.len());
+        // And the comma.
+        self.bytes += written_bytes(&part) + 1;
         self.parts.push(part);
     }
 
@@ -261,14 +302,29 @@ fn open_segments(
     segments
 }
 
-fn shortened(mut e: Error) -> Error {
-    let cut = |t: &mut String| {
-        if t.chars().count() > MESSAGE_CHARS_MAX {
-            *t = t.chars().take(MESSAGE_CHARS_MAX).chain(['…']).collect();
+/// Bytes that a value takes in a verdict.
+fn written_bytes(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX / 4, |bytes| bytes.len())
+}
+
+/// The error as a verdict carries it: no longer than `ERROR_BYTES_MAX`.
+pub fn shortened(mut e: Error) -> Error {
+    let cut = |t: &mut String, chars_max: usize| {
+        if t.chars().count() > chars_max {
+            *t = t.chars().take(chars_max).chain(['…']).collect();
         }
     };
-    cut(&mut e.message);
-    e.details.iter_mut().for_each(cut);
+    cut(&mut e.message, MESSAGE_CHARS_MAX);
+    e.details.iter_mut().chain(&mut e.hint).for_each(|t| cut(t, MESSAGE_CHARS_MAX));
+    // Its place is known by the message; cut, it would name another column.
+    e.column.take_if(|name| name.chars().count() > MESSAGE_CHARS_MAX / 4);
+    // Control characters take six bytes each.
+    while written_bytes(&e) > ERROR_BYTES_MAX {
+        if e.details.pop().is_none() && e.hint.take().is_none() {
+            cut(&mut e.message, MESSAGE_CHARS_MAX / 4);
+            break;
+        }
+    }
     e
 }
 
@@ -277,6 +333,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_error_is_shortened_to_its_room_whatever_is_in_it() {
+        let long = "\u{1}".repeat(5000);
+        let mut e = Error::new(Kind::Data, long.clone()).hint(long.clone()).column(long.clone());
+        for _ in 0..20 {
+            e = e.detail(long.clone());
+        }
+        let e = shortened(e);
+        assert!(written_bytes(&e) <= ERROR_BYTES_MAX);
+        assert!(e.message.starts_with('\u{1}'));
+        let short = Error::new(Kind::Data, "column v: too long").detail("d").hint("h").column("v");
+        assert_eq!(shortened(short.clone()), short);
+    }
 
     #[test]
     fn segments_leave_out_what_is_done_and_isolate_bad_rows() {

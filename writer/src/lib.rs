@@ -26,7 +26,7 @@ use ssync_common::shm::ring::Ring;
 use ssync_common::shm::waiting::WriterState;
 use ssync_common::value::hex_bytes;
 
-use landing::{Batch, Target, land};
+use landing::{Batch, Target, land, shortened};
 use protocol::{FromWriter, Setup, ToWriter, Verdict, WireLink, Work};
 use transform::{Transformer, seals};
 
@@ -48,8 +48,14 @@ pub fn run(channel: &Channel) -> Result<()> {
         };
         failpoint::hit("writer.started", 1);
         channel.send(&FromWriter::Ready)?;
-        if !writer.serve(channel)? {
-            return Ok(());
+        match writer.serve(channel) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(e) => {
+                // Whoever could hear it may be gone.
+                let _ = channel.send(&FromWriter::Dying(shortened(e.clone())));
+                return Err(e);
+            }
         }
         rested = Some(writer.rest());
         channel.send(&FromWriter::Resting)?;
@@ -164,6 +170,7 @@ impl Writer {
         if let Some((side, generation)) = side {
             side.put_verdict(0, generation, &[])?;
         }
+        failpoint::hit("writer.before_answer", work.number);
         self.ring.put_verdict(work.slot, work.generation, &bytes)?;
         Ok(lost)
     }
@@ -173,7 +180,8 @@ impl Writer {
         let result = self.try_batch(work, &mut side);
         let verdict = result.unwrap_or_else(|error| Verdict {
             parts: Vec::new(),
-            error: Some(error),
+            unsent: 0,
+            error: Some(shortened(error)),
             contentions: 0,
             transform_micros: 0,
             landing_micros: 0,

@@ -144,6 +144,8 @@ pub enum FromWriter {
     },
     /// Could not set up.
     Failed(Error),
+    /// Ends because of this, with whatever batch it has unanswered.
+    Dying(Error),
     /// At rest.
     Resting,
 }
@@ -157,8 +159,6 @@ pub enum Outcome {
     Bad(Error),
     /// A single row whose parent is missing at the destination.
     Orphan(Error),
-    /// Not tried, or rolled back.
-    Unsent,
 }
 
 /// A part of a batch and its fate.
@@ -179,8 +179,10 @@ pub struct Part {
 /// A writer's verdict on one batch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Parts in row order; together with `Work::done` they cover the batch.
+    /// Parts in row order.
     pub parts: Vec<Part>,
+    /// Rows that are neither in `parts` nor in `Work::done`: not tried, or rolled back.
+    pub unsent: usize,
     /// What ended the batch early, if anything.
     pub error: Option<Error>,
     /// How often a transaction lost a deadlock, or waited too long for a lock, and began anew.

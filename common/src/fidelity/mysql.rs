@@ -120,8 +120,8 @@ fn decimal(source: &Column, dest: &Column) -> Fidelity {
             let size = if source_whole <= whole { Exact } else { large() };
             let fraction = match source_scale.checked_sub(scale) {
                 None | Some(0) => Exact,
-                Some(lost) => Checked(format!(
-                    "numbers that use the last {lost} digits after the point do not fit"
+                Some(_) => Checked(format!(
+                    "numbers that need more than {scale} digits after the point do not fit"
                 )),
             };
             size.and(fraction).and(sign)

@@ -79,7 +79,7 @@ fn number(source: &Column, dest: &Column) -> Fidelity {
         let fine = match lowest >= -i64::from(scale) {
             true => Exact,
             false if scale >= 0 => Checked(format!(
-                "numbers that use more than {scale} digits after the point do not fit"
+                "numbers that need more than {scale} digits after the point do not fit"
             )),
             false => Checked(format!("numbers that are no multiples of 10^{} do not fit", -scale)),
         };

@@ -356,6 +356,13 @@ fn sqlite_into_mysql() {
 }
 
 #[test]
+fn a_shorter_fraction_is_told_by_the_digits_that_fit() {
+    let f = judge(&my("decimal(30,28)"), "mysql", &my("decimal(6,4)"), "mysql", None, None);
+    let text = "numbers that need more than 4 digits after the point do not fit";
+    assert!(f.reason().unwrap().ends_with(text), "{f}");
+}
+
+#[test]
 fn null_and_generated_columns() {
     let not_null = Column { nullable: false, ..my("int") };
     let f = judge(&my("int"), "mysql", &not_null, "mysql", None, None);

@@ -208,7 +208,8 @@ impl Health {
     }
 }
 
-fn counted(n: usize, what: &str) -> String {
+/// "1 task", "2 tasks".
+pub(super) fn counted(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
@@ -219,5 +220,16 @@ impl Finding {
             (Some(task), None) => format!("task {task} {}", self.text),
             _ => self.text.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counted;
+
+    #[test]
+    fn one_thing_has_no_plural() {
+        let words = [0, 1, 2].map(|n| counted(n, "writer"));
+        assert_eq!(words, ["0 writers", "1 writer", "2 writers"]);
     }
 }

@@ -212,8 +212,12 @@ fn print(scene: &Scene, task: u32, out: &mut Output) {
         Err(e) => out.line(format!("  the source could not be asked: {e}")),
     }
     for row in &scene.bad_rows {
-        let column = row.column.as_ref().map_or(String::new(), |c| format!(", column {c}"));
-        out.line(format!("  bad row {}{column}: {}", row.key_text(), row.text));
+        // Most texts begin with the column.
+        let column = match &row.column {
+            Some(c) if !row.text.starts_with(&format!("column {c}: ")) => format!("column {c}: "),
+            _ => String::new(),
+        };
+        out.line(format!("  bad row {}: {column}{}", row.key_text(), row.text));
     }
     if scene.bad_rows.len() as u64 == BAD_ROWS_MAX {
         out.line(format!("  perhaps more: ssync errors --task {task} --table {}", scene.table));

@@ -9,6 +9,7 @@ use ssync_common::shm::TaskView;
 use ssync_common::store::{Hold, HoldKind, Home, LockInfo, RunRecord, Store};
 use unicode_width::UnicodeWidthStr;
 
+use super::health::counted;
 use super::{receivers, state_word};
 use crate::books::spool;
 use crate::daemon::control::DaemonStatus;
@@ -213,12 +214,12 @@ impl Shown<'_> {
         let rows = task.counters.rows_landed;
         let ms = self.live.at_ms.saturating_sub(task.table_started_ms).max(1);
         let mut words = format!(
-            "{} for {}, {} rows, {} rows/s, {} writers",
+            "{} for {}, {} rows, {} rows/s, {}",
             phase_words(task),
             span(ms),
             grouped(rows),
             grouped(rows.saturating_mul(1000) / ms),
-            task.writers.len()
+            counted(task.writers.len(), "writer")
         );
         let waits = wait_words(&task.wait, self.live.at_ms);
         if !waits.is_empty() {

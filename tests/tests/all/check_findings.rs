@@ -136,6 +136,23 @@ const FAULTS: &[Fault] = &[
     ),
 ];
 
+/// A missing state column is no missing privilege.
+#[test]
+fn a_source_without_a_state_column_is_told_how_to_add_it() {
+    let scene = Scene::new();
+    scene.source.run(&["ALTER TABLE src DROP sync_status"]);
+    let instance = Instance::new(&scene.toml(""));
+    let checked = instance.run(&["check", "--task", "1", "--json"]);
+    let found = findings(&checked, "error");
+    let [finding] = found.as_slice() else { panic!("{checked}") };
+    assert!(says(finding, None, "no column sync_status"), "{checked}");
+    let hint = finding["hint"].as_str().unwrap();
+    let sql = hint.split_once("ALTER TABLE ").unwrap().1.split_once('.').unwrap().0;
+    scene.source.run(&[format!("ALTER TABLE {sql}")]);
+    let checked = instance.run(&["check", "--task", "1", "--json"]).expect(0);
+    assert_eq!(findings(&checked, "error"), Vec::<Value>::new());
+}
+
 #[test]
 fn every_fault_is_found_and_no_run_begins_with_it() {
     for Fault(source, dest, table, column, text) in FAULTS {

@@ -33,6 +33,8 @@ mod resumed;
 mod sealed;
 #[path = "refusals/source_triggers.rs"]
 mod source_triggers;
+#[path = "refusals/unopened.rs"]
+mod unopened;
 
 use ssync_tests::servers::mariadb;
 use ssync_tests::sites::{Cell, Holds, Row, Site, differences};

@@ -144,7 +144,8 @@ impl Planner<'_> {
         )
     }
 
-    fn sealed(&self, source: &str) -> Option<Sealed> {
+    /// Whether the column is encrypted or decrypted on its way.
+    pub(super) fn sealed(&self, source: &str) -> Option<Sealed> {
         match (self.table.encrypt.get(source), self.table.decrypt.contains_key(source)) {
             (Some(choice), _) => Some(Sealed::Encrypt { deterministic: choice.deterministic() }),
             (None, true) => Some(Sealed::Decrypt),

@@ -9,10 +9,12 @@ impl Planner<'_> {
     pub(super) fn judge_status(&mut self) {
         let source = self.sides.source;
         let Some(status) = source.column(STATUS_COLUMN) else {
-            self.error(
-                format!("source {} has no column {STATUS_COLUMN}", source.name),
-                "Add it: sync_status, a whole number, DEFAULT 0 NOT NULL. Or use mode full or increment.",
+            let hint = format!(
+                "Add it: ALTER TABLE {} ADD {STATUS_COLUMN} INT DEFAULT 0 NOT NULL; every row is then \
+                 to be sent. Or use mode full or increment.",
+                self.sides.source_dialect.table(&source.name)
             );
+            self.error(format!("source {} has no column {STATUS_COLUMN}", source.name), &hint);
             return;
         };
         if status.nullable {

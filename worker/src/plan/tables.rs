@@ -2,6 +2,7 @@
 
 use ssync_common::config::{FullMethod, TableMode};
 use ssync_common::connector::WriteMode;
+use ssync_common::fidelity::Sealed;
 use ssync_common::schema::{self, Column};
 
 use super::{ColumnPair, Level, Planner};
@@ -154,6 +155,11 @@ impl Planner<'_> {
             if pair.dest.nullable {
                 self.find(Level::Error, Some(&pair.source.name), format!("key column {name} may be NULL at the destination"),
                     Some("NULL equals nothing, so the row would be inserted again and again; declare it NOT NULL."));
+            }
+            // Envelopes end in no blank. Two that differ in case only have two vectors of 128 bits
+            // that meet so by chance: less than 2^-100 for any two keys.
+            if matches!(self.sealed(&pair.source.name), Some(Sealed::Encrypt { .. })) {
+                continue;
             }
             if coarser(&pair.dest, &pair.source) {
                 self.find(

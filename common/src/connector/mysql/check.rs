@@ -7,6 +7,7 @@ use super::super::{Dialect, split_table_name};
 use super::connect::Server;
 use super::dialect::MySqlDialect;
 use super::{describe, errors};
+use crate::config::SYNC_STATUS;
 use crate::error::{Error, Kind as ErrorKind, Result};
 
 /// A server that takes smaller packets will refuse rows that many tables have.
@@ -82,7 +83,8 @@ pub(super) fn access_gaps(
         statements.push(("UPDATE", format!("UPDATE {quoted} SET {name}={name} WHERE 1=0")));
         statements.push(("DELETE", format!("DELETE FROM {quoted} WHERE 1=0")));
     }
-    if status {
+    // Without the column there is nothing to try; the plan says that it is missing.
+    if status && described.column(SYNC_STATUS).is_some() {
         let set = "`sync_status`=`sync_status`";
         statements.push(("UPDATE", format!("UPDATE {quoted} SET {set} WHERE 1=0")));
     }

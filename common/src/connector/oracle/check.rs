@@ -37,11 +37,10 @@ pub(super) fn access_gaps(
                 ));
                 statements.push(("DELETE", format!("DELETE FROM {quoted} WHERE 1 = 0")));
             }
-            if dest || status {
-                let set = match described.column(crate::config::SYNC_STATUS) {
-                    Some(c) if status => ORACLE.quote(&c.name),
-                    _ => name,
-                };
+            // Without the state column there is nothing to try; the plan says that it is missing.
+            let state = described.column(crate::config::SYNC_STATUS).filter(|_| status);
+            if dest || state.is_some() {
+                let set = state.map_or(name, |c| ORACLE.quote(&c.name));
                 statements
                     .push(("UPDATE", format!("UPDATE {quoted} SET {set} = {set} WHERE 1 = 0")));
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ssync_tests::servers::oracle::{Generation, oracle};
 use ssync_tests::servers::{mariadb, mysql56};
-use ssync_tests::sites::{Cell, Holds, Row, Site};
+use ssync_tests::sites::{Cell, Holds, Row, Site, differences};
 use ssync_tests::ssync::{Instance, Outcome};
 
 use super::{RUN, error_of};
@@ -159,6 +159,45 @@ impl Scene {
         // A check says so beforehand.
         let check = self.instance.run(&["check", "--task", "1"]).expect(2);
         assert!(check.stdout.contains(&self.id_of(key)), "{check}");
+    }
+}
+
+/// A number as a key, sealed into text whose collation ignores blanks, and case: envelopes end in
+/// none and differ in more than case.
+#[test]
+fn a_sealed_number_is_a_key_in_every_character_set_and_collation() {
+    for text in ["ascii COLLATE ascii_bin", "ascii", "utf8mb4 COLLATE utf8mb4_general_ci"] {
+        let site = || Site::on_server(mariadb(), "seal");
+        let (source, dest) = (site(), site());
+        source.run(&["CREATE TABLE src (id INT NOT NULL PRIMARY KEY, v VARCHAR(60) NOT NULL, \
+             sync_status INT DEFAULT 0 NOT NULL)"]);
+        dest.run(&[format!(
+            "CREATE TABLE dst (id VARCHAR(80) CHARACTER SET {text} NOT NULL PRIMARY KEY, \
+             v VARCHAR(60) NOT NULL)"
+        )]);
+        let rows: Vec<Row> =
+            (0..300).map(|id| vec![Cell::Int(id), Cell::Text(format!("row {id}"))]).collect();
+        source.insert("src", &["id", "v"], &rows);
+        let instance = Instance::new("");
+        let key = new_key(&instance, "pii.key");
+        instance.apply(&format!(
+            "[[key]]\nname = \"pii\"\nsecret = {{ file = \"{key}\" }}\n{}{}[[task]]\nid = 1\n\
+             source = \"src\"\ndest = \"dst\"\n[[task.table]]\nname = \"t\"\nsource = \"src\"\n\
+             dest = \"dst\"\nwrite = \"upsert\"\napp_resets_status = true\n\
+             encrypt = {{ id = {{ key = \"pii\", deterministic = true }} }}\n",
+            source.link("src"),
+            dest.link("dst")
+        ));
+        instance.run(&["check", "--task", "1"]).expect(0);
+        for v in ["v", "CONCAT('new ', v)"] {
+            source.run(&[format!("UPDATE src SET v = {v}, sync_status = 0")]);
+            instance.run(&RUN).expect(0);
+            let texts = |site: &Site, table: &str| {
+                site.rows(&format!("SELECT v FROM {table}"), &[Holds::Text])
+            };
+            let found = differences(&texts(&source, "src"), &texts(&dest, "dst"));
+            assert_eq!(found, Vec::<String>::new(), "{text}");
+        }
     }
 }
 
