@@ -453,8 +453,11 @@ fn goes_on(t: &mut Table<'_>) -> Result<()> {
     note_renamed(t, &pair)
 }
 
-/// What is under way is the same run, of tables that have other names or servers now.
+/// The record is of the tables of now, and what is under way is the same run, of tables that have
+/// other names or servers now.
 fn note_renamed(t: &mut Table<'_>, pair: &Pair) -> Result<()> {
+    let tables = t.tables();
+    ledger::note_tables(t.dest.as_mut(), pair, &tables)?;
     let record = ledger::record(t.dest.as_mut(), pair)?;
     let print = t.fingerprint()?;
     let run = record.and_then(|record| record.run);

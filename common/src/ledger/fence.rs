@@ -40,7 +40,7 @@ pub struct Record {
     pub ident: Option<Id>,
     /// Epoch.
     pub epoch: i64,
-    /// The tables' names when the row was made, for people.
+    /// The tables' names when the row was made, or when an operator said that they were renamed.
     pub tables: String,
     /// The run that was begun last, if any.
     pub run: Option<OpenRun>,
@@ -595,16 +595,25 @@ fn mark_text(mark: Option<&Mark<Kept>>) -> Result<Value> {
 
 /// Writes down by what the run that was begun last is known again, after its tables were renamed.
 pub fn note_plan(dest: &mut dyn Connection, pair: &Pair, plan: &str) -> Result<()> {
+    note(dest, pair, "plan", plan)
+}
+
+/// Writes down what a record's tables are called now, after they were renamed.
+pub fn note_tables(dest: &mut dyn Connection, pair: &Pair, tables: &str) -> Result<()> {
+    note(dest, pair, "tables", tables)
+}
+
+fn note(dest: &mut dyn Connection, pair: &Pair, column: &str, text: &str) -> Result<()> {
     let d = dest.dialect();
     let sql = format!(
         "UPDATE {} SET {} = {} WHERE {} = {}",
         d.table(pair.place.fence()),
-        d.quote("plan"),
+        d.quote(column),
         d.param(1, None),
         d.quote("id"),
         d.param(2, None)
     );
-    dest.execute(&sql, &[Value::Text(plan.to_owned()), id_value(&pair.id)]).map(drop)
+    dest.execute(&sql, &[Value::Text(text.to_owned()), id_value(&pair.id)]).map(drop)
 }
 
 /// Forgets which server the record stood on.
