@@ -92,7 +92,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
                 transfer::leave_out_held(&store.holds(Some(task))?, &mut chosen)?;
                 let mut params = transfer::params(store, config, chosen)?;
                 params.restart = cli.restart;
-                Ok(params)
+                Ok(Some(params))
             })
         }
         (Some(Command::Adopt(args)), _) => {
@@ -156,7 +156,7 @@ fn foreground(
     home: Option<&Path>,
     json: bool,
     quiet: bool,
-    prepare: impl FnOnce(&mut Store, &Config) -> Result<TaskParams>,
+    prepare: impl FnOnce(&mut Store, &Config) -> Result<Option<TaskParams>>,
 ) -> Result<u8> {
     // Before any thread starts: a signal goes to whichever thread does not block it.
     let signals = signals::watch()?;
@@ -167,6 +167,7 @@ fn foreground(
     let config = store.load()?;
     let params = prepare(&mut store, &config)?;
     drop(store);
+    let Some(params) = params else { return Ok(0) };
     let report = transfer::run(&params, &signals, quiet || json)?;
     for waiting in spool::waiting(&instance_home, Some(report.task)) {
         errln!("{}", clock::localized(&waiting.words()));

@@ -19,7 +19,9 @@ use crate::books::settled::last_settled;
 use crate::terminal::grouped;
 use crate::transfer;
 
-/// Sets the rows back to be sent; the parameters to send them with.
+/// Sets the rows back to be sent; the parameters to send them with, or nothing where all that they are
+/// to go by is held. Rows that a destination has lost are set back all the same: what the loss has
+/// suspended runs again only after that.
 ///
 /// # Errors
 /// [`Kind::Balance`] where rows that a destination has lost may be known in other homes only: the
@@ -30,10 +32,13 @@ pub fn prepare(
     task: u32,
     tables: &[String],
     lost: bool,
-) -> Result<TaskParams> {
+) -> Result<Option<TaskParams>> {
     let mut chosen = transfer::choose(config, task, tables)?;
-    transfer::leave_out_held(&store.holds(Some(task))?, &mut chosen)?;
-    let params = transfer::params(store, config, chosen.clone())?;
+    let holds = store.holds(Some(task))?;
+    if !lost {
+        transfer::leave_out_held(&holds, &mut chosen)?;
+    }
+    let mut params = transfer::params(store, config, chosen.clone())?;
     let mut total = 0;
     let mut alarm: Option<Error> = None;
     for table in &chosen.tables {
@@ -58,7 +63,11 @@ pub fn prepare(
         }
     }
     log::info!("retry of task {task}: {total} rows");
-    alarm.map_or(Ok(params), Err)
+    if let Some(alarm) = alarm {
+        return Err(alarm);
+    }
+    transfer::leave_waiting(&holds, &mut params.task);
+    Ok((!params.task.tables.is_empty()).then_some(params))
 }
 
 fn send_bad(store: &mut Store, params: &TaskParams, table: &TableTask) -> Result<Restored> {

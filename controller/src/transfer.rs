@@ -69,6 +69,28 @@ pub fn leave_out_held(holds: &[Hold], task: &mut Task) -> Result<()> {
     Ok(())
 }
 
+/// Leaves out what is held once its rows were set back: they wait until it runs again.
+pub fn leave_waiting(holds: &[Hold], task: &mut Task) {
+    let id = task.id;
+    for hold in holds {
+        let since = hold.describe();
+        let since = localized(&since);
+        match &hold.table {
+            None => {
+                errln!("nothing is sent yet: task {id} is {since}; ssync resume {id} lets it run");
+                task.tables.clear();
+            }
+            Some(table) if task.tables.iter().any(|t| t.name == *table) => {
+                errln!(
+                    "nothing is sent yet: {table} is {since}; ssync resume {id} {table} lets it run"
+                );
+                task.tables.retain(|t| t.name != *table);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
 /// Everything a run of the task needs; secrets are looked up here and nowhere else.
 pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskParams> {
     let source = store.resolve_link(config, &task.source)?;

@@ -6,7 +6,7 @@ use ssync_common::config::{TableMode, TableTask};
 use ssync_common::connector::{Connection, open, split_table_name};
 use ssync_common::crypto::Mode;
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::ledger::{self, Id, Pair, Place, Record, Seals};
+use ssync_common::ledger::{self, Filled, Id, Pair, Place, Record, Seals};
 use ssync_common::process::identity::RunId;
 use ssync_common::value::{Value, hex_bytes};
 use ssync_writer::transform::Action;
@@ -453,8 +453,11 @@ fn goes_on(t: &mut Table<'_>) -> Result<()> {
     note_renamed(t, &pair)
 }
 
-/// What is under way is the same run, of tables that have other names or servers now.
+/// The record is of the tables of now, and what is under way is the same run, of tables that have
+/// other names or servers now.
 fn note_renamed(t: &mut Table<'_>, pair: &Pair) -> Result<()> {
+    let tables = t.tables();
+    ledger::note_tables(t.dest.as_mut(), pair, &tables)?;
     let record = ledger::record(t.dest.as_mut(), pair)?;
     let print = t.fingerprint()?;
     let run = record.and_then(|record| record.run);
@@ -496,14 +499,17 @@ fn new(t: &mut Table<'_>, owner: Option<&Ownership>) -> Result<()> {
 /// What a `full` run has filled the destination with counts as the operator found it.
 pub(crate) fn full_run_is_known(t: &mut Table<'_>, pair: &Pair) -> Result<()> {
     let full = ledger::record(t.dest.as_mut(), &pair.of_full(&t.plan.dest.full_name))?;
-    match full.and_then(|full| full.run) {
-        // One that is under way fills it later.
-        Some(run) if !run.open && t.table.mode != TableMode::Full => {
-            let tables = format!("{} -> {}", t.table.source, t.table.dest);
-            ledger::note_full_run(t.dest.as_mut(), pair, &tables, &run.run)
-        }
-        _ => Ok(()),
+    let Some((run, row_keys)) = full.and_then(|full| Some((full.run?, full.row_keys))) else {
+        return Ok(());
+    };
+    let seen = ledger::record(t.dest.as_mut(), pair)?.and_then(|record| record.full_run);
+    // One that is under way fills it later.
+    if run.open || t.table.mode == TableMode::Full || seen == Some(run.run) {
+        return Ok(());
     }
+    let filled = Filled { run: run.run, forget: false, row_keys };
+    let tables = t.tables();
+    ledger::note_full_run(t.dest.as_mut(), pair, &tables, filled)
 }
 
 /// A name of the catalog as a name that is configured, its case kept.

@@ -226,7 +226,11 @@ fn try_table(params: &CheckParams<'_>, table: &TableTask, check: &mut TableCheck
     }
     let Some(plan) = plan else { return Ok(()) };
     if let Ok(keys) = &params.keys {
-        check.findings.extend(crate::plan::rotated_keys(&plan, keys));
+        let mut rotated = crate::plan::rotated_keys(&plan, keys);
+        if rotated.is_empty() {
+            rotated = keys::foreign(table, &plan, keys, source.as_mut(), dest.as_mut())?;
+        }
+        check.findings.extend(rotated);
         if let Err(e) = keys::are_there(table, &plan, keys, source.as_mut(), dest.as_mut()) {
             check.fail(&e);
         }

@@ -82,8 +82,12 @@ impl TableRun<'_> {
 
     /// The `full` run that was begun last into this run's destination.
     fn full_run(&self, ends: &mut Ends, pair: &Pair) -> Result<Option<OpenRun>> {
-        let full = pair.of_full(&ends.plan.dest.full_name);
-        Ok(ledger::record(ends.dest.as_mut(), &full)?.and_then(|record| record.run))
+        Ok(self.full_record(ends, pair)?.and_then(|record| record.run))
+    }
+
+    /// The record of the runs that fill this run's destination anew.
+    fn full_record(&self, ends: &mut Ends, pair: &Pair) -> Result<Option<Record>> {
+        ledger::record(ends.dest.as_mut(), &pair.of_full(&ends.plan.dest.full_name))
     }
 
     /// Before a run of another mode takes its fence: what it has to learn of the `full` run that has
@@ -100,14 +104,17 @@ impl TableRun<'_> {
         if self.table.mode == TableMode::Full {
             return Ok(None);
         }
-        let Some(full) = self.full_run(ends, pair)? else { return Ok(None) };
+        let full = self.full_record(ends, pair)?;
+        let Some((full, row_keys)) = full.and_then(|r| Some((r.run?, r.row_keys))) else {
+            return Ok(None);
+        };
         if full.open {
             return Err(self.is_being_filled());
         }
         if record.and_then(|record| record.full_run) == Some(full.run) {
             return Ok(None);
         }
-        let known = Filled { run: full.run, forget: false };
+        let known = Filled { run: full.run, forget: false, row_keys };
         if self.came_later(ends, pair, record)? {
             return Ok(Some(known));
         }

@@ -96,7 +96,7 @@ impl TableRun<'_> {
             if self.table.mode == TableMode::Increment {
                 self.judge_first(ends, record.as_ref())?;
             }
-            let seen = filled.map(|f| f.run).or(record.and_then(|r| r.full_run));
+            let seen = filled.as_ref().map(|f| f.run).or(record.and_then(|r| r.full_run));
             let (filler, print) = (self.filler()?, self.fingerprint(ends)?);
             let judge = &mut |record: Option<&Record>| self.judge_filler(&print, record);
             let (server, filler) = (&server, filler.as_deref());
@@ -115,7 +115,7 @@ impl TableRun<'_> {
         self.judge_entries(ends, pair, record.as_ref())?;
         self.remembered(ends, pair)?;
         let filled = self.judge_full(ends, pair, record.as_ref())?;
-        let seen = filled.map(|f| f.run).or(record.as_ref().and_then(|r| r.full_run));
+        let seen = filled.as_ref().map(|f| f.run).or(record.as_ref().and_then(|r| r.full_run));
         let (known, same) = (&owner.known, leads_to(&owner.known, pair));
         let mut judge = |record: Option<&Record>| {
             let confirmed = if same { known.confirmed } else { 0 };
@@ -138,29 +138,60 @@ impl TableRun<'_> {
         Ok(fence)
     }
 
-    /// Rows that have landed and are about to be shown as done are there.
-    pub(crate) fn judge_unsettled(
+    /// Rows that have landed are there: those that are about to be shown as done, and those that the
+    /// run that is open has shown as done.
+    pub(crate) fn judge_landed(
         &self,
         ends: &mut Ends,
+        fence: &Fence,
         unsettled: &[Entry<KeptKey>],
     ) -> Result<()> {
         let (before, after) = (&self.table.before.dest, &self.table.after.dest);
-        if !before.is_empty() || !after.is_empty() {
+        let open = fence.run.as_ref().filter(|run| run.open);
+        let under_way: u64 = unsettled.iter().map(|entry| entry.rows).sum();
+        if !before.is_empty() || !after.is_empty() || under_way == 0 && open.is_none() {
             return Ok(());
         }
-        let rows: u64 = unsettled.iter().map(|entry| entry.rows).sum();
-        if rows == 0 || !self.is_empty(ends)? {
+        if !self.is_empty(ends)? {
             return Ok(());
         }
-        Err(Error::new(
+        let settled = match open.filter(|_| self.table.count) {
+            Some(open) => self.settled_rows(ends, fence, &open.run)?,
+            None => 0,
+        };
+        if under_way + settled == 0 {
+            return Ok(());
+        }
+        let mut error = Error::new(
             Kind::Balance,
             format!("destination {} is empty, and rows have landed there", self.table.dest),
-        )
-        .detail(format!("{rows} rows that the source shows as under way"))
-        .hint(format!(
-            "The table was emptied, or dropped and made anew. To send these rows again, \
-             ssync adopt --new; {ADOPT}."
-        )))
+        );
+        let mut hint = "The table was emptied, or dropped and made anew. ".to_owned();
+        if under_way > 0 {
+            error = error.detail(format!("{under_way} rows that the source shows as under way"));
+        }
+        if settled > 0 {
+            error = error.detail(format!(
+                "{settled} rows of the run that has not come to its end, which the source shows as done"
+            ));
+            hint += "Set sync_status to 0 for the rows in state 2 that are to be sent again. ";
+        }
+        hint += &format!("To send rows in state 1 again as well, ssync adopt --new; {ADOPT}.");
+        if under_way == 0 {
+            hint += " Where rows are taken out of it as a matter of course, set count = false.";
+        }
+        Err(error.hint(hint))
+    }
+
+    /// Rows of a run that are settled, as long as the source still shows any row as done.
+    fn settled_rows(&self, ends: &mut Ends, fence: &Fence, run: &Id) -> Result<u64> {
+        let mut rows = self.source_table(&ends.plan, ends.source.as_ref(), None);
+        rows.filter = None;
+        if rows.keys(ends.source.as_mut(), RowState::Done, &Range::all(), 1)?.is_empty() {
+            return Ok(0);
+        }
+        let entries = ledger::entries(ends.dest.as_mut(), &fence.pair, ledger::Which::Run(run))?;
+        Ok(entries.iter().filter(|entry| entry.settled).map(|entry| entry.rows).sum())
     }
 
     /// Rows that are under way belong to a run that is known; where they are, they were claimed.

@@ -159,6 +159,9 @@ pub fn restore(
         if may_double(table, &sides.plan) {
             return Err(keyless(table));
         }
+        if table.write == WriteMode::Insert {
+            return Err(refuses_known_rows(table));
+        }
         Lost { sides, owner, pair, record, memory, landed: BTreeMap::new() }.restore(&gap, known)
     })
 }
@@ -172,6 +175,21 @@ fn keyless(table: &TableTask) -> Error {
         "Rows that it still has would be doubled. Compare both sides by hand: set sync_status to 0 for \
          rows that are missing, to 2 for rows in state 1 that are there. Then accept the destination \
          as it is by ssync adopt --as-is; until then every run stops.",
+    )
+}
+
+/// Rows are set back by ranges of keys, and some of a range the destination may have all the same:
+/// they were sent again later, by batches that it has not lost.
+fn refuses_known_rows(table: &TableTask) -> Error {
+    Error::new(
+        Kind::Refused,
+        format!("with write = \"insert\", rows that {} still has would be bad rows", table.dest),
+    )
+    .detail("rows are set back by the ranges of keys in which some are missing")
+    .hint(
+        "Set write = \"ignore\" for the table (or \"upsert\", where rows that have changed since are \
+         to be brought up to date), apply that, and run ssync retry --lost again. Once its rows are \
+         sent, write may be \"insert\" again.",
     )
 }
 

@@ -20,7 +20,7 @@ use ssync_writer::transform::ColumnTransform;
 use crate::source::UpdateTriggers;
 use columns::spelt_as_found;
 pub use fingerprint::{Circumstances, Fingerprint, walks_alike};
-pub use keys::rotated_keys;
+pub use keys::{RowKeys, foreign_row_keys, rotated_keys};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

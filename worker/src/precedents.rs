@@ -10,7 +10,7 @@ use ssync_common::value::hex_bytes;
 
 use crate::identity::ADOPT;
 use crate::lost::lacks;
-use crate::plan;
+use crate::plan::{self, RowKeys};
 use crate::table_run::{Ends, TableRun};
 
 /// Whether the next run goes by the ledger's entries: whatever of it is under way would be sent
@@ -91,6 +91,22 @@ impl TableRun<'_> {
              batches back to 0. A destination without a unique index: compare both sides by hand, \
              then ssync adopt --as-is.",
         ))
+    }
+
+    /// By which keys rows of the destination are recognised, as the record keeps it.
+    pub(crate) fn row_keys(&self, ends: &Ends) -> Result<String> {
+        RowKeys::new(&ends.plan, &self.params.keys).text()
+    }
+
+    /// Rows of the destination are recognised by the keys that they were sealed with.
+    pub(crate) fn judge_row_keys(&self, ends: &mut Ends, fence: &Fence) -> Result<()> {
+        let Some(known) = &fence.row_keys else { return Ok(()) };
+        let known = RowKeys::read(known)?;
+        let found = plan::foreign_row_keys(&ends.plan, &self.params.keys, &known);
+        if found.is_empty() || self.is_empty(ends)? {
+            return Ok(());
+        }
+        plan::refuse(self.params.task.id, &self.table.name, &found)
     }
 
     /// What has landed and is still to be settled is known by ranges of the key it was sent by;

@@ -187,7 +187,7 @@ impl TableRun<'_> {
             unsettled = ledger::entries(dest, &fence.pair, ledger::Which::Unsettled)?;
             // Not even tidying up may be done by another key, or to rows that are gone.
             self.same_key(ends, &fence, &unsettled)?;
-            self.judge_unsettled(ends, &unsettled)?;
+            self.judge_landed(ends, &fence, &unsettled)?;
         }
         let result = self.fenced(ends, owner, &mut fence, &unsettled);
         let result = result.map_err(|e| self.with_full_run(ends, &pair, e));
@@ -261,7 +261,8 @@ impl TableRun<'_> {
                 log::info!("{}: recovered {found:?}", self.table.name);
             }
         }
-        if let Err(e) = ends.rotated.clone() {
+        let rotated = ends.rotated.clone();
+        if let Err(e) = rotated.and_then(|()| self.judge_row_keys(ends, fence)) {
             // What had landed is settled by now, or is kept by the key of now: the old one may go.
             self.keep_again(ends, fence)?;
             return Err(e);
@@ -271,7 +272,8 @@ impl TableRun<'_> {
             self.states_are_kept(ends)?;
         }
         failpoint::hit("run.after_recover", 1);
-        let run = self.open_run(ends, fence)?;
+        let former = fence.row_keys.replace(self.row_keys(ends)?);
+        let run = self.open_run(ends, fence, former.as_deref())?;
         self.run = Some(run.run);
         self.bar_others(ends, fence)?;
         set_context("run", hex_bytes::encode(&run.run));
@@ -332,7 +334,13 @@ impl TableRun<'_> {
         states_are_kept(ends.source.as_mut(), &table, &[RowState::ToSend])
     }
 
-    fn open_run(&mut self, ends: &mut Ends, fence: &mut Fence) -> Result<OpenRun> {
+    /// `row_keys` are those that the record knows.
+    fn open_run(
+        &mut self,
+        ends: &mut Ends,
+        fence: &mut Fence,
+        row_keys: Option<&str>,
+    ) -> Result<OpenRun> {
         if self.table.mode == TableMode::Increment {
             if fence.mark.is_none() && !self.restart && !self.is_from_start(ends, fence)? {
                 fence.mark = self.initial_mark(ends)?;
@@ -350,7 +358,7 @@ impl TableRun<'_> {
             && (!ends.plan.key.is_empty() || self.table.mode == TableMode::Status)
         {
             self.notes.push("resumed a run that had not come to its end".to_owned());
-            if open.plan == plan {
+            if open.plan == plan && row_keys == fence.row_keys.as_deref() {
                 return Ok(open.clone());
             }
             // Begun by a former version, or on another server of the same cluster.

@@ -26,6 +26,9 @@ pub struct Fence {
     pub mark: Option<Mark<Kept>>,
     /// Rows that finished runs of `increment` have landed; `None`: an older version did not count.
     pub landed: Option<i64>,
+    /// The keys by which its rows are recognised, as text of the run's own; a run that begins writes
+    /// down what is here. `None`: nothing is known.
+    pub row_keys: Option<String>,
 }
 
 /// A fence row as it stands.
@@ -37,7 +40,7 @@ pub struct Record {
     pub ident: Option<Id>,
     /// Epoch.
     pub epoch: i64,
-    /// The tables' names when the row was made, for people.
+    /// The tables' names when the row was made, or when an operator said that they were renamed.
     pub tables: String,
     /// The run that was begun last, if any.
     pub run: Option<OpenRun>,
@@ -58,6 +61,9 @@ pub struct Record {
     /// The run whose beginning is in the ledger as well; another one than the last where an older
     /// version has begun that.
     pub begun: Option<Id>,
+    /// The keys by which rows are recognised that its runs have landed, as text of their own; `None`
+    /// before a version that knows of it has begun a run.
+    pub row_keys: Option<String>,
 }
 
 const COLUMNS: [&str; 14] = [
@@ -67,9 +73,11 @@ const COLUMNS: [&str; 14] = [
 /// Columns that are written by name.
 const LANDED: &str = "landed";
 const BEGUN: &str = "begun";
+const ROW_KEYS: &str = "row_keys";
 
 fn select(d: &dyn Dialect, pair_place: &str) -> String {
-    let columns: Vec<_> = COLUMNS.iter().chain([&LANDED, &BEGUN]).map(|c| d.quote(c)).collect();
+    let by_name = [&LANDED, &BEGUN, &ROW_KEYS];
+    let columns: Vec<_> = COLUMNS.iter().chain(by_name).map(|c| d.quote(c)).collect();
     format!("SELECT {} FROM {}", columns.join(", "), d.table(pair_place))
 }
 
@@ -106,6 +114,7 @@ fn read_record(row: &[Value]) -> Result<Record> {
         filler: field(row, 13)?.as_str().map(str::to_owned),
         landed: field(row, 14)?.as_i64(),
         begun: opt_id(15)?,
+        row_keys: field(row, 16)?.as_str().map(str::to_owned),
     })
 }
 
@@ -145,13 +154,15 @@ pub enum Raise<'a> {
 }
 
 /// A `full` run has filled the destination since the record was last taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filled {
     /// That run.
     pub run: Id,
     /// Whether what the record knows as landed and unsettled, and the run that is open, are over:
     /// those rows are sent again.
     pub forget: bool,
+    /// The keys by which its rows are recognised.
+    pub row_keys: Option<String>,
 }
 
 /// Takes the fence exclusively and raises its epoch. Waits until a dead writer's commit that is
@@ -174,7 +185,7 @@ pub fn raise(
         let (server, counter, filled, filler) = match how {
             Raise::Begin { server, counter, filled, filler, judge } => {
                 judge(found.as_ref())?;
-                (Some(*server), *counter, *filled, *filler)
+                (Some(*server), *counter, filled.clone(), *filler)
             }
             Raise::Again(believed) => match &found {
                 Some(record) if record.epoch == *believed => (None, None, None, None),
@@ -186,10 +197,12 @@ pub fn raise(
             Raise::Bar => (None, None, None, None),
         };
         let Some(mut record) = found else {
-            let full_run = filled.map(|f| f.run);
+            let (full_run, row_keys) = filled.map(|f| (f.run, f.row_keys)).unzip();
             let counter = counter.unwrap_or(0);
             let server = server.unwrap_or_default();
-            return first(dest, pair, tables, &New { server, counter, full_run, filler });
+            let row_keys = row_keys.flatten();
+            let new = New { server, counter, full_run, filler, row_keys };
+            return first(dest, pair, tables, &new);
         };
         if let Some(Filled { forget: true, .. }) = filled {
             clear(dest, pair)?;
@@ -201,7 +214,11 @@ pub fn raise(
                 }
             }
         }
-        let full_run = filled.map(|f| f.run).or(record.full_run);
+        // What has filled the table anew has sealed every row anew.
+        let (full_run, row_keys) = match filled {
+            Some(filled) => (Some(filled.run), filled.row_keys),
+            None => (record.full_run, record.row_keys),
+        };
         let filler = filler.map(str::to_owned).or(record.filler);
         let open = record.run.as_ref().is_some_and(|run| run.open);
         let epoch = record.epoch + 1;
@@ -228,6 +245,7 @@ pub fn raise(
             id_value(&pair.dest),
             full_run.as_ref().map_or(Value::Null, id_value),
             filler.map_or(Value::Null, Value::Text),
+            row_keys.clone().map_or(Value::Null, Value::Text),
             Value::Int(i64::from(open)),
             id_value(&pair.id),
         ];
@@ -240,13 +258,14 @@ pub fn raise(
             run: record.run,
             mark: record.mark,
             landed: record.landed,
+            row_keys,
         })
     })
 }
 
 /// What raising writes, in the order of its parameters.
-const SET: [&str; 8] =
-    ["epoch", "ident", "counter", "server", "dest", "full_run", "filler", "run_open"];
+const SET: [&str; 9] =
+    ["epoch", "ident", "counter", "server", "dest", "full_run", "filler", ROW_KEYS, "run_open"];
 
 /// What the row of a new record holds beside its key.
 struct New<'a> {
@@ -254,6 +273,7 @@ struct New<'a> {
     counter: i64,
     full_run: Option<Id>,
     filler: Option<&'a str>,
+    row_keys: Option<String>,
 }
 
 /// The row of a record that is taken for the first time.
@@ -261,8 +281,8 @@ fn first(dest: &mut dyn Connection, pair: &Pair, tables: &str, new: &New<'_>) ->
     let ident = RunId::random()?.0;
     let d = dest.dialect();
     let insert = format!(
-        "INSERT INTO {} ({}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}) VALUES ({}, 1, {}, 0, {}, {}, \
-         {}, 0, {}, {}, {})",
+        "INSERT INTO {} ({}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}) VALUES ({}, 1, {}, 0, {}, \
+         {}, {}, 0, {}, {}, {}, {})",
         d.table(pair.place.fence()),
         d.quote("id"),
         d.quote("epoch"),
@@ -275,6 +295,7 @@ fn first(dest: &mut dyn Connection, pair: &Pair, tables: &str, new: &New<'_>) ->
         d.quote("dest"),
         d.quote("full_run"),
         d.quote("filler"),
+        d.quote(ROW_KEYS),
         d.param(1, None),
         d.param(2, None),
         d.param(3, None),
@@ -282,8 +303,10 @@ fn first(dest: &mut dyn Connection, pair: &Pair, tables: &str, new: &New<'_>) ->
         d.param(5, None),
         d.param(6, None),
         d.param(7, None),
-        d.param(8, None)
+        d.param(8, None),
+        d.param(9, None)
     );
+    let row_keys = new.row_keys.clone();
     let params = [
         id_value(&pair.id),
         Value::Text(tables.to_owned()),
@@ -293,10 +316,12 @@ fn first(dest: &mut dyn Connection, pair: &Pair, tables: &str, new: &New<'_>) ->
         id_value(&pair.dest),
         new.full_run.as_ref().map_or(Value::Null, id_value),
         new.filler.map_or(Value::Null, |filler| Value::Text(filler.to_owned())),
+        row_keys.clone().map_or(Value::Null, Value::Text),
     ];
     dest.execute(&insert, &params)?;
     raise_seats(dest, pair, 1)?;
-    Ok(Fence { pair: pair.clone(), ident, epoch: 1, run: None, mark: None, landed: Some(0) })
+    let (pair, landed) = (pair.clone(), Some(0));
+    Ok(Fence { pair, ident, epoch: 1, run: None, mark: None, landed, row_keys })
 }
 
 /// The epoch at which the fence stands, 0 before it was ever raised. Locks nothing.
@@ -337,7 +362,7 @@ pub fn begin_again(dest: &mut dyn Connection, pair: &Pair) -> Result<bool> {
     Ok(lost)
 }
 
-/// Opens a run in the fence row, and in the ledger. With `forget` every ledger row of the record goes in the same
+/// Opens a run in the fence row, with the keys of its rows, and in the ledger. With `forget` every ledger row of the record goes in the same
 /// transaction: the run starts from nothing. A run whose fence was taken changes neither.
 pub fn begin_run(
     dest: &mut dyn Connection,
@@ -347,7 +372,7 @@ pub fn begin_run(
 ) -> Result<()> {
     let d = dest.dialect();
     let sql = format!(
-        "UPDATE {} SET {} = {}, {} = 1, {} = {}, {} = {}, {} = {} WHERE {} = {} AND {} = {}",
+        "UPDATE {} SET {} = {}, {} = 1, {} = {}, {} = {}, {} = {}, {} = {} WHERE {} = {} AND {} = {}",
         d.table(fence.pair.place.fence()),
         d.quote("run_id"),
         d.param(1, None),
@@ -358,10 +383,12 @@ pub fn begin_run(
         d.param(3, None),
         d.quote(BEGUN),
         d.param(4, None),
-        d.quote("id"),
+        d.quote(ROW_KEYS),
         d.param(5, None),
+        d.quote("id"),
+        d.param(6, None),
         d.quote("epoch"),
-        d.param(6, None)
+        d.param(7, None)
     );
     let upto = json_text(run.upto.as_ref())?;
     let params = [
@@ -369,6 +396,7 @@ pub fn begin_run(
         Value::Text(run.plan.clone()),
         upto,
         id_value(&run.run),
+        fence.row_keys.clone().map_or(Value::Null, Value::Text),
         id_value(&fence.pair.id),
         Value::Int(fence.epoch),
     ];
@@ -466,20 +494,30 @@ pub fn finish_run(
 
 /// Writes down that an operator takes what a `full` run has filled the table with for known: on the
 /// record of another mode, which is made where there is none.
-pub fn note_full_run(dest: &mut dyn Connection, pair: &Pair, tables: &str, run: &Id) -> Result<()> {
+pub fn note_full_run(
+    dest: &mut dyn Connection,
+    pair: &Pair,
+    tables: &str,
+    filled: Filled,
+) -> Result<()> {
+    let Filled { run, row_keys, .. } = filled;
     in_transaction(dest, |dest| {
         let d = dest.dialect();
         let sql = format!(
-            "UPDATE {} SET {} = {} WHERE {} = {}",
+            "UPDATE {} SET {} = {}, {} = {} WHERE {} = {}",
             d.table(pair.place.fence()),
             d.quote("full_run"),
             d.param(1, None),
+            d.quote(ROW_KEYS),
+            d.param(2, None),
             d.quote("id"),
-            d.param(2, None)
+            d.param(3, None)
         );
-        match dest.execute(&sql, &[id_value(run), id_value(&pair.id)])? {
+        let keys = row_keys.clone().map_or(Value::Null, Value::Text);
+        match dest.execute(&sql, &[id_value(&run), keys, id_value(&pair.id)])? {
             0 => {
-                let new = New { server: "", counter: 0, full_run: Some(*run), filler: None };
+                let full_run = Some(run);
+                let new = New { server: "", counter: 0, full_run, filler: None, row_keys };
                 first(dest, pair, tables, &new).map(drop)
             }
             _ => Ok(()),
@@ -542,7 +580,11 @@ pub fn keep_bounds(
     );
     let params =
         [mark_text(mark)?, json_text(upto)?, id_value(&fence.pair.id), Value::Int(fence.epoch)];
-    in_transaction(dest, |dest| one_row(dest.execute(&sql, &params)?))
+    in_transaction(dest, |dest| match dest.execute(&sql, &params)? {
+        1 => Ok(()),
+        // Some servers count no row that stays as it is.
+        _ => is_held(dest, fence),
+    })
 }
 
 fn mark_text(mark: Option<&Mark<Kept>>) -> Result<Value> {
@@ -553,16 +595,25 @@ fn mark_text(mark: Option<&Mark<Kept>>) -> Result<Value> {
 
 /// Writes down by what the run that was begun last is known again, after its tables were renamed.
 pub fn note_plan(dest: &mut dyn Connection, pair: &Pair, plan: &str) -> Result<()> {
+    note(dest, pair, "plan", plan)
+}
+
+/// Writes down what a record's tables are called now, after they were renamed.
+pub fn note_tables(dest: &mut dyn Connection, pair: &Pair, tables: &str) -> Result<()> {
+    note(dest, pair, "tables", tables)
+}
+
+fn note(dest: &mut dyn Connection, pair: &Pair, column: &str, text: &str) -> Result<()> {
     let d = dest.dialect();
     let sql = format!(
         "UPDATE {} SET {} = {} WHERE {} = {}",
         d.table(pair.place.fence()),
-        d.quote("plan"),
+        d.quote(column),
         d.param(1, None),
         d.quote("id"),
         d.param(2, None)
     );
-    dest.execute(&sql, &[Value::Text(plan.to_owned()), id_value(&pair.id)]).map(drop)
+    dest.execute(&sql, &[Value::Text(text.to_owned()), id_value(&pair.id)]).map(drop)
 }
 
 /// Forgets which server the record stood on.

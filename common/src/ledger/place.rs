@@ -85,7 +85,7 @@ impl Pair {
 }
 
 /// Columns of the fence table that version 0.1.0 did not have; all may be NULL.
-const LATER: [(&str, OwnType); 8] = [
+const LATER: [(&str, OwnType); 9] = [
     // The row's own random id: the same after a rename, a move or a copy of the tables.
     ("ident", OwnType::Id),
     // The run counter that source and destination share (`status`).
@@ -102,6 +102,8 @@ const LATER: [(&str, OwnType); 8] = [
     ("filler", OwnType::LongText),
     // The run whose beginning is in the ledger as well.
     ("begun", OwnType::Id),
+    // The keys by which rows at the destination are recognised.
+    ("row_keys", OwnType::LongText),
 ];
 
 /// Whether the fence table has all columns that this version reads.

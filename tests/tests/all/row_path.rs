@@ -115,7 +115,7 @@ fn goes_back_after_a_crash(point: &str, states: (i64, i64), home_is_lost: bool) 
         &[&make, &fill],
         &["CREATE TABLE dst (id INTEGER PRIMARY KEY, v TEXT)"],
         "batch_rows = 10",
-        "",
+        "write = \"ignore\"",
     );
     let Site::Sqlite(file) = &road.dest else { panic!("not a file") };
     let backup = road.instance.scratch().join("backup");
@@ -125,7 +125,7 @@ fn goes_back_after_a_crash(point: &str, states: (i64, i64), home_is_lost: bool) 
     road.instance.wait_until_dead();
     assert_eq!((road.landed(), (road.in_state(1), road.in_state(2))), (10, states));
     let (source, dest) = (road.source.link("src"), road.dest.link("dst"));
-    let other = Instance::new(&config(&source, &dest, "batch_rows = 10", ""));
+    let other = Instance::new(&config(&source, &dest, "batch_rows = 10", "write = \"ignore\""));
     let instance = if home_is_lost { &other } else { &road.instance };
     instance.run(&RUN).expect(0);
     assert_eq!(road.in_state(2), 10);

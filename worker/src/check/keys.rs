@@ -12,7 +12,7 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::ledger::{self, Pair, Seals, Which};
 
 use crate::owner;
-use crate::plan::TablePlan;
+use crate::plan::{Finding, RowKeys, TablePlan, foreign_row_keys};
 use crate::precedents;
 use crate::table_run::describe_sides;
 
@@ -27,21 +27,7 @@ pub(super) fn are_there(
     source: &mut dyn Connection,
     dest: &mut dyn Connection,
 ) -> Result<()> {
-    let ident = match table.mode {
-        // Another key begins it anew.
-        TableMode::Full => return Ok(()),
-        TableMode::Increment => owner::increment_ident(&plan.source_server, &plan.source_name),
-        TableMode::Status => match owner::ident(source, &table.source, &plan.source_name)? {
-            Some(ident) => ident,
-            None => return Ok(()),
-        },
-    };
-    let pair = Pair::new(&ident, &table.dest, &plan.dest.full_name);
-    // A run adds the columns that former versions' tables lack; until then nothing is read there.
-    let fence = dest.describe(pair.place.fence())?;
-    if fence.is_none_or(|fence| !ledger::is_of_now(&fence)) {
-        return Ok(());
-    }
+    let Some(pair) = pair(table, plan, source, dest)? else { return Ok(()) };
     let Some(record) = ledger::record(dest, &pair)? else { return Ok(()) };
     if precedents::entries_count(table, &record) && ledger::has_lost_entries(dest, &pair, &record)?
     {
@@ -60,6 +46,82 @@ pub(super) fn are_there(
         seals.open_upto(&run, upto)?;
     }
     Ok(())
+}
+
+/// The record of a table, where one can be read.
+fn pair(
+    table: &TableTask,
+    plan: &TablePlan,
+    source: &mut dyn Connection,
+    dest: &mut dyn Connection,
+) -> Result<Option<Pair>> {
+    let ident = match table.mode {
+        // Another key begins it anew.
+        TableMode::Full => return Ok(None),
+        TableMode::Increment => owner::increment_ident(&plan.source_server, &plan.source_name),
+        TableMode::Status => match owner::ident(source, &table.source, &plan.source_name)? {
+            Some(ident) => ident,
+            None => return Ok(None),
+        },
+    };
+    let pair = Pair::new(&ident, &table.dest, &plan.dest.full_name);
+    // A run adds the columns that former versions' tables lack; until then nothing is read there.
+    let fence = dest.describe(pair.place.fence())?;
+    Ok(fence.is_some_and(|fence| ledger::is_of_now(&fence)).then_some(pair))
+}
+
+/// The keys by which rows that are at the destination are recognised, as far as that is known.
+fn row_keys(dest: &mut dyn Connection, plan: &TablePlan, pair: &Pair) -> Result<Option<RowKeys>> {
+    let record = ledger::record(dest, pair)?;
+    let full = ledger::record(dest, &pair.of_full(&plan.dest.full_name))?;
+    let seen = record.as_ref().and_then(|record| record.full_run);
+    let text = match full.and_then(|full| Some((full.run?.run, full.row_keys))) {
+        // The run sees it first.
+        Some((run, row_keys)) if Some(run) != seen => row_keys,
+        _ => record.and_then(|record| record.row_keys),
+    };
+    text.as_deref().map(RowKeys::read).transpose()
+}
+
+/// What the next run will refuse, since rows that are at the destination were sealed with other keys.
+pub(super) fn foreign(
+    table: &TableTask,
+    plan: &TablePlan,
+    keys: &BTreeMap<String, KeyRing>,
+    source: &mut dyn Connection,
+    dest: &mut dyn Connection,
+) -> Result<Vec<Finding>> {
+    let Some(pair) = pair(table, plan, source, dest)? else { return Ok(Vec::new()) };
+    let Some(known) = row_keys(dest, plan, &pair)? else { return Ok(Vec::new()) };
+    let found = foreign_row_keys(plan, keys, &known);
+    match found.is_empty() || is_empty(dest, &table.dest)? {
+        true => Ok(Vec::new()),
+        false => Ok(found),
+    }
+}
+
+/// Whether a key is not among `keys` that rows at the destination are recognised by.
+fn retired(
+    task: u32,
+    plan: &TablePlan,
+    keys: &BTreeMap<String, KeyRing>,
+    source: &mut dyn Connection,
+    dest: &mut dyn Connection,
+) -> Result<Option<Error>> {
+    let Some(pair) = pair(&plan.task, plan, source, dest)? else { return Ok(None) };
+    let Some(known) = row_keys(dest, plan, &pair)? else { return Ok(None) };
+    let found = foreign_row_keys(plan, keys, &known);
+    let is_missing = known.missing(keys).next().is_some();
+    if !is_missing || found.is_empty() || is_empty(dest, &plan.task.dest)? {
+        return Ok(None);
+    }
+    Ok(crate::plan::refuse(task, &plan.task.name, &found).err())
+}
+
+fn is_empty(dest: &mut dyn Connection, table: &str) -> Result<bool> {
+    let d = dest.dialect();
+    let sql = d.limit(&format!("SELECT 1 FROM {}", d.table(table)), 1);
+    Ok(dest.query(&sql, &[])?.is_empty())
 }
 
 /// Looks whether what is written down of a table, as it is configured, needs a key that is not among
@@ -82,6 +144,7 @@ pub fn needs_another_key(
     let plan = planned.plan.ok_or_else(|| Error::new(Kind::Internal, "no plan and no finding"))?;
     match are_there(table, &plan, keys, source.as_mut(), dest.as_mut()) {
         Err(e) if e.kind == Kind::Refused => Ok(Some(e)),
-        other => other.map(|()| None),
+        Err(e) => Err(e),
+        Ok(()) => retired(task.id, &plan, keys, source.as_mut(), dest.as_mut()),
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use ssync_common::config::TableMode;
 use ssync_common::connector::WriteMode;
 use ssync_common::crypto::KeyRing;
+use ssync_common::error::{Error, Kind, Result};
 use ssync_common::schema::{self, Column};
 
 use super::{ColumnPair, Finding, Level, Planner, TablePlan};
@@ -156,14 +158,10 @@ pub fn rotated_keys(plan: &TablePlan, rings: &BTreeMap<String, KeyRing>) -> Vec<
     if plan.task.mode == TableMode::Full {
         return Vec::new();
     }
-    let identifies = |column: &Column| {
-        let unique = |i: &schema::Index| i.unique && i.columns.contains(&column.name);
-        plan.dest.indexes.iter().any(unique)
-    };
     let rotated = |pair: &&ColumnPair| {
         let choice = plan.task.encrypt.get(&pair.source.name);
         let ring = choice.filter(|c| c.deterministic()).and_then(|c| rings.get(c.key()));
-        ring.is_some_and(KeyRing::was_rotated) && identifies(&pair.dest)
+        ring.is_some_and(KeyRing::was_rotated) && identifies(plan, &pair.dest)
     };
     let finding = |pair: &ColumnPair| Finding {
         level: Level::Error,
@@ -179,4 +177,97 @@ pub fn rotated_keys(plan: &TablePlan, rings: &BTreeMap<String, KeyRing>) -> Vec<
         ),
     };
     plan.pairs.iter().filter(rotated).map(finding).collect()
+}
+
+/// Whether a column of the destination is among those by which its rows are recognised.
+fn identifies(plan: &TablePlan, column: &Column) -> bool {
+    plan.dest.indexes.iter().any(|index| index.unique && index.columns.contains(&column.name))
+}
+
+/// The keys that seal equal values alike, by the destination's columns; none for a column that rows
+/// are recognised by and that is sealed otherwise, or not at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RowKeys(BTreeMap<String, Option<String>>);
+
+impl RowKeys {
+    /// Of what this plan sends.
+    pub fn new(plan: &TablePlan, rings: &BTreeMap<String, KeyRing>) -> RowKeys {
+        let key = |pair: &ColumnPair| {
+            let choice = plan.task.encrypt.get(&pair.source.name);
+            let ring = choice.filter(|c| c.deterministic()).and_then(|c| rings.get(c.key()));
+            ring.and_then(|ring| ring.ids().next()).map(|id| id.to_string())
+        };
+        let keys = plan.pairs.iter().map(|pair| (pair, key(pair)));
+        let kept = keys.filter(|(pair, key)| key.is_some() || identifies(plan, &pair.dest));
+        RowKeys(kept.map(|(pair, key)| (pair.dest.name.clone(), key)).collect())
+    }
+
+    /// As they are written down at the destination.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] where they cannot be written as text.
+    pub fn text(&self) -> Result<String> {
+        serde_json::to_string(self)
+            .map_err(|e| Error::new(Kind::Internal, format!("row keys: {e}")))
+    }
+
+    /// As they were written down.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] where a later version has written something else.
+    pub fn read(text: &str) -> Result<RowKeys> {
+        serde_json::from_str(text).map_err(|_| {
+            Error::new(Kind::Refused, "SSYNC_FENCE: row_keys are not readable")
+                .hint("A later version has written them, or they were changed outside ssync.")
+        })
+    }
+
+    /// The keys that `rings` do not have.
+    pub fn missing<'a>(
+        &'a self,
+        rings: &'a BTreeMap<String, KeyRing>,
+    ) -> impl Iterator<Item = &'a str> {
+        let is_there =
+            |id: &str| rings.values().any(|ring| ring.ids().any(|known| known.to_string() == id));
+        self.0.values().flatten().map(String::as_str).filter(move |id| !is_there(id))
+    }
+}
+
+/// Columns by which rows at the destination are recognised, and that were sealed with another key, or
+/// with none, when those rows landed: a row that comes again would not find itself.
+pub fn foreign_row_keys(
+    plan: &TablePlan,
+    rings: &BTreeMap<String, KeyRing>,
+    known: &RowKeys,
+) -> Vec<Finding> {
+    if plan.task.mode == TableMode::Full {
+        return Vec::new();
+    }
+    let now = RowKeys::new(plan, rings);
+    let words = |key: &Option<String>| match key {
+        Some(id) => format!("sealed with key {id}"),
+        None => "not sealed with a key that seals equal values alike".to_owned(),
+    };
+    let finding = |pair: &ColumnPair| {
+        let (then, now) = (known.0.get(&pair.dest.name)?, now.0.get(&pair.dest.name)?);
+        (then != now && identifies(plan, &pair.dest)).then(|| Finding {
+            level: Level::Error,
+            column: Some(pair.source.name.clone()),
+            text: format!(
+                "column {} identifies rows at the destination, and its encryption key was replaced: \
+                 rows there are {}, and would now be {}",
+                pair.dest.name,
+                words(then),
+                words(now)
+            ),
+            hint: Some(
+                "Rows that are there would not be found, and come a second time. Configure the \
+                 former key again, or load the table once with mode = \"full\", the former key in \
+                 `old` where rows are under way; then take it out of the configuration."
+                    .to_owned(),
+            ),
+        })
+    };
+    plan.pairs.iter().filter_map(finding).collect()
 }

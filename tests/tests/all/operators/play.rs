@@ -700,7 +700,8 @@ impl World<'_> {
             self.streams[s].homes[home].wait_until_dead();
             let new = outcome.stderr.contains("nothing is remembered of earlier runs");
             self.tell(s, format!("home {home}: ssync retry --lost: {:?}", outcome.code));
-            stays = outcome.stderr.contains("not every run is known here") || stays && new;
+            let by_hand = ["not every run is known here", "would be bad rows"];
+            stays = by_hand.iter().any(|words| outcome.stderr.contains(words)) || stays && new;
             if !new && !stays && outcome.code != Some(0) {
                 return Err(format!("a way out that leads nowhere: {outcome}"));
             }

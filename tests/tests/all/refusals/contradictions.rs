@@ -169,6 +169,33 @@ fn rows_are_not_shown_as_done_that_an_emptied_destination_lacks() {
 }
 
 #[test]
+fn a_destination_that_was_emptied_under_an_open_run_is_noticed_when_all_is_settled() {
+    for by_hand in [false, true] {
+        let tables = Tables::on_mariadb(100);
+        let instance = tables.instance();
+        instance.run_with(&RUN, "run.before_finish@1=kill-group");
+        instance.wait_until_dead();
+        let done = "SELECT COUNT(*) FROM src WHERE sync_status = 2";
+        assert_eq!(tables.source.number(done), 100);
+        tables.dest.run(&["DELETE FROM dst"]);
+        tables.add(100..103);
+        for _ in 0..2 {
+            let outcome = instance.run(&RUN).expect(1);
+            let (kind, text) = error_of(&outcome);
+            assert!(kind == "Balance" && text.contains("is empty, and rows have"), "{outcome}");
+            assert_eq!(tables.landed(), 0);
+        }
+        // As the refusal says. Where nothing is done any more, nothing can be missing.
+        tables.source.run(&["UPDATE src SET sync_status = 0 WHERE sync_status = 2"]);
+        if !by_hand {
+            instance.run(&["adopt", "--task", "1", "--tables", "t", "--new"]).expect(0);
+        }
+        instance.run(&RUN).expect(0);
+        tables.assert_same();
+    }
+}
+
+#[test]
 fn a_table_that_a_full_run_has_emptied_is_not_taken_for_filled() {
     let tables = Tables::on_mariadb(100);
     let (status, full) = (tables.toml("", ""), tables.toml("", "mode = \"full\""));

@@ -109,7 +109,7 @@ fn an_older_destination_is_noticed_over_another_address_and_from_another_home() 
     for mut base in bases() {
         let tables = base.tables(50);
         tables.dest.run(&["CREATE UNIQUE INDEX dst_id ON dst (id)"]);
-        let toml = tables.toml("", "");
+        let toml = tables.toml("", "write = \"ignore\"");
         let instance = Instance::new(&toml);
         instance.run(&RUN).expect(0);
         back_up(&tables.dest);
@@ -254,6 +254,31 @@ fn a_renamed_destination_keeps_its_mark_once_it_is_adopted() {
         assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dw"), 120);
         assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dw"), 120);
     }
+}
+
+/// What a source on another server is known by are the names of today.
+#[test]
+fn a_renamed_destination_is_found_again_when_the_source_moves_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut tables =
+        Tables::between(Site::in_file(dir.path(), "a"), Site::in_file(dir.path(), "d"), 100);
+    let instance = Instance::new(&tables.toml("", INCREMENT));
+    instance.run(&RUN).expect(0);
+    rename(&tables.dest, "dst", "dw");
+    let toml = |tables: &Tables| {
+        tables.toml("", INCREMENT).replace("dest = \"dst\"\nmode", "dest = \"dw\"\nmode")
+    };
+    instance.apply(&toml(&tables));
+    adopt(&instance, &["--dest-was", "dst"]);
+    instance.run(&RUN).expect(0);
+    tables.source = copied(&tables.source, dir.path(), "b");
+    instance.apply(&toml(&tables));
+    tables.add(100..120);
+    assert_stops(&instance.run(&RUN), "a mark is there of src -> dw");
+    adopt(&instance, &["--as-is"]);
+    instance.run(&RUN).expect(0);
+    assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dw"), 120);
+    assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dw"), 120);
 }
 
 #[test]
@@ -416,7 +441,7 @@ fn a_rename_of_the_source_does_not_hide_that_the_destination_is_older() {
     for mut base in bases() {
         let tables = base.tables(20);
         tables.dest.run(&["CREATE UNIQUE INDEX dst_id ON dst (id)"]);
-        let toml = tables.toml("", "");
+        let toml = tables.toml("", "write = \"ignore\"");
         let instance = Instance::new(&toml);
         instance.run(&RUN).expect(0);
         back_up(&tables.dest);
@@ -596,7 +621,7 @@ fn what_was_settled_by_a_run_that_was_killed_is_missed_when_the_destination_lose
     for mut base in bases() {
         let tables = base.tables(100);
         tables.dest.run(&["CREATE UNIQUE INDEX dst_id ON dst (id)"]);
-        let instance = Instance::new(&tables.toml("", ""));
+        let instance = Instance::new(&tables.toml("", "write = \"ignore\""));
         for point in ["settler.after_settle@1=kill-group", "recover.after_settle@*=kill-group"] {
             instance.run_with(&RUN, "settler.before_settle@1=kill-group");
             instance.wait_until_dead();

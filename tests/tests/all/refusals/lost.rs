@@ -1,6 +1,7 @@
 //! Rows that a destination has lost go again only when every home that sent some has had its word:
 //! until then no run begins, and nothing is reported as fine.
 
+use ssync_common::store::HoldKind;
 use ssync_tests::sites::Site;
 use ssync_tests::ssync::{Instance, Outcome};
 
@@ -15,6 +16,11 @@ fn with_key(rows: i64) -> Tables {
     let tables = Tables::on_mariadb(rows);
     tables.dest.run(&["CREATE UNIQUE INDEX dst_id ON dst (id)"]);
     tables
+}
+
+/// A home of such a table, which leaves rows alone that are there already.
+fn home(tables: &Tables) -> Instance {
+    Instance::new(&tables.toml("", "write = \"ignore\""))
 }
 
 #[track_caller]
@@ -35,7 +41,7 @@ fn assert_stays(outcome: &Outcome, runs: &str) {
 /// Two homes have sent rows since the backup, and each has had runs without any.
 fn two_homes_lose_rows() -> (Tables, [Instance; 2]) {
     let tables = with_key(50);
-    let homes = [tables.instance(), tables.instance()];
+    let homes = [home(&tables), home(&tables)];
     homes[0].run(&RUN).expect(0);
     back_up(&tables.dest);
     for (n, home) in homes.iter().enumerate() {
@@ -91,7 +97,7 @@ fn rows_of_a_home_that_is_gone_go_again_once_both_sides_are_compared() {
 #[test]
 fn a_run_that_went_on_after_the_backup_is_among_those_that_must_be_known() {
     let tables = with_key(50);
-    let homes = [tables.instance(), tables.instance()];
+    let homes = [home(&tables), home(&tables)];
     homes[0].run(&RUN).expect(0);
     tables.add(100..125);
     let mut running = homes[0].start(&RUN, "run.after_begin@1=pause");
@@ -112,7 +118,7 @@ fn a_run_that_went_on_after_the_backup_is_among_those_that_must_be_known() {
 #[test]
 fn a_home_that_knows_of_nothing_says_that_others_may() {
     let (tables, _homes) = two_homes_lose_rows();
-    let outcome = tables.instance().run(&LOST).expect(2);
+    let outcome = home(&tables).run(&LOST).expect(2);
     for words in ["nothing is remembered", "every home", "--as-is"] {
         assert!(outcome.stderr.contains(words), "{words:?} is not in {outcome}");
     }
@@ -151,7 +157,7 @@ fn lost_rows_of_a_table_without_a_key_are_for_the_operator_to_compare() {
 #[test]
 fn a_destination_that_has_lost_nothing_is_left_as_it_is() {
     let tables = with_key(30);
-    let instance = tables.instance();
+    let instance = home(&tables);
     // Rows that have landed are still under way: they are for the next run to settle.
     instance.run_with(&RUN, "settler.before_settle@1=kill-group");
     instance.wait_until_dead();
@@ -162,4 +168,69 @@ fn a_destination_that_has_lost_nothing_is_left_as_it_is() {
     instance.run(&RUN).expect(0);
     tables.assert_same();
     assert_eq!(tables.states(), [(2, 30)]);
+}
+
+/// A row of a lost batch may be there all the same, and would be refused as a bad row.
+#[test]
+fn lost_rows_go_again_beside_rows_of_their_range_that_are_there() {
+    let tables = with_key(30);
+    let instance = tables.instance();
+    instance.run(&RUN).expect(0);
+    back_up(&tables.dest);
+    tables.add(100..120);
+    instance.run(&RUN).expect(0);
+    restore(&tables.dest);
+    tables.dest.run(&["INSERT INTO dst (id, v) VALUES (105, 'row 105')"]);
+    let v = "UPDATE src SET v = 'row 105' WHERE id = 105";
+    tables.source.run(&[v]);
+    let states = tables.states();
+    for _ in 0..2 {
+        let outcome = instance.run(&LOST).expect(2);
+        for words in ["would be bad rows", "write = \"ignore\"", "retry --lost again"] {
+            assert!(outcome.stderr.contains(words), "{words:?} is not in {outcome}");
+        }
+        assert_eq!(tables.states(), states);
+        assert_released(&tables);
+        assert_stops(&instance.run(&RUN), OLDER);
+    }
+    // As the refusal says.
+    instance.apply(&tables.toml("", "write = \"ignore\""));
+    instance.run(&LOST).expect(0);
+    tables.assert_same();
+    instance.apply(&tables.toml("", ""));
+    tables.add(200..210);
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+}
+
+/// What the loss itself has suspended could not be run before its rows are set back.
+#[test]
+fn lost_rows_of_what_is_held_are_set_back_and_sent_once_it_runs_again() {
+    for (kind, table) in [
+        (HoldKind::Suspended, None),
+        (HoldKind::Suspended, Some("t")),
+        (HoldKind::Paused, None),
+        (HoldKind::Paused, Some("t")),
+    ] {
+        let tables = with_key(30);
+        let instance = home(&tables);
+        instance.run(&RUN).expect(0);
+        back_up(&tables.dest);
+        tables.add(100..120);
+        instance.run(&RUN).expect(0);
+        restore(&tables.dest);
+        assert_stops(&instance.run(&RUN), OLDER);
+        assert!(instance.store().hold(1, table, kind, Some("by test")).unwrap());
+        let outcome = instance.run(&LOST).expect(0);
+        for words in ["20 rows set back", "nothing is sent yet", "by test", "ssync resume 1"] {
+            assert!(outcome.stderr.contains(words), "{words:?} is not in {outcome}");
+        }
+        assert_eq!((tables.landed(), tables.states()), (30, vec![(0, 20), (2, 30)]));
+        assert_released(&tables);
+        // Bad rows go again with a run, and not without one.
+        instance.run(&["retry", "--task", "1"]).expect(1);
+        instance.store().resume(1, table).unwrap();
+        instance.run(&RUN).expect(0);
+        tables.assert_same();
+    }
 }

@@ -406,3 +406,172 @@ fn a_key_may_be_retired_while_the_destination_cannot_be_looked_at() {
     std::fs::rename(&away, &dest).unwrap();
     scene.refused_naming(&old);
 }
+
+const STATUS_BY_ID: &str = "app_resets_status = true\nwrite = \"upsert\"\n\
+     encrypt = { id = { key = \"pii\", deterministic = true } }";
+const INCREMENT_BY_ID: &str = "mode = \"increment\"\ncolumns = [\"id\", \"seq\", \"v\"]\n\
+     watermark = { column = \"seq\", lag = \"0\" }\nwrite = \"upsert\"\n\
+     encrypt = { id = { key = \"pii\", deterministic = true } }";
+const FULL_BY_ID: &str = "mode = \"full\"\ncolumns = [\"id\", \"seq\", \"v\"]\n\
+     encrypt = { id = { key = \"pii\", deterministic = true } }";
+
+/// Rows that the destination recognises by a sealed column, landed with the first key.
+struct Recognised {
+    scene: Scene,
+    table: &'static str,
+}
+
+impl Recognised {
+    fn new(source: Site, dest: Site, table: &'static str) -> Recognised {
+        let scene = Scene::new(source, dest);
+        scene.dest.run(&[
+            "DROP TABLE dst",
+            "CREATE TABLE dst (id VARCHAR(180) NOT NULL PRIMARY KEY, seq BIGINT NOT NULL, \
+             v VARCHAR(60) NOT NULL)",
+        ]);
+        scene.instance.apply(&scene.keyed(&[&scene.old], table));
+        Recognised { scene, table }
+    }
+
+    fn landed(self) -> Recognised {
+        self.scene.instance.run(&RUN).expect(0);
+        self.scene.landed_once();
+        self
+    }
+
+    /// A row that has landed is sent once more, and a new one.
+    fn change(&self) {
+        let rows = self.scene.source.number("SELECT COUNT(*) FROM src");
+        self.scene.add(rows..rows + 1);
+        self.scene.source.run(&[format!(
+            "UPDATE src SET seq = {}, sync_status = 0 WHERE v = 'row 3'",
+            SEQ + rows
+        )]);
+    }
+
+    /// A run and a check refuse, and name the key that rows at the destination are sealed with.
+    #[track_caller]
+    fn refused(&self, former: &str) {
+        let count = || self.scene.dest.number("SELECT COUNT(*) FROM dst");
+        let before = count();
+        for _ in 0..2 {
+            let outcome = self.scene.instance.run(&RUN).expect(2);
+            let (kind, text) = error_of(&outcome);
+            let words = ["was replaced", "is sealed with key"];
+            let is_named = words.iter().any(|words| text.contains(words));
+            assert!(kind == "Refused" && is_named, "{outcome}");
+            assert!(text.contains(&self.scene.id_of(former)), "{outcome}");
+        }
+        let check = self.scene.instance.run(&["check", "--task", "1"]).expect(2);
+        assert!(check.stdout.contains(&self.scene.id_of(former)), "{check}");
+        assert_eq!(count(), before);
+    }
+
+    fn keys(&self, keys: &[&str]) {
+        self.scene.instance.apply(&self.scene.keyed(keys, self.table));
+    }
+
+    #[track_caller]
+    fn goes_on(&self) {
+        self.change();
+        self.scene.instance.run(&["check", "--task", "1"]).expect(0);
+        self.scene.instance.run(&RUN).expect(0);
+        self.scene.landed_once();
+    }
+}
+
+fn recognised() -> Vec<Recognised> {
+    let dir = tempfile::tempdir().unwrap().keep();
+    let on = |server| Site::on_server(server, "seal");
+    let file = |name: &str| Site::in_file(&dir, name);
+    vec![
+        Recognised::new(on(mariadb()), on(mariadb()), STATUS_BY_ID),
+        Recognised::new(on(mariadb()), on(mariadb()), INCREMENT_BY_ID),
+        Recognised::new(file("s"), file("d"), STATUS_BY_ID),
+    ]
+}
+
+#[test]
+fn a_key_that_was_replaced_without_the_old_one_doubles_no_rows() {
+    for rows in recognised() {
+        let rows = rows.landed();
+        let (old, new) = (rows.scene.old.clone(), rows.scene.new.clone());
+        rows.change();
+        rows.scene.not_applied(&rows.scene.keyed(&[&new], rows.table), &old);
+        rows.keys(&[&new]);
+        rows.refused(&old);
+        // With the former key the rows find themselves again.
+        rows.keys(&[&old]);
+        rows.goes_on();
+        rows.change();
+        rows.keys(&[&new]);
+        rows.refused(&old);
+        // As the refusal says.
+        rows.scene.instance.apply(&rows.scene.keyed(&[&new], FULL_BY_ID));
+        rows.scene.instance.run(&RUN).expect(0);
+        rows.scene.landed_once();
+        rows.keys(&[&new]);
+        rows.goes_on();
+        // And the former one is foreign now.
+        rows.keys(&[&old]);
+        rows.refused(&new);
+    }
+}
+
+#[test]
+fn an_old_key_that_is_taken_out_too_early_doubles_no_rows() {
+    for rows in recognised() {
+        let rows = rows.landed();
+        let (old, new) = (rows.scene.old.clone(), rows.scene.new.clone());
+        rows.change();
+        rows.scene.apply(&rows.scene.keyed(&[&new, &old], rows.table)).expect(0);
+        let outcome = rows.scene.instance.run(&RUN).expect(2);
+        assert!(error_of(&outcome).1.contains("was replaced"), "{outcome}");
+        rows.scene.not_applied(&rows.scene.keyed(&[&new], rows.table), &old);
+        rows.keys(&[&new]);
+        rows.refused(&old);
+        // A full load that has still used the former key changes nothing.
+        rows.scene.instance.apply(&rows.scene.keyed(&[&old], FULL_BY_ID));
+        rows.scene.instance.run(&RUN).expect(0);
+        rows.change();
+        rows.keys(&[&new]);
+        rows.refused(&old);
+        rows.scene.instance.apply(&rows.scene.keyed(&[&new, &old], FULL_BY_ID));
+        rows.scene.instance.run(&RUN).expect(0);
+        rows.scene.apply(&rows.scene.keyed(&[&new], rows.table)).expect(0);
+        rows.goes_on();
+    }
+}
+
+#[test]
+fn a_run_that_was_broken_off_does_not_go_on_by_another_key() {
+    for rows in recognised() {
+        rows.scene.broken_off("run.before_finish@1=kill-group");
+        let (old, new) = (rows.scene.old.clone(), rows.scene.new.clone());
+        rows.change();
+        rows.keys(&[&new]);
+        rows.refused(&old);
+        // As a former version has left it: its run writes down by which keys it goes on.
+        let row_keys = rows.scene.dest.quoted("row_keys");
+        let fence = rows.scene.dest.quoted("SSYNC_FENCE");
+        rows.scene.dest.run(&[format!("UPDATE {fence} SET {row_keys} = NULL")]);
+        rows.keys(&[&old]);
+        rows.scene.broken_off("run.before_finish@1=kill-group");
+        rows.keys(&[&new]);
+        rows.refused(&old);
+    }
+}
+
+#[test]
+fn a_destination_without_rows_takes_any_key() {
+    for rows in recognised().into_iter().filter(|rows| rows.table == STATUS_BY_ID) {
+        let rows = rows.landed();
+        rows.scene.dest.run(&["DELETE FROM dst"]);
+        rows.scene.source.run(&["UPDATE src SET sync_status = 0"]);
+        let (old, new) = (rows.scene.old.clone(), rows.scene.new.clone());
+        rows.scene.apply(&rows.scene.keyed(&[&new], rows.table)).expect(0);
+        rows.goes_on();
+        rows.keys(&[&old]);
+        rows.refused(&new);
+    }
+}
