@@ -99,11 +99,11 @@ impl Unknown {
         )
         .detail(format!("{rows} rows were set back to be sent; nothing is sent yet"));
         if !self.runs.is_empty() {
-            error = error.detail(format!(
-                "{} runs are not known here: {}",
-                self.runs.len(),
-                ranges_text(&self.runs)
-            ));
+            let runs = match self.runs.len() {
+                1 => "1 run is".to_owned(),
+                n => format!("{n} runs are"),
+            };
+            error = error.detail(format!("{runs} not known here: {}", ranges_text(&self.runs)));
         }
         if self.uncounted {
             error = error.detail("runs of a version that did not number them are not known here");

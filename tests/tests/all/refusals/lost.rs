@@ -109,7 +109,7 @@ fn a_run_that_went_on_after_the_backup_is_among_those_that_must_be_known() {
     homes[1].run(&RUN).expect(0);
     restore(&tables.dest);
     assert_eq!(tables.landed(), 50);
-    assert_stays(&homes[1].run(&LOST), "1 runs are not known here: 2");
+    assert_stays(&homes[1].run(&LOST), "1 run is not known here: 2");
     homes[0].run(&LOST).expect(0);
     tables.assert_same();
     homes[1].run(&RUN).expect(0);
