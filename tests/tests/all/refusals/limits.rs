@@ -10,16 +10,19 @@ use ssync_tests::ssync::{Instance, program};
 
 use super::{RUN, Tables, error_of};
 
-/// Nothing is blamed on a row: no state 1 or 3, what landed is settled, and it goes on later.
+/// No row is bad, none is done that has not landed, and none is to be sent that has. (Where the
+/// ledger has no room either, rows may stay under way for the next run.)
 fn nothing_blamed(tables: &Tables, all: i64) {
     let landed = tables.landed();
     let states = tables.states();
     for (state, rows) in &states {
-        match state {
-            0 => assert_eq!(*rows, all - landed, "{states:?}, {landed} landed"),
-            2 => assert_eq!(*rows, landed, "{states:?}, {landed} landed"),
-            _ => panic!("{states:?}, {landed} landed"),
-        }
+        let most = match state {
+            0 => all - landed,
+            1 => all,
+            2 => landed,
+            _ => 0,
+        };
+        assert!(*rows <= most, "{states:?}, {landed} landed");
     }
 }
 
