@@ -155,7 +155,8 @@ fn a_trigger_that_undoes_some_rows_is_refused_beside_locked_rows() {
         let instance = tables.instance();
         let mut other = tables.source.mysql();
         if state == 2 {
-            instance.run_with(&RUN, "settler.before_settle@15=kill-group");
+            // The batch of rows 150 to 159 has landed.
+            instance.run_with(&RUN, "settler.before_settle@16=kill-group");
             instance.wait_until_dead();
         }
         other.query_drop("BEGIN").unwrap();
