@@ -165,8 +165,7 @@ impl House {
     fn apply(&self, tasks: &[(u32, &[&str])]) -> Outcome {
         let file = self.instance.scratch().join("new.toml");
         std::fs::write(&file, self.toml(tasks)).unwrap();
-        self.instance.run(&["apply", file.to_str().unwrap()]).expect(0);
-        self.instance.run(&["reload"]).expect(0)
+        self.instance.run(&["apply", "--yes", file.to_str().unwrap()]).expect(0)
     }
 
     fn eye(&self, table: &str) -> &Eye {
@@ -304,13 +303,13 @@ fn commands(house: &House) {
     house.begins("resume of a table", 2, "b", || house.answers(&["resume", "2", "b"]));
 
     let with_task = [&base[..], &[(4, &["d"])]].concat();
-    house.begins("apply and reload that add a task", 4, "d", || house.apply(&with_task));
-    house.stops("apply and reload that remove a task", "d", || house.apply(&base));
+    house.begins("an apply that adds a task", 4, "d", || house.apply(&with_task));
+    house.stops("an apply that removes a task", "d", || house.apply(&base));
     // Of a task that runs, one table goes and another comes.
     let exchanged: [(u32, &[&str]); 4] = [(1, &["a"]), (2, &["e"]), (3, &["c"]), (9, &["f"])];
     house.wait_for_rows(&["b"]);
     let asked = Instant::now();
-    house.begins("apply and reload that exchange a table", 2, "e", || house.apply(&exchanged));
+    house.begins("an apply that exchanges a table", 2, "e", || house.apply(&exchanged));
     thread::sleep(QUIET);
     let stopped = house.eye("b").last().saturating_duration_since(asked);
     house.report("the table that was removed", stopped, stopped);

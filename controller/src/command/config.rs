@@ -175,8 +175,8 @@ fn confirm(paths: &[String]) -> Result<bool> {
 enum Force {
     /// Nothing changed.
     Unchanged,
-    /// The daemon of this host has read it.
-    Now,
+    /// The daemon of this host has read it, and ends tasks that are under way.
+    Now(Vec<String>),
     /// No daemon of this host goes by it.
     NextRun,
     /// The daemon could not read it.
@@ -190,8 +190,8 @@ impl Force {
             return Force::Unchanged;
         }
         match daemon::command::reload_if_it_is_ours(store.home(), store.instance_id()) {
-            Ok(true) => Force::Now,
-            Ok(false) => Force::NextRun,
+            Ok(Some(ending)) => Force::Now(ending),
+            Ok(None) => Force::NextRun,
             Err(e) => Force::Failed(e),
         }
     }
@@ -199,25 +199,28 @@ impl Force {
     fn word(&self) -> &'static str {
         match self {
             Force::Unchanged => "unchanged",
-            Force::Now => "now",
+            Force::Now(_) => "now",
             Force::NextRun => "next run",
             Force::Failed(_) => "not yet",
         }
     }
 
-    fn words(&self) -> Option<String> {
+    fn words(&self) -> Vec<String> {
         match self {
-            Force::Unchanged => None,
-            Force::Now => Some("in force: the daemon has read it".to_owned()),
-            Force::NextRun => Some(
+            Force::Unchanged => Vec::new(),
+            Force::Now(ending) => {
+                let read = "in force: the daemon has read it".to_owned();
+                [&[read], ending.as_slice()].concat()
+            }
+            Force::NextRun => vec![
                 "in force from the next run on (no daemon of this host uses this configuration)"
                     .to_owned(),
-            ),
-            Force::Failed(e) => Some(format!(
+            ],
+            Force::Failed(e) => vec![format!(
                 "not in force yet: the daemon could not read it ({}). It tries again by itself; \
                  ssync reload tries now.",
                 e.message
-            )),
+            )],
         }
     }
 }

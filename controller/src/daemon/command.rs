@@ -222,17 +222,20 @@ pub fn status(home: &Home) -> Result<Option<DaemonStatus>> {
 }
 
 /// Has the daemon of this home read the configuration, if one runs by the database of this
-/// instance; whether one does.
+/// instance: what it says of tasks that it ends. `None`: there is no such daemon.
 ///
 /// # Errors
 /// What the daemon says when it cannot.
-pub fn reload_if_it_is_ours(home: &Home, instance: &str) -> Result<bool> {
+pub fn reload_if_it_is_ours(home: &Home, instance: &str) -> Result<Option<Vec<String>>> {
     let is_ours = |daemon: &DaemonStatus| daemon.instance.as_deref() == Some(instance);
     if !status(home)?.as_ref().is_some_and(is_ours) {
-        return Ok(false);
+        return Ok(None);
     }
-    ask(home, &Request::Reload, ANSWER_TIME_MAX)?;
-    Ok(true)
+    let answer = ask(home, &Request::Reload, ANSWER_TIME_MAX)?;
+    let Answer::Text(mut lines) = answer else { return Ok(Some(Vec::new())) };
+    // The others are the changes.
+    lines.retain(|line| line.starts_with("task "));
+    Ok(Some(lines))
 }
 
 /// Tells the daemon, if there is one, that the configuration has changed. Does not wait for it.
