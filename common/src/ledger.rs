@@ -122,8 +122,8 @@ pub struct Entry<K = Key> {
 /// A step that is done once per run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The run has begun: written with the fence's word of it, so that a ledger that has lost its
-    /// entries is told from one that has none.
+    /// The run has begun. Written in the transaction that opens the run in the fence: a ledger without
+    /// it was emptied afterwards.
     Begun,
     /// SQL before, at the source: the statement's index.
     BeforeSource(usize),

@@ -287,10 +287,10 @@ pub enum StoreCommand {
     /// Exit code 1 where a daemon should run and does not, or does not respond.
     Status(OfTask),
 
-    /// Say in one line whether somebody has to act, for monitoring systems
+    /// Report to a monitoring system, in one line, whether somebody has to act
     ///
     /// Looks at the daemon, failed and suspended tasks, bad rows, receivers, and records that wait.
-    /// Exit codes: 0 all is well, 1 somebody should look, 2 something does not work.
+    /// Exit codes: 0 everything works, 1 somebody should look, 2 something does not work.
     Health,
 
     /// Show a task in detail: what holds it, its last run, error, batch and bad rows, and how many

@@ -341,7 +341,7 @@ pub fn is_held(dest: &mut dyn Connection, fence: &Fence) -> Result<()> {
     }
 }
 
-/// Whether the ledger lacks the beginning of the run that was begun last: somebody has emptied it.
+/// Whether somebody has emptied the ledger: it lacks the entry that the last run wrote as it began.
 /// What has landed of that run is not known then.
 pub fn has_lost_entries(dest: &mut dyn Connection, pair: &Pair, record: &Record) -> Result<bool> {
     match &record.run {

@@ -62,8 +62,8 @@ pub(super) fn put(
     db.insert(TABLE, &row)
 }
 
-/// Removes at most so many of before a moment, whose runs' batches are no longer recorded either;
-/// how many.
+/// Removes numbers that were taken before a moment, at most `most` of them, and returns how many it
+/// removed. The batches of those runs are no longer recorded either.
 pub(super) fn prune(db: &mut Db, before: Timestamp, most: u64) -> Result<u64> {
     let old = Filter::new().below("begin_at", before);
     let select = Select::new(TABLE, &["source_id", "run_counter"]).filter(old);

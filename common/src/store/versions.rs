@@ -50,7 +50,7 @@ pub struct ConfigVersion {
 }
 
 impl Store {
-    /// Versions of the configuration, newest first, at most so many.
+    /// The newest `limit` versions of the configuration, newest first.
     pub fn config_versions(&mut self, limit: u64) -> Result<Vec<ConfigVersion>> {
         self.read(|db| {
             let newest = Select::new(TABLE, &ABOUT).order(&["version_no DESC"]).limit(limit);

@@ -25,14 +25,8 @@ pub(super) fn are_not_needed(store: &mut Store, next: &Config) -> Result<()> {
             let used = sources(&now, std::iter::once(table));
             used.iter().any(|source| !kept.contains(source))
         };
-        let tables: Vec<_> =
-            task.tables.iter().filter(|table| goes_on(table) && drops(table)).cloned().collect();
-        if tables.is_empty() {
-            continue;
-        }
-        for table in tables {
-            let next = (next, then);
-            judge(store, (&now, task), next, &table)?;
+        for table in task.tables.iter().filter(|table| goes_on(table) && drops(table)) {
+            judge(store, (&now, task), (next, then), table)?;
         }
     }
     Ok(())

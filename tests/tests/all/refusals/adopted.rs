@@ -31,7 +31,7 @@ fn assert_released(tables: &Tables) {
 }
 
 /// What was under way when the backup was made has been settled, edited and claimed again since.
-fn restored_amid_a_later_claim(tables: &Tables, instance: &Instance) {
+pub(super) fn restored_amid_a_later_claim(tables: &Tables, instance: &Instance) {
     instance.run_with(&RUN, "settler.before_settle@1=kill-group");
     instance.wait_until_dead();
     assert!(tables.landed() > 0);

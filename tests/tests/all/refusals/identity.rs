@@ -8,6 +8,7 @@ use ssync_tests::servers::{Server, mariadb, mysql56};
 use ssync_tests::sites::Site;
 use ssync_tests::ssync::{Instance, Outcome};
 
+use super::adopted::restored_amid_a_later_claim;
 use super::{RUN, Tables, create_dest, error_of};
 
 const INCREMENT: &str = "mode = \"increment\"\nwatermark = { column = \"id\", lag = \"0\" }";
@@ -493,16 +494,7 @@ fn a_restored_ledger_does_not_settle_what_was_claimed_after_it() {
         let tables = base.tables(30);
         tables.dest.run(&["CREATE UNIQUE INDEX dst_id ON dst (id)"]);
         let instance = Instance::new(&tables.toml("", "write = \"upsert\""));
-        instance.run_with(&RUN, "settler.before_settle@1=kill-group");
-        instance.wait_until_dead();
-        assert!(tables.landed() > 0);
-        back_up(&tables.dest);
-        instance.run(&RUN).expect(0);
-        tables.source.run(&["UPDATE src SET v = 'new', sync_status = 0"]);
-        instance.run_with(&RUN, "reader.after_claim@3=kill-group");
-        instance.wait_until_dead();
-        restore(&tables.dest);
-        assert_stops(&instance.run(&RUN), "no longer has what was settled last");
+        restored_amid_a_later_claim(&tables, &instance);
         instance.run(&["retry", "--task", "1", "--lost"]).expect(0);
         tables.assert_same();
     }
