@@ -460,6 +460,10 @@ pub struct HistoryArgs {
     #[arg(long)]
     pub failed: bool,
 
+    /// List each attempt of a run that was broken off and resumed
+    #[arg(long, conflicts_with = "chart")]
+    pub attempts: bool,
+
     /// Draw how long each run took and how many rows it had
     #[arg(long)]
     pub chart: bool,

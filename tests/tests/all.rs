@@ -108,6 +108,8 @@ mod sql_steps;
 mod swapping;
 #[path = "all/top.rs"]
 mod top;
+#[path = "all/truth.rs"]
+mod truth;
 #[path = "all/type_grid.rs"]
 mod type_grid;
 #[path = "all/unreachable.rs"]

@@ -50,6 +50,10 @@ pub trait Journal: Send + Sync {
     /// A run begins, or is resumed.
     fn begin_run(&self, run: &Id, fingerprint: &str) -> Result<()>;
 
+    /// A run whose rows carry no state has `rows` at the destination before any are read. What a
+    /// process says first is what counts: later there are rows of its own among them.
+    fn resumed(&self, run: &Id, rows: u64) -> Result<()>;
+
     /// A run in `status` mode takes a number of this source, before the destination knows of it.
     fn record_counter(&self, source: &Id, counter: i64) -> Result<()>;
 
@@ -81,6 +85,7 @@ pub trait Journal: Send + Sync {
     /// What people should know of how it was written down.
     fn notes(&self) -> Result<Vec<String>>;
 
-    /// A run has ended, for now or for good.
-    fn end_run(&self, run: &Id, counts: &Counts, error: Option<&Error>) -> Result<()>;
+    /// The process is through with the table; `run`: its run, if it got that far. (It has ended then,
+    /// for now or for good.)
+    fn end(&self, run: Option<&Id>, counts: &Counts, error: Option<&Error>) -> Result<()>;
 }

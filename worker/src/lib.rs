@@ -206,81 +206,81 @@ fn run_table(
         }
         failpoint::hit("run.after_lock", 1);
         let journal = params.books.journal(&params.task, table)?;
-        let pace = Arc::new(Pace::default());
-        let holds = HoldWatch::start(
-            params.books.clone(),
-            &params.task,
-            table,
-            progress.pokes(),
-            pacing(params, progress, pace.clone()),
-        )?;
-        let control = Control { signals, holds };
-        let permits = permits::acquire(
-            params,
-            table,
-            progress,
-            &control,
-            connections,
-            kept.take(),
-            snapshots,
-        )?;
-        let mut attempt = 0;
-        let mut connected = false;
-        let mut restart = params.restart;
-        let result = loop {
-            attempt += 1;
-            let mut table_run = TableRun {
+        let result = (|| -> Result<Permits> {
+            let pace = Arc::new(Pace::default());
+            let holds = HoldWatch::start(
+                params.books.clone(),
+                &params.task,
+                table,
+                progress.pokes(),
+                pacing(params, progress, pace.clone()),
+            )?;
+            let control = Control { signals, holds };
+            let permits = permits::acquire(
                 params,
                 table,
-                journal: journal.clone(),
-                control: &control,
-                connections,
-                snapshots,
-                writers: permits.writers,
-                readers: permits.readers,
-                pace: &pace,
                 progress,
-                counts: Counts::default(),
-                notes: Vec::new(),
-                run: None,
-                restart,
-                connected: false,
-                reads_one_state: false,
-                claimed_nothing: 0,
-            };
-            let result = table_run.attempt();
-            // What could not even be reached at first is a matter for people: a wrong password,
-            // a server that is down. What broke under way is tried again.
-            connected |= table_run.connected;
-            restart = table_run.restart;
-            run = table_run.run.or(run);
-            counts.add(&table_run.counts);
-            for note in table_run.notes {
-                if !notes.contains(&note) {
-                    notes.push(note);
-                }
-            }
-            match result {
-                Err(e) if connected && may_pass(&e) && attempt < params.task.attempts => {
-                    let pause = PAUSE_FIRST * 2u32.pow(attempt - 1);
-                    log::warn!(
-                        "{}: attempt {attempt} failed, again in {pause:?}: {e:?}",
-                        table.name
-                    );
-                    notes.push(format!("tried again after: {e}"));
-                    // A name may stand for another server after a failure.
-                    snapshots.attempt_failed(&e);
-                    connections.close();
-                    if let Err(wanted) = control.pause(params.task.id, &table.name, pause) {
-                        break Err(wanted);
+                &control,
+                connections,
+                kept.take(),
+                snapshots,
+            )?;
+            let mut attempt = 0;
+            let mut connected = false;
+            let mut restart = params.restart;
+            loop {
+                attempt += 1;
+                let mut table_run = TableRun {
+                    params,
+                    table,
+                    journal: journal.clone(),
+                    control: &control,
+                    connections,
+                    snapshots,
+                    writers: permits.writers,
+                    readers: permits.readers,
+                    pace: &pace,
+                    progress,
+                    counts: Counts::default(),
+                    notes: Vec::new(),
+                    run: None,
+                    restart,
+                    connected: false,
+                    reads_one_state: false,
+                    claimed_nothing: 0,
+                };
+                let result = table_run.attempt();
+                // What could not even be reached at first is a matter for people: a wrong password,
+                // a server that is down. What broke under way is tried again.
+                connected |= table_run.connected;
+                restart = table_run.restart;
+                run = table_run.run.or(run);
+                counts.add(&table_run.counts);
+                for note in table_run.notes {
+                    if !notes.contains(&note) {
+                        notes.push(note);
                     }
                 }
-                other => break other,
+                match result {
+                    Err(e) if connected && may_pass(&e) && attempt < params.task.attempts => {
+                        let pause = PAUSE_FIRST * 2u32.pow(attempt - 1);
+                        log::warn!(
+                            "{}: attempt {attempt} failed, again in {pause:?}: {e:?}",
+                            table.name
+                        );
+                        notes.push(format!("tried again after: {e}"));
+                        // A name may stand for another server after a failure.
+                        snapshots.attempt_failed(&e);
+                        connections.close();
+                        if let Err(wanted) = control.pause(params.task.id, &table.name, pause) {
+                            break Err(wanted);
+                        }
+                    }
+                    other => break other.map(|()| permits),
+                }
             }
-        };
-        if let Some(run) = &run {
-            journal.end_run(run, &counts, result.as_ref().err())?;
-        }
+        })();
+        journal.end(run.as_ref(), &counts, result.as_ref().err())?;
         failpoint::hit("run.before_unlock", 1);
         let released = lock.release();
         for note in journal.notes()? {
@@ -290,10 +290,8 @@ fn run_table(
         }
         released?;
         // For the next table, with the connections that are idle now.
-        if result.is_ok() {
-            *kept = Some(permits);
-        }
-        result
+        *kept = Some(result?);
+        Ok(())
     })();
     progress.end(result.as_ref().err());
     TableReport::new(table, run, counts, notes, result, began.elapsed().as_secs_f64())

@@ -154,6 +154,7 @@ impl TableRun<'_> {
         let seals = self.seals(&ends.plan)?;
         let landed = self.landed(ends, fence, run, &seals)?;
         self.counts.resumed = landed.iter().map(|e| e.rows).sum();
+        self.journal.resumed(&run.run, self.counts.resumed)?;
         let window = match (self.table.mode, &run.upto) {
             (TableMode::Increment, Some(upto)) => Some(Window {
                 above: match (&fence.mark, &self.table.watermark) {

@@ -298,6 +298,9 @@ impl TableRun<'_> {
             self.still_there(ends, owner, fence, run.run)?;
             self.make_room(ends, owner, fence, run.run)?;
             self.scan(ends, fence, &run)?;
+        } else {
+            self.counts.resumed = self.landed_rows(ends, fence, &run.run)?;
+            self.journal.resumed(&run.run, self.counts.resumed)?;
         }
         failpoint::hit("run.after_rows", 1);
         self.counts.balance(status)?;

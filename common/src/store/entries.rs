@@ -7,14 +7,15 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::runs::{begin, finish, put_batch, put_use_times, times};
+use super::runs::{Ended, begin, count_again, finish, known, put_batch, resumed};
 use super::settled::remember;
-use super::{counters, errors, holds, lock};
+use super::{attempts, counters, errors, holds, lock};
 use crate::error::{Error, Kind, Result};
 use crate::process::RunId;
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 use crate::store::{
-    BatchRecord, ErrorRow, HoldKind, NewRun, RunCounts, RunEnd, RunState, Settled, Store, UseTimes,
+    BatchRecord, ErrorRow, HoldKind, NewAttempt, NewRun, RunCounts, RunEnd, RunState, Settled,
+    Store, UseTimes,
 };
 
 /// Number of a batch that recovery settles.
@@ -24,8 +25,19 @@ const RECOVERED: u64 = 0;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Entry {
+    /// A process goes at a sub-task.
+    Launch(NewAttempt),
     /// A run begins, or is resumed.
     Begin(NewRun),
+    /// A run that is resumed, and is not in `status` mode, has rows at the destination.
+    Resumed {
+        /// The run.
+        run: RunId,
+        /// The attempt that resumes it.
+        attempt: RunId,
+        /// How many rows.
+        rows: u64,
+    },
     /// A run takes a number that source and destination share.
     Counter {
         /// The source table's identity, 32 hexadecimal digits.
@@ -58,7 +70,7 @@ pub enum Entry {
     },
     /// Bad rows, by run and number, need nobody's attention any more.
     Resolved(Vec<(RunId, u64)>),
-    /// A run ends.
+    /// A run ends, for now or for good.
     End {
         /// The run.
         run: RunId,
@@ -66,6 +78,16 @@ pub enum Entry {
         end: RunEnd,
         /// Its row of `proc_use_times`, if it is to have one.
         use_times: Option<UseTimes>,
+        /// The attempt that comes to its end; `None`: an older version did not write it down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attempt: Option<RunId>,
+    },
+    /// An attempt ends without ever having had a run.
+    EndWithoutRun {
+        /// The attempt.
+        attempt: NewAttempt,
+        /// How.
+        end: RunEnd,
     },
     /// The lock of a sub-task is given back.
     Unlock {
@@ -158,7 +180,9 @@ fn note(db: &mut Db, origin: RunId, number: u64) -> Result<()> {
 
 fn apply(db: &mut Db, entry: &Entry, is_late: bool) -> Result<()> {
     match entry {
+        Entry::Launch(attempt) => attempts::launch(db, attempt, None),
         Entry::Begin(run) => begin(db, run, is_late),
+        Entry::Resumed { run, attempt, rows } => resumed(db, *run, *attempt, *rows),
         Entry::Counter { source, counter, at } => counters::put(db, source, *counter, *at, is_late),
         Entry::Settled { batches, task, table, last, adopt } => {
             if let Some(run) = adopt {
@@ -172,10 +196,11 @@ fn apply(db: &mut Db, entry: &Entry, is_late: bool) -> Result<()> {
         }
         Entry::Bad { rows, .. } => errors::add_new(db, rows),
         Entry::Resolved(rows) => errors::resolve(db, rows),
-        Entry::End { run, end, use_times } => {
-            finish(db, *run, end, is_late)?;
-            use_times.as_ref().map_or(Ok(()), |times| put_use_times(db, times))
+        Entry::End { run, end, use_times, attempt } => {
+            let ended = Ended { attempt: *attempt, use_times: use_times.clone() };
+            finish(db, *run, end, ended, is_late)
         }
+        Entry::EndWithoutRun { attempt, end } => attempts::end_without_run(db, attempt, end),
         Entry::Unlock { task, table, token } => lock::unlock(db, *task, table, token),
         Entry::Suspend { task, reason, at } => {
             match holds::put(db, *task, None, HoldKind::Suspended, Some(reason), *at) {
@@ -192,20 +217,23 @@ fn apply(db: &mut Db, entry: &Entry, is_late: bool) -> Result<()> {
 fn put_settled(db: &mut Db, batch: &BatchRecord, is_late: bool) -> Result<()> {
     let (run, part) = (batch.run.to_string(), batch.part.clone().unwrap_or_default());
     let same = Filter::new().eq("run_id", run).eq("part", part);
-    if batch.number == RECOVERED {
+    let is_recovered = batch.number == RECOVERED;
+    if is_recovered {
         if !db.select(Select::new("T_BATCH", &["batch_no"]).filter(same))?.is_empty() {
             return Ok(());
         }
     } else if is_late {
         db.delete("T_BATCH", same.eq("batch_no", RECOVERED))?;
     }
-    put_batch(db, batch)
+    put_batch(db, batch)?;
+    // Of a run that has ended, perhaps.
+    if is_recovered || is_late { count_again(db, batch.run) } else { Ok(()) }
 }
 
 /// A run that another installation began, and that died there, is settled here: what is recorded
 /// of it must be found by whoever looks for what was settled.
 fn adopt(db: &mut Db, run: &NewRun) -> Result<()> {
-    if times(db, run.id)?.is_some() {
+    if known(db, run.id)?.is_some() {
         return Ok(());
     }
     begin(db, run, false)?;
@@ -216,5 +244,5 @@ fn adopt(db: &mut Db, run: &NewRun) -> Result<()> {
         error: None,
         end: Timestamp::now(),
     };
-    finish(db, run.id, &end, false)
+    finish(db, run.id, &end, Ended::default(), false)
 }

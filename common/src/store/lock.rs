@@ -29,7 +29,7 @@ use crate::error::{Error, Kind, Result};
 use crate::process::{ProcessIdentity, RunId};
 use crate::store::config_tables::of_table;
 use crate::store::sql::{Db, IntoValue, Row, Select, json};
-use crate::store::{Entry, Store};
+use crate::store::{Entry, NewAttempt, Store, attempts};
 use crate::value::{Value, hex_bytes};
 
 /// Who takes a lock.
@@ -126,6 +126,32 @@ impl Store {
         owner: &Owner,
         lease_secs: u32,
     ) -> Result<TableLock> {
+        self.lock_and(task, table, owner, lease_secs, |_, _| Ok(()))
+    }
+
+    /// The same, and an attempt begins with it.
+    pub fn launch(
+        &mut self,
+        attempt: &NewAttempt,
+        owner: &Owner,
+        lease_secs: u32,
+    ) -> Result<TableLock> {
+        let (task, table) = (attempt.task, attempt.table.as_str());
+        self.lock_and(task, table, owner, lease_secs, |db, previous| {
+            let renewed = |lock: &LockInfo| lock.lease_until_secs - i64::from(lease_secs);
+            let alive_at = previous.and_then(|lock| Timestamp::from_second(renewed(lock)).ok());
+            attempts::launch(db, attempt, alive_at)
+        })
+    }
+
+    fn lock_and(
+        &mut self,
+        task: u32,
+        table: &str,
+        owner: &Owner,
+        lease_secs: u32,
+        then: impl Fn(&mut Db, Option<&LockInfo>) -> Result<()>,
+    ) -> Result<TableLock> {
         let path = self.lock_file(task, table);
         let Some(mut file) = try_flock(&path)? else {
             let holder = self.read(|db| holder(db, task, table, false))?;
@@ -154,6 +180,7 @@ impl Store {
                 ("lock_lease_until", until.into_value()),
             ];
             db.update("task_detail", &set, of_table(task, table))?;
+            then(db, previous.as_ref())?;
             Ok(previous)
         })?;
         Ok(TableLock { task, table: table.to_owned(), token, taken_over, _file: file })

@@ -13,11 +13,13 @@
 //! | `lock` | the lock in `task_detail` |
 //! | `holds` | pause, suspension |
 //! | `runs`, `errors` | `T_RUN`, `T_BATCH`, `proc_use_times`, `T_ERROR_ROW` |
+//! | `attempts` | every time that a process goes at a sub-task (`T_ATTEMPT`) |
 //! | `entries` | `T_ORIGIN`: the same and locks, holds, each once, whatever happened on the way |
 //! | `counters` | `T_RUN_COUNTER`: which runs were this home's |
 //! | `settled` | what was settled last (`T_PARAMETER`) |
 //! | `summary`, `prune` | runs: added up, and taken away when they are old |
 
+mod attempts;
 mod config_tables;
 mod counters;
 mod entries;
@@ -43,6 +45,7 @@ use crate::config::{Change, Config, diff, refusal, validate};
 use crate::error::{Error, Result};
 use sql::{Db, Filter, Select};
 
+pub use attempts::{AttemptRecord, AttemptState, NewAttempt};
 pub use config_tables::TaskChange;
 pub use entries::Entry;
 pub use errors::{ErrorFilter, ErrorRow, RowState};

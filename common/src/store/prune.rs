@@ -132,7 +132,7 @@ fn remove_runs(db: &mut Db, runs: Vec<Value>) -> Result<u64> {
     if runs.is_empty() {
         return Ok(0);
     }
-    for table in ["T_BATCH", "T_ERROR_ROW"] {
+    for table in ["T_BATCH", "T_ERROR_ROW", "T_ATTEMPT"] {
         db.delete(table, Filter::new().any_of("run_id", runs.clone()))?;
     }
     db.delete("T_RUN", Filter::new().any_of("run_id", runs))
@@ -179,6 +179,8 @@ mod tests {
                 mode: TableMode::Status,
                 plan_hash,
                 begin,
+                attempt: None,
+                record_use_times: true,
             };
             self.store.begin_run(&new).unwrap();
             self.store

@@ -8,6 +8,8 @@ use crate::config::TableMode;
 use crate::error::{Error, Result};
 use crate::process::RunId;
 use crate::store::Store;
+use crate::store::attempts::{self, AttemptRecord};
+use crate::store::config_tables::of_table;
 use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, word};
 use crate::value::{Key, Value};
 
@@ -63,6 +65,12 @@ pub struct NewRun {
     pub plan_hash: String,
     /// When it begins.
     pub begin: Timestamp,
+    /// The attempt that begins or resumes it; `None`: an older version did not write it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<RunId>,
+    /// Whether its task is recorded in `proc_use_times`.
+    #[serde(default)]
+    pub record_use_times: bool,
 }
 
 /// How a run ends.
@@ -70,7 +78,8 @@ pub struct NewRun {
 pub struct RunEnd {
     /// Its state from now on.
     pub state: RunState,
-    /// Its rows.
+    /// Rows of the attempt that ends. How many of the run have landed or are bad, what was written
+    /// down on the way says.
     pub counts: RunCounts,
     /// The outcome in a line.
     pub message: Option<String>,
@@ -99,8 +108,13 @@ pub struct RunRecord {
     pub begin: Timestamp,
     /// When it ended.
     pub end: Option<Timestamp>,
-    /// Its rows, as far as they were recorded.
+    /// Its rows, as far as they were recorded, of all attempts together.
     pub counts: RunCounts,
+    /// How often a process went at it.
+    #[serde(rename = "attempt_count")]
+    pub attempts: u64,
+    /// How long its attempts took, in seconds.
+    pub seconds: f64,
     /// The outcome in a line.
     pub message: Option<String>,
     /// The failure.
@@ -225,14 +239,9 @@ impl Store {
         self.transaction(|db| begin(db, run, false))
     }
 
-    /// Records how far a run has come.
-    pub fn record_counts(&mut self, run: RunId, counts: RunCounts) -> Result<()> {
-        self.transaction(|db| db.update("T_RUN", &count_values(counts), of_run(run)).map(drop))
-    }
-
     /// Records how a run ended. (One that will be resumed stays [`RunState::Open`].)
     pub fn finish_run(&mut self, run: RunId, end: &RunEnd) -> Result<()> {
-        self.transaction(|db| finish(db, run, end, false))
+        self.transaction(|db| finish(db, run, end, Ended::default(), false))
     }
 
     /// One run.
@@ -241,8 +250,21 @@ impl Store {
         Ok(found.into_iter().next())
     }
 
-    /// The newest run of a sub-task.
+    /// The run of a sub-task that a process went at last: not always the one that was begun last.
     pub fn last_run(&mut self, task: u32, table: &str) -> Result<Option<RunRecord>> {
+        let run = self.read(|db| {
+            for attempt in attempts::newest(db, task, table)? {
+                // One that is under way has none yet.
+                if let Some(run) = select_runs(db, of_run(attempt.run), Some(1))?.pop() {
+                    return Ok(Some(run));
+                }
+            }
+            Ok(None)
+        })?;
+        if run.is_some() {
+            return Ok(run);
+        }
+        // None is known of an older version's runs.
         let filter = RunFilter {
             task: Some(task),
             table: Some(table.to_owned()),
@@ -281,24 +303,105 @@ impl Store {
     }
 }
 
-/// When a run is recorded to have begun and ended.
-pub(super) struct Times {
+/// What is known of a run.
+pub(super) struct KnownRun {
+    pub(super) id: RunId,
+    pub(super) task: u32,
+    pub(super) table: String,
+    pub(super) state: RunState,
+    mode: TableMode,
     begin: Timestamp,
     end: Option<Timestamp>,
+    counts: RunCounts,
 }
 
-/// The times of a run that is recorded.
-pub(super) fn times(db: &mut Db, run: RunId) -> Result<Option<Times>> {
-    let rows = db.select(Select::new("T_RUN", &["begin_at", "end_at"]).filter(of_run(run)))?;
-    let times =
-        |row: &Row| Ok(Times { begin: row.time("begin_at")?, end: row.opt_time("end_at")? });
-    rows.first().map(times).transpose()
+/// A run that is recorded.
+pub(super) fn known(db: &mut Db, run: RunId) -> Result<Option<KnownRun>> {
+    let mut columns = vec!["task_id", "table_name", "run_state", "row_mode", "begin_at", "end_at"];
+    columns.extend(COUNTS.iter().map(|(column, _)| column));
+    let rows = db.select(Select::new("T_RUN", &columns).filter(of_run(run)))?;
+    let known = |row: &Row| {
+        Ok(KnownRun {
+            id: run,
+            task: row.number("task_id")?,
+            table: row.text("table_name")?,
+            state: row.word("run_state")?,
+            mode: row.word("row_mode")?,
+            begin: row.time("begin_at")?,
+            end: row.opt_time("end_at")?,
+            counts: counts(row)?,
+        })
+    };
+    rows.first().map(known).transpose()
+}
+
+/// Rows of a run that have landed so far: in `status` mode by its batches.
+pub(super) fn total(db: &mut Db, run: &KnownRun) -> Result<u64> {
+    match run.mode {
+        TableMode::Status => settled_rows(db, run.id),
+        TableMode::Full | TableMode::Increment => Ok(run.counts.landed),
+    }
+}
+
+fn settled_rows(db: &mut Db, run: RunId) -> Result<u64> {
+    let d = db.conn().dialect();
+    let sql = format!(
+        "SELECT SUM(b.{}) FROM {} b WHERE b.{} = {} AND b.{} = 'settled'",
+        d.quote("row_count"),
+        d.table("T_BATCH"),
+        d.quote("run_id"),
+        d.param(1, None),
+        d.quote("batch_state"),
+    );
+    let rows = db.conn().query(&sql, &[run.to_string().into_value()])?;
+    Ok(rows.first().map_or(0, |row| sum(row, 0)))
+}
+
+/// When a batch of a run was settled last.
+pub(super) fn settled_last(db: &mut Db, run: RunId) -> Result<Option<Timestamp>> {
+    let d = db.conn().dialect();
+    let sql = format!(
+        "SELECT MAX(b.{}) FROM {} b WHERE b.{} = {}",
+        d.quote("settled_at"),
+        d.table("T_BATCH"),
+        d.quote("run_id"),
+        d.param(1, None),
+    );
+    let rows = db.conn().query(&sql, &[run.to_string().into_value()])?;
+    let at = rows.first().and_then(|row| row.first()).and_then(Value::as_str);
+    Ok(at.and_then(|at| at.parse().ok()))
+}
+
+/// Rows of a run that are bad by now.
+fn bad_rows(db: &mut Db, run: RunId) -> Result<u64> {
+    let d = db.conn().dialect();
+    let sql = format!(
+        "SELECT COUNT(*) FROM {} e WHERE e.{} = {} AND e.{} = 'bad'",
+        d.table("T_ERROR_ROW"),
+        d.quote("run_id"),
+        d.param(1, None),
+        d.quote("row_state"),
+    );
+    let rows = db.conn().query(&sql, &[run.to_string().into_value()])?;
+    Ok(rows.first().map_or(0, |row| sum(row, 0)))
+}
+
+/// A sum: databases give them as integers or decimals.
+pub(super) fn sum(row: &[Value], at: usize) -> u64 {
+    let value = row.get(at).unwrap_or(&Value::Null);
+    let text = || value.as_str().and_then(|t| t.split('.').next()).and_then(|t| t.parse().ok());
+    value.as_i64().or_else(text).and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
 }
 
 /// A run begins, or is resumed. When this comes late, what happened after it may be recorded
 /// already: then that stands.
 pub(super) fn begin(db: &mut Db, run: &NewRun, is_late: bool) -> Result<()> {
-    if let Some(known) = times(db, run.id)? {
+    insert_or_open(db, run, is_late)?;
+    run.attempt.map_or(Ok(()), |attempt| attempts::joins(db, run, attempt))
+}
+
+fn insert_or_open(db: &mut Db, run: &NewRun, is_late: bool) -> Result<()> {
+    if let Some(known) = known(db, run.id)? {
         let mut row = Vec::new();
         if is_late && run.begin < known.begin {
             row.push(("plan_hash", (&run.plan_hash).into_value()));
@@ -326,19 +429,109 @@ pub(super) fn begin(db: &mut Db, run: &NewRun, is_late: bool) -> Result<()> {
     db.insert("T_RUN", &row)
 }
 
-/// A run ends. When this comes late and a later end is recorded already, that stands.
-pub(super) fn finish(db: &mut Db, run: RunId, end: &RunEnd, is_late: bool) -> Result<()> {
-    if is_late && times(db, run)?.and_then(|t| t.end).is_some_and(|known| known > end.end) {
-        return Ok(());
+/// What ends with a run.
+#[derive(Default)]
+pub(super) struct Ended {
+    /// The attempt that came to an end.
+    pub(super) attempt: Option<RunId>,
+    /// Its row of `proc_use_times`; how many rows it says is found out here.
+    pub(super) use_times: Option<UseTimes>,
+}
+
+/// A run ends, for now or for good. When this comes late and a later end is recorded already, that
+/// stands.
+pub(super) fn finish(
+    db: &mut Db,
+    run: RunId,
+    end: &RunEnd,
+    ended: Ended,
+    is_late: bool,
+) -> Result<()> {
+    let Some(known) = known(db, run)? else { return Ok(()) };
+    let mut all = known.counts;
+    for (_, of) in COUNTS {
+        *of(&mut all) += *of(&mut end.counts.clone());
     }
-    let mut row = vec![
-        ("run_state", word(&end.state)),
-        ("end_at", end.end.into_value()),
-        ("message", end.message.clone().into_value()),
-        ("error", end.error.as_ref().map(json).transpose()?.into_value()),
+    if known.mode == TableMode::Status {
+        all.landed = total(db, &known)?;
+    }
+    all.failed = bad_rows(db, run)?;
+    if let Some(attempt) = ended.attempt {
+        attempts::end(db, &known, attempt, end, all.landed)?;
+    }
+    let attempts = attempts::of_run(db, run)?;
+    let mut row = count_values(all);
+    if !attempts.is_empty() {
+        let micros: u64 = attempts.iter().map(AttemptRecord::micros).sum();
+        row.push(("attempt_count", attempts.len().into_value()));
+        row.push(("use_micros", micros.into_value()));
+    }
+    if !(is_late && known.end.is_some_and(|known| known > end.end)) {
+        row.push(("run_state", word(&end.state)));
+        row.push(("end_at", end.end.into_value()));
+        row.push(("message", end.message.clone().into_value()));
+        row.push(("error", end.error.as_ref().map(json).transpose()?.into_value()));
+    }
+    db.update("T_RUN", &row, of_run(run))?;
+    let Some(mut times) = ended.use_times else { return Ok(()) };
+    times.rows = all.landed.saturating_sub(rows_told(db, &known)?);
+    match times.result {
+        // Nobody finished it: only what would be missed is told.
+        RunState::Abandoned if times.rows == 0 => Ok(()),
+        _ => put_use_times(db, &times),
+    }
+}
+
+/// What was written down late of a run that has ended counts.
+pub(super) fn count_again(db: &mut Db, run: RunId) -> Result<()> {
+    let Some(known) = known(db, run)?.filter(|run| run.end.is_some()) else { return Ok(()) };
+    let all = total(db, &known)?;
+    attempts::attribute(db, &known, None, all)?;
+    db.update("T_RUN", &[("landed_rows", all.into_value())], of_run(run))?;
+    let more = all.saturating_sub(rows_told(db, &known)?);
+    let told = of_table(known.task, &known.table).at_least("begin_at", known.begin);
+    let columns = ["begin_at", "row_count"];
+    let select = Select::new("proc_use_times", &columns).filter(told.eq("run_id", run.to_string()));
+    let Some(last) = db.select(select.order(&["begin_at DESC"]).limit(1))?.pop() else {
+        return Ok(());
+    };
+    let rows: u64 = last.number("row_count")?;
+    let row = of_table(known.task, &known.table)
+        .eq("begin_at", last.text("begin_at")?)
+        .eq("run_id", run.to_string());
+    db.update("proc_use_times", &[("row_count", (rows + more).into_value())], row).map(drop)
+}
+
+/// Rows of a run that `proc_use_times` tells of.
+fn rows_told(db: &mut Db, run: &KnownRun) -> Result<u64> {
+    let d = db.conn().dialect();
+    let sql = format!(
+        "SELECT SUM(u.{}) FROM {} u WHERE u.{} = {} AND u.{} = {} AND u.{} >= {} AND u.{} = {}",
+        d.quote("row_count"),
+        d.table("proc_use_times"),
+        d.quote("task_id"),
+        d.param(1, None),
+        d.quote("table_name"),
+        d.param(2, None),
+        d.quote("begin_at"),
+        d.param(3, None),
+        d.quote("run_id"),
+        d.param(4, None),
+    );
+    let values = [
+        run.task.into_value(),
+        (&run.table).into_value(),
+        run.begin.into_value(),
+        run.id.to_string().into_value(),
     ];
-    row.extend(count_values(end.counts));
-    db.update("T_RUN", &row, of_run(run)).map(drop)
+    Ok(db.conn().query(&sql, &values)?.first().map_or(0, |row| sum(row, 0)))
+}
+
+/// An `increment` or `full` run is resumed, and `rows` of it are there.
+pub(super) fn resumed(db: &mut Db, run: RunId, attempt: RunId, rows: u64) -> Result<()> {
+    let Some(known) = known(db, run)? else { return Ok(()) };
+    attempts::attribute(db, &known, Some(attempt), rows)?;
+    db.update("T_RUN", &[("landed_rows", rows.into_value())], of_run(run)).map(drop)
 }
 
 pub(super) fn put_use_times(db: &mut Db, times: &UseTimes) -> Result<()> {
@@ -361,12 +554,20 @@ pub(super) fn put_use_times(db: &mut Db, times: &UseTimes) -> Result<()> {
     db.insert("proc_use_times", &[&id[..], &rest].concat())
 }
 
-fn of_run(run: RunId) -> Filter {
+pub(super) fn of_run(run: RunId) -> Filter {
     Filter::new().eq("run_id", run.to_string())
 }
 
 fn count_values(mut counts: RunCounts) -> Vec<(&'static str, Value)> {
     COUNTS.iter().map(|(column, of)| (*column, (*of(&mut counts)).into_value())).collect()
+}
+
+fn counts(row: &Row) -> Result<RunCounts> {
+    let mut counts = RunCounts::default();
+    for (column, of) in COUNTS {
+        *of(&mut counts) = row.number(column)?;
+    }
+    Ok(counts)
 }
 
 fn select_runs(db: &mut Db, filter: Filter, limit: Option<u64>) -> Result<Vec<RunRecord>> {
@@ -387,6 +588,8 @@ fn select_runs(db: &mut Db, filter: Filter, limit: Option<u64>) -> Result<Vec<Ru
         "settled_rows",
         "changed_rows",
         "skipped_rows",
+        "attempt_count",
+        "use_micros",
         "message",
         "error",
     ];
@@ -396,10 +599,11 @@ fn select_runs(db: &mut Db, filter: Filter, limit: Option<u64>) -> Result<Vec<Ru
         select = select.limit(limit);
     }
     let run = |row: Row| {
-        let mut counts = RunCounts::default();
-        for (column, of) in COUNTS {
-            *of(&mut counts) = row.number(column)?;
-        }
+        let (begin, end) = (row.time("begin_at")?, row.opt_time("end_at")?);
+        let took = end.map_or(0, |end| end.duration_since(begin).as_micros().max(0));
+        // A former version did not write it down.
+        let micros =
+            row.opt_number::<i64>("use_micros")?.map_or(took as f64, |micros| micros as f64);
         Ok(RunRecord {
             id: row.parsed("run_id")?,
             task: row.number("task_id")?,
@@ -407,14 +611,33 @@ fn select_runs(db: &mut Db, filter: Filter, limit: Option<u64>) -> Result<Vec<Ru
             mode: row.word("row_mode")?,
             state: row.word("run_state")?,
             plan_hash: row.opt_text("plan_hash").unwrap_or_default(),
-            begin: row.time("begin_at")?,
-            end: row.opt_time("end_at")?,
-            counts,
+            begin,
+            end,
+            counts: counts(&row)?,
+            attempts: row.opt_number("attempt_count")?.unwrap_or(1),
+            seconds: micros / 1e6,
             message: row.opt_text("message"),
             error: row.opt_text("error").map(|_| row.json("error")).transpose()?,
         })
     };
-    db.select(select)?.into_iter().map(run).collect()
+    let mut runs: Vec<RunRecord> =
+        db.select(select)?.into_iter().map(run).collect::<Result<_>>()?;
+    for run in runs.iter_mut().filter(|run| run.state == RunState::Open) {
+        so_far(db, run)?;
+    }
+    Ok(runs)
+}
+
+/// A run that is open has come as far as what was written down on the way says.
+fn so_far(db: &mut Db, run: &mut RunRecord) -> Result<()> {
+    if run.mode == TableMode::Status {
+        run.counts.landed = settled_rows(db, run.id)?;
+    }
+    run.counts.failed = bad_rows(db, run.id)?;
+    let attempts = attempts::of_run(db, run.id)?;
+    run.attempts = attempts.len().max(1) as u64;
+    run.seconds = attempts.iter().map(AttemptRecord::micros).sum::<u64>() as f64 / 1e6;
+    Ok(())
 }
 
 pub(super) fn select_batches(

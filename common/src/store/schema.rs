@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 
 /// The newest version with which anything else than a column of an option came.
-const VERSION_OF_THE_REST: i64 = 11;
+const VERSION_OF_THE_REST: i64 = 12;
 
 /// The schema this build writes.
 pub const VERSION: i64 = newest_of([
@@ -334,7 +334,7 @@ pub static TABLES: LazyLock<Vec<TableDef>> = LazyLock::new(|| {
     },
     TableDef {
         name: "proc_use_times",
-        about: "A finished table of a run, for whoever goes on from there (A11). An attempt that failed before its run began (a server that is down, a table that is refused) has no row.",
+        about: "A finished table of a run, for whoever goes on from there (A11). One that failed before its run began (a server that is down, a table that is refused) has no row; of a run that was resumed there is one for each attempt that came to an end, and their rows add up to those of the run.",
         since: 1,
         columns: vec![
             task_id(),
@@ -343,16 +343,16 @@ pub static TABLES: LazyLock<Vec<TableDef>> = LazyLock::new(|| {
             run_id(),
             col("end_at", TIME, "When it ended, UTC."),
             col("use_micros", BigInt, "How long it took, in microseconds."),
-            col("row_count", BigInt, "Rows that landed."),
+            col("row_count", BigInt, "Rows that landed, those of attempts before it included whose process died."),
             col("byte_count", BigInt, "Bytes that travelled."),
-            col("result", WORD, "`done`, `failed`, `interrupted`."),
+            col("result", WORD, "`done`, `failed`, `interrupted`; `abandoned`: another run was begun in its place."),
         ],
         key: &["task_id", "table_name", "begin_at", "run_id"],
         unique: &[],
     },
     TableDef {
         name: "T_RUN",
-        about: "A run of one table.",
+        about: "A run of one table, and every launch that failed before it had one.",
         since: 1,
         columns: vec![
             run_id(),
@@ -365,8 +365,8 @@ pub static TABLES: LazyLock<Vec<TableDef>> = LazyLock::new(|| {
             opt("end_at", TIME, "When it ended, UTC; NULL: it has not."),
             col("claimed_rows", BigInt, "Rows claimed at the source."),
             col("read_rows", BigInt, "Rows read."),
-            col("landed_rows", BigInt, "Rows that landed."),
-            col("failed_rows", BigInt, "Rows set to 3."),
+            col("landed_rows", BigInt, "Rows that landed, in all attempts together."),
+            col("failed_rows", BigInt, "Rows that were bad at its end."),
             col("withdrawn_rows", BigInt, "Rows edited or deleted between claim and read."),
             col("settled_rows", BigInt, "Rows set to 2."),
             col(
@@ -377,9 +377,30 @@ pub static TABLES: LazyLock<Vec<TableDef>> = LazyLock::new(|| {
             col("skipped_rows", BigInt, "Rows left out because their key exists (`ignore`)."),
             opt("message", LongText, "The outcome in a line."),
             opt("error", LongText, "The failure as JSON: kind, message, details, hint."),
+            since(12, opt("attempt_count", BigInt, "How often a process went at it; see `T_ATTEMPT`.")),
+            since(12, opt("use_micros", BigInt, "How long its attempts took together, in microseconds.")),
         ],
         key: &["run_id"],
         unique: &["task_id", "table_name", "begin_at", "run_id"],
+    },
+    TableDef {
+        name: "T_ATTEMPT",
+        about: "An attempt: a process goes at a table. A run has several where it was broken off and resumed.",
+        since: 12,
+        columns: vec![
+            since(12, col("run_id", HEX, "The run; the attempt's own id until it has one, and where it failed before.")),
+            since(12, col("attempt_id", HEX, "The attempt: 32 hexadecimal digits.")),
+            since(12, task_id()),
+            since(12, table_name()),
+            since(12, col("attempt_state", WORD, "`open`, `done`, `failed`, `interrupted`; `died`: its process ended without a word.")),
+            since(12, col("begin_at", TIME, "When it began, UTC.")),
+            since(12, opt("end_at", TIME, "When it ended, UTC; of one that died, when it was last seen to do something.")),
+            since(12, opt("landed_rows", BigInt, "Rows that landed in it; NULL: not known yet.")),
+            since(12, opt("process", LongText, "The process, for people.")),
+            since(12, opt("error", LongText, "The failure as JSON.")),
+        ],
+        key: &["run_id", "attempt_id"],
+        unique: &["task_id", "table_name", "begin_at", "attempt_id"],
     },
     TableDef {
         name: "T_BATCH",

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::store::Store;
+use crate::store::runs::sum;
 use crate::store::sql::{Db, IntoValue};
 use crate::value::Value;
 
@@ -73,11 +74,11 @@ fn use_times(db: &mut Db, from: Timestamp, to: Timestamp, all: &mut Summaries) -
     );
     for row in db.conn().query(&sql, &[from.into_value(), to.into_value()])? {
         let Some(summary) = of(&row, all) else { continue };
-        summary.runs += number(&row, 2);
-        summary.rows += number(&row, 3);
-        summary.bytes += number(&row, 4);
-        summary.seconds_max = number(&row, 5) as f64 / 1e6;
-        summary.failed_runs += number(&row, 6);
+        summary.runs += sum(&row, 2);
+        summary.rows += sum(&row, 3);
+        summary.bytes += sum(&row, 4);
+        summary.seconds_max = sum(&row, 5) as f64 / 1e6;
+        summary.failed_runs += sum(&row, 6);
     }
     Ok(())
 }
@@ -125,10 +126,10 @@ fn runs(db: &mut Db, from: Timestamp, to: Timestamp, all: &mut Summaries) -> Res
     );
     for row in db.conn().query(&sql, &[from.into_value(), to.into_value()])? {
         let Some(summary) = of(&row, all) else { continue };
-        summary.bad_rows += number(&row, 2);
-        summary.runs += number(&row, 3);
-        summary.rows += number(&row, 4);
-        summary.failed_runs += number(&row, 5);
+        summary.bad_rows += sum(&row, 2);
+        summary.runs += sum(&row, 3);
+        summary.rows += sum(&row, 4);
+        summary.failed_runs += sum(&row, 5);
     }
     Ok(())
 }
@@ -140,13 +141,6 @@ fn of<'a>(row: &[Value], all: &'a mut Summaries) -> Option<&'a mut TableSummary>
     Some(all.entry((task, table)).or_insert(new))
 }
 
-/// A sum: databases give them as integers or decimals.
-fn number(row: &[Value], at: usize) -> u64 {
-    let value = row.get(at).unwrap_or(&Value::Null);
-    let text = || value.as_str().and_then(|t| t.split('.').next()).and_then(|t| t.parse().ok());
-    value.as_i64().or_else(text).and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -156,7 +150,25 @@ mod tests {
     use super::*;
     use crate::config::TableMode;
     use crate::process::RunId;
-    use crate::store::{Home, NewRun, RunCounts, RunEnd, RunState, StoreLocation, UseTimes};
+    use crate::store::{
+        ErrorRow, Home, NewRun, RowState, RunCounts, RunEnd, RunState, StoreLocation, UseTimes,
+    };
+
+    fn bad_row(run: RunId, table: &str, at: Timestamp) -> ErrorRow {
+        ErrorRow {
+            run,
+            number: 0,
+            task: 7,
+            table: table.into(),
+            key_columns: vec![],
+            key: vec![],
+            column: None,
+            kind: crate::error::Kind::Data,
+            text: "too long".into(),
+            at,
+            state: RowState::Bad,
+        }
+    }
 
     #[test]
     fn every_run_that_ended_in_the_period_counts_once() {
@@ -168,11 +180,20 @@ mod tests {
             let (id, begin) = (RunId::random().unwrap(), noon + hours.hours());
             let (table, end) = (table.to_owned(), begin + 90.seconds());
             let plan_hash = String::new();
-            let mode = TableMode::Status;
-            store
-                .begin_run(&NewRun { id, task: 7, table: table.clone(), mode, plan_hash, begin })
-                .unwrap();
-            let counts = RunCounts { landed: 10, failed: 1, ..RunCounts::default() };
+            let mode = TableMode::Increment;
+            let run = NewRun {
+                id,
+                task: 7,
+                table: table.clone(),
+                mode,
+                plan_hash,
+                begin,
+                attempt: None,
+                record_use_times: recorded,
+            };
+            store.begin_run(&run).unwrap();
+            store.record_errors(&[bad_row(id, &table, begin)]).unwrap();
+            let counts = RunCounts { landed: 10, ..RunCounts::default() };
             let ended = RunEnd { state, counts, message: None, error: None, end };
             store.finish_run(id, &ended).unwrap();
             if recorded {

@@ -5,13 +5,13 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use ssync_common::config::{TableMode, TableTask, Task};
+use ssync_common::config::Task;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::ledger::Id;
 use ssync_common::process::RunId;
 use ssync_common::store::{
-    BatchState, Entry, ErrorFilter, ErrorRow, NewRun, RowState, RunCounts, RunEnd, RunState,
-    Settled, Tenure, UseTimes,
+    BatchState, Entry, ErrorFilter, ErrorRow, NewAttempt, NewRun, RowState, RunCounts, RunEnd,
+    RunState, Settled, Tenure, UseTimes,
 };
 use ssync_common::value::{Key, hex_bytes};
 use ssync_worker::counts::Counts;
@@ -28,15 +28,14 @@ const LIST_TIME_MAX: Duration = Duration::from_secs(60);
 pub struct RunJournal {
     desk: Desk,
     dest_url: String,
-    task: u32,
-    table: String,
-    mode: TableMode,
+    attempt: NewAttempt,
     record_use_times: bool,
-    begin: Timestamp,
     mirror: Mirror,
     bad: Mutex<BadRows>,
     /// The run that is known to be recorded.
     known_run: Mutex<Option<Id>>,
+    /// The run of which it is known what was there before.
+    resumed_run: Mutex<Option<Id>>,
     /// What this process has settled last.
     settled: Mutex<Option<LastSettled>>,
     notes: Mutex<Vec<String>>,
@@ -70,19 +69,17 @@ fn key_json(key: &Key) -> Result<String> {
 }
 
 impl RunJournal {
-    /// A journal for a run that begins now.
-    pub fn new(desk: Desk, dest_url: &str, task: &Task, table: &TableTask) -> RunJournal {
+    /// The journal of an attempt.
+    pub fn new(desk: Desk, dest_url: &str, task: &Task, attempt: NewAttempt) -> RunJournal {
         RunJournal {
-            mirror: Mirror::of(&desk.home(), desk.instance(), task.id, &table.name),
+            mirror: Mirror::of(&desk.home(), desk.instance(), task.id, &attempt.table),
             desk,
             dest_url: dest_url.to_owned(),
-            task: task.id,
-            table: table.name.clone(),
-            mode: table.mode,
+            attempt,
             record_use_times: task.record_use_times,
-            begin: Timestamp::now(),
             bad: Mutex::default(),
             known_run: Mutex::default(),
+            resumed_run: Mutex::default(),
             settled: Mutex::default(),
             notes: Mutex::default(),
             tenure: Mutex::default(),
@@ -95,15 +92,26 @@ impl RunJournal {
         if *locked(&self.known_run)? == Some(*run) {
             return Ok(None);
         }
+        let begin = self.attempt.begin;
         Ok(Some(NewRun {
-            id: RunId(*run),
-            task: self.task,
-            table: self.table.clone(),
-            mode: self.mode,
-            plan_hash: String::new(),
             // When is not known here; before the run that found it.
-            begin: self.begin.checked_sub(SignedDuration::from_secs(1)).unwrap_or(self.begin),
+            begin: begin.checked_sub(SignedDuration::from_secs(1)).unwrap_or(begin),
+            attempt: None,
+            ..self.new_run(run, "")
         }))
+    }
+
+    fn new_run(&self, run: &Id, fingerprint: &str) -> NewRun {
+        NewRun {
+            id: RunId(*run),
+            task: self.attempt.task,
+            table: self.attempt.table.clone(),
+            mode: self.attempt.mode,
+            plan_hash: fingerprint.to_owned(),
+            begin: self.attempt.begin,
+            attempt: Some(self.attempt.id),
+            record_use_times: self.record_use_times,
+        }
     }
 
     fn note(&self, text: &str) -> Result<()> {
@@ -116,7 +124,7 @@ impl RunJournal {
 
     /// What was settled before this process: by the database, else by what this host remembers.
     fn settled_before(&self) -> Result<Option<Settled>> {
-        let (task, table) = (self.task, self.table.clone());
+        let (task, table) = (self.attempt.task, self.attempt.table.clone());
         if let Some(known) = self.desk.ask(PATIENCE, move |s| s.last_settled(task, &table))? {
             self.mirror.write(known.as_ref());
             return Ok(known);
@@ -140,16 +148,16 @@ fn locked<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
 
 impl Journal for RunJournal {
     fn begin_run(&self, run: &Id, fingerprint: &str) -> Result<()> {
-        self.desk.write(Entry::Begin(NewRun {
-            id: RunId(*run),
-            task: self.task,
-            table: self.table.clone(),
-            mode: self.mode,
-            plan_hash: fingerprint.to_owned(),
-            begin: self.begin,
-        }))?;
+        self.desk.write(Entry::Begin(self.new_run(run, fingerprint)))?;
         *locked(&self.known_run)? = Some(*run);
         Ok(())
+    }
+
+    fn resumed(&self, run: &Id, rows: u64) -> Result<()> {
+        if locked(&self.resumed_run)?.replace(*run) == Some(*run) || rows == 0 {
+            return Ok(());
+        }
+        self.desk.write(Entry::Resumed { run: RunId(*run), attempt: self.attempt.id, rows })
     }
 
     fn record_counter(&self, source: &Id, counter: i64) -> Result<()> {
@@ -200,8 +208,8 @@ impl Journal for RunJournal {
         };
         self.desk.write(Entry::Settled {
             batches,
-            task: self.task,
-            table: self.table.clone(),
+            task: self.attempt.task,
+            table: self.attempt.table.clone(),
             last: settled.clone(),
             adopt: self.adoption(run)?,
         })?;
@@ -247,8 +255,8 @@ impl Journal for RunJournal {
             .map(|row| ErrorRow {
                 run: RunId(*run),
                 number: 0,
-                task: self.task,
-                table: self.table.clone(),
+                task: self.attempt.task,
+                table: self.attempt.table.clone(),
                 key_columns: columns.to_vec(),
                 key: row.key.clone(),
                 column: row.error.column.clone(),
@@ -278,8 +286,8 @@ impl Journal for RunJournal {
         landed: &mut dyn FnMut(&[String], &Key) -> Result<bool>,
     ) -> Result<()> {
         let filter = ErrorFilter {
-            task: Some(self.task),
-            table: Some(self.table.clone()),
+            task: Some(self.attempt.task),
+            table: Some(self.attempt.table.clone()),
             states: vec![RowState::Retried],
             ..ErrorFilter::default()
         };
@@ -316,23 +324,12 @@ impl Journal for RunJournal {
         self.settled_before()?.map(last_settled).transpose()
     }
 
-    fn end_run(&self, run: &Id, counts: &Counts, error: Option<&Error>) -> Result<()> {
+    fn end(&self, run: Option<&Id>, counts: &Counts, error: Option<&Error>) -> Result<()> {
         let state = match error {
             None => RunState::Done,
             Some(e) if e.kind.is_wanted() => RunState::Interrupted,
             Some(_) => RunState::Failed,
         };
-        let end = Timestamp::now();
-        let use_times = self.record_use_times.then(|| UseTimes {
-            task: self.task,
-            table: self.table.clone(),
-            run: RunId(*run),
-            begin: self.begin,
-            end,
-            rows: counts.landed,
-            bytes: counts.bytes,
-            result: state,
-        });
         let end = RunEnd {
             state,
             counts: RunCounts {
@@ -347,9 +344,23 @@ impl Journal for RunJournal {
             },
             message: None,
             error: error.cloned(),
-            end,
+            end: Timestamp::now(),
         };
-        self.desk.write(Entry::End { run: RunId(*run), end, use_times })
+        let Some(run) = run else {
+            return self.desk.write(Entry::EndWithoutRun { attempt: self.attempt.clone(), end });
+        };
+        let use_times = self.record_use_times.then(|| UseTimes {
+            task: self.attempt.task,
+            table: self.attempt.table.clone(),
+            run: RunId(*run),
+            begin: self.attempt.begin,
+            end: end.end,
+            rows: counts.landed,
+            bytes: counts.bytes,
+            result: state,
+        });
+        let attempt = Some(self.attempt.id);
+        self.desk.write(Entry::End { run: RunId(*run), end, use_times, attempt })
     }
 
     fn notes(&self) -> Result<Vec<String>> {

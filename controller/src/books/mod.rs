@@ -19,6 +19,7 @@ pub mod mirror;
 pub mod settled;
 pub mod spool;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -28,8 +29,8 @@ use jiff::Timestamp;
 use ssync_common::config::{Rates, TableMode, TableTask, Task};
 use ssync_common::connector::split_table_name;
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::process::RunId;
-use ssync_common::store::{Entry, Hold, Owner, Store, StoreLocation};
+use ssync_common::process::{ProcessIdentity, RunId};
+use ssync_common::store::{Entry, Hold, NewAttempt, Owner, Store, StoreLocation};
 use ssync_worker::control;
 use ssync_worker::journal::Journal;
 use ssync_worker::lock::TableLock;
@@ -50,6 +51,8 @@ pub struct TaskBooks {
     dest_url: String,
     /// What was held as far as anybody knew when the task was started.
     holds: Arc<[Hold]>,
+    /// The attempts that this process has begun, by table.
+    attempts: Arc<Mutex<BTreeMap<String, NewAttempt>>>,
 }
 
 impl TaskBooks {
@@ -57,7 +60,7 @@ impl TaskBooks {
     /// written down for people: what proves anything is the record's own id.
     pub fn online(store: Store, task: u32, dest_url: &str) -> Result<TaskBooks> {
         let desk = Desk::online(store, task)?;
-        Ok(TaskBooks { desk, dest_url: dest_url.to_owned(), holds: Arc::new([]) })
+        Ok(TaskBooks::new(desk, dest_url, Arc::new([])))
     }
 
     /// Opens the database `instance`, or goes on without it. `holds` is what is held as far as the
@@ -74,7 +77,11 @@ impl TaskBooks {
         is_away: bool,
     ) -> Result<TaskBooks> {
         let desk = Desk::open(location, instance, task, is_away)?;
-        Ok(TaskBooks { desk, dest_url: dest_url.to_owned(), holds: holds.into() })
+        Ok(TaskBooks::new(desk, dest_url, holds.into()))
+    }
+
+    fn new(desk: Desk, dest_url: &str, holds: Arc<[Hold]>) -> TaskBooks {
+        TaskBooks { desk, dest_url: dest_url.to_owned(), holds, attempts: Arc::default() }
     }
 
     /// What of a task is held.
@@ -87,12 +94,14 @@ impl TaskBooks {
 
 impl Books for TaskBooks {
     fn lock(&self, task: &Task, table: &TableTask) -> Result<Box<dyn TableLock>> {
-        let owner = Owner::own(RunId::random()?)?;
-        let (id, name) = (task.id, table.name.clone());
+        let attempt = new_attempt(task.id, table)?;
+        self.attempts.lock().map_err(|_| panicked())?.insert(table.name.clone(), attempt.clone());
+        let owner = Owner::own(attempt.id)?;
+        let launched = attempt.clone();
         let is_late = Arc::new(AtomicBool::new(false));
         let theirs = is_late.clone();
         let lock = self.desk.ask(PATIENCE, move |store| {
-            let lock = store.lock_table(id, &name, &owner, LEASE_SECS)?;
+            let lock = store.launch(&launched, &owner, LEASE_SECS)?;
             if theirs.load(Ordering::Relaxed) {
                 // The run has begun without it.
                 return store.unlock_table(lock).map(|()| None);
@@ -101,6 +110,7 @@ impl Books for TaskBooks {
         })?;
         let Some(lock) = lock.flatten() else {
             is_late.store(true, Ordering::Relaxed);
+            self.desk.write(Entry::Launch(attempt))?;
             return Ok(Box::new(NoLock));
         };
         Ok(Box::new(HeldLock::new(self.desk.clone(), lock)?))
@@ -135,8 +145,25 @@ impl Books for TaskBooks {
     }
 
     fn journal(&self, task: &Task, table: &TableTask) -> Result<Arc<dyn Journal>> {
-        Ok(Arc::new(RunJournal::new(self.desk.clone(), &self.dest_url, task, table)))
+        let mut attempts = self.attempts.lock().map_err(|_| panicked())?;
+        let attempt = match attempts.remove(&table.name) {
+            Some(attempt) => attempt,
+            None => new_attempt(task.id, table)?,
+        };
+        Ok(Arc::new(RunJournal::new(self.desk.clone(), &self.dest_url, task, attempt)))
     }
+}
+
+fn new_attempt(task: u32, table: &TableTask) -> Result<NewAttempt> {
+    let process = ProcessIdentity::own()?;
+    Ok(NewAttempt {
+        id: RunId::random()?,
+        task,
+        table: table.name.clone(),
+        mode: table.mode,
+        begin: Timestamp::now(),
+        process: format!("pid {} on host {}", process.pid, process.host),
+    })
 }
 
 /// In place of a lock that could not be asked for.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, Zoned, civil};
-use serde_json::json;
+use serde_json::{Value, json};
 use ssync_common::config::parse_duration;
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::store::{RunFilter, RunRecord, RunState, Store};
+use ssync_common::store::{AttemptRecord, AttemptState, RunFilter, RunRecord, RunState, Store};
 
 use crate::books::spool::Waiting;
 use crate::cli::HistoryArgs;
@@ -36,15 +36,33 @@ pub fn history(
     };
     let runs = store.runs(&filter)?;
     if out.is_json() {
+        let runs = runs.iter().map(|run| object(store, run)).collect::<Result<Vec<_>>>()?;
         out.object(json!({ "runs": runs, "waiting": waiting }));
         return Ok(true);
     }
     if args.chart {
         chart(&runs, out);
-    } else {
-        list(&runs, out);
+        return Ok(true);
     }
+    let mut rows = Vec::new();
+    for run in &runs {
+        rows.push(row(run));
+        if args.attempts && run.attempts > 1 {
+            let attempts = store.attempts(run.id)?;
+            rows.extend((1..).zip(&attempts).map(|(n, attempt)| attempt_row(n, attempt)));
+        }
+    }
+    let heading = ["BEGIN", "TASK", "TABLE", "STATE", "LANDED", "FAILED", "SECONDS", "OUTCOME"];
+    out.table(heading, &rows);
     Ok(true)
+}
+
+/// A run with its attempts.
+pub fn object(store: &mut Store, run: &RunRecord) -> Result<Value> {
+    let attempts = store.attempts(run.id)?;
+    let mut object = json!(run);
+    object["attempts"] = json!(attempts);
+    Ok(object)
 }
 
 /// Runs shown when neither a number nor a beginning is said.
@@ -73,27 +91,54 @@ fn since(text: &str, now: &Zoned) -> Result<Timestamp> {
     })
 }
 
-fn list(runs: &[RunRecord], out: &mut Output) {
-    let row = |run: &RunRecord| {
-        let error = run.error.as_ref().map(|e| e.message.clone());
-        [
-            format!("{:.0}", run.begin),
-            run.task.to_string(),
-            run.table.clone(),
-            state(run.state).to_owned(),
-            run.counts.landed.to_string(),
-            run.counts.failed.to_string(),
-            seconds(run).map(|s| format!("{s:.1}")).unwrap_or_default(),
-            run.message.clone().or(error).unwrap_or_default(),
-        ]
-    };
-    let rows: Vec<_> = runs.iter().map(row).collect();
-    let heading = ["BEGIN", "TASK", "TABLE", "STATE", "LANDED", "FAILED", "SECONDS", "OUTCOME"];
-    out.table(heading, &rows);
+fn row(run: &RunRecord) -> [String; 8] {
+    let error = run.error.as_ref().map(|e| e.message.clone());
+    let outcome = [attempts_words(run), run.message.clone().or(error)];
+    [
+        format!("{:.0}", run.begin),
+        run.task.to_string(),
+        run.table.clone(),
+        state(run.state).to_owned(),
+        run.counts.landed.to_string(),
+        run.counts.failed.to_string(),
+        seconds(run).map(|s| format!("{s:.1}")).unwrap_or_default(),
+        outcome.into_iter().flatten().collect::<Vec<_>>().join("; "),
+    ]
 }
 
+fn attempt_row(number: u64, attempt: &AttemptRecord) -> [String; 8] {
+    let error = attempt.error.as_ref().map(|e| e.message.clone());
+    [
+        format!("{:.0}", attempt.begin),
+        String::new(),
+        format!("attempt {number}"),
+        attempt_state(attempt.state).to_owned(),
+        attempt.landed.map(|rows| rows.to_string()).unwrap_or_default(),
+        String::new(),
+        attempt.end.map(|_| format!("{:.1}", attempt.micros() as f64 / 1e6)).unwrap_or_default(),
+        error.unwrap_or_else(|| attempt.process.clone()),
+    ]
+}
+
+/// An attempt's state, for people.
+pub fn attempt_state(state: AttemptState) -> &'static str {
+    match state {
+        AttemptState::Open => "open",
+        AttemptState::Done => "done",
+        AttemptState::Failed => "failed",
+        AttemptState::Interrupted => "interrupted",
+        AttemptState::Died => "died",
+    }
+}
+
+/// `3 attempts`, of a run that had more than one.
+pub fn attempts_words(run: &RunRecord) -> Option<String> {
+    (run.attempts > 1).then(|| format!("{} attempts", run.attempts))
+}
+
+/// How long a run took that has ended: its attempts, not the time between them.
 fn seconds(run: &RunRecord) -> Option<f64> {
-    run.end.map(|end| end.duration_since(run.begin).as_secs_f64().max(0.0))
+    run.end.map(|_| run.seconds)
 }
 
 /// Duration and rows of each run as bars, oldest first, tables one after the other.

@@ -2,12 +2,15 @@
 //! did, its error, the batch it settled last, its bad rows, and the states of the source's rows
 //! now; and by which parameters the controller would start it. It changes nothing.
 
+use super::history::attempt_state;
 use serde::Serialize;
 use serde_json::json;
 use ssync_common::config::{Config, ScheduleKind, SideSql, TableMode, TableTask, Task};
 use ssync_common::connector::open;
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::store::{BatchRecord, ErrorFilter, ErrorRow, Hold, RowState, RunRecord, Store};
+use ssync_common::store::{
+    AttemptRecord, BatchRecord, ErrorFilter, ErrorRow, Hold, RowState, RunRecord, Store,
+};
 use ssync_common::value::{Key, key_text};
 use ssync_worker::source::STATUS_COLUMN;
 
@@ -26,6 +29,7 @@ struct Scene {
     key: Vec<String>,
     hold: Option<Hold>,
     last_run: Option<RunRecord>,
+    attempts: Vec<AttemptRecord>,
     last_settled_batch: Option<BatchRecord>,
     bad_rows: Vec<ErrorRow>,
     /// Rows of the source by state, now; or why that could not be found out.
@@ -123,9 +127,9 @@ fn scene(
     holds: &[Hold],
 ) -> Result<Scene> {
     let last_run = store.last_run(task.id, &table.name)?;
-    let batches = match &last_run {
-        Some(run) => store.batches(run.id)?,
-        None => Vec::new(),
+    let (batches, attempts) = match &last_run {
+        Some(run) => (store.batches(run.id)?, store.attempts(run.id)?),
+        None => (Vec::new(), Vec::new()),
     };
     let bad_rows = store.errors(&ErrorFilter {
         task: Some(task.id),
@@ -139,6 +143,7 @@ fn scene(
         key: table.key.clone(),
         hold: holds.iter().find(|h| h.table.as_ref() == Some(&table.name)).cloned(),
         last_run,
+        attempts,
         last_settled_batch: batches.into_iter().max_by_key(|b| b.settled),
         bad_rows,
         source_rows: states(store, config, task, table),
@@ -183,7 +188,7 @@ fn print(scene: &Scene, task: u32, out: &mut Output) {
     }
     match &scene.last_run {
         None => out.line("  has never run"),
-        Some(run) => print_run(run, out),
+        Some(run) => print_run(run, &scene.attempts, out),
     }
     if let Some(batch) = &scene.last_settled_batch {
         out.line(format!(
@@ -224,7 +229,7 @@ fn print(scene: &Scene, task: u32, out: &mut Output) {
     }
 }
 
-fn print_run(run: &RunRecord, out: &mut Output) {
+fn print_run(run: &RunRecord, attempts: &[AttemptRecord], out: &mut Output) {
     let c = &run.counts;
     out.line(format!(
         "  last run: {}, began {:.0}{}",
@@ -240,6 +245,16 @@ fn print_run(run: &RunRecord, out: &mut Output) {
         grouped(c.settled),
         grouped(c.failed)
     ));
+    for (n, attempt) in (1..).zip(attempts).filter(|_| attempts.len() > 1) {
+        let rows = attempt.landed.map_or(String::new(), |rows| format!(", {} rows", grouped(rows)));
+        let why = attempt.error.as_ref().map_or(String::new(), |e| format!(": {}", e.message));
+        out.line(format!(
+            "  attempt {n}: {}, began {:.0}{}{rows}{why}",
+            attempt_state(attempt.state),
+            attempt.begin,
+            attempt.end.map_or(String::new(), |end| format!(", ended {end:.0}")),
+        ));
+    }
     let Some(error) = &run.error else { return };
     out.line(format!("  error: {}", error.message));
     error.details.iter().for_each(|detail| out.line(format!("    {detail}")));

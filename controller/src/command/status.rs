@@ -236,9 +236,8 @@ impl Shown<'_> {
         let state = state_word(run.state);
         let mut words = match run.end {
             Some(end) => {
-                let secs = end.duration_since(run.begin).as_secs_f64();
                 let rows = grouped(run.counts.landed);
-                format!("{state} {} ago, {rows} rows in {secs:.1} s", since(end))
+                format!("{state} {} ago, {rows} rows in {:.1} s", since(end), run.seconds)
             }
             None => format!("{state}, begun {} ago", since(run.begin)),
         };

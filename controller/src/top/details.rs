@@ -167,8 +167,7 @@ fn run(run: &RunRecord, width: u16, theme: Theme) -> Vec<Line<'static>> {
         RunState::Interrupted | RunState::Abandoned => theme.warn(),
     };
     let begin = zoned(run.begin).strftime("%m-%d %H:%M:%S");
-    let took = run.end.map(|end| end.duration_since(run.begin).as_secs_f64());
-    let took = took.map_or(String::new(), |secs| format!("{secs:.1} s"));
+    let took = run.end.map_or(String::new(), |_| format!("{:.1} s", run.seconds));
     // Of a run under way the counters above say more than the books.
     let rows = match run.state {
         RunState::Open => String::new(),

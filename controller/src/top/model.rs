@@ -233,7 +233,7 @@ impl Model {
     }
 
     fn last_run(&self, id: u32) -> Option<&RunRecord> {
-        self.runs(id).find(|r| r.state != RunState::Open)
+        self.runs(id).filter(|r| r.state != RunState::Open).max_by_key(|r| r.end)
     }
 
     /// How the newest run that is over ended, and how long ago: `done 3 min ago`.

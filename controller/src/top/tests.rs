@@ -55,6 +55,8 @@ fn model() -> Model {
         begin: at(65_000),
         end: Some(at(60_000)),
         counts: RunCounts { landed: 1_234_567, ..RunCounts::default() },
+        attempts: 1,
+        seconds: 5.0,
         message: None,
         error,
     };

@@ -429,6 +429,8 @@ fn entries(run: RunId) -> Vec<(u64, Entry)> {
         mode: TableMode::Status,
         plan_hash: "x".into(),
         begin: at,
+        attempt: None,
+        record_use_times: false,
     };
     let end = RunEnd {
         state: RunState::Done,
@@ -452,7 +454,7 @@ fn entries(run: RunId) -> Vec<(u64, Entry)> {
         Entry::Bad { rows: vec![bad(1), bad(2)], are_new: true },
         settled,
         Entry::Bad { rows: vec![bad(3)], are_new: true },
-        Entry::End { run, end, use_times: None },
+        Entry::End { run, end, use_times: None, attempt: None },
     ];
     (1..).zip(all).collect()
 }

@@ -333,9 +333,11 @@ fn past_runs_and_bad_rows_are_listed() {
             id,
             task: 7,
             table: table.into(),
-            mode: Default::default(),
+            mode: ssync_common::config::TableMode::Increment,
             plan_hash: "x".into(),
             begin: at(i64::from(n) * 60),
+            attempt: None,
+            record_use_times: true,
         };
         store.begin_run(&new).unwrap();
         let counts = RunCounts { landed: 5, failed: 1, ..RunCounts::default() };
@@ -438,6 +440,8 @@ fn health_is_one_line_and_an_exit_code() {
             mode: ssync_common::config::TableMode::Status,
             plan_hash: "x".into(),
             begin: now + jiff::SignedDuration::from_secs(n.into()),
+            attempt: None,
+            record_use_times: true,
         };
         store.begin_run(&new).unwrap();
         let error = (state == RunState::Failed).then(|| Error::new(Kind::Lost, "server gone"));

@@ -374,9 +374,11 @@ fn new_run(n: u8, table: &str) -> NewRun {
         id: RunId([n; 16]),
         task: 7,
         table: table.into(),
-        mode: TableMode::Status,
+        mode: TableMode::Increment,
         plan_hash: "f".repeat(64),
         begin: at(i64::from(n)),
+        attempt: None,
+        record_use_times: true,
     }
 }
 
@@ -410,12 +412,15 @@ fn runs_are_recorded_from_begin_to_end(place: &Place) {
         id: RunId([3; 16]),
         task: 7,
         table: "orders".into(),
-        mode: TableMode::Status,
+        mode: TableMode::Increment,
         state: RunState::Failed,
         plan_hash: "f".repeat(64),
         begin: at(3),
         end: Some(at(100)),
-        counts,
+        // Rows that are bad are counted where they are written down.
+        counts: RunCounts { failed: 0, ..counts },
+        attempts: 1,
+        seconds: 97.0,
         message: end.message.clone(),
         error: Some(error),
     };
@@ -424,8 +429,11 @@ fn runs_are_recorded_from_begin_to_end(place: &Place) {
     store.begin_run(&NewRun { begin: at(50), ..new_run(3, "orders") }).unwrap();
     let run = store.run(RunId([3; 16])).unwrap().unwrap();
     assert_eq!((run.state, run.begin, run.end), (RunState::Open, at(3), None));
-    store.record_counts(RunId([3; 16]), RunCounts { landed: 9, ..counts }).unwrap();
-    assert_eq!(store.run(RunId([3; 16])).unwrap().unwrap().counts.landed, 9);
+    // What its second attempt does comes to what the first has done.
+    let more = RunCounts { landed: 9, skipped: 0, ..counts };
+    store.finish_run(RunId([3; 16]), &RunEnd { counts: more, ..end }).unwrap();
+    let all = store.run(RunId([3; 16])).unwrap().unwrap().counts;
+    assert_eq!((all.landed, all.claimed, all.skipped), (12, 2, counts.skipped));
 
     let ids = |filter: RunFilter| {
         let runs = place.open().runs(&filter).unwrap();

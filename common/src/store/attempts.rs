@@ -1,0 +1,315 @@
+//! Attempts (`T_ATTEMPT`): every time that a process goes at a sub-task. A run has one, or several
+//! where it was broken off and resumed. One that fails before it has a run is a run of its own, so
+//! that whatever was launched stands among the runs, with its result and the reason.
+//!
+//! Rows of attempts add up to those of their run: what a process that died had brought to its end
+//! is known once the next one has looked at both sides, and is counted for the dead one then.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::runs::{self, Ended, KnownRun};
+use crate::config::TableMode;
+use crate::error::{Error, Kind, Result};
+use crate::process::RunId;
+use crate::store::config_tables::of_table;
+use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, word};
+use crate::store::{NewRun, RunCounts, RunEnd, RunState, Store, UseTimes};
+use crate::value::Value;
+
+/// How far back attempts without an end are looked for.
+const LOOK_BACK: u64 = 8;
+
+/// An attempt that begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewAttempt {
+    /// Its random id.
+    pub id: RunId,
+    /// Its task.
+    pub task: u32,
+    /// Its sub-task.
+    pub table: String,
+    /// Which rows it is to send.
+    pub mode: TableMode,
+    /// When it begins.
+    pub begin: Timestamp,
+    /// The process, for people: `pid 4711 on host db1`.
+    pub process: String,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttemptState {
+    /// Under way, or its process has died and nobody has found that out.
+    Open,
+    /// The run came to its end.
+    Done,
+    /// It failed.
+    Failed,
+    /// An operator stopped or paused it.
+    Interrupted,
+    /// Its process died.
+    Died,
+}
+
+/// An attempt as it is recorded.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AttemptRecord {
+    /// Its id.
+    pub id: RunId,
+    /// Its run; the same id where it failed before it had one.
+    #[serde(skip)]
+    pub run: RunId,
+    /// How it ended.
+    pub state: AttemptState,
+    /// When it began.
+    pub begin: Timestamp,
+    /// When it ended; of one whose process died, when that was last seen to do something.
+    pub end: Option<Timestamp>,
+    /// Rows that landed in it; `None`: not known yet.
+    pub landed: Option<u64>,
+    /// The process, for people.
+    pub process: String,
+    /// The failure.
+    pub error: Option<Error>,
+}
+
+impl AttemptRecord {
+    /// How long it took, in microseconds.
+    pub fn micros(&self) -> u64 {
+        let end = self.end.unwrap_or(self.begin);
+        u64::try_from(end.duration_since(self.begin).as_micros()).unwrap_or(0)
+    }
+}
+
+/// The same state of a run's end.
+impl From<RunState> for AttemptState {
+    fn from(state: RunState) -> AttemptState {
+        match state {
+            RunState::Open => AttemptState::Open,
+            RunState::Done => AttemptState::Done,
+            RunState::Failed => AttemptState::Failed,
+            RunState::Interrupted => AttemptState::Interrupted,
+            RunState::Abandoned => AttemptState::Died,
+        }
+    }
+}
+
+impl Store {
+    /// The attempts of a run, oldest first.
+    pub fn attempts(&mut self, run: RunId) -> Result<Vec<AttemptRecord>> {
+        self.read(|db| of_run(db, run))
+    }
+}
+
+const COLUMNS: [&str; 8] = [
+    "attempt_id",
+    "run_id",
+    "attempt_state",
+    "begin_at",
+    "end_at",
+    "landed_rows",
+    "process",
+    "error",
+];
+
+fn record(row: &Row) -> Result<AttemptRecord> {
+    Ok(AttemptRecord {
+        id: row.parsed("attempt_id")?,
+        run: row.parsed("run_id")?,
+        state: row.word("attempt_state")?,
+        begin: row.time("begin_at")?,
+        end: row.opt_time("end_at")?,
+        landed: row.opt_number("landed_rows")?,
+        process: row.opt_text("process").unwrap_or_default(),
+        error: row.opt_text("error").map(|_| row.json("error")).transpose()?,
+    })
+}
+
+/// The attempts of a run, oldest first.
+pub(super) fn of_run(db: &mut Db, run: RunId) -> Result<Vec<AttemptRecord>> {
+    let select = Select::new("T_ATTEMPT", &COLUMNS).filter(runs::of_run(run));
+    db.select(select.order(&["begin_at", "attempt_id"]))?.iter().map(record).collect()
+}
+
+fn one(run: RunId, attempt: RunId) -> Filter {
+    runs::of_run(run).eq("attempt_id", attempt.to_string())
+}
+
+/// The newest attempts of a sub-task, newest first.
+pub(super) fn newest(db: &mut Db, task: u32, table: &str) -> Result<Vec<AttemptRecord>> {
+    let select = Select::new("T_ATTEMPT", &COLUMNS).filter(of_table(task, table));
+    let rows = db.select(select.order(&["begin_at DESC"]).limit(LOOK_BACK))?;
+    rows.iter().map(record).collect()
+}
+
+/// An attempt begins. Others of its sub-task that have no end by now never had one: their
+/// processes are dead, `alive_at` is when the last of them was heard of.
+pub(super) fn launch(db: &mut Db, new: &NewAttempt, alive_at: Option<Timestamp>) -> Result<()> {
+    let known = newest(db, new.task, &new.table)?;
+    if known.iter().any(|attempt| attempt.id == new.id) {
+        return Ok(());
+    }
+    for dead in known.iter().filter(|a| a.state == AttemptState::Open && a.begin < new.begin) {
+        let last_sign = runs::settled_last(db, dead.run)?.max(alive_at);
+        let end = last_sign.filter(|at| (dead.begin..=new.begin).contains(at));
+        died(db, new, dead, end.unwrap_or(dead.begin))?;
+    }
+    let id = new.id.to_string();
+    db.insert(
+        "T_ATTEMPT",
+        &[
+            ("run_id", (&id).into_value()),
+            ("attempt_id", id.into_value()),
+            ("task_id", new.task.into_value()),
+            ("table_name", (&new.table).into_value()),
+            ("attempt_state", word(&AttemptState::Open)),
+            ("begin_at", new.begin.into_value()),
+            ("process", (&new.process).into_value()),
+        ],
+    )
+}
+
+/// An attempt of the sub-task of `next` turns out to have died.
+fn died(db: &mut Db, next: &NewAttempt, dead: &AttemptRecord, end: Timestamp) -> Result<()> {
+    let mut set = vec![("attempt_state", word(&AttemptState::Died)), ("end_at", end.into_value())];
+    let has_run = dead.run != dead.id;
+    if !has_run {
+        set.push(("landed_rows", Value::Int(0)));
+    }
+    db.update("T_ATTEMPT", &set, one(dead.run, dead.id))?;
+    if has_run {
+        return Ok(());
+    }
+    let new = NewAttempt { id: dead.id, begin: dead.begin, ..next.clone() };
+    let error = Error::new(Kind::System, "its process died before the run had begun")
+        .detail(dead.process.clone());
+    let end = RunEnd {
+        state: RunState::Abandoned,
+        counts: RunCounts::default(),
+        message: None,
+        error: Some(error),
+        end,
+    };
+    run_of_its_own(db, &new, &end)
+}
+
+/// The run of an attempt that never got one.
+fn run_of_its_own(db: &mut Db, attempt: &NewAttempt, end: &RunEnd) -> Result<()> {
+    let run = NewRun {
+        id: attempt.id,
+        task: attempt.task,
+        table: attempt.table.clone(),
+        mode: attempt.mode,
+        plan_hash: String::new(),
+        begin: attempt.begin,
+        attempt: None,
+        record_use_times: false,
+    };
+    runs::begin(db, &run, false)?;
+    runs::finish(db, attempt.id, end, Ended::default(), false)
+}
+
+/// An attempt has begun or resumed a run. What the run had come to is what its dead attempts had
+/// done; a run that was open before, and is another one, is given up.
+pub(super) fn joins(db: &mut Db, run: &NewRun, attempt: RunId) -> Result<()> {
+    let newest = newest(db, run.task, &run.table)?;
+    let Some(own) = newest.iter().find(|a| a.id == attempt) else { return Ok(()) };
+    if own.run != run.id {
+        let set = [("run_id", run.id.to_string().into_value())];
+        db.update("T_ATTEMPT", &set, one(own.run, attempt))?;
+    }
+    if let Some(known) = runs::known(db, run.id)? {
+        let total = runs::total(db, &known)?;
+        attribute(db, &known, Some(attempt), total)?;
+    }
+    let mut others: Vec<_> =
+        newest.iter().filter(|a| a.run != run.id && a.run != a.id && a.begin < own.begin).collect();
+    others.dedup_by_key(|a| a.run);
+    for other in others {
+        give_up(db, other, run.record_use_times)?;
+    }
+    Ok(())
+}
+
+/// A run in whose place another one was begun; `last` is its last attempt.
+fn give_up(db: &mut Db, last: &AttemptRecord, record_use_times: bool) -> Result<()> {
+    let Some(known) = runs::known(db, last.run)?.filter(|run| run.state == RunState::Open) else {
+        return Ok(());
+    };
+    let total = runs::total(db, &known)?;
+    attribute(db, &known, None, total)?;
+    let end = RunEnd {
+        state: RunState::Abandoned,
+        counts: RunCounts::default(),
+        message: Some("another run was begun in its place".into()),
+        error: None,
+        end: last.end.unwrap_or(last.begin),
+    };
+    let use_times = record_use_times.then(|| UseTimes {
+        task: known.task,
+        table: known.table.clone(),
+        run: known.id,
+        begin: last.begin,
+        end: end.end,
+        rows: 0,
+        bytes: 0,
+        result: RunState::Abandoned,
+    });
+    runs::finish(db, known.id, &end, Ended { attempt: None, use_times }, false)
+}
+
+/// Rows of a run that no attempt has been credited with are those of the last one that died.
+pub(super) fn attribute(
+    db: &mut Db,
+    run: &KnownRun,
+    current: Option<RunId>,
+    total: u64,
+) -> Result<()> {
+    let attempts = of_run(db, run.id)?;
+    let others: Vec<_> = attempts.iter().filter(|a| Some(a.id) != current).collect();
+    let credited: u64 = others.iter().filter_map(|a| a.landed).sum();
+    let mut left = total.saturating_sub(credited);
+    for dead in others.iter().rev().filter(|a| a.landed.is_none()) {
+        let set = [("landed_rows", left.into_value())];
+        db.update("T_ATTEMPT", &set, one(run.id, dead.id))?;
+        left = 0;
+    }
+    Ok(())
+}
+
+/// An attempt ends; `total` are the rows of its run by now.
+pub(super) fn end(
+    db: &mut Db,
+    run: &KnownRun,
+    attempt: RunId,
+    end: &RunEnd,
+    total: u64,
+) -> Result<()> {
+    let others = of_run(db, run.id)?.into_iter().filter(|a| a.id != attempt);
+    let credited: u64 = others.filter_map(|a| a.landed).sum();
+    let set = [
+        ("attempt_state", word(&AttemptState::from(end.state))),
+        ("end_at", end.end.into_value()),
+        ("landed_rows", total.saturating_sub(credited).into_value()),
+        ("error", end.error.as_ref().map(json).transpose()?.into_value()),
+    ];
+    db.update("T_ATTEMPT", &set, one(run.id, attempt)).map(drop)
+}
+
+/// An attempt ends that never had a run: a failure is recorded as one, what an operator wanted is
+/// none.
+pub(super) fn end_without_run(db: &mut Db, attempt: &NewAttempt, end: &RunEnd) -> Result<()> {
+    if end.state == RunState::Interrupted {
+        return db.delete("T_ATTEMPT", one(attempt.id, attempt.id)).map(drop);
+    }
+    run_of_its_own(db, attempt, end)?;
+    let set = [
+        ("attempt_state", word(&AttemptState::from(end.state))),
+        ("end_at", end.end.into_value()),
+        ("landed_rows", Value::Int(0)),
+        ("error", end.error.as_ref().map(json).transpose()?.into_value()),
+    ];
+    db.update("T_ATTEMPT", &set, one(attempt.id, attempt.id)).map(drop)
+}
