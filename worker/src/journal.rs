@@ -47,12 +47,17 @@ pub struct BadRow {
 
 /// Where the runs of one table are written down.
 pub trait Journal: Send + Sync {
-    /// A run begins, or is resumed.
-    fn begin_run(&self, run: &Id, fingerprint: &str) -> Result<()>;
+    /// A run begins, or is resumed; `ended`: the run before it, if the destination knows that one to
+    /// have come to its end.
+    fn begin_run(&self, run: &Id, fingerprint: &str, ended: Option<&Id>) -> Result<()>;
 
     /// A run whose rows carry no state has `rows` at the destination before any are read. What a
     /// process says first is what counts: later there are rows of its own among them.
     fn resumed(&self, run: &Id, rows: u64) -> Result<()>;
+
+    /// A run whose rows carry no state is about to be finished at the destination; this process has
+    /// landed so many rows of it.
+    fn about_to_finish(&self, run: &Id, landed: u64) -> Result<()>;
 
     /// A run in `status` mode takes a number of this source, before the destination knows of it.
     fn record_counter(&self, source: &Id, counter: i64) -> Result<()>;

@@ -242,6 +242,7 @@ fn run_table(
                     pace: &pace,
                     progress,
                     counts: Counts::default(),
+                    landed_before: counts.landed,
                     notes: Vec::new(),
                     run: None,
                     restart,

@@ -59,6 +59,8 @@ pub struct TableRun<'a> {
     pub progress: &'a mut Progress,
     /// The books.
     pub counts: Counts,
+    /// Rows that this process has landed of it in tries before this one.
+    pub landed_before: u64,
     /// Notes for people.
     pub notes: Vec<String>,
     /// Id of the run, once it has one.
@@ -272,12 +274,13 @@ impl TableRun<'_> {
             self.states_are_kept(ends)?;
         }
         failpoint::hit("run.after_recover", 1);
+        let ended = fence.run.as_ref().filter(|run| !run.open).map(|run| run.run);
         let former = fence.row_keys.replace(self.row_keys(ends)?);
         let run = self.open_run(ends, fence, former.as_deref())?;
         self.run = Some(run.run);
         self.bar_others(ends, fence)?;
         set_context("run", hex_bytes::encode(&run.run));
-        self.journal.begin_run(&run.run, &run.plan)?;
+        self.journal.begin_run(&run.run, &run.plan, ended.as_ref())?;
         self.steps(ends, owner, fence, run.run, |steps, table| {
             steps.run_sql(When::Before, &table.before)
         })?;
@@ -325,6 +328,7 @@ impl TableRun<'_> {
             TableMode::Status | TableMode::Full => 0,
         } + fence.landed.unwrap_or(0);
         let finish = Finish { mark: mark.as_ref(), landed: Some(landed), keep: keep.as_ref() };
+        self.journal.about_to_finish(&run.run, self.landed_before + self.counts.landed)?;
         failpoint::hit("run.before_finish", 1);
         ledger::finish_run(ends.dest.as_mut(), fence, &run.run, &finish)?;
         failpoint::hit("run.after_finish", 1);

@@ -204,6 +204,7 @@ fn run_of_its_own(db: &mut Db, attempt: &NewAttempt, end: &RunEnd) -> Result<()>
         mode: attempt.mode,
         plan_hash: String::new(),
         begin: attempt.begin,
+        ended_before: None,
         attempt: None,
         record_use_times: false,
     };
@@ -220,7 +221,10 @@ pub(super) fn joins(db: &mut Db, run: &NewRun, attempt: RunId) -> Result<()> {
         let set = [("run_id", run.id.to_string().into_value())];
         db.update("T_ATTEMPT", &set, one(own.run, attempt))?;
     }
-    if let Some(known) = runs::known(db, run.id)? {
+    // Of another mode, the run itself finds out what is there (`Entry::Progress`).
+    if run.mode == TableMode::Status
+        && let Some(known) = runs::known(db, run.id)?
+    {
         let total = runs::total(db, &known)?;
         attribute(db, &known, Some(attempt), total)?;
     }
@@ -228,26 +232,30 @@ pub(super) fn joins(db: &mut Db, run: &NewRun, attempt: RunId) -> Result<()> {
         newest.iter().filter(|a| a.run != run.id && a.run != a.id && a.begin < own.begin).collect();
     others.dedup_by_key(|a| a.run);
     for other in others {
-        give_up(db, other, run.record_use_times)?;
+        give_up(db, run, other)?;
     }
     Ok(())
 }
 
-/// A run in whose place another one was begun; `last` is its last attempt.
-fn give_up(db: &mut Db, last: &AttemptRecord, record_use_times: bool) -> Result<()> {
+/// An open run in whose place `next` was begun; `last` is its last attempt.
+fn give_up(db: &mut Db, next: &NewRun, last: &AttemptRecord) -> Result<()> {
     let Some(known) = runs::known(db, last.run)?.filter(|run| run.state == RunState::Open) else {
         return Ok(());
     };
     let total = runs::total(db, &known)?;
     attribute(db, &known, None, total)?;
+    let (state, message) = match next.ended_before == Some(known.id) {
+        true => (RunState::Done, "its process died before it could say that it was done"),
+        false => (RunState::Abandoned, "another run was begun in its place"),
+    };
     let end = RunEnd {
-        state: RunState::Abandoned,
+        state,
         counts: RunCounts::default(),
-        message: Some("another run was begun in its place".into()),
+        message: Some(message.into()),
         error: None,
         end: last.end.unwrap_or(last.begin),
     };
-    let use_times = record_use_times.then(|| UseTimes {
+    let use_times = next.record_use_times.then(|| UseTimes {
         task: known.task,
         table: known.table.clone(),
         run: known.id,
@@ -255,7 +263,7 @@ fn give_up(db: &mut Db, last: &AttemptRecord, record_use_times: bool) -> Result<
         end: end.end,
         rows: 0,
         bytes: 0,
-        result: RunState::Abandoned,
+        result: state,
     });
     runs::finish(db, known.id, &end, Ended { attempt: None, use_times }, false)
 }
@@ -279,6 +287,18 @@ pub(super) fn attribute(
     Ok(())
 }
 
+/// Rows that the attempts of a run have landed, as far as that is known, without those of one.
+pub(super) fn credited(db: &mut Db, run: RunId, without: RunId) -> Result<u64> {
+    let others = of_run(db, run)?.into_iter().filter(|a| a.id != without);
+    Ok(others.filter_map(|a| a.landed).sum())
+}
+
+/// An attempt has landed so many rows by now.
+pub(super) fn credit(db: &mut Db, run: RunId, attempt: RunId, rows: u64) -> Result<()> {
+    let set = [("landed_rows", rows.into_value())];
+    db.update("T_ATTEMPT", &set, one(run, attempt)).map(drop)
+}
+
 /// An attempt ends; `total` are the rows of its run by now.
 pub(super) fn end(
     db: &mut Db,
@@ -287,8 +307,9 @@ pub(super) fn end(
     end: &RunEnd,
     total: u64,
 ) -> Result<()> {
-    let others = of_run(db, run.id)?.into_iter().filter(|a| a.id != attempt);
-    let credited: u64 = others.filter_map(|a| a.landed).sum();
+    let credited = credited(db, run.id, attempt)?;
+    // Whatever died without being credited with anything had landed nothing.
+    attribute(db, run, Some(attempt), credited)?;
     let set = [
         ("attempt_state", word(&AttemptState::from(end.state))),
         ("end_at", end.end.into_value()),

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::runs::{Ended, begin, count_again, finish, known, put_batch, resumed};
+use super::runs::{Ended, begin, count_again, finish, known, progress, put_batch};
 use super::settled::remember;
 use super::{attempts, counters, errors, holds, lock};
 use crate::error::{Error, Kind, Result};
@@ -29,14 +29,16 @@ pub enum Entry {
     Launch(NewAttempt),
     /// A run begins, or is resumed.
     Begin(NewRun),
-    /// A run that is resumed, and is not in `status` mode, has rows at the destination.
-    Resumed {
+    /// How far a run has come that is not in `status` mode, and so has no batches here.
+    Progress {
         /// The run.
         run: RunId,
-        /// The attempt that resumes it.
+        /// The attempt that is at it.
         attempt: RunId,
-        /// How many rows.
-        rows: u64,
+        /// Rows that attempts before it have landed.
+        resumed: u64,
+        /// Rows that it has landed itself.
+        landed: u64,
     },
     /// A run takes a number that source and destination share.
     Counter {
@@ -182,7 +184,9 @@ fn apply(db: &mut Db, entry: &Entry, is_late: bool) -> Result<()> {
     match entry {
         Entry::Launch(attempt) => attempts::launch(db, attempt, None),
         Entry::Begin(run) => begin(db, run, is_late),
-        Entry::Resumed { run, attempt, rows } => resumed(db, *run, *attempt, *rows),
+        Entry::Progress { run, attempt, resumed, landed } => {
+            progress(db, *run, *attempt, (*resumed, *landed))
+        }
         Entry::Counter { source, counter, at } => counters::put(db, source, *counter, *at, is_late),
         Entry::Settled { batches, task, table, last, adopt } => {
             if let Some(run) = adopt {

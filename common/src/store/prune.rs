@@ -179,6 +179,7 @@ mod tests {
                 mode: TableMode::Status,
                 plan_hash,
                 begin,
+                ended_before: None,
                 attempt: None,
                 record_use_times: true,
             };

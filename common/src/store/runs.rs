@@ -65,6 +65,9 @@ pub struct NewRun {
     pub plan_hash: String,
     /// When it begins.
     pub begin: Timestamp,
+    /// The run before it, if the destination knows that one to have come to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_before: Option<RunId>,
     /// The attempt that begins or resumes it; `None`: an older version did not write it down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<RunId>,
@@ -452,8 +455,12 @@ pub(super) fn finish(
     for (_, of) in COUNTS {
         *of(&mut all) += *of(&mut end.counts.clone());
     }
-    if known.mode == TableMode::Status {
-        all.landed = total(db, &known)?;
+    match (known.mode, ended.attempt) {
+        (TableMode::Status, _) => all.landed = total(db, &known)?,
+        (_, Some(attempt)) => {
+            all.landed = attempts::credited(db, run, attempt)? + end.counts.landed;
+        }
+        (_, None) => {}
     }
     all.failed = bad_rows(db, run)?;
     if let Some(attempt) = ended.attempt {
@@ -527,11 +534,19 @@ fn rows_told(db: &mut Db, run: &KnownRun) -> Result<u64> {
     Ok(db.conn().query(&sql, &values)?.first().map_or(0, |row| sum(row, 0)))
 }
 
-/// An `increment` or `full` run is resumed, and `rows` of it are there.
-pub(super) fn resumed(db: &mut Db, run: RunId, attempt: RunId, rows: u64) -> Result<()> {
+/// An `increment` or `full` run has landed so many rows in earlier attempts, and in this one.
+pub(super) fn progress(
+    db: &mut Db,
+    run: RunId,
+    attempt: RunId,
+    (resumed, landed): (u64, u64),
+) -> Result<()> {
     let Some(known) = known(db, run)? else { return Ok(()) };
-    attempts::attribute(db, &known, Some(attempt), rows)?;
-    db.update("T_RUN", &[("landed_rows", rows.into_value())], of_run(run)).map(drop)
+    attempts::attribute(db, &known, Some(attempt), resumed)?;
+    if landed > 0 {
+        attempts::credit(db, run, attempt, landed)?;
+    }
+    db.update("T_RUN", &[("landed_rows", (resumed + landed).into_value())], of_run(run)).map(drop)
 }
 
 pub(super) fn put_use_times(db: &mut Db, times: &UseTimes) -> Result<()> {

@@ -188,6 +188,7 @@ mod tests {
                 mode,
                 plan_hash,
                 begin,
+                ended_before: None,
                 attempt: None,
                 record_use_times: recorded,
             };

@@ -34,8 +34,8 @@ pub struct RunJournal {
     bad: Mutex<BadRows>,
     /// The run that is known to be recorded.
     known_run: Mutex<Option<Id>>,
-    /// The run of which it is known what was there before.
-    resumed_run: Mutex<Option<Id>>,
+    /// A run whose rows carry no state, and how many were there before.
+    resumed: Mutex<Option<(Id, u64)>>,
     /// What this process has settled last.
     settled: Mutex<Option<LastSettled>>,
     notes: Mutex<Vec<String>>,
@@ -79,7 +79,7 @@ impl RunJournal {
             record_use_times: task.record_use_times,
             bad: Mutex::default(),
             known_run: Mutex::default(),
-            resumed_run: Mutex::default(),
+            resumed: Mutex::default(),
             settled: Mutex::default(),
             notes: Mutex::default(),
             tenure: Mutex::default(),
@@ -101,6 +101,11 @@ impl RunJournal {
         }))
     }
 
+    fn progress(&self, run: &Id, resumed: u64, landed: u64) -> Result<()> {
+        let (run, attempt) = (RunId(*run), self.attempt.id);
+        self.desk.write(Entry::Progress { run, attempt, resumed, landed })
+    }
+
     fn new_run(&self, run: &Id, fingerprint: &str) -> NewRun {
         NewRun {
             id: RunId(*run),
@@ -109,6 +114,7 @@ impl RunJournal {
             mode: self.attempt.mode,
             plan_hash: fingerprint.to_owned(),
             begin: self.attempt.begin,
+            ended_before: None,
             attempt: Some(self.attempt.id),
             record_use_times: self.record_use_times,
         }
@@ -147,17 +153,29 @@ fn locked<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
 }
 
 impl Journal for RunJournal {
-    fn begin_run(&self, run: &Id, fingerprint: &str) -> Result<()> {
-        self.desk.write(Entry::Begin(self.new_run(run, fingerprint)))?;
+    fn begin_run(&self, run: &Id, fingerprint: &str, ended: Option<&Id>) -> Result<()> {
+        let ended_before = ended.map(|id| RunId(*id));
+        let run_begins = NewRun { ended_before, ..self.new_run(run, fingerprint) };
+        self.desk.write(Entry::Begin(run_begins))?;
         *locked(&self.known_run)? = Some(*run);
         Ok(())
     }
 
     fn resumed(&self, run: &Id, rows: u64) -> Result<()> {
-        if locked(&self.resumed_run)?.replace(*run) == Some(*run) || rows == 0 {
+        let mut resumed = locked(&self.resumed)?;
+        if resumed.is_some_and(|(known, _)| known == *run) {
             return Ok(());
         }
-        self.desk.write(Entry::Resumed { run: RunId(*run), attempt: self.attempt.id, rows })
+        *resumed = Some((*run, rows));
+        if rows == 0 { Ok(()) } else { self.progress(run, rows, 0) }
+    }
+
+    fn about_to_finish(&self, run: &Id, landed: u64) -> Result<()> {
+        let resumed = *locked(&self.resumed)?;
+        match resumed {
+            Some((known, rows)) if known == *run && landed > 0 => self.progress(run, rows, landed),
+            _ => Ok(()),
+        }
     }
 
     fn record_counter(&self, source: &Id, counter: i64) -> Result<()> {

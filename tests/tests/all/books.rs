@@ -429,6 +429,7 @@ fn entries(run: RunId) -> Vec<(u64, Entry)> {
         mode: TableMode::Status,
         plan_hash: "x".into(),
         begin: at,
+        ended_before: None,
         attempt: None,
         record_use_times: false,
     };

@@ -336,6 +336,7 @@ fn past_runs_and_bad_rows_are_listed() {
             mode: ssync_common::config::TableMode::Increment,
             plan_hash: "x".into(),
             begin: at(i64::from(n) * 60),
+            ended_before: None,
             attempt: None,
             record_use_times: true,
         };
@@ -440,6 +441,7 @@ fn health_is_one_line_and_an_exit_code() {
             mode: ssync_common::config::TableMode::Status,
             plan_hash: "x".into(),
             begin: now + jiff::SignedDuration::from_secs(n.into()),
+            ended_before: None,
             attempt: None,
             record_use_times: true,
         };

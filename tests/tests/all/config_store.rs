@@ -377,6 +377,7 @@ fn new_run(n: u8, table: &str) -> NewRun {
         mode: TableMode::Increment,
         plan_hash: "f".repeat(64),
         begin: at(i64::from(n)),
+        ended_before: None,
         attempt: None,
         record_use_times: true,
     }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use ssync_tests::PATIENCE;
 use ssync_tests::rng::{Rng, seed};
 use ssync_tests::servers::mariadb;
-use ssync_tests::sites::{Cell, Holds, Row, Site};
+use ssync_tests::sites::{Cell, Row, Site};
 use ssync_tests::ssync::{Instance, Running};
 
 /// Cases of a default run.
