@@ -22,7 +22,7 @@ use super::core::{ByHand, Daemon, Entry, From};
 use super::decide::{Facts, Verdict, decide};
 use super::jobs::{Ended, Job, is_worker};
 use super::journal::{Decision, Happened};
-use super::memory::UnderWay;
+use super::memory::{Memory, Remembered, UnderWay};
 use super::order::{Known, Order};
 use super::roles;
 use super::schedule::{Missed, Why};
@@ -54,9 +54,10 @@ impl Daemon {
             }
             self.is_changed |= entry.plan.next() != next;
             for missed in &missed {
-                self.journal.note(missed_decision(*id, missed));
+                let why = missed_words(missed, entry.under_way.as_ref());
+                self.journal.note(missed_decision(*id, missed, &why));
                 if matches!(missed.why, Why::Overrun | Why::Late | Why::BacklogFull) {
-                    let text = format!("schedule {id}: firings skipped: {}", missed.why.words());
+                    let text = format!("schedule {id}: firings skipped: {why}");
                     self.telling.tell_once(What::FiringsMissed, *id, &text, |event| event);
                 }
             }
@@ -454,7 +455,7 @@ impl Daemon {
                     let pid = owner.pid;
                     log::info!(task = slot.task_id; "process {pid} taken up");
                     self.keep_job(Job::taken_up(slot.task_id, process));
-                    let cause = Cause { schedule: None, due: None };
+                    let cause = self.cause_before(slot.task_id);
                     let words = format!("process {pid}, of a daemon before");
                     self.decided(slot.task_id, cause, Happened::TakenUp, words);
                     if self.stopping.is_some() {
@@ -465,6 +466,16 @@ impl Daemon {
                 Err(e) => log::error!(task = slot.task_id; "cannot be taken up: {e:?}"),
             }
         }
+    }
+
+    /// What the daemon before this had started a task for.
+    fn cause_before(&self, task: u32) -> Cause {
+        let fired = |left: &Remembered| {
+            let under_way = left.under_way.as_ref().filter(|u| u.current == Some(task))?;
+            Some(Cause { schedule: Some(left.schedule.id), due: Some(under_way.due) })
+        };
+        let by_hand = Cause { schedule: None, due: None };
+        Memory::load(&self.home).schedules.iter().find_map(fired).unwrap_or(by_hand)
     }
 
     /// Once a second: processes whose end no event tells (kernels without pidfds), and children
@@ -530,11 +541,24 @@ fn whole_hold(known: &Known, task: u32) -> Option<&Hold> {
     })
 }
 
-fn missed_decision(schedule: u32, missed: &Missed) -> Decision {
+/// Why firings were missed, and which task they waited for.
+fn missed_words(missed: &Missed, under_way: Option<&UnderWay>) -> String {
+    match (missed.why, under_way) {
+        (Why::Overrun, Some(UnderWay { current: Some(task), .. })) => {
+            format!("the run before was still under way: task {task} was running")
+        }
+        (Why::Overrun, Some(UnderWay { remaining, .. })) if !remaining.is_empty() => {
+            format!("tasks of the firing before still waited to start, task {} first", remaining[0])
+        }
+        (why, _) => why.words().to_owned(),
+    }
+}
+
+fn missed_decision(schedule: u32, missed: &Missed, why: &str) -> Decision {
     Decision {
         schedule: Some(schedule),
         due: Timestamp::from_second(missed.first).ok(),
         count: missed.count,
-        ..Decision::new(Happened::Missed, missed.why.words())
+        ..Decision::new(Happened::Missed, why)
     }
 }
