@@ -50,6 +50,11 @@ impl Parameters {
         self.schedule.as_ref().is_some_and(|s| s.kind == ScheduleKind::Realtime)
     }
 
+    /// Whether it is fired more often than once a minute.
+    pub fn fires_often(&self) -> bool {
+        self.schedule.as_ref().is_some_and(Schedule::fires_often)
+    }
+
     fn parse(text: &[u8]) -> Result<Parameters> {
         serde_json::from_slice(text).map_err(|e| {
             Error::new(Kind::System, "the task's parameters in shared memory cannot be read")

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crossbeam_channel::Receiver;
-use ssync_common::config::{Config, ScheduleKind, TableMode, Task};
+use ssync_common::config::{Config, Schedule, ScheduleKind, TableMode, Task};
 use ssync_common::connector::{LinkParams, open};
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
@@ -99,9 +99,9 @@ pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskPara
     let dest_allows_nondurable = may_lose_commits(config, &task.dest);
     let source_failover = may_fail_over(config, &task.source);
     let dest_failover = may_fail_over(config, &task.dest);
-    let realtime = task.schedule.is_some_and(|id| {
-        config.schedules.iter().any(|s| s.id == id && s.kind == ScheduleKind::Realtime)
-    });
+    let schedule = config.schedules.iter().find(|s| Some(s.id) == task.schedule);
+    let realtime = schedule.is_some_and(|s| s.kind == ScheduleKind::Realtime);
+    let fires_often = schedule.is_some_and(Schedule::fires_often);
     let keys = keys(config, &task)?;
     let location: StoreLocation = store.location().clone();
     let home = store.home().path().to_path_buf();
@@ -122,6 +122,7 @@ pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskPara
         limits: limits(config),
         keys,
         realtime,
+        fires_often,
         restart: false,
         home,
         instance: store.instance_id().to_owned(),

@@ -45,6 +45,8 @@ pub struct TaskParams {
     pub keys: BTreeMap<String, KeyRing>,
     /// Part of a real-time schedule: a failure leaves everything as it is (A16).
     pub realtime: bool,
+    /// Part of a schedule of less than a minute: a run without rows is nothing to report.
+    pub fires_often: bool,
     /// Begin a new run even where an earlier one could be resumed.
     pub restart: bool,
     /// Home directory of the instance.

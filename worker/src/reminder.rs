@@ -17,14 +17,17 @@ pub fn table_begins(params: &TaskParams, table: &TableTask) -> Timestamp {
     set_context("task", params.task.id);
     set_context("table", &table.name);
     set_context("run", "");
-    log::info!("begins");
+    log::debug!("begins");
     Timestamp::now()
 }
 
 /// A table has ended, well or not.
 pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) {
     let (task, counts) = (params.task.id, &report.counts);
-    log::info!(
+    // Many schedules look every second, and find nothing.
+    let level = if report.is_empty() { log::Level::Debug } else { log::Level::Info };
+    log::log!(
+        level,
         rows = counts.landed, bad = counts.failed, seconds = format!("{:.1}", report.seconds);
         "ended: {:?}", report.result
     );
@@ -37,6 +40,9 @@ pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) 
         // Somebody else runs it and will say how it ended; or it has not begun.
         TableResult::Locked | TableResult::Paused | TableResult::NotStarted => return,
     };
+    if params.fires_often && report.is_empty() {
+        return;
+    }
     record_table(
         &params.home,
         &TableEnd {

@@ -112,6 +112,12 @@ impl TableReport {
 }
 
 impl TableReport {
+    /// Whether it is done, and there was nothing to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Counts { read, resumed, recovered, reopened, .. } = self.counts;
+        self.result == TableResult::Done && read + resumed + recovered + reopened == 0
+    }
+
     /// Whether anything was done to its rows, or by its SQL.
     fn has_run(&self) -> bool {
         let Counts { landed, settled, recovered, reopened, .. } = self.counts;

@@ -102,3 +102,10 @@ section! {
             .since(3);
     }
 }
+
+impl Schedule {
+    /// Whether it fires more often than once a minute.
+    pub fn fires_often(&self) -> bool {
+        self.every.secs() < 60
+    }
+}

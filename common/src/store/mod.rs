@@ -14,6 +14,7 @@
 //! | `holds` | pause, suspension |
 //! | `runs`, `errors` | `T_RUN`, `T_BATCH`, `proc_use_times`, `T_ERROR_ROW` |
 //! | `attempts` | every time that a process goes at a sub-task (`T_ATTEMPT`) |
+//! | `empties` | runs that had nothing to send, counted (`T_EMPTY_RUN`) |
 //! | `entries` | `T_ORIGIN`: the same and locks, holds, each once, whatever happened on the way |
 //! | `counters` | `T_RUN_COUNTER`: which runs were this home's |
 //! | `settled` | what was settled last (`T_PARAMETER`) |
@@ -22,6 +23,7 @@
 mod attempts;
 mod config_tables;
 mod counters;
+mod empties;
 mod entries;
 mod errors;
 mod holds;
@@ -47,6 +49,7 @@ use sql::{Db, Filter, Select};
 
 pub use attempts::{AttemptRecord, AttemptState, NewAttempt};
 pub use config_tables::TaskChange;
+pub use empties::EmptyRuns;
 pub use entries::Entry;
 pub use errors::{ErrorFilter, ErrorRow, RowState};
 pub use holds::{Hold, HoldKind};

@@ -64,6 +64,9 @@ impl Store {
                 }
             }
         }
+        self.transaction(|db| {
+            db.delete("T_EMPTY_RUN", Filter::new().below("last_end_at", before)).map(drop)
+        })?;
         while self.transaction(|db| counters::prune(db, before, PIECE))? > 0 {}
         // Far older than anything that may still be written twice.
         self.transaction(|db| {

@@ -10,6 +10,7 @@ use crate::process::RunId;
 use crate::store::Store;
 use crate::store::attempts::{self, AttemptRecord};
 use crate::store::config_tables::of_table;
+use crate::store::empties::{self, EmptyRuns};
 use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, word};
 use crate::value::{Key, Value};
 
@@ -259,10 +260,11 @@ impl Store {
             for attempt in attempts::newest(db, task, table)? {
                 // One that is under way has none yet.
                 if let Some(run) = select_runs(db, of_run(attempt.run), Some(1))?.pop() {
-                    return Ok(Some(run));
+                    let empty = empties::newest(db, task, table)?.map(EmptyRuns::last_run);
+                    return Ok(empty.filter(|empty| empty.begin > attempt.begin).or(Some(run)));
                 }
             }
-            Ok(None)
+            Ok(empties::newest(db, task, table)?.map(EmptyRuns::last_run))
         })?;
         if run.is_some() {
             return Ok(run);
@@ -312,8 +314,8 @@ pub(super) struct KnownRun {
     pub(super) task: u32,
     pub(super) table: String,
     pub(super) state: RunState,
-    mode: TableMode,
-    begin: Timestamp,
+    pub(super) mode: TableMode,
+    pub(super) begin: Timestamp,
     end: Option<Timestamp>,
     counts: RunCounts,
 }
@@ -465,6 +467,12 @@ pub(super) fn finish(
     all.failed = bad_rows(db, run)?;
     if let Some(attempt) = ended.attempt {
         attempts::end(db, &known, attempt, end, all.landed)?;
+        // What a process that died had counted is not known: at least what became of its rows.
+        all.read = all.read.max(all.landed + all.failed);
+        all.settled = all.settled.max(all.landed.saturating_sub(all.changed));
+        if known.mode == TableMode::Status {
+            all.claimed = all.claimed.max(all.landed + all.failed + all.withdrawn);
+        }
     }
     let attempts = attempts::of_run(db, run)?;
     let mut row = count_values(all);
@@ -479,7 +487,12 @@ pub(super) fn finish(
         row.push(("message", end.message.clone().into_value()));
         row.push(("error", end.error.as_ref().map(json).transpose()?.into_value()));
     }
-    db.update("T_RUN", &row, of_run(run))?;
+    match empties::is_empty(&known, &all, end, &attempts) {
+        true => empties::count(db, &known, end)?,
+        false => {
+            db.update("T_RUN", &row, of_run(run))?;
+        }
+    }
     let Some(mut times) = ended.use_times else { return Ok(()) };
     times.rows = all.landed.saturating_sub(rows_told(db, &known)?);
     match times.result {

@@ -1,12 +1,15 @@
 //! `ssync history`: past runs, as a list or as a chart.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, Zoned, civil};
 use serde_json::{Value, json};
 use ssync_common::config::parse_duration;
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::store::{AttemptRecord, AttemptState, RunFilter, RunRecord, RunState, Store};
+use ssync_common::store::{
+    AttemptRecord, AttemptState, EmptyRuns, RunFilter, RunRecord, RunState, Store,
+};
 
 use crate::books::spool::Waiting;
 use crate::cli::HistoryArgs;
@@ -34,27 +37,70 @@ pub fn history(
         // With a beginning all since then is meant.
         limit: args.limit.or(since.is_none().then_some(LIMIT)),
     };
-    let runs = store.runs(&filter)?;
-    if out.is_json() {
-        let runs = runs.iter().map(|run| object(store, run)).collect::<Result<Vec<_>>>()?;
-        out.object(json!({ "runs": runs, "waiting": waiting }));
-        return Ok(true);
-    }
+    let mut runs = store.runs(&filter)?;
     if args.chart {
         chart(&runs, out);
         return Ok(true);
     }
+    let mut empty = store.empty_runs(&filter)?;
+    empty.sort_by_key(|empty| Reverse(empty.last_begin));
+    if let Some(limit) = filter.limit.and_then(|limit| usize::try_from(limit).ok()) {
+        fit(&mut runs, &mut empty, limit);
+    }
+    if out.is_json() {
+        let runs = runs.iter().map(|run| object(store, run)).collect::<Result<Vec<_>>>()?;
+        out.object(json!({ "runs": runs, "empty": empty, "waiting": waiting }));
+        return Ok(true);
+    }
     let mut rows = Vec::new();
+    let mut empty = empty.iter().peekable();
     for run in &runs {
+        while let Some(empty) = empty.next_if(|empty| empty.last_begin > run.begin) {
+            rows.push(empty_row(empty));
+        }
         rows.push(row(run));
         if args.attempts && run.attempts > 1 {
             let attempts = store.attempts(run.id)?;
             rows.extend((1..).zip(&attempts).map(|(n, attempt)| attempt_row(n, attempt)));
         }
     }
+    rows.extend(empty.map(empty_row));
     let heading = ["BEGIN", "TASK", "TABLE", "STATE", "LANDED", "FAILED", "SECONDS", "OUTCOME"];
     out.table(heading, &rows);
     Ok(true)
+}
+
+/// Of two lists, both the newest first, keeps the newest entries of both together.
+fn fit(runs: &mut Vec<RunRecord>, empty: &mut Vec<EmptyRuns>, limit: usize) {
+    while runs.len() + empty.len() > limit {
+        let older = match (runs.last(), empty.last()) {
+            (Some(run), Some(empty)) => run.begin < empty.last_begin,
+            (run, _) => run.is_some(),
+        };
+        if older {
+            runs.pop();
+        } else {
+            empty.pop();
+        }
+    }
+}
+
+/// The runs of an hour that had nothing to send.
+fn empty_row(empty: &EmptyRuns) -> [String; 8] {
+    let hour = zoned(empty.hour);
+    [
+        format!("{:.0}", empty.last_begin),
+        empty.task.to_string(),
+        empty.table.clone(),
+        "empty".to_owned(),
+        "0".to_owned(),
+        "0".to_owned(),
+        format!("{:.1}", empty.seconds),
+        match empty.runs {
+            1 => "1 run without rows".to_owned(),
+            n => format!("{n} runs without rows since {}", hour.strftime("%H:%M")),
+        },
+    ]
 }
 
 /// A run with its attempts.

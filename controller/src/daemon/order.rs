@@ -291,7 +291,7 @@ impl Order {
     /// [`Kind::System`] when they are not in shared memory as they were when the order was given.
     pub fn complete(self) -> Result<Assignment> {
         let parameters = self.parameters.read(&self.location.home)?;
-        let realtime = parameters.is_realtime();
+        let (realtime, fires_often) = (parameters.is_realtime(), parameters.fires_often());
         let Parameters { mut task, source, dest, .. } = parameters;
         task.tables.retain(|t| self.tables.contains(&t.name));
         if task.tables.len() != self.tables.len() {
@@ -304,6 +304,7 @@ impl Order {
             holds: self.holds,
             is_away: self.is_away,
             realtime,
+            fires_often,
             source: (source, self.source),
             dest: (dest, self.dest),
             keys: self.keys,
@@ -324,6 +325,7 @@ pub struct Assignment {
     /// Whether that database is known to be out of reach.
     pub is_away: bool,
     realtime: bool,
+    fires_often: bool,
     source: (Link, WireSource),
     dest: (Link, WireSource),
     keys: BTreeMap<String, WireKey>,
@@ -354,6 +356,7 @@ impl Assignment {
             dest: open(self.dest),
             keys: self.keys.into_iter().map(ring).collect::<Result<_>>()?,
             realtime: self.realtime,
+            fires_often: self.fires_often,
             restart: false,
             home: self.location.home,
             instance: self.instance,

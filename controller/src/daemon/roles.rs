@@ -160,7 +160,7 @@ fn run(
     let mut progress = Progress::new(Some(slot), Box::new(|_| ()));
     let report = ssync_worker::run_task(&params, signals, &mut progress);
     progress.finish(&report);
-    log::info!(task = task; "ended after {}", words(&report));
+    log::debug!(task = task; "ended after {}", words(&report));
     Ok(ending(&report))
 }
 

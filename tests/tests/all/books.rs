@@ -426,7 +426,7 @@ fn entries(run: RunId) -> Vec<(u64, Entry)> {
         id: run,
         task: 1,
         table: "t".into(),
-        mode: TableMode::Status,
+        mode: TableMode::Increment,
         plan_hash: "x".into(),
         begin: at,
         ended_before: None,

@@ -349,7 +349,6 @@ fn past_runs_and_bad_rows_are_listed() {
             error: Some(Error::new(Kind::Data, "too long")),
             end: at(i64::from(n) * 60 + 2),
         };
-        store.finish_run(id, &end).unwrap();
         let row = ErrorRow {
             run: id,
             number: 0,
@@ -361,9 +360,13 @@ fn past_runs_and_bad_rows_are_listed() {
             kind: Kind::Data,
             text: "data too long".into(),
             at: at(1),
-            state: if n == 0 { RowState::Resolved } else { RowState::Bad },
+            state: RowState::Bad,
         };
         store.record_errors(&[row]).unwrap();
+        store.finish_run(id, &end).unwrap();
+        if n == 0 {
+            store.mark_rows_resolved(&[(id, 0)]).unwrap();
+        }
     }
 
     let history = ssync.run(&["history", "--utc"]).expect(0).stdout;

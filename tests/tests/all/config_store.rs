@@ -684,8 +684,10 @@ fn the_environment_names_another_database_and_its_password() {
     );
     let tables: Vec<String> = conn.query(query).unwrap();
     let wanted = [
+        "T_ATTEMPT",
         "T_BATCH",
         "T_CONFIG_VERSION",
+        "T_EMPTY_RUN",
         "T_ERROR_ROW",
         "T_EXTRACTION_TASK",
         "T_KEY",

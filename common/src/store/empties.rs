@@ -1,0 +1,165 @@
+//! Runs that had nothing to send (`T_EMPTY_RUN`): counted by the hour. A schedule of a second would
+//! fill the database with them, and nobody would find the others.
+
+use jiff::{Timestamp, Unit};
+use serde::Serialize;
+
+use super::runs::{self, KnownRun};
+use crate::config::TableMode;
+use crate::error::Result;
+use crate::process::RunId;
+use crate::store::config_tables::of_table;
+use crate::store::sql::{Db, Filter, IntoValue, Row, Select, word};
+use crate::store::{
+    AttemptRecord, AttemptState, RunCounts, RunEnd, RunFilter, RunRecord, RunState, Store,
+};
+
+/// The runs of a sub-task that had nothing to send and began within an hour.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EmptyRuns {
+    /// The task.
+    pub task: u32,
+    /// The sub-task.
+    pub table: String,
+    /// The hour: its beginning, UTC.
+    pub hour: Timestamp,
+    /// How many.
+    pub runs: u64,
+    /// How long they took together, in seconds.
+    pub seconds: f64,
+    /// When the last of them began.
+    pub last_begin: Timestamp,
+    /// When it ended.
+    pub last_end: Timestamp,
+    /// Its id.
+    #[serde(skip)]
+    last: RunId,
+    #[serde(skip)]
+    mode: TableMode,
+}
+
+impl EmptyRuns {
+    /// The last of them.
+    pub(super) fn last_run(self) -> RunRecord {
+        let took = self.last_end.duration_since(self.last_begin);
+        RunRecord {
+            id: self.last,
+            task: self.task,
+            table: self.table,
+            mode: self.mode,
+            state: RunState::Done,
+            plan_hash: String::new(),
+            begin: self.last_begin,
+            end: Some(self.last_end),
+            counts: RunCounts::default(),
+            attempts: 1,
+            seconds: took.as_secs_f64().max(0.0),
+            message: None,
+            error: None,
+        }
+    }
+}
+
+const COLUMNS: [&str; 9] = [
+    "task_id",
+    "table_name",
+    "hour_at",
+    "run_count",
+    "use_micros",
+    "last_begin_at",
+    "last_end_at",
+    "last_run_id",
+    "row_mode",
+];
+
+fn record(row: &Row) -> Result<EmptyRuns> {
+    Ok(EmptyRuns {
+        task: row.number("task_id")?,
+        table: row.text("table_name")?,
+        hour: row.time("hour_at")?,
+        runs: row.number("run_count")?,
+        seconds: row.number::<i64>("use_micros")? as f64 / 1e6,
+        last_begin: row.time("last_begin_at")?,
+        last_end: row.time("last_end_at")?,
+        last: row.parsed("last_run_id")?,
+        mode: row.word("row_mode")?,
+    })
+}
+
+impl Store {
+    /// Runs that had nothing to send, by the hour, the newest first.
+    pub fn empty_runs(&mut self, filter: &RunFilter) -> Result<Vec<EmptyRuns>> {
+        if filter.state.is_some_and(|state| state != RunState::Done) {
+            return Ok(Vec::new());
+        }
+        let mut rows =
+            Filter::new().maybe("task_id", filter.task).maybe("table_name", filter.table.as_ref());
+        if let Some(since) = filter.since {
+            rows = rows.at_least("last_begin_at", since);
+        }
+        let order = ["hour_at DESC", "task_id", "table_name"];
+        self.read(|db| {
+            let mut select =
+                Select::new("T_EMPTY_RUN", &COLUMNS).filter(rows.clone()).order(&order);
+            if let Some(limit) = filter.limit {
+                select = select.limit(limit);
+            }
+            db.select(select)?.iter().map(record).collect()
+        })
+    }
+}
+
+/// Those of a sub-task in the newest hour that has any.
+pub(super) fn newest(db: &mut Db, task: u32, table: &str) -> Result<Option<EmptyRuns>> {
+    let select = Select::new("T_EMPTY_RUN", &COLUMNS).filter(of_table(task, table));
+    let rows = db.select(select.order(&["hour_at DESC"]).limit(1))?;
+    rows.first().map(record).transpose()
+}
+
+/// Whether a run that ends like this had nothing to do, in its only attempt. (One that fills a table
+/// has emptied it, at least.)
+pub(super) fn is_empty(
+    run: &KnownRun,
+    all: &RunCounts,
+    end: &RunEnd,
+    attempts: &[AttemptRecord],
+) -> bool {
+    run.mode != TableMode::Full
+        && end.state == RunState::Done
+        && matches!(attempts, [only] if only.state == AttemptState::Done)
+        && *all == RunCounts::default()
+}
+
+/// Counts a run instead of keeping it.
+pub(super) fn count(db: &mut Db, run: &KnownRun, end: &RunEnd) -> Result<()> {
+    for table in ["T_ATTEMPT", "T_RUN"] {
+        db.delete(table, runs::of_run(run.id))?;
+    }
+    let hour = run
+        .begin
+        .round(jiff::TimestampRound::new().smallest(Unit::Hour).mode(jiff::RoundMode::Floor));
+    let hour = hour.unwrap_or(run.begin);
+    let of_hour = || of_table(run.task, &run.table).eq("hour_at", hour);
+    let select = Select::new("T_EMPTY_RUN", &COLUMNS).filter(of_hour());
+    let before = db.select(select)?.first().map(record).transpose()?;
+    let micros = end.end.duration_since(run.begin).as_micros().max(0) as i64;
+    let (mut runs, mut all) = (1, micros);
+    if let Some(before) = &before {
+        runs += before.runs;
+        all += (before.seconds * 1e6).round() as i64;
+    }
+    let mut row = vec![("run_count", runs.into_value()), ("use_micros", all.into_value())];
+    if before.as_ref().is_none_or(|before| before.last_begin <= run.begin) {
+        row.push(("last_begin_at", run.begin.into_value()));
+        row.push(("last_end_at", end.end.into_value()));
+        row.push(("last_run_id", run.id.to_string().into_value()));
+        row.push(("row_mode", word(&run.mode)));
+    }
+    if before.is_some() {
+        return db.update("T_EMPTY_RUN", &row, of_hour()).map(drop);
+    }
+    row.push(("task_id", run.task.into_value()));
+    row.push(("table_name", (&run.table).into_value()));
+    row.push(("hour_at", hour.into_value()));
+    db.insert("T_EMPTY_RUN", &row)
+}
