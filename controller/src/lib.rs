@@ -90,9 +90,13 @@ fn dispatch(cli: Cli) -> Result<u8> {
             foreground(cli.home.as_deref(), cli.json, cli.quiet, |store, config| {
                 let mut chosen = transfer::choose(config, task, &cli.tables)?;
                 transfer::leave_out_held(&store.holds(Some(task))?, &mut chosen)?;
-                let mut params = transfer::params(store, config, chosen)?;
-                params.restart = cli.restart;
-                Ok(Some(params))
+                let params = transfer::params(store, config, chosen.clone());
+                if let Err(error) = &params
+                    && let Err(e) = books::record_failed_launch(store, &chosen, error)
+                {
+                    log::error!("that the task could not be launched is not recorded: {e}");
+                }
+                Ok(Some(TaskParams { restart: cli.restart, ..params? }))
             })
         }
         (Some(Command::Adopt(args)), _) => {

@@ -30,7 +30,9 @@ use ssync_common::config::{Rates, TableMode, TableTask, Task};
 use ssync_common::connector::split_table_name;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::process::{ProcessIdentity, RunId};
-use ssync_common::store::{Entry, Hold, NewAttempt, Owner, Store, StoreLocation};
+use ssync_common::store::{
+    Entry, Hold, NewAttempt, Owner, RunCounts, RunEnd, RunState, Store, StoreLocation,
+};
 use ssync_worker::control;
 use ssync_worker::journal::Journal;
 use ssync_worker::lock::TableLock;
@@ -82,6 +84,11 @@ impl TaskBooks {
 
     fn new(desk: Desk, dest_url: &str, holds: Arc<[Hold]>) -> TaskBooks {
         TaskBooks { desk, dest_url: dest_url.to_owned(), holds, attempts: Arc::default() }
+    }
+
+    /// Records that none of a task's tables could be launched.
+    pub fn record_failed_launch(&self, task: &Task, error: &Error) -> Result<()> {
+        failed_launch(task, error)?.into_iter().try_for_each(|entry| self.desk.write(entry))
     }
 
     /// What of a task is held.
@@ -152,6 +159,30 @@ impl Books for TaskBooks {
         };
         Ok(Arc::new(RunJournal::new(self.desk.clone(), &self.dest_url, task, attempt)))
     }
+}
+
+/// The same, by a database that is open.
+pub fn record_failed_launch(store: &mut Store, task: &Task, error: &Error) -> Result<()> {
+    let entries: Vec<_> = (1..).zip(failed_launch(task, error)?).collect();
+    store.write_down(RunId::random()?, &entries, false)
+}
+
+/// What stands against the whole task stands against each of its tables.
+fn failed_launch(task: &Task, error: &Error) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for table in &task.tables {
+        let attempt = new_attempt(task.id, table)?;
+        let end = RunEnd {
+            state: RunState::Failed,
+            counts: RunCounts::default(),
+            message: None,
+            error: Some(error.clone()),
+            end: Timestamp::now(),
+        };
+        entries.push(Entry::Launch(attempt.clone()));
+        entries.push(Entry::EndWithoutRun { attempt, end });
+    }
+    Ok(entries)
 }
 
 fn new_attempt(task: u32, table: &TableTask) -> Result<NewAttempt> {

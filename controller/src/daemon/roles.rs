@@ -176,7 +176,12 @@ fn prepare(mut order: Assignment, slot: &TaskSlot) -> Result<TaskParams> {
         order.is_away,
     )?;
     transfer::leave_out_held(&books.holds(order.task.id)?, &mut order.task)?;
-    order.into_params(Arc::new(books))
+    let task = order.task.clone();
+    order.into_params(Arc::new(books.clone())).inspect_err(|error| {
+        if let Err(e) = books.record_failed_launch(&task, error) {
+            log::error!("that the task could not be launched is not recorded: {e}");
+        }
+    })
 }
 
 fn words(report: &TaskReport) -> String {

@@ -9,14 +9,15 @@
 //! - `SSYNC_TEST_TRUTH_CASE=17` runs one of them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use ssync_tests::PATIENCE;
 use ssync_tests::rng::{Rng, seed};
 use ssync_tests::servers::mariadb;
 use ssync_tests::sites::{Cell, Row, Site};
 use ssync_tests::ssync::{Instance, Running};
+use ssync_tests::{PATIENCE, wait_for};
 
 /// Cases of a default run.
 const CASES: u64 = 24;
@@ -303,6 +304,126 @@ impl Case {
             false => Err(format!("{}\n{history:#}", wrong.join("\n"))),
         }
     }
+}
+
+/// Two files with tables `src` (so many rows) and `dst`, and a configuration with more lines for the
+/// schedules, the task and the destination's link.
+fn house(dir: &Path, rows: i64, schedules: &str, task: &str, dest_link: &str) -> (Site, Instance) {
+    let (source, dest) = (Site::in_file(dir, "src"), Site::in_file(dir, "dst"));
+    source.run(&["CREATE TABLE src (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(300) NOT NULL, \
+         sync_status INT DEFAULT 0 NOT NULL)"]);
+    dest.run(&["CREATE TABLE dst (id BIGINT NOT NULL, v VARCHAR(20) NOT NULL)"]);
+    let all: Vec<Row> = (0..rows).map(|id| vec![Cell::Int(id), Cell::Text("v".into())]).collect();
+    source.insert("src", &["id", "v"], &all);
+    let instance = Instance::new(&format!(
+        "{schedules}{}{}{dest_link}[[task]]\nid = 1\nsource = \"src\"\ndest = \"dst\"\nwriters = 2\n\
+         batch_rows = 10\nbatch_millis = 3600000\nslot_bytes = 65536\n{task}\n[[task.table]]\n\
+         name = \"t\"\nsource = \"src\"\ndest = \"dst\"\napp_resets_status = true\n",
+        source.link("src"),
+        dest.link("dst"),
+    ));
+    (dest, instance)
+}
+
+fn json_of(instance: &Instance, args: &[&str]) -> Value {
+    serde_json::from_str(&instance.run(&[args, &["--json"]].concat()).stdout).unwrap()
+}
+
+#[test]
+fn a_launch_that_fails_before_its_run_is_told_with_its_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dest, instance) = house(dir.path(), 30, "", "attempts = 1", "");
+    instance.run(&RUN).expect(0);
+    dest.run(&["ALTER TABLE dst RENAME TO away"]);
+    instance.run(&RUN).expect(2);
+    let reason = "destination table dst does not exist";
+    let told = |what: &str, text: &str| assert!(text.contains(reason), "{what}: {text}");
+    let history = json_of(&instance, &["history", "--failed"]);
+    assert_eq!(history["runs"].as_array().unwrap().len(), 1, "{history}");
+    told("history", &history["runs"][0]["error"]["message"].to_string());
+    assert_eq!(history["runs"][0]["attempts"][0]["state"], "failed");
+    for command in [&["history"][..], &["show", "1"], &["status"], &["health"]] {
+        told(command[0], &instance.run(command).stdout);
+    }
+    assert_eq!(instance.run(&["health"]).code, Some(2));
+    let brief = json_of(&instance, &["brief"]);
+    assert_eq!((&brief["brief"]["runs"], &brief["brief"]["failed_runs"]), (&2.into(), &1.into()));
+    // It is there again.
+    dest.run(&["ALTER TABLE away RENAME TO dst"]);
+    instance.run(&RUN).expect(0);
+    assert_eq!(instance.run(&["health"]).code, Some(0), "{}", instance.run(&["health"]));
+}
+
+#[test]
+fn a_task_that_cannot_be_launched_at_all_is_told_with_its_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, instance) =
+        house(dir.path(), 30, "", "", "password = { env = \"SSYNC_TEST_NOBODY\" }\n");
+    assert_ne!(instance.run(&RUN).code, Some(0));
+    let history = json_of(&instance, &["history", "--failed"]);
+    assert_eq!(history["runs"].as_array().unwrap().len(), 1, "{history}");
+    assert!(history["runs"][0]["error"].to_string().contains("SSYNC_TEST_NOBODY"), "{history}");
+}
+
+#[test]
+fn a_run_that_was_killed_and_resumed_is_one_run_with_all_its_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, instance) = house(dir.path(), 200, "", "", "");
+    instance.run_with(&RUN, "writer.after_commit@5=kill-group");
+    instance.wait_until_dead();
+    // While it is open, what has landed is told.
+    let open = json_of(&instance, &["show", "1"])["tables"][0]["last_run"].take();
+    assert_eq!(open["state"], "open", "{open}");
+    instance.run(&RUN).expect(0);
+    let history = json_of(&instance, &["history"]);
+    let run = &history["runs"][0];
+    assert_eq!(
+        (history["runs"].as_array().unwrap().len(), &run["counts"]["landed"]),
+        (1, &200.into())
+    );
+    let attempts = run["attempts"].as_array().unwrap();
+    let states: Vec<_> = attempts.iter().map(|a| a["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["died", "done"]);
+    assert!(attempts.iter().all(|a| a["landed"].as_u64().unwrap() > 0), "{history}");
+    // What lies between the attempts is no part of how long it took.
+    let took = |a: &Value| {
+        let at = |key: &str| a[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        at("end").duration_since(at("begin")).as_secs_f64()
+    };
+    let all: f64 = attempts.iter().map(took).sum();
+    assert!((run["seconds"].as_f64().unwrap() - all).abs() < 0.001, "{history}");
+    let listed = instance.run(&["history", "--attempts"]).expect(0).stdout;
+    assert!(listed.contains("2 attempts") && listed.contains("attempt 1  died"), "{listed}");
+}
+
+#[test]
+fn runs_without_rows_are_counted_not_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let schedule = "[[schedule]]\nid = 1\nevery = \"1s\"\n";
+    let (_, instance) = house(dir.path(), 10, schedule, "schedule = 1", "");
+    let book = Site::Sqlite(instance.home().join("ssync.db"));
+    let number = |sql: &str| book.number(&format!("SELECT COALESCE(({sql}), 0)"));
+    let daemon = instance.start(&["daemon"], "");
+    wait_for("some runs", || number("SELECT COUNT(*) FROM proc_use_times") >= 5);
+    instance.run(&["stop"]).expect(0);
+    daemon.wait().expect(0);
+    assert_eq!(number("SELECT COUNT(*) FROM T_RUN"), 1);
+    assert_eq!(number("SELECT COUNT(*) FROM T_ATTEMPT"), 1);
+    let all = number("SELECT COUNT(*) FROM proc_use_times");
+    assert_eq!(number("SELECT SUM(run_count) FROM T_EMPTY_RUN"), all - 1);
+    let history = json_of(&instance, &["history"]);
+    let empty: i64 =
+        history["empty"].as_array().unwrap().iter().map(|e| e["runs"].as_i64().unwrap()).sum();
+    assert_eq!((history["runs"].as_array().unwrap().len(), empty), (1, all - 1), "{history}");
+    let listed = instance.run(&["history"]).expect(0).stdout;
+    assert!(listed.contains(" runs without rows since "), "{listed}");
+    let status = json_of(&instance, &["status"]);
+    assert_eq!(status["tables"][0]["last_run"]["state"], "done");
+    assert_eq!(status["tables"][0]["last_run"]["counts"]["landed"], 0);
+    // One line for the run that had rows, none for the others.
+    let reminders = std::fs::read_to_string(instance.home().join("log/reminder.log")).unwrap();
+    assert_eq!(reminders.lines().count(), 1, "{reminders}");
+    assert_eq!(instance.logs().matches("ended: Done").count(), 1, "{}", instance.logs());
 }
 
 fn play(number: u64) -> Result<(), String> {
