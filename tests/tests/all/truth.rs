@@ -306,9 +306,9 @@ impl Case {
     }
 }
 
-/// Two files with tables `src` (so many rows) and `dst`, and a configuration with more lines for the
-/// schedules, the task and the destination's link.
-fn house(dir: &Path, rows: i64, schedules: &str, task: &str, dest_link: &str) -> (Site, Instance) {
+/// Two files with tables `src` (so many rows) and `dst`, and a configuration with more entries, and
+/// more lines for the task and the table.
+fn house(dir: &Path, rows: i64, entries: &str, task: &str, table: &str) -> (Site, Instance) {
     let (source, dest) = (Site::in_file(dir, "src"), Site::in_file(dir, "dst"));
     source.run(&["CREATE TABLE src (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(300) NOT NULL, \
          sync_status INT DEFAULT 0 NOT NULL)"]);
@@ -316,9 +316,9 @@ fn house(dir: &Path, rows: i64, schedules: &str, task: &str, dest_link: &str) ->
     let all: Vec<Row> = (0..rows).map(|id| vec![Cell::Int(id), Cell::Text("v".into())]).collect();
     source.insert("src", &["id", "v"], &all);
     let instance = Instance::new(&format!(
-        "{schedules}{}{}{dest_link}[[task]]\nid = 1\nsource = \"src\"\ndest = \"dst\"\nwriters = 2\n\
+        "{entries}{}{}[[task]]\nid = 1\nsource = \"src\"\ndest = \"dst\"\nwriters = 2\n\
          batch_rows = 10\nbatch_millis = 3600000\nslot_bytes = 65536\n{task}\n[[task.table]]\n\
-         name = \"t\"\nsource = \"src\"\ndest = \"dst\"\napp_resets_status = true\n",
+         name = \"t\"\nsource = \"src\"\ndest = \"dst\"\napp_resets_status = true\n{table}\n",
         source.link("src"),
         dest.link("dst"),
     ));
@@ -357,8 +357,8 @@ fn a_launch_that_fails_before_its_run_is_told_with_its_reason() {
 #[test]
 fn a_task_that_cannot_be_launched_at_all_is_told_with_its_reason() {
     let dir = tempfile::tempdir().unwrap();
-    let (_, instance) =
-        house(dir.path(), 30, "", "", "password = { env = \"SSYNC_TEST_NOBODY\" }\n");
+    let key = "[[key]]\nname = \"pii\"\nsecret = { env = \"SSYNC_TEST_NOBODY\" }\n";
+    let (_, instance) = house(dir.path(), 30, key, "", "encrypt = { v = \"pii\" }");
     assert_ne!(instance.run(&RUN).code, Some(0));
     let history = json_of(&instance, &["history", "--failed"]);
     assert_eq!(history["runs"].as_array().unwrap().len(), 1, "{history}");
@@ -421,8 +421,14 @@ fn runs_without_rows_are_counted_not_listed() {
     assert_eq!(status["tables"][0]["last_run"]["state"], "done");
     assert_eq!(status["tables"][0]["last_run"]["counts"]["landed"], 0);
     // One line for the run that had rows, none for the others.
-    let reminders = std::fs::read_to_string(instance.home().join("log/reminder.log")).unwrap();
-    assert_eq!(reminders.lines().count(), 1, "{reminders}");
+    let files = std::fs::read_dir(instance.home().join("events")).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let is_reminder = |p: &std::path::PathBuf| p.to_string_lossy().contains("/reminder-");
+    let lines: usize = files
+        .filter(is_reminder)
+        .map(|path| std::fs::read_to_string(path).unwrap().lines().count())
+        .sum();
+    assert_eq!(lines, 1);
     assert_eq!(instance.logs().matches("ended: Done").count(), 1, "{}", instance.logs());
 }
 
