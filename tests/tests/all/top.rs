@@ -245,7 +245,7 @@ fn status_shows_a_run_as_it_runs_as_text_and_as_json() {
     assert!(history.starts_with("task 7, orders\n") && history.contains("1,000 █"), "{history}");
     let none = instance.run(&["history", "--since", "2099-01-01", "--json"]).expect(0).stdout;
     let none: serde_json::Value = serde_json::from_str(&none).unwrap();
-    assert_eq!(none, serde_json::json!({ "schema": 1, "runs": [], "waiting": [] }));
+    assert_eq!(none, serde_json::json!({ "schema": 1, "runs": [], "empty": [], "waiting": [] }));
     instance.run(&["history", "--since", "yesterday"]).expect(2);
 }
 
