@@ -138,24 +138,27 @@ fn scene(
         limit: Some(BAD_ROWS_MAX),
         ..ErrorFilter::default()
     })?;
+    let mut key = table.key.clone();
     Ok(Scene {
         table: table.name.clone(),
-        key: table.key.clone(),
         hold: holds.iter().find(|h| h.table.as_ref() == Some(&table.name)).cloned(),
         last_run,
         attempts,
         last_settled_batch: batches.into_iter().max_by_key(|b| b.settled),
         bad_rows,
-        source_rows: states(store, config, task, table),
+        source_rows: states(store, config, task, table, &mut key),
+        key,
     })
 }
 
-/// Counts the source's rows by state, for a table that has states.
+/// Counts the source's rows by state, for a table that has states. Where the configuration does not
+/// name the key, the primary key does.
 fn states(
     store: &mut Store,
     config: &Config,
     task: &Task,
     table: &TableTask,
+    key: &mut Vec<String>,
 ) -> Result<Option<States>> {
     if table.mode != TableMode::Status {
         return Ok(None);
@@ -165,6 +168,9 @@ fn states(
     let column = d.folded(STATUS_COLUMN);
     let from = d.table(&table.source);
     let sql = format!("SELECT {column}, COUNT(*) FROM {from} GROUP BY {column}");
+    let described = if key.is_empty() { source.describe(&table.source)? } else { None };
+    let primary = described.into_iter().flat_map(|t| t.indexes).find(|index| index.primary);
+    key.extend(primary.into_iter().flat_map(|index| index.columns));
     let mut states = States::default();
     for row in source.query(&sql, &[])? {
         let number = |i: usize| row.get(i).and_then(|v| v.as_i64());
@@ -192,7 +198,7 @@ fn print(scene: &Scene, task: u32, out: &mut Output) {
     }
     if let Some(batch) = &scene.last_settled_batch {
         out.line(format!(
-            "  settled last: batch {} of {} rows, keys {} to {}",
+            "  settled last: batch {} of {} rows, {} to {}",
             batch.number,
             grouped(batch.rows),
             scene.key_text(&batch.low),

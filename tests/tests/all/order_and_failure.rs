@@ -5,6 +5,7 @@ use nix::sys::signal::Signal;
 use ssync_tests::servers::mariadb;
 use ssync_tests::sites::{Cell, Holds, Row, Site};
 use ssync_tests::ssync::{Instance, Outcome};
+use ssync_tests::wait_for;
 
 const RUN: [&str; 3] = ["--task", "1", "--json"];
 /// Rows of each table; in batches of ten.
@@ -268,6 +269,7 @@ fn neither_ctrl_c_nor_a_table_in_other_hands_suspends_a_real_time_task() {
     let second = instance.run(&RUN).expect(1);
     assert_eq!(result(&second, "a"), "locked", "{second}");
     run.signal(Signal::SIGINT);
+    wait_for("the signal", || instance.logs().contains(" received"));
     instance.release("writer.before_commit");
     run.wait().expect(130);
     assert_eq!(scene.in_state("a", 1), 0);
