@@ -21,9 +21,7 @@ const GLOBAL: &str = "Options of every command";
     name = "ssync",
     version,
     arg_required_else_help = true,
-    override_usage = "ssync --task <N> [OPTIONS]\n       ssync <COMMAND> [OPTIONS]",
-    after_help = "Exit codes: 0 all landed, 1 something failed or some rows were not sent, \
-                  2 usage or configuration, 130 interrupted."
+    override_usage = "ssync --task <N> [OPTIONS]\n       ssync <COMMAND> [OPTIONS]"
 )]
 pub struct Cli {
     /// Run this task now, in the foreground
@@ -71,7 +69,7 @@ pub enum Command {
     #[command(flatten)]
     Daemon(DaemonCommand),
 
-    /// Check that tasks can run: configuration, links, tables, columns, widths, privileges
+    /// Check that tasks can run: links, tables, columns, widths, privileges
     ///
     /// Exit codes are those of a run: 1 where something failed (a server is down), 2 where tables are
     /// refused by configuration or definitions.
@@ -103,8 +101,7 @@ pub enum Command {
         #[arg(long)]
         lost: bool,
     },
-    /// Show what is known of a task's tables, or decide what counts after one was renamed, moved,
-    /// copied or restored
+    /// Decide what counts after a table was renamed, moved, copied or restored
     ///
     /// A run stops when source or destination are not what earlier runs knew. This command shows
     /// what is known, and with one of its options carries out a decision about one table. To send
@@ -279,7 +276,7 @@ pub enum StoreCommand {
     #[command(subcommand)]
     Receiver(ReceiverCommand),
 
-    /// Print what was transferred, what failed and what waits for people: of the last 24 hours
+    /// Print what was transferred, what failed and what waits, of the last 24 hours
     Brief(BriefArgs),
 
     /// Show every task: what it does at this moment, what holds it, how it ended last
@@ -293,8 +290,10 @@ pub enum StoreCommand {
     /// Exit codes: 0 everything works, 1 somebody should look, 2 something does not work.
     Health,
 
-    /// Show a task in detail: what holds it, its last run, error, batch and bad rows, and how many
-    /// rows of the source are in each state
+    /// Show a task in detail
+    ///
+    /// What holds it, its last run with its attempts, error, batch and bad rows, how many rows of the
+    /// source are in each state, and by which parameters the daemon would start it.
     Show {
         /// The task's number
         task: u32,

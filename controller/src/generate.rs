@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 use ssync_common::error::{Error, Result};
 
-use crate::cli::{Cli, GenerateKind};
+use crate::cli::GenerateKind;
+use crate::manual;
 
 /// Writes the files into `dir`, which is made when it is missing. Hidden commands have none.
 pub fn run(kind: GenerateKind, dir: &Path) -> Result<()> {
@@ -17,10 +17,10 @@ pub fn run(kind: GenerateKind, dir: &Path) -> Result<()> {
 fn write(kind: GenerateKind, dir: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
     match kind {
-        GenerateKind::Man => clap_mangen::generate_to(Cli::command(), dir),
+        GenerateKind::Man => clap_mangen::generate_to(manual::command(), dir),
         GenerateKind::Completions => {
             for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-                clap_complete::generate_to(shell, &mut Cli::command(), "ssync", dir)?;
+                clap_complete::generate_to(shell, &mut manual::command(), "ssync", dir)?;
             }
             Ok(())
         }

@@ -24,6 +24,7 @@ pub mod demo;
 pub mod generate;
 pub mod key_command;
 pub mod live;
+pub mod manual;
 pub mod monitor;
 pub mod output;
 pub mod parameters;

@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use clap::error::ErrorKind;
 use ssync_controller::cli::Cli;
-use ssync_controller::render;
+use ssync_controller::{manual, render};
 
 fn main() -> ExitCode {
-    match Cli::try_parse() {
+    let parsed =
+        manual::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    match parsed {
         Ok(cli) => ExitCode::from(ssync_controller::run(cli)),
         // For programs; what people see, they would see too.
         Err(e) if e.use_stderr() && std::env::args_os().any(|a| a == "--json") => {

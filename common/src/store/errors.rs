@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Kind, Result};
 use crate::process::RunId;
-use crate::store::Store;
 use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, json_text, word};
-use crate::value::{Key, key_text};
+use crate::store::{Store, runs};
+use crate::value::{Key, Value, key_text};
 
 /// Where a bad row stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +115,24 @@ impl Store {
                 None => select,
             };
             db.select(select)?.into_iter().map(error_row).collect()
+        })
+    }
+
+    /// How many rows wait to be corrected, by task and table.
+    pub fn bad_rows(&mut self) -> Result<BTreeMap<(u32, String), u64>> {
+        self.read(|db| {
+            let d = db.conn().dialect();
+            let (task, table) = (d.quote("task_id"), d.quote("table_name"));
+            let sql = format!(
+                "SELECT {task}, {table}, COUNT(*) FROM {} WHERE {} = 'bad' GROUP BY {task}, {table}",
+                d.table("T_ERROR_ROW"),
+                d.quote("row_state"),
+            );
+            let count = |row: Vec<Value>| {
+                let task = u32::try_from(row.first()?.as_i64()?).ok()?;
+                Some(((task, row.get(1)?.as_str()?.to_owned()), runs::sum(&row, 2)))
+            };
+            Ok(db.conn().query(&sql, &[])?.into_iter().filter_map(count).collect())
         })
     }
 

@@ -1,14 +1,13 @@
 //! `ssync health`: whether somebody has to act, in one line and an exit code as monitoring systems
 //! take them.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
 use serde_json::json;
 use ssync_common::config::{Config, TableTask, Task};
 use ssync_common::error::Result;
-use ssync_common::store::{ErrorFilter, HoldKind, Home, RowState, RunState, Store};
+use ssync_common::store::{HoldKind, Home, RunState, Store};
 
 use super::receivers;
 use crate::books::spool;
@@ -16,8 +15,6 @@ use crate::live::{HEARTBEAT_AGE_MS_MAX, Live, Pulse, span};
 use crate::output::Output;
 use crate::terminal::grouped;
 
-/// Bad rows that are counted; beyond, there are "at least" so many.
-const BAD_ROWS_MAX: u64 = 10_000;
 /// Findings that the line names; the others are counted.
 const NAMED_MAX: usize = 3;
 
@@ -168,21 +165,10 @@ impl Health {
     }
 
     fn look_at_bad_rows(&mut self, store: &mut Store) -> Result<()> {
-        let filter = ErrorFilter {
-            states: vec![RowState::Bad],
-            limit: Some(BAD_ROWS_MAX),
-            ..ErrorFilter::default()
-        };
-        let rows = store.errors(&filter)?;
-        let more = if rows.len() as u64 == BAD_ROWS_MAX { "at least " } else { "" };
-        let mut tables: BTreeMap<(u32, String), u64> = BTreeMap::new();
-        for row in rows {
-            *tables.entry((row.task, row.table)).or_default() += 1;
-        }
-        for ((task, table), n) in tables {
+        for ((task, table), n) in store.bad_rows()? {
             let text = match n {
-                1 => format!("{more}1 bad row waits to be corrected"),
-                n => format!("{more}{} bad rows wait to be corrected", grouped(n)),
+                1 => "1 bad row waits to be corrected".to_owned(),
+                n => format!("{} bad rows wait to be corrected", grouped(n)),
             };
             self.add_of(Severity::Warning, task, Some(&table), text);
         }

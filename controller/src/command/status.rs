@@ -27,6 +27,8 @@ struct Standing {
     hold: Option<Hold>,
     lock: Option<LockInfo>,
     last: Option<RunRecord>,
+    /// Rows that wait to be corrected.
+    bad_rows: u64,
 }
 
 /// Shows every task, or one. Shared memory comes first: what runs is shown even when the
@@ -91,7 +93,7 @@ impl Shown<'_> {
             return Err(Error::new(Kind::Config, format!("there is no task {id}"))
                 .hint("See what is configured: ssync export."));
         }
-        let holds = store.holds(only)?;
+        let (holds, bad_rows) = (store.holds(only)?, store.bad_rows()?);
         let mut objects = Vec::new();
         for task in config.tasks.iter().filter(|t| only.is_none_or(|id| t.id == id)) {
             if !self.json {
@@ -100,7 +102,9 @@ impl Shown<'_> {
             }
             let indent = widest(task.tables.iter().map(|t| t.name.as_str()));
             for table in &task.tables {
-                let standing = standing(store, &holds, task, table)?;
+                let mut standing = standing(store, &holds, task, table)?;
+                let place = (task.id, table.name.clone());
+                standing.bad_rows = bad_rows.get(&place).copied().unwrap_or(0);
                 if self.json {
                     objects.push(self.object(task, table, &standing));
                 } else {
@@ -174,6 +178,7 @@ impl Shown<'_> {
             "running": standing.lock,
             "live": self.seen(task.id, &table.name),
             "last_run": standing.last,
+            "bad_rows": standing.bad_rows,
         })
     }
 
@@ -200,6 +205,13 @@ impl Shown<'_> {
         }
         if !seen.is_some_and(is_running) {
             words.push(self.last_words(standing));
+        }
+        if standing.bad_rows > 0 {
+            let wait = match standing.bad_rows {
+                1 => "1 bad row waits".to_owned(),
+                n => format!("{} bad rows wait", grouped(n)),
+            };
+            words.push(format!("{wait} to be corrected: ssync errors --task {}", task.id));
         }
         let last = standing.last.as_ref();
         if let Some(failed) = self.live.failed_since(task.id, &table.name, last) {
@@ -270,5 +282,6 @@ fn standing(store: &mut Store, holds: &[Hold], task: &Task, table: &TableTask) -
         hold: holds.iter().find(of).cloned(),
         lock: store.lock_holder(task.id, &table.name)?,
         last: store.last_run(task.id, &table.name)?,
+        bad_rows: 0,
     })
 }

@@ -298,7 +298,12 @@ impl Case {
         let show = self.json(&["show", "1"]);
         same("show", int(&show["tables"][0]["last_run"]["counts"]["landed"]), newest);
         let status = self.json(&["status"]);
-        same("status", int(&status["tables"][0]["last_run"]["counts"]["landed"]), newest);
+        let status = &status["tables"][0];
+        same("status", int(&status["last_run"]["counts"]["landed"]), newest);
+        if self.mode == Mode::Status {
+            let failed = self.source.number("SELECT COUNT(*) FROM src WHERE sync_status = 3");
+            same("bad rows of status", int(&status["bad_rows"]), failed);
+        }
         match wrong.is_empty() {
             true => Ok(()),
             false => Err(format!("{}\n{history:#}", wrong.join("\n"))),
