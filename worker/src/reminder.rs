@@ -17,15 +17,17 @@ pub fn table_begins(params: &TaskParams, table: &TableTask) -> Timestamp {
     set_context("task", params.task.id);
     set_context("table", &table.name);
     set_context("run", "");
-    log::debug!("begins");
+    // Many schedules look every second, and find nothing.
+    let level = if params.fires_often { log::Level::Debug } else { log::Level::Info };
+    log::log!(level, "begins");
     Timestamp::now()
 }
 
 /// A table has ended, well or not.
 pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) {
     let (task, counts) = (params.task.id, &report.counts);
-    // Many schedules look every second, and find nothing.
-    let level = if report.is_empty() { log::Level::Debug } else { log::Level::Info };
+    let is_nothing = params.fires_often && report.is_empty();
+    let level = if is_nothing { log::Level::Debug } else { log::Level::Info };
     log::log!(
         level,
         rows = counts.landed, bad = counts.failed, seconds = format!("{:.1}", report.seconds);
@@ -40,7 +42,7 @@ pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) 
         // Somebody else runs it and will say how it ended; or it has not begun.
         TableResult::Locked | TableResult::Paused | TableResult::NotStarted => return,
     };
-    if params.fires_often && report.is_empty() {
+    if is_nothing {
         return;
     }
     record_table(
