@@ -42,14 +42,14 @@ pub(crate) fn as_is(t: &mut Table<'_>, last: Option<&LastSettled>) -> Result<Vec
                  are, or another one"
             ));
         }
-        let intended = owner.known.intended.max(record.as_ref().map_or(0, |r| r.counter));
+        let (intended, confirmed) = numbered(t, owner, &pair, record.as_ref())?;
         let ident = record.and_then(|r| r.ident).map_or(Value::Null, |id| ledger::id_value(&id));
         let server = Value::Text(t.plan.source_server.clone());
         let set = [
             ("pair", t.here(&pair)),
             ("record", ident),
             ("intended", Value::Int(intended)),
-            ("confirmed", Value::Int(0)),
+            ("confirmed", Value::Int(confirmed)),
             ("server", server),
         ];
         owner.note(t.source.as_mut(), &set)?;
@@ -58,6 +58,22 @@ pub(crate) fn as_is(t: &mut Table<'_>, last: Option<&LastSettled>) -> Result<Vec
         ledger::forget_server(t.dest.as_mut(), &pair)?;
         Ok(notes)
     })
+}
+
+/// Both ends share a number from here on, as after a run, so that an older destination is noticed. No
+/// home has it: what a destination loses of states that an operator has set is known to none. The
+/// numbers that the source has intended and confirmed.
+fn numbered(
+    t: &mut Table<'_>,
+    owner: &Ownership,
+    pair: &Pair,
+    record: Option<&Record>,
+) -> Result<(i64, i64)> {
+    let Some(record) = record else { return Ok((owner.known.intended, 0)) };
+    let number = owner.known.intended.max(record.counter) + 1;
+    owner.note(t.source.as_mut(), &[("intended", Value::Int(number))])?;
+    ledger::note_counter(t.dest.as_mut(), pair, number)?;
+    Ok((number, number))
 }
 
 /// Whether the destination's record came before the rows that are under way: then its entries may

@@ -468,7 +468,7 @@ impl TableRun<'_> {
         Err(error.hint(format!(
             "If all rows of the source are still to be sent, set initial = \"all\"; if rows up to \
              some value of the watermark are there, set initial to that value. If the source or \
-             the destination was renamed or moved, {ADOPT}."
+             the destination was renamed, moved or restored, {ADOPT}."
         )))
     }
 

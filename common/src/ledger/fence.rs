@@ -595,15 +595,20 @@ fn mark_text(mark: Option<&Mark<Kept>>) -> Result<Value> {
 
 /// Writes down by what the run that was begun last is known again, after its tables were renamed.
 pub fn note_plan(dest: &mut dyn Connection, pair: &Pair, plan: &str) -> Result<()> {
-    note(dest, pair, "plan", plan)
+    note(dest, pair, "plan", Value::Text(plan.to_owned()))
 }
 
 /// Writes down what a record's tables are called now, after they were renamed.
 pub fn note_tables(dest: &mut dyn Connection, pair: &Pair, tables: &str) -> Result<()> {
-    note(dest, pair, "tables", tables)
+    note(dest, pair, "tables", Value::Text(tables.to_owned()))
 }
 
-fn note(dest: &mut dyn Connection, pair: &Pair, column: &str, text: &str) -> Result<()> {
+/// Gives a record a number that no run has had.
+pub fn note_counter(dest: &mut dyn Connection, pair: &Pair, counter: i64) -> Result<()> {
+    note(dest, pair, "counter", Value::Int(counter))
+}
+
+fn note(dest: &mut dyn Connection, pair: &Pair, column: &str, value: Value) -> Result<()> {
     let d = dest.dialect();
     let sql = format!(
         "UPDATE {} SET {} = {} WHERE {} = {}",
@@ -613,7 +618,7 @@ fn note(dest: &mut dyn Connection, pair: &Pair, column: &str, text: &str) -> Res
         d.quote("id"),
         d.param(2, None)
     );
-    dest.execute(&sql, &[Value::Text(text.to_owned()), id_value(&pair.id)]).map(drop)
+    dest.execute(&sql, &[value, id_value(&pair.id)]).map(drop)
 }
 
 /// Forgets which server the record stood on.

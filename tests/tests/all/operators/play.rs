@@ -203,7 +203,13 @@ impl World<'_> {
         let word = word.to_owned();
         *self.tally.entry(format!("a run that {}", verdict.short())).or_default() += 1;
         self.tell(s, format!("home {home}: ssync {} {failpoint}: {word}", args.join(" ")));
-        self.streams[s].ran |= !matches!(verdict, Verdict::Refused(_));
+        let stream = &mut self.streams[s];
+        match &verdict {
+            Verdict::Done => stream.filled_as = vec![stream.filling()],
+            Verdict::Killed => stream.filled_as.push(stream.filling()),
+            Verdict::Refused(_) => {}
+        }
+        stream.ran |= !matches!(verdict, Verdict::Refused(_));
         let mut wrong = self.beyond();
         if let Verdict::Done = verdict {
             let resumed = outcome.stdout.contains("resumed a run");
@@ -288,7 +294,8 @@ impl World<'_> {
                     return None;
                 }
                 let number = self.number();
-                self.streams[s].back_up(self.scratch.path(), number);
+                let dest = self.dests[d].table.clone();
+                self.streams[s].back_up(self.scratch.path(), number, &dest);
                 Some("source backed up".to_owned())
             }
             Act::BackUpDest => {
@@ -479,13 +486,15 @@ impl World<'_> {
             return None;
         }
         let replaced = self.rng.chance(30);
-        let stream = &mut self.streams[s];
+        let stream = &self.streams[s];
         let fits =
             stream.backup.as_ref().is_some_and(|b| b.backup.fits(&stream.source, &stream.table));
         if !fits || stream.is_blind() {
             return None;
         }
-        stream.restore(&mut self.clock, replaced);
+        let dest = self.dests[stream.dest].table.clone();
+        let known = self.case.mode.is_status().then_some(dest.as_str());
+        self.streams[s].restore(&mut self.clock, replaced, known);
         Some(format!("source restored, as another file: {replaced}"))
     }
 
@@ -563,6 +572,11 @@ impl World<'_> {
             }
         } else if first && pending.dest_restored {
             self.take_out(s);
+        } else if first && pending.source_restored {
+            // As another file. Its copy may have a mark there, too.
+            if self.adopt(s, &["--as-is"]).is_err() {
+                self.begin_at_what_is_there(s);
+            }
         } else if let (true, Some(old)) = (other_dest, &pending.dest_was) {
             let old = sides::spelt(&self.dests[self.streams[s].dest].site, old);
             match self.adopt(s, &["--dest-was", &old]) {
@@ -597,11 +611,10 @@ impl World<'_> {
             && pending.dest_emptied
             || says("cannot be swapped") && pending.shape_changed
         {
-            let home = self.rng.below(self.streams[s].homes.len() as u64) as usize;
-            match self.run_in(s, home, &["--task", "1", "--json", "--restart"], "")? {
-                Verdict::Refused(text) => return Err(format!("no way out: {text}")),
-                Verdict::Done | Verdict::Killed => {}
-            }
+            self.restart(s)?;
+        } else if says("another full sub-task fills") && self.is_another(s) {
+            // The other home's run was of the table as it was configured, or called, before.
+            self.restart(s)?;
         } else if says("has triggers") && pending.trigger_at_dest {
             if mode == Mode::Swap {
                 let dest = &mut self.dests[self.streams[s].dest];
@@ -616,6 +629,21 @@ impl World<'_> {
             return Err(format!("refused without a reason: {text}\npending: {pending:?}"));
         }
         Ok(())
+    }
+
+    /// Whether what fills the table was begun by another home, in another way than runs of now have.
+    fn is_another(&self, s: usize) -> bool {
+        let stream = &self.streams[s];
+        let now = stream.filling();
+        stream.homes.len() > 1 && stream.filled_as.iter().any(|before| *before != now)
+    }
+
+    fn restart(&mut self, s: usize) -> Played {
+        let home = self.rng.below(self.streams[s].homes.len() as u64) as usize;
+        match self.run_in(s, home, &["--task", "1", "--json", "--restart"], "")? {
+            Verdict::Refused(text) => Err(format!("no way out: {text}")),
+            Verdict::Done | Verdict::Killed => Ok(()),
+        }
     }
 
     fn adopt_in(&mut self, s: usize, home: usize, decision: &[&str]) -> Played {
@@ -634,6 +662,23 @@ impl World<'_> {
         self.streams[s].settings.initial = Some("all".to_owned());
         self.configure(s);
         self.tell(s, "initial = all");
+    }
+
+    /// A first run of an `increment` that is to go on behind the rows that are all there.
+    fn begin_at_what_is_there(&mut self, s: usize) {
+        let stream = &self.streams[s];
+        let landed: BTreeSet<_> = self.landed(s).iter().map(|row| (row.id, row.ver)).collect();
+        let missing = stream.wanted().filter(|(id, now)| !landed.contains(&(*id, now.ver)));
+        let up_to = missing.map(|(_, now)| now.ver).min().map_or(i64::MAX, |first| first - 1);
+        let dest = &mut self.dests[stream.dest];
+        for (id, ver) in landed.into_iter().filter(|(_, ver)| *ver > up_to) {
+            dest.site.run(&[format!("DELETE FROM {} WHERE id = {id} AND ver = {ver}", dest.table)]);
+            dest.seen.remove(&(id, ver));
+        }
+        let up_to = up_to.min(self.clock);
+        self.streams[s].settings.initial = Some(up_to.to_string());
+        self.configure(s);
+        self.tell(s, format!("initial = {up_to}"));
     }
 
     /// Takes a stream's rows out of the destination, so that all may be sent once more.
@@ -707,10 +752,9 @@ impl World<'_> {
             }
             knew |= !new;
         }
-        if stays {
+        self.streams[s].set_back();
+        if stays || !knew {
             self.reconcile(s);
-            self.adopt_everywhere(s)?;
-        } else if !knew {
             self.adopt_everywhere(s)?;
         }
         Ok(())
