@@ -42,17 +42,22 @@ pub(crate) fn as_is(t: &mut Table<'_>, last: Option<&LastSettled>) -> Result<Vec
                  are, or another one"
             ));
         }
-        let (intended, confirmed) = numbered(t, owner, &pair, record.as_ref())?;
-        let ident = record.and_then(|r| r.ident).map_or(Value::Null, |id| ledger::id_value(&id));
+        let counter = record.as_ref().map_or(0, |r| r.counter);
+        let number = owner.known.intended.max(counter) + i64::from(record.is_some());
+        let ident =
+            record.as_ref().and_then(|r| r.ident).map_or(Value::Null, |id| ledger::id_value(&id));
         let server = Value::Text(t.plan.source_server.clone());
         let set = [
             ("pair", t.here(&pair)),
             ("record", ident),
-            ("intended", Value::Int(intended)),
-            ("confirmed", Value::Int(confirmed)),
+            ("intended", Value::Int(number)),
+            ("confirmed", Value::Int(counter)),
             ("server", server),
         ];
         owner.note(t.source.as_mut(), &set)?;
+        if record.is_some() {
+            share(t, owner, &pair, number)?;
+        }
         full_run_is_known(t, &pair)?;
         ledger::begin_again(t.dest.as_mut(), &pair)?;
         ledger::forget_server(t.dest.as_mut(), &pair)?;
@@ -60,20 +65,11 @@ pub(crate) fn as_is(t: &mut Table<'_>, last: Option<&LastSettled>) -> Result<Vec
     })
 }
 
-/// Both ends share a number from here on, as after a run, so that an older destination is noticed. No
-/// home has it: what a destination loses of states that an operator has set is known to none. The
-/// numbers that the source has intended and confirmed.
-fn numbered(
-    t: &mut Table<'_>,
-    owner: &Ownership,
-    pair: &Pair,
-    record: Option<&Record>,
-) -> Result<(i64, i64)> {
-    let Some(record) = record else { return Ok((owner.known.intended, 0)) };
-    let number = owner.known.intended.max(record.counter) + 1;
-    owner.note(t.source.as_mut(), &[("intended", Value::Int(number))])?;
+/// Gives both ends a number, as a run does, so that an older destination is noticed. No home has it:
+/// what a destination loses of states that an operator has set is known to none.
+fn share(t: &mut Table<'_>, owner: &Ownership, pair: &Pair, number: i64) -> Result<()> {
     ledger::note_counter(t.dest.as_mut(), pair, number)?;
-    Ok((number, number))
+    owner.note(t.source.as_mut(), &[("confirmed", Value::Int(number))])
 }
 
 /// Whether the destination's record came before the rows that are under way: then its entries may
