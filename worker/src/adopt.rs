@@ -284,19 +284,18 @@ fn renamed(t: &mut Table<'_>, source: Option<&str>, dest: Option<&str>) -> Resul
 }
 
 /// Whether the record of a former name has been moved before, of which the source does not know: the
-/// decision was cut short, or the source was restored since.
+/// decision was cut short, or the source was restored since. Or whether there never was one: no run
+/// that was to go there has got so far.
 fn was_moved(
     t: &mut Table<'_>,
     owner: Option<&Ownership>,
     froms: &[Pair],
     to: &Pair,
 ) -> Result<bool> {
-    let Some(known) = owner.map(|owner| &owner.known).filter(|known| known.record.is_some()) else {
-        return Ok(false);
-    };
+    let Some(known) = owner.map(|owner| &owner.known) else { return Ok(false) };
     let was_sent_there = froms.iter().any(|from| from.id != to.id && leads_to(known, from));
     let record = ledger::record(t.dest.as_mut(), to)?;
-    Ok(was_sent_there && record.is_some_and(|record| record.ident == known.record))
+    Ok(was_sent_there && record.and_then(|record| record.ident) == known.record)
 }
 
 /// Where the table of today has a record of its own, beside the one of its former name `name`: that

@@ -354,6 +354,9 @@ impl TableRun<'_> {
             }
             self.judge_emptied(ends, fence)?;
         }
+        if self.table.mode != TableMode::Full && self.was_emptied(ends, false)? {
+            ledger::note_emptied(ends.dest.as_mut(), &fence.pair)?;
+        }
         let print = self.fingerprint(ends)?;
         let plan = print.text().to_owned();
         let open = fence.run.as_ref().filter(|run| run.open);
@@ -457,7 +460,7 @@ impl TableRun<'_> {
             return Ok(None);
         }
         // Nothing is there that would land twice.
-        if restart && self.was_emptied(ends)? {
+        if restart && self.was_emptied(ends, fence.emptied)? {
             return Ok(None);
         }
         if print.is_of_another_source(&open.plan) {

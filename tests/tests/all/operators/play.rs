@@ -213,10 +213,11 @@ impl World<'_> {
         let mut wrong = self.beyond();
         if let Verdict::Done = verdict {
             let resumed = outcome.stdout.contains("resumed a run");
+            let apart = !self.streams.iter().any(|other| other.is_copy && other.pending.copied);
             wrong.extend(self.missing(s, resumed));
             let stream = &mut self.streams[s];
             stream.open_since = None;
-            stream.pending = Default::default();
+            stream.settle(apart);
             let again = stream.settings.initial.take().is_some();
             if again {
                 self.configure(s);
@@ -319,13 +320,15 @@ impl World<'_> {
                 Some(format!("destination restored, as another file: {replaced}"))
             }
             Act::EmptyDest => {
-                if mode.is_status() || shared || !self.streams[s].ran {
+                if mode.is_status() || !self.streams[s].ran {
                     return None;
                 }
                 let anew = self.rng.chance(50);
                 self.empty_dest(d, anew);
-                self.streams[s].pending.dest_emptied = true;
-                self.streams[s].pending.shape_changed = true;
+                for stream in self.streams.iter_mut().filter(|other| other.dest == d) {
+                    stream.pending.dest_emptied = true;
+                    stream.pending.shape_changed = true;
+                }
                 Some(format!("destination emptied, made anew: {anew}"))
             }
             Act::Key => self.rotate(s),
@@ -536,6 +539,7 @@ impl World<'_> {
             || says("has no record of what landed, and had one")
             || (says("are under way to") && says("on another server"));
         let older_source = says("is older than what has landed of it");
+        let apart = unknown_claims || other_server || other_dest || older_source || older_dest;
         if says("does not exist") && pending.stale_source && says("source table") {
             let stream = &mut self.streams[s];
             stream.settings.source = stream.table.clone();
@@ -547,6 +551,12 @@ impl World<'_> {
             stream.settings.dest = table;
             stream.pending.stale_dest = false;
             self.configure(s);
+        } else if pending.copied && is_copy && apart {
+            if self.streams[s].ran {
+                self.reconcile(s);
+            }
+            self.adopt(s, &["--new"])?;
+            self.streams[s].pending.copied = false;
         } else if first && pending.own_dest_dropped {
             let d = self.streams[s].dest;
             self.empty_dest(d, false);
@@ -597,18 +607,14 @@ impl World<'_> {
         {
             self.reconcile(s);
             self.adopt_everywhere(s)?;
-        } else if pending.copied
-            && (unknown_claims || other_server || other_dest || older_source || older_dest)
-        {
-            if self.streams[s].ran || !is_copy {
-                self.reconcile(s);
-            }
-            self.adopt(s, &[if is_copy { "--new" } else { "--as-is" }])?;
-            self.streams[s].pending.copied = false;
+        } else if pending.copied && apart {
+            self.reconcile(s);
+            self.adopt_everywhere(s)?;
         } else if older_dest && pending.dest_restored {
             self.send_lost_again(s)?;
-        } else if (says("is empty, and rows have landed there") || says("had landed"))
+        } else if (says("empty") && says("and rows have landed there") || says("had landed"))
             && pending.dest_emptied
+            || says("that was being loaded beside") && pending.dest_restored
             || says("cannot be swapped") && pending.shape_changed
         {
             self.restart(s)?;

@@ -76,6 +76,10 @@ pub struct SourceBackup {
     trigger: bool,
     /// What the destination was called, as far as the source knew.
     dest: String,
+    /// A former name of the source, under which it was known.
+    source_was: Option<String>,
+    /// A copy that was not told apart yet.
+    copied: bool,
 }
 
 /// How a run fills a table anew: two homes that do so otherwise are two sub-tasks.
@@ -216,7 +220,8 @@ impl Stream {
         let backup = sides::back_up(&self.source, &self.table, scratch, number);
         let (rows, trigger) = (self.now.clone(), self.has_trigger);
         let dest = self.pending.dest_was.clone().unwrap_or_else(|| dest.to_owned());
-        self.backup = Some(SourceBackup { backup, rows, trigger, dest });
+        let (source_was, copied) = (self.pending.source_was.clone(), self.pending.copied);
+        self.backup = Some(SourceBackup { backup, rows, trigger, dest, source_was, copied });
     }
 
     /// How a run of now fills its destination.
@@ -237,6 +242,8 @@ impl Stream {
         // Other modes write nothing there.
         if let Some(dest) = dest {
             self.pending.dest_was = (kept.dest != dest).then_some(kept.dest);
+            self.pending.source_was = kept.source_was;
+            self.pending.copied |= self.is_copy && kept.copied;
         }
         if self.source.is_sqlite() {
             self.has_trigger = kept.trigger;
@@ -390,6 +397,13 @@ impl Stream {
 }
 
 impl Stream {
+    /// What is left of what operators have done, now that a run is done: a file and its copy have the
+    /// same tables, and may not have been told `apart` by that.
+    pub fn settle(&mut self, apart: bool) {
+        let copied = self.pending.copied && self.source.is_sqlite() && !apart;
+        self.pending = Pending { copied, ..Pending::default() };
+    }
+
     /// Whether what would tell an older state from a newer one was taken away, and no run has come
     /// to its end since.
     pub fn is_blind(&self) -> bool {
