@@ -604,10 +604,8 @@ impl World<'_> {
             || unknown_claims && pending.own_source_dropped
             || unknown_claims && pending.source_restored
             || older_dest && pending.dest_restored && mode == Mode::StatusInsert
+            || pending.copied && apart
         {
-            self.reconcile(s);
-            self.adopt_everywhere(s)?;
-        } else if pending.copied && apart {
             self.reconcile(s);
             self.adopt_everywhere(s)?;
         } else if older_dest && pending.dest_restored {
