@@ -563,7 +563,14 @@ impl World<'_> {
             self.tell(s, "destination emptied for a first run");
         } else if let (true, Some(old)) = (unknown_claims, &pending.source_was) {
             let old = sides::spelt(&self.streams[s].source, old);
-            self.adopt(s, &["--source-was", &old])?;
+            match self.adopt(s, &["--source-was", &old]) {
+                // The backup is from before its first run.
+                Err(_) if pending.source_restored => {
+                    self.reconcile(s);
+                    self.adopt_everywhere(s)?;
+                }
+                told => told?,
+            }
             self.streams[s].pending.source_was = None;
         } else if (older_dest || other_dest) && pending.own_dest_dropped {
             self.reconcile(s);
