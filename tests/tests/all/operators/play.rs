@@ -527,9 +527,11 @@ impl World<'_> {
         let pending = self.streams[s].pending.clone();
         let is_copy = self.streams[s].is_copy;
         let mode = self.case.mode;
+        // Under its name of today: what to compare, and not what it was called before.
+        let sent_before = says("the source knows of no run");
         let unknown_claims = says("no run is known that claimed them")
             || says("no run is known that sent them")
-            || says("the source knows of no run");
+            || sent_before;
         let other_server = says("were claimed on another server");
         let other_dest =
             says("under way to another destination") || says("went to another destination before");
@@ -561,16 +563,9 @@ impl World<'_> {
             let d = self.streams[s].dest;
             self.empty_dest(d, false);
             self.tell(s, "destination emptied for a first run");
-        } else if let (true, Some(old)) = (unknown_claims, &pending.source_was) {
+        } else if let (true, Some(old)) = (unknown_claims && !sent_before, &pending.source_was) {
             let old = sides::spelt(&self.streams[s].source, old);
-            match self.adopt(s, &["--source-was", &old]) {
-                // The backup is from before its first run.
-                Err(_) if pending.source_restored => {
-                    self.reconcile(s);
-                    self.adopt_everywhere(s)?;
-                }
-                told => told?,
-            }
+            self.adopt(s, &["--source-was", &old])?;
             self.streams[s].pending.source_was = None;
         } else if (older_dest || other_dest) && pending.own_dest_dropped {
             self.reconcile(s);
