@@ -317,6 +317,9 @@ impl TableRun<'_> {
         if swaps {
             self.steps(ends, owner, fence, run.run, |steps, _| steps.swap(&dest))?;
         }
+        if complete {
+            self.stays_filled(ends)?;
+        }
         self.progress.phase(Phase::After);
         self.steps(ends, owner, fence, run.run, |steps, table| {
             steps.run_sql(When::After, &table.after)
