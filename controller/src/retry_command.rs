@@ -48,8 +48,16 @@ pub fn prepare(
             false => send_bad(store, &params, table),
         };
         lock.release()?;
-        let Restored { rows, unknown, .. } = set_back?;
+        let Restored { rows, between, unknown, .. } = set_back?;
         errln!("{}: {} rows set back to be sent", table.name, grouped(rows));
+        if between > 0 {
+            errln!(
+                "{}: {} of these were not in the missing batches, but lie between their keys in \
+                 state 2",
+                table.name,
+                grouped(between)
+            );
+        }
         total += rows;
         if let Some(unknown) = unknown {
             let error = unknown.error(&table.name, rows);

@@ -12,6 +12,7 @@ use ssync_common::value::{Value, hex_bytes};
 use ssync_writer::transform::Action;
 
 use crate::as_is::as_is;
+use crate::identity::leads_to;
 use crate::journal::LastSettled;
 use crate::owner::{self, OWNER_TABLE, Ownership, PairText};
 use crate::params::TaskParams;
@@ -265,7 +266,7 @@ fn renamed(t: &mut Table<'_>, source: Option<&str>, dest: Option<&str>) -> Resul
         for from in &froms {
             moved = moved || ledger::relocate(t.dest.as_mut(), from, &to)?;
         }
-        if !moved {
+        if !moved && !was_moved(t, owner, &froms, &to)? {
             return Err(nothing_known(name));
         }
         if t.table.mode != TableMode::Full {
@@ -280,6 +281,21 @@ fn renamed(t: &mut Table<'_>, source: Option<&str>, dest: Option<&str>) -> Resul
         }
     })?;
     Ok(notes)
+}
+
+/// Whether the record of a former name has been moved before, of which the source does not know: the
+/// decision was cut short, or the source was restored since. Or whether there never was one: no run
+/// that was to go there has got so far.
+fn was_moved(
+    t: &mut Table<'_>,
+    owner: Option<&Ownership>,
+    froms: &[Pair],
+    to: &Pair,
+) -> Result<bool> {
+    let Some(known) = owner.map(|owner| &owner.known) else { return Ok(false) };
+    let was_sent_there = froms.iter().any(|from| from.id != to.id && leads_to(known, from));
+    let record = ledger::record(t.dest.as_mut(), to)?;
+    Ok(was_sent_there && record.and_then(|record| record.ident) == known.record)
 }
 
 /// Where the table of today has a record of its own, beside the one of its former name `name`: that

@@ -42,22 +42,34 @@ pub(crate) fn as_is(t: &mut Table<'_>, last: Option<&LastSettled>) -> Result<Vec
                  are, or another one"
             ));
         }
-        let intended = owner.known.intended.max(record.as_ref().map_or(0, |r| r.counter));
-        let ident = record.and_then(|r| r.ident).map_or(Value::Null, |id| ledger::id_value(&id));
+        let counter = record.as_ref().map_or(0, |r| r.counter);
+        let number = owner.known.intended.max(counter) + i64::from(record.is_some());
+        let ident =
+            record.as_ref().and_then(|r| r.ident).map_or(Value::Null, |id| ledger::id_value(&id));
         let server = Value::Text(t.plan.source_server.clone());
         let set = [
             ("pair", t.here(&pair)),
             ("record", ident),
-            ("intended", Value::Int(intended)),
-            ("confirmed", Value::Int(0)),
+            ("intended", Value::Int(number)),
+            ("confirmed", Value::Int(counter)),
             ("server", server),
         ];
         owner.note(t.source.as_mut(), &set)?;
+        if record.is_some() {
+            share(t, owner, &pair, number)?;
+        }
         full_run_is_known(t, &pair)?;
         ledger::begin_again(t.dest.as_mut(), &pair)?;
         ledger::forget_server(t.dest.as_mut(), &pair)?;
         Ok(notes)
     })
+}
+
+/// Gives both ends a number, as a run does, so that an older destination is noticed. No home has it:
+/// what a destination loses of states that an operator has set is known to none.
+fn share(t: &mut Table<'_>, owner: &Ownership, pair: &Pair, number: i64) -> Result<()> {
+    ledger::note_counter(t.dest.as_mut(), pair, number)?;
+    owner.note(t.source.as_mut(), &[("confirmed", Value::Int(number))])
 }
 
 /// Whether the destination's record came before the rows that are under way: then its entries may

@@ -48,7 +48,7 @@ impl TableRun<'_> {
             let twice =
                 self.is_done(ends, fence, run, Step::Resumed)? || !self.keys_are_kept(&ends.plan);
             if there < landed && (self.table.write == WriteMode::Insert || !twice) {
-                return Err(self.missing(ends, landed, there));
+                return Err(self.missing(ends, &self.loaded(), landed, there));
             }
         }
         self.done(ends, owner, fence, run, Step::Resumed)
@@ -65,7 +65,7 @@ impl TableRun<'_> {
         let exact = self.table.write == WriteMode::Insert
             || self.reads_one_state && self.keys_are_kept(&ends.plan);
         if there < landed && exact {
-            return Err(self.missing(ends, landed, there));
+            return Err(self.missing(ends, &self.loaded(), landed, there));
         }
         if there < landed {
             self.notes.push(format!(
@@ -81,6 +81,17 @@ impl TableRun<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// A `full` run whose rows were all there, and that goes on to its end only now: they still are,
+    /// as far as SQL of its own may not have moved them.
+    pub(crate) fn stays_filled(&self, ends: &mut Ends) -> Result<()> {
+        match self.counts.resumed {
+            landed if landed > 0 && self.was_emptied(ends, false)? => {
+                Err(self.missing(ends, &self.table.dest, landed, 0))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Rows that a run has landed, in all its parts.
@@ -120,7 +131,7 @@ impl TableRun<'_> {
         })
     }
 
-    fn missing(&self, ends: &Ends, landed: u64, there: u64) -> Error {
+    fn missing(&self, ends: &Ends, counted_in: &str, landed: u64, there: u64) -> Error {
         Error::new(
             Kind::Balance,
             format!(
@@ -128,7 +139,7 @@ impl TableRun<'_> {
                 ends.plan.dest.full_name
             ),
         )
-        .detail(format!("counted in {}; link {}", self.loaded(), self.params.dest.name))
+        .detail(format!("counted in {counted_in}; link {}", self.params.dest.name))
         .detail("rows were removed that the run's ledger knows as landed; nothing was changed")
         .hint(
             "Find out who removes rows there, then load the table anew with --restart. Where that is \

@@ -58,7 +58,8 @@ impl TableRun<'_> {
         else {
             return Ok(());
         };
-        if *known == mine || print.fills_alike(&run.plan) {
+        let differs = print.fills_otherwise(&run.plan);
+        if *known == mine || differs.is_empty() {
             return Ok(());
         }
         let other: Filler = serde_json::from_str(known).map_err(|_| {
@@ -74,9 +75,12 @@ impl TableRun<'_> {
         Err(Error::new(Kind::Refused, format!("another full sub-task fills {dest}"))
             .detail(format!("task {}, table {} of {whose} installation", other.task, other.table))
             .detail(format!("its rows, last from {}, would be deleted", record.tables))
+            .detail(format!("its last run differs in {}", differs.join(", ")))
             .hint(
                 "Give each full sub-task a destination of its own. Where the other one does not fill \
-                 this table any more, --restart takes it over.",
+                 this table any more, --restart takes it over. So it does where the other one is this \
+                 sub-task in another home, whose last run was before the source or the configuration \
+                 was changed: apply the same configuration there.",
             ))
     }
 

@@ -354,8 +354,12 @@ impl TableRun<'_> {
         // At rest a destination may be changed. One that was renamed, restored under another name
         // or moved is the same one, and its record must come along.
         let beside = ledger::records(ends.dest.as_mut(), &pair.place)?;
-        let is_here = beside.iter().any(|record| record.ident == Some(id));
+        let record = beside.iter().find(|record| record.ident == Some(id));
+        let is_here = record.is_some();
         if is_here && ends.dest.describe(&quoted(&before.table))?.is_some() {
+            if let Some(record) = record.filter(|record| record.counter < known.confirmed) {
+                return Err(self.left_behind(&before.table, record.counter, known.confirmed));
+            }
             self.notes.push(format!(
                 "the destination is {} now; before: {}",
                 ends.plan.dest.full_name, before.table
@@ -375,6 +379,20 @@ impl TableRun<'_> {
                  moved, renamed or exchanged for a new one, {ADOPT}."
             ),
         }))
+    }
+
+    /// The destination that the rows went to until now is older than what was sent to it.
+    fn left_behind(&self, before: &str, fence: i64, confirmed: i64) -> Error {
+        Error::new(
+            Kind::Balance,
+            format!("destination {before} no longer has what was settled last"),
+        )
+        .detail(format!("the source has confirmed run {confirmed}, the destination knows {fence}"))
+        .detail(format!("the rows of {} went there before this run", self.table.source))
+        .hint(format!(
+            "The destination was restored or failed over to an older state. Configure it once more, \
+             and send again what is missing there by ssync retry --lost; or leave it as it is: {ADOPT}."
+        ))
     }
 
     fn judge_dest_server(&mut self, ends: &mut Ends, record: Option<&Record>) -> Result<()> {
@@ -468,7 +486,7 @@ impl TableRun<'_> {
         Err(error.hint(format!(
             "If all rows of the source are still to be sent, set initial = \"all\"; if rows up to \
              some value of the watermark are there, set initial to that value. If the source or \
-             the destination was renamed or moved, {ADOPT}."
+             the destination was renamed, moved or restored, {ADOPT}."
         )))
     }
 
@@ -507,18 +525,26 @@ impl TableRun<'_> {
         if let Some(open) = fence.run.as_ref().filter(|run| run.open) {
             landed += self.landed_rows(ends, fence, &open.run)? as i64;
         }
-        if landed == 0 || !self.was_emptied(ends)? {
+        let found_empty = fence.emptied && self.keeps_rows();
+        if landed == 0 || !self.was_emptied(ends, fence.emptied)? {
             return Ok(());
         }
         if self.restart {
-            self.notes.push("began anew: the destination is empty".to_owned());
+            self.notes.push(match found_empty {
+                true => "began anew: the destination was emptied".to_owned(),
+                false => "began anew: the destination is empty".to_owned(),
+            });
             fence.mark = None;
             fence.landed = Some(0);
             return Ok(());
         }
+        let is = match found_empty {
+            true => "was found empty by a run from another source",
+            false => "is empty",
+        };
         Err(Error::new(
             Kind::Balance,
-            format!("destination {} is empty, and rows have landed there", self.table.dest),
+            format!("destination {} {is}, and rows have landed there", self.table.dest),
         )
         .detail(format!("{landed} rows by earlier runs"))
         .hint(
@@ -527,10 +553,16 @@ impl TableRun<'_> {
         ))
     }
 
-    /// Whether the destination is empty, and nobody but an operator can have emptied it.
-    pub(crate) fn was_emptied(&self, ends: &mut Ends) -> Result<bool> {
+    /// Whether the destination is empty, or was found so by another run, and nobody but an operator can
+    /// have emptied it.
+    pub(crate) fn was_emptied(&self, ends: &mut Ends, found_empty: bool) -> Result<bool> {
+        Ok(self.keeps_rows() && (found_empty || self.is_empty(ends)?))
+    }
+
+    /// Whether rows stay at the destination, unless an operator takes them out.
+    fn keeps_rows(&self) -> bool {
         let (before, after) = (&self.table.before.dest, &self.table.after.dest);
-        Ok(self.table.count && before.is_empty() && after.is_empty() && self.is_empty(ends)?)
+        self.table.count && before.is_empty() && after.is_empty()
     }
 
     pub(crate) fn is_empty(&self, ends: &mut Ends) -> Result<bool> {

@@ -74,6 +74,8 @@ pub trait Memory {
 pub struct Restored {
     /// Rows set back to be sent.
     pub rows: u64,
+    /// Those of them that were done and lie between the keys of rows that are missing.
+    pub between: u64,
     /// What this home does not know; `None`: all is dealt with, and the destination counts as it is.
     pub unknown: Option<Unknown>,
     /// Whether what was settled last need not be remembered any longer: the loss is dealt with, or
@@ -162,7 +164,8 @@ pub fn restore(
         if table.write == WriteMode::Insert {
             return Err(refuses_known_rows(table));
         }
-        Lost { sides, owner, pair, record, memory, landed: BTreeMap::new() }.restore(&gap, known)
+        let landed = BTreeMap::new();
+        Lost { sides, owner, pair, record, memory, landed, missing: 0 }.restore(&gap, known)
     })
 }
 
@@ -298,6 +301,8 @@ struct Lost<'a> {
     memory: &'a mut dyn Memory,
     /// Positions that the destination has, by run.
     landed: BTreeMap<Id, BTreeSet<String>>,
+    /// Rows of the parts that it has not.
+    missing: u64,
 }
 
 impl Lost<'_> {
@@ -316,16 +321,17 @@ impl Lost<'_> {
             let former = self.record.as_ref().is_some_and(|r| r.run.is_some());
             uncounted = gap.first == 0 && gap.last > 0 && former && !is_met;
         }
+        let between = rows.saturating_sub(self.missing);
         rows += release_under_way(self.sides.source.as_mut(), &self.sides.rows, self.owner)?;
         if runs.is_empty() && !uncounted {
             // From here on the destination counts as it is.
-            let record = self.record.as_ref().and_then(|r| r.ident);
-            self.owner.accept(self.sides.source.as_mut(), record)?;
-            return Ok(Restored { rows, unknown: None, may_forget: true });
+            self.owner.accept(self.sides.source.as_mut(), self.record.as_ref())?;
+            return Ok(Restored { rows, between, unknown: None, may_forget: true });
         }
         self.owner.note_restored(self.sides.source.as_mut(), loss, &dealt_with)?;
         let may_forget = gap.first < gap.last;
-        Ok(Restored { rows, unknown: Some(Unknown { runs, uncounted }), may_forget })
+        let unknown = Some(Unknown { runs, uncounted });
+        Ok(Restored { rows, between, unknown, may_forget })
     }
 
     /// Sets back what was settled under the numbers of the gap, and is not there; how many rows. And
@@ -377,6 +383,7 @@ impl Lost<'_> {
     }
 
     fn set_back(&mut self, part: &BatchRecord) -> Result<u64> {
+        self.missing += part.rows;
         let range = Range::closed(&part.lo, &part.hi);
         let states = (RowState::Done, RowState::ToSend);
         move_all(self.sides.source.as_mut(), &self.sides.rows, self.owner, &range, states, None)

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use ssync_common::connector::{Connection, LockWait, OwnType, beside, open};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Id, id_value, in_transaction, value_id};
+use ssync_common::ledger::{self, Id, Record, id_value, in_transaction, value_id};
 use ssync_common::process::identity::{ProcessIdentity, RunId};
 use ssync_common::value::{Value, hex_bytes};
 
@@ -619,10 +619,11 @@ impl Ownership {
     }
 
     /// Takes the destination as it is, on an operator's word: what was confirmed before does not
-    /// count.
-    pub fn accept(&self, conn: &mut dyn Connection, record: Option<Id>) -> Result<()> {
-        let record = record.map_or(Value::Null, |id| id_value(&id));
-        self.note(conn, &[("confirmed", Value::Int(0)), ("record", record)])
+    /// count, and an older state than this one is a loss again.
+    pub fn accept(&self, conn: &mut dyn Connection, record: Option<&Record>) -> Result<()> {
+        let ident = record.and_then(|r| r.ident).map_or(Value::Null, |id| id_value(&id));
+        let counter = record.map_or(0, |r| r.counter);
+        self.note(conn, &[("confirmed", Value::Int(counter)), ("record", ident)])
     }
 
     /// Writes columns of the row, while the table is ours.

@@ -56,7 +56,7 @@ impl TableRun<'_> {
         };
         if !ledger::has_lost_entries(ends.dest.as_mut(), pair, record)?
             // Nothing is there that would land twice.
-            || self.table.mode == TableMode::Increment && self.restart && self.was_emptied(ends)?
+            || self.table.mode == TableMode::Increment && self.restart && self.was_emptied(ends, record.emptied)?
         {
             return Ok(());
         }

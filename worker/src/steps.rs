@@ -226,7 +226,8 @@ impl Steps<'_> {
                 format!("the table that was being loaded beside {} is gone", table.name),
             )
             .detail(format!("it was called {}", shadow_name(&table.name)))
-            .hint("Somebody has dropped it. Run the task with --restart to load it anew.")),
+            .hint("Somebody has dropped it, or the destination was restored without it. Run the task with \
+                   --restart to load it anew.")),
         }
     }
 

@@ -317,6 +317,9 @@ impl TableRun<'_> {
         if swaps {
             self.steps(ends, owner, fence, run.run, |steps, _| steps.swap(&dest))?;
         }
+        if complete {
+            self.stays_filled(ends)?;
+        }
         self.progress.phase(Phase::After);
         self.steps(ends, owner, fence, run.run, |steps, table| {
             steps.run_sql(When::After, &table.after)
@@ -353,6 +356,9 @@ impl TableRun<'_> {
                 fence.mark = self.initial_mark(ends)?;
             }
             self.judge_emptied(ends, fence)?;
+        }
+        if self.table.mode != TableMode::Full && self.was_emptied(ends, false)? {
+            ledger::note_emptied(ends.dest.as_mut(), &fence.pair)?;
         }
         let print = self.fingerprint(ends)?;
         let plan = print.text().to_owned();
@@ -457,7 +463,7 @@ impl TableRun<'_> {
             return Ok(None);
         }
         // Nothing is there that would land twice.
-        if restart && self.was_emptied(ends)? {
+        if restart && self.was_emptied(ends, fence.emptied)? {
             return Ok(None);
         }
         if print.is_of_another_source(&open.plan) {

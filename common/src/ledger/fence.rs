@@ -3,8 +3,8 @@
 use super::place::Pair;
 use super::seats::{Seat, raise_seats};
 use super::{
-    Id, Kept, Mark, OpenRun, Step, clear, damaged, field, id_value, in_transaction, json_mark,
-    json_text, json_value, record_step, step_done, value_id,
+    Id, Kept, Mark, OpenRun, Step, Which, clear, damaged, entries, field, id_value, in_transaction,
+    json_mark, json_text, json_value, record_step, step_done, value_id,
 };
 use crate::connector::{Connection, Dialect};
 use crate::error::{Error, Kind, Result};
@@ -26,6 +26,8 @@ pub struct Fence {
     pub mark: Option<Mark<Kept>>,
     /// Rows that finished runs of `increment` have landed; `None`: an older version did not count.
     pub landed: Option<i64>,
+    /// Whether a run from another source has found the table empty since.
+    pub emptied: bool,
     /// The keys by which its rows are recognised, as text of the run's own; a run that begins writes
     /// down what is here. `None`: nothing is known.
     pub row_keys: Option<String>,
@@ -52,6 +54,8 @@ pub struct Record {
     pub server: Option<String>,
     /// Rows that finished runs of `increment` have landed.
     pub landed: Option<i64>,
+    /// Whether a run from another source has found the table empty since.
+    pub emptied: bool,
     /// The destination table alone; `None` before a version that knows of it has taken the record.
     pub dest: Option<Id>,
     /// The run that last filled the table anew, as far as this record's runs have seen.
@@ -100,6 +104,7 @@ fn read_record(row: &[Value]) -> Result<Record> {
             })
         })
         .transpose()?;
+    let landed = field(row, 14)?.as_i64();
     Ok(Record {
         id: value_id(field(row, 0)?)?,
         epoch: field(row, 1)?.as_i64().ok_or_else(|| damaged("epoch"))?,
@@ -112,7 +117,8 @@ fn read_record(row: &[Value]) -> Result<Record> {
         dest: opt_id(11)?,
         full_run: opt_id(12)?,
         filler: field(row, 13)?.as_str().map(str::to_owned),
-        landed: field(row, 14)?.as_i64(),
+        landed: landed.map(|rows| if rows < 0 { !rows } else { rows }),
+        emptied: landed.is_some_and(|rows| rows < 0),
         begun: opt_id(15)?,
         row_keys: field(row, 16)?.as_str().map(str::to_owned),
     })
@@ -258,6 +264,7 @@ pub fn raise(
             run: record.run,
             mark: record.mark,
             landed: record.landed,
+            emptied: record.emptied,
             row_keys,
         })
     })
@@ -321,7 +328,7 @@ fn first(dest: &mut dyn Connection, pair: &Pair, tables: &str, new: &New<'_>) ->
     dest.execute(&insert, &params)?;
     raise_seats(dest, pair, 1)?;
     let (pair, landed) = (pair.clone(), Some(0));
-    Ok(Fence { pair, ident, epoch: 1, run: None, mark: None, landed, row_keys })
+    Ok(Fence { pair, ident, epoch: 1, run: None, mark: None, landed, emptied: false, row_keys })
 }
 
 /// The epoch at which the fence stands, 0 before it was ever raised. Locks nothing.
@@ -595,15 +602,42 @@ fn mark_text(mark: Option<&Mark<Kept>>) -> Result<Value> {
 
 /// Writes down by what the run that was begun last is known again, after its tables were renamed.
 pub fn note_plan(dest: &mut dyn Connection, pair: &Pair, plan: &str) -> Result<()> {
-    note(dest, pair, "plan", plan)
+    note(dest, pair, "plan", Value::Text(plan.to_owned()))
 }
 
 /// Writes down what a record's tables are called now, after they were renamed.
 pub fn note_tables(dest: &mut dyn Connection, pair: &Pair, tables: &str) -> Result<()> {
-    note(dest, pair, "tables", tables)
+    note(dest, pair, "tables", Value::Text(tables.to_owned()))
 }
 
-fn note(dest: &mut dyn Connection, pair: &Pair, column: &str, text: &str) -> Result<()> {
+/// A run has found the table empty: those from other sources, which have landed rows in it, cannot see
+/// that once this one has filled it. Written down as the complement of what they had landed, a number
+/// below 0.
+pub fn note_emptied(dest: &mut dyn Connection, pair: &Pair) -> Result<()> {
+    for record in records(dest, &pair.place)? {
+        let is_other = record.id != pair.id && record.dest == Some(pair.dest);
+        if !is_other || record.emptied || record.counter > 0 || record.filler.is_some() {
+            continue;
+        }
+        let other = pair.beside(record.id);
+        let landed = record.landed.unwrap_or(0);
+        let under_way = match record.run.filter(|run| run.open) {
+            Some(run) => !entries(dest, &other, Which::Run(&run.run))?.is_empty(),
+            None => false,
+        };
+        if landed > 0 || under_way {
+            note(dest, &other, LANDED, Value::Int(!landed))?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a record a number that no run has had.
+pub fn note_counter(dest: &mut dyn Connection, pair: &Pair, counter: i64) -> Result<()> {
+    note(dest, pair, "counter", Value::Int(counter))
+}
+
+fn note(dest: &mut dyn Connection, pair: &Pair, column: &str, value: Value) -> Result<()> {
     let d = dest.dialect();
     let sql = format!(
         "UPDATE {} SET {} = {} WHERE {} = {}",
@@ -613,7 +647,7 @@ fn note(dest: &mut dyn Connection, pair: &Pair, column: &str, text: &str) -> Res
         d.quote("id"),
         d.param(2, None)
     );
-    dest.execute(&sql, &[Value::Text(text.to_owned()), id_value(&pair.id)]).map(drop)
+    dest.execute(&sql, &[value, id_value(&pair.id)]).map(drop)
 }
 
 /// Forgets which server the record stood on.

@@ -81,6 +81,26 @@ fn a_destination_that_was_emptied_while_a_run_was_broken_off_is_noticed() {
     }
 }
 
+/// All rows were there and counted, and in their place.
+#[test]
+fn a_destination_that_was_emptied_before_a_run_comes_to_its_end_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    for tables in Tables::everywhere(dir.path()) {
+        for table in ["", "full = \"swap\""] {
+            let instance = Instance::new(&tables.toml(table));
+            instance.run_with(&RUN, "run.before_finish@1=kill-group");
+            instance.wait_until_dead();
+            assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dst"), ROWS);
+            tables.dest.run(&["DELETE FROM dst"]);
+            for _ in 0..2 {
+                missed(instance.run(&RUN), 0, ROWS);
+            }
+            let outcome = instance.run(&["--task", "1", "--json", "--restart"]).expect(0);
+            tables.assert_same(&outcome);
+        }
+    }
+}
+
 /// While it runs, and after its last row: before SQL that runs after it, and before a swap.
 #[test]
 fn rows_that_are_removed_while_a_run_is_at_work_are_missed_before_it_is_done() {

@@ -18,6 +18,9 @@
 //! - Filters of `increment` change what is below the mark, which is not looked at again.
 //! - ssync's own table at the source dropped while the destination, or the table's name, is another
 //!   one than it remembers: what would tell was just taken away.
+//!
+//! What is allowed, since no tool can tell: `retry --lost` sets rows back by ranges of keys. What a
+//! copy got as done lies between, and may go again.
 
 #[path = "operators/case.rs"]
 mod case;

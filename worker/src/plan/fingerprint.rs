@@ -128,11 +128,13 @@ impl Fingerprint {
 }
 
 impl Fingerprint {
-    /// Whether the run of this fingerprint fills a table with the same rows, as the same bytes.
-    pub fn fills_alike(&self, known: &str) -> bool {
-        let changed = self.changed_since(known);
+    /// What makes the run of this fingerprint fill a table with other rows, or with other bytes; nothing
+    /// where it fills it in the same way.
+    pub fn fills_otherwise(&self, known: &str) -> Vec<&'static str> {
         let decisive = [SOURCE_SERVER, SOURCE_TABLE, ROWS, COLUMNS, KEYS].map(|part| PARTS[part]);
-        !changed.contains(&SOMETHING) && !changed.iter().any(|part| decisive.contains(part))
+        let mut changed = self.changed_since(known);
+        changed.retain(|part| *part == SOMETHING || decisive.contains(part));
+        changed
     }
 
     /// The text of a run whose tables have got the names and servers of this one's; nothing where

@@ -203,14 +203,21 @@ impl World<'_> {
         let word = word.to_owned();
         *self.tally.entry(format!("a run that {}", verdict.short())).or_default() += 1;
         self.tell(s, format!("home {home}: ssync {} {failpoint}: {word}", args.join(" ")));
-        self.streams[s].ran |= !matches!(verdict, Verdict::Refused(_));
+        let stream = &mut self.streams[s];
+        match &verdict {
+            Verdict::Done => stream.filled_as = vec![stream.filling()],
+            Verdict::Killed => stream.filled_as.push(stream.filling()),
+            Verdict::Refused(_) => {}
+        }
+        stream.ran |= !matches!(verdict, Verdict::Refused(_));
         let mut wrong = self.beyond();
         if let Verdict::Done = verdict {
             let resumed = outcome.stdout.contains("resumed a run");
+            let apart = !self.streams.iter().any(|other| other.is_copy && other.pending.copied);
             wrong.extend(self.missing(s, resumed));
             let stream = &mut self.streams[s];
             stream.open_since = None;
-            stream.pending = Default::default();
+            stream.settle(apart);
             let again = stream.settings.initial.take().is_some();
             if again {
                 self.configure(s);
@@ -288,7 +295,8 @@ impl World<'_> {
                     return None;
                 }
                 let number = self.number();
-                self.streams[s].back_up(self.scratch.path(), number);
+                let dest = self.dests[d].table.clone();
+                self.streams[s].back_up(self.scratch.path(), number, &dest);
                 Some("source backed up".to_owned())
             }
             Act::BackUpDest => {
@@ -312,13 +320,15 @@ impl World<'_> {
                 Some(format!("destination restored, as another file: {replaced}"))
             }
             Act::EmptyDest => {
-                if mode.is_status() || shared || !self.streams[s].ran {
+                if mode.is_status() || !self.streams[s].ran {
                     return None;
                 }
                 let anew = self.rng.chance(50);
                 self.empty_dest(d, anew);
-                self.streams[s].pending.dest_emptied = true;
-                self.streams[s].pending.shape_changed = true;
+                for stream in self.streams.iter_mut().filter(|other| other.dest == d) {
+                    stream.pending.dest_emptied = true;
+                    stream.pending.shape_changed = true;
+                }
                 Some(format!("destination emptied, made anew: {anew}"))
             }
             Act::Key => self.rotate(s),
@@ -479,13 +489,15 @@ impl World<'_> {
             return None;
         }
         let replaced = self.rng.chance(30);
-        let stream = &mut self.streams[s];
+        let stream = &self.streams[s];
         let fits =
             stream.backup.as_ref().is_some_and(|b| b.backup.fits(&stream.source, &stream.table));
         if !fits || stream.is_blind() {
             return None;
         }
-        stream.restore(&mut self.clock, replaced);
+        let dest = self.dests[stream.dest].table.clone();
+        let known = self.case.mode.is_status().then_some(dest.as_str());
+        self.streams[s].restore(&mut self.clock, replaced, known);
         Some(format!("source restored, as another file: {replaced}"))
     }
 
@@ -515,9 +527,11 @@ impl World<'_> {
         let pending = self.streams[s].pending.clone();
         let is_copy = self.streams[s].is_copy;
         let mode = self.case.mode;
+        // Under its name of today: what to compare, and not what it was called before.
+        let sent_before = says("the source knows of no run");
         let unknown_claims = says("no run is known that claimed them")
             || says("no run is known that sent them")
-            || says("the source knows of no run");
+            || sent_before;
         let other_server = says("were claimed on another server");
         let other_dest =
             says("under way to another destination") || says("went to another destination before");
@@ -527,6 +541,7 @@ impl World<'_> {
             || says("has no record of what landed, and had one")
             || (says("are under way to") && says("on another server"));
         let older_source = says("is older than what has landed of it");
+        let apart = unknown_claims || other_server || other_dest || older_source || older_dest;
         if says("does not exist") && pending.stale_source && says("source table") {
             let stream = &mut self.streams[s];
             stream.settings.source = stream.table.clone();
@@ -538,11 +553,17 @@ impl World<'_> {
             stream.settings.dest = table;
             stream.pending.stale_dest = false;
             self.configure(s);
+        } else if pending.copied && is_copy && apart {
+            if self.streams[s].ran {
+                self.reconcile(s);
+            }
+            self.adopt(s, &["--new"])?;
+            self.streams[s].pending.copied = false;
         } else if first && pending.own_dest_dropped {
             let d = self.streams[s].dest;
             self.empty_dest(d, false);
             self.tell(s, "destination emptied for a first run");
-        } else if let (true, Some(old)) = (unknown_claims, &pending.source_was) {
+        } else if let (true, Some(old)) = (unknown_claims && !sent_before, &pending.source_was) {
             let old = sides::spelt(&self.streams[s].source, old);
             self.adopt(s, &["--source-was", &old])?;
             self.streams[s].pending.source_was = None;
@@ -563,6 +584,11 @@ impl World<'_> {
             }
         } else if first && pending.dest_restored {
             self.take_out(s);
+        } else if first && pending.source_restored {
+            // As another file. Its copy may have a mark there, too.
+            if self.adopt(s, &["--as-is"]).is_err() {
+                self.begin_at_what_is_there(s);
+            }
         } else if let (true, Some(old)) = (other_dest, &pending.dest_was) {
             let old = sides::spelt(&self.dests[self.streams[s].dest].site, old);
             match self.adopt(s, &["--dest-was", &old]) {
@@ -580,28 +606,21 @@ impl World<'_> {
             || unknown_claims && pending.own_source_dropped
             || unknown_claims && pending.source_restored
             || older_dest && pending.dest_restored && mode == Mode::StatusInsert
+            || pending.copied && apart
         {
             self.reconcile(s);
             self.adopt_everywhere(s)?;
-        } else if pending.copied
-            && (unknown_claims || other_server || other_dest || older_source || older_dest)
-        {
-            if self.streams[s].ran || !is_copy {
-                self.reconcile(s);
-            }
-            self.adopt(s, &[if is_copy { "--new" } else { "--as-is" }])?;
-            self.streams[s].pending.copied = false;
         } else if older_dest && pending.dest_restored {
             self.send_lost_again(s)?;
-        } else if (says("is empty, and rows have landed there") || says("had landed"))
+        } else if (says("empty") && says("and rows have landed there") || says("had landed"))
             && pending.dest_emptied
+            || says("that was being loaded beside") && pending.dest_restored
             || says("cannot be swapped") && pending.shape_changed
         {
-            let home = self.rng.below(self.streams[s].homes.len() as u64) as usize;
-            match self.run_in(s, home, &["--task", "1", "--json", "--restart"], "")? {
-                Verdict::Refused(text) => return Err(format!("no way out: {text}")),
-                Verdict::Done | Verdict::Killed => {}
-            }
+            self.restart(s)?;
+        } else if says("another full sub-task fills") && self.is_another(s) {
+            // The other home's run was of the table as it was configured, or called, before.
+            self.restart(s)?;
         } else if says("has triggers") && pending.trigger_at_dest {
             if mode == Mode::Swap {
                 let dest = &mut self.dests[self.streams[s].dest];
@@ -616,6 +635,21 @@ impl World<'_> {
             return Err(format!("refused without a reason: {text}\npending: {pending:?}"));
         }
         Ok(())
+    }
+
+    /// Whether what fills the table was begun by another home, in another way than runs of now have.
+    fn is_another(&self, s: usize) -> bool {
+        let stream = &self.streams[s];
+        let now = stream.filling();
+        stream.homes.len() > 1 && stream.filled_as.iter().any(|before| *before != now)
+    }
+
+    fn restart(&mut self, s: usize) -> Played {
+        let home = self.rng.below(self.streams[s].homes.len() as u64) as usize;
+        match self.run_in(s, home, &["--task", "1", "--json", "--restart"], "")? {
+            Verdict::Refused(text) => Err(format!("no way out: {text}")),
+            Verdict::Done | Verdict::Killed => Ok(()),
+        }
     }
 
     fn adopt_in(&mut self, s: usize, home: usize, decision: &[&str]) -> Played {
@@ -634,6 +668,23 @@ impl World<'_> {
         self.streams[s].settings.initial = Some("all".to_owned());
         self.configure(s);
         self.tell(s, "initial = all");
+    }
+
+    /// A first run of an `increment` that is to go on behind the rows that are all there.
+    fn begin_at_what_is_there(&mut self, s: usize) {
+        let stream = &self.streams[s];
+        let landed: BTreeSet<_> = self.landed(s).iter().map(|row| (row.id, row.ver)).collect();
+        let missing = stream.wanted().filter(|(id, now)| !landed.contains(&(*id, now.ver)));
+        let up_to = missing.map(|(_, now)| now.ver).min().map_or(i64::MAX, |first| first - 1);
+        let dest = &mut self.dests[stream.dest];
+        for (id, ver) in landed.into_iter().filter(|(_, ver)| *ver > up_to) {
+            dest.site.run(&[format!("DELETE FROM {} WHERE id = {id} AND ver = {ver}", dest.table)]);
+            dest.seen.remove(&(id, ver));
+        }
+        let up_to = up_to.min(self.clock);
+        self.streams[s].settings.initial = Some(up_to.to_string());
+        self.configure(s);
+        self.tell(s, format!("initial = {up_to}"));
     }
 
     /// Takes a stream's rows out of the destination, so that all may be sent once more.
@@ -707,10 +758,9 @@ impl World<'_> {
             }
             knew |= !new;
         }
-        if stays {
+        self.streams[s].set_back();
+        if stays || !knew {
             self.reconcile(s);
-            self.adopt_everywhere(s)?;
-        } else if !knew {
             self.adopt_everywhere(s)?;
         }
         Ok(())

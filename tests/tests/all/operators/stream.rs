@@ -74,6 +74,21 @@ pub struct SourceBackup {
     pub backup: Backup,
     rows: BTreeMap<i64, Since>,
     trigger: bool,
+    /// What the destination was called, as far as the source knew.
+    dest: String,
+    /// A former name of the source, under which it was known.
+    source_was: Option<String>,
+    /// A copy that was not told apart yet.
+    copied: bool,
+}
+
+/// How a run fills a table anew: two homes that do so otherwise are two sub-tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filling {
+    source: (String, u64),
+    filter: bool,
+    left_out: bool,
+    key: usize,
 }
 
 pub struct Stream {
@@ -91,6 +106,10 @@ pub struct Stream {
     /// When the run that is under way may have begun.
     pub open_since: Option<i64>,
     pub backup: Option<SourceBackup>,
+    /// How often another file took the source's place.
+    replaced: u64,
+    /// What runs have filled the destination as, since one was done, that one included.
+    pub filled_as: Vec<Filling>,
     pub has_trigger: bool,
     pub ever_left_out: bool,
     /// The rows as they are.
@@ -141,6 +160,8 @@ impl Stream {
             ran: false,
             open_since: None,
             backup: None,
+            replaced: 0,
+            filled_as: Vec::new(),
             has_trigger: false,
             ever_left_out: false,
             now: BTreeMap::new(),
@@ -194,15 +215,36 @@ impl Stream {
         self.ever.entry((id, ver)).or_insert(Version { key, may_land: false });
     }
 
-    pub fn back_up(&mut self, scratch: &std::path::Path, number: u64) {
+    /// `dest`: what the destination is called.
+    pub fn back_up(&mut self, scratch: &std::path::Path, number: u64, dest: &str) {
         let backup = sides::back_up(&self.source, &self.table, scratch, number);
         let (rows, trigger) = (self.now.clone(), self.has_trigger);
-        self.backup = Some(SourceBackup { backup, rows, trigger });
+        let dest = self.pending.dest_was.clone().unwrap_or_else(|| dest.to_owned());
+        let (source_was, copied) = (self.pending.source_was.clone(), self.pending.copied);
+        self.backup = Some(SourceBackup { backup, rows, trigger, dest, source_was, copied });
     }
 
-    pub fn restore(&mut self, clock: &mut i64, replaced: bool) {
+    /// How a run of now fills its destination.
+    pub fn filling(&self) -> Filling {
+        Filling {
+            source: (self.table.clone(), self.replaced),
+            filter: self.settings.filter,
+            left_out: self.settings.left_out,
+            key: self.settings.keys[0],
+        }
+    }
+
+    /// `dest`: what the destination is called, where the source knows where its rows go.
+    pub fn restore(&mut self, clock: &mut i64, replaced: bool, dest: Option<&str>) {
         let Some(kept) = self.backup.take() else { return };
         kept.backup.restore(&self.source, replaced);
+        self.replaced += u64::from(replaced);
+        // Other modes write nothing there.
+        if let Some(dest) = dest {
+            self.pending.dest_was = (kept.dest != dest).then_some(kept.dest);
+            self.pending.source_was = kept.source_was;
+            self.pending.copied |= self.is_copy && kept.copied;
+        }
         if self.source.is_sqlite() {
             self.has_trigger = kept.trigger;
         }
@@ -253,6 +295,8 @@ impl Stream {
             ran: false,
             open_since: None,
             backup: None,
+            replaced: 0,
+            filled_as: Vec::new(),
             has_trigger: false,
             ever_left_out: self.ever_left_out,
             now: self.now.iter().map(|(id, since)| (shifted(*id), *since)).collect(),
@@ -291,6 +335,16 @@ impl Stream {
         }
         self.open_since.get_or_insert(clock);
         self.ever_left_out |= self.settings.left_out;
+    }
+
+    /// Rows were set back by ranges of keys. Those in between that are done go again, too, though it
+    /// was the copied table that had sent them.
+    pub fn set_back(&mut self) {
+        for version in &self.exempt {
+            if let Some(known) = self.ever.get_mut(version) {
+                known.may_land = true;
+            }
+        }
     }
 
     /// What is wrong with a row that has landed, its value opened with the key of that number.
@@ -343,6 +397,13 @@ impl Stream {
 }
 
 impl Stream {
+    /// What is left of what operators have done, now that a run is done: a file and its copy have the
+    /// same tables, and may not have been told `apart` by that.
+    pub fn settle(&mut self, apart: bool) {
+        let copied = self.pending.copied && self.source.is_sqlite() && !apart;
+        self.pending = Pending { copied, ..Pending::default() };
+    }
+
     /// Whether what would tell an older state from a newer one was taken away, and no run has come
     /// to its end since.
     pub fn is_blind(&self) -> bool {

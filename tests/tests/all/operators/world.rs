@@ -34,6 +34,8 @@ pub struct DestBackup {
     pub backup: Backup,
     seen: BTreeSet<(i64, i64)>,
     open_since: Vec<Option<i64>>,
+    /// Whether the table had been emptied, and no run had filled it again.
+    emptied: Vec<bool>,
     indexes: Vec<String>,
     trigger: bool,
 }
@@ -223,12 +225,14 @@ impl<'a> World<'a> {
     pub fn back_up_dest(&mut self, dest: usize) {
         let number = self.number();
         let open_since = self.streams.iter().map(|s| s.open_since).collect();
+        let emptied = self.streams.iter().map(|s| s.pending.dest_emptied).collect();
         let dest = &mut self.dests[dest];
         let backup = sides::back_up(&dest.site, &dest.table, self.scratch.path(), number);
         dest.backup = Some(DestBackup {
             backup,
             seen: dest.seen.clone(),
             open_since,
+            emptied,
             indexes: dest.indexes.clone(),
             trigger: dest.has_trigger,
         });
@@ -245,6 +249,7 @@ impl<'a> World<'a> {
         }
         for (n, stream) in self.streams.iter_mut().enumerate().filter(|(_, s)| s.dest == at) {
             stream.pending.dest_restored = true;
+            stream.pending.dest_emptied = kept.emptied.get(n).copied().unwrap_or_default();
             if let Some(since) = kept.open_since.get(n).copied().flatten() {
                 stream.open_since = Some(since);
             }

@@ -210,6 +210,47 @@ fn a_table_that_takes_the_name_of_the_one_that_rows_went_to_is_for_the_operator_
     tables.assert_same();
 }
 
+/// The record has moved to the name of today, and the source does not know of it: adopt was killed
+/// in between, or the source was restored since.
+#[test]
+fn a_renamed_destination_is_adopted_once_more_where_the_source_does_not_know_of_it() {
+    let tables = Tables::on_mariadb(60);
+    let toml = tables.toml("", "");
+    let instance = Instance::new(&toml);
+    instance.run_with(&RUN, "settler.before_settle@3=kill-group");
+    instance.wait_until_dead();
+    rename(&tables.dest, "dst", "dw");
+    instance.apply(&toml.replace("dest = \"dst\"\napp", "dest = \"dw\"\napp"));
+    tables.source.run(&["CREATE TABLE kept AS SELECT * FROM SSYNC_OWNER"]);
+    adopt(&instance, &["--dest-was", "dst"]);
+    tables.source.run(&["DELETE FROM SSYNC_OWNER", "INSERT INTO SSYNC_OWNER SELECT * FROM kept"]);
+    assert_stops(&instance.run(&RUN), "under way to another destination");
+    assert_refuses(&decide(&instance, &["--dest-was", "other"]), &["nothing is known of a table"]);
+    adopt(&instance, &["--dest-was", "dst"]);
+    assert_released(&tables);
+    instance.run(&RUN).expect(0);
+    assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dw"), 60);
+    assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dw"), 60);
+}
+
+/// Rows were claimed for it, and none has landed.
+#[test]
+fn a_destination_that_was_renamed_before_it_had_a_record_is_adopted() {
+    let tables = Tables::on_mariadb(60);
+    let toml = tables.toml("", "");
+    let instance = Instance::new(&toml);
+    instance.run_with(&RUN, "reader.after_claim@1=kill-group");
+    instance.wait_until_dead();
+    assert_eq!(tables.landed(), 0);
+    adopt(&instance, &["--new"]);
+    rename(&tables.dest, "dst", "dw");
+    instance.apply(&toml.replace("dest = \"dst\"\napp", "dest = \"dw\"\napp"));
+    assert_stops(&instance.run(&RUN), "under way to another destination");
+    adopt(&instance, &["--dest-was", "dst"]);
+    instance.run(&RUN).expect(0);
+    assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dw"), 60);
+}
+
 #[test]
 fn an_increment_into_a_table_that_was_replaced_by_another_goes_on_by_that_ones_mark() {
     let mode = "mode = \"increment\"\nwatermark = { column = \"id\", lag = \"0\" }";

@@ -289,6 +289,31 @@ fn a_full_run_does_not_empty_what_another_sub_task_fills() {
     tables.assert_same();
 }
 
+/// Nobody but an operator knows that it is the same table, and no other one that is sent there.
+#[test]
+fn a_full_run_from_another_home_after_the_source_was_renamed_is_told_what_differs() {
+    let tables = Tables::on_mariadb(30);
+    let toml = tables.toml("", FULL);
+    let homes = [Instance::new(&toml), Instance::new(&toml)];
+    homes[0].run(&RUN).expect(0);
+    tables.source.run(&["ALTER TABLE src RENAME TO orders"]);
+    let renamed = toml.replace(
+        "source = \"src\"\ndest = \"dst\"\nmode",
+        "source = \"orders\"\ndest = \"dst\"\nmode",
+    );
+    assert_ne!(renamed, toml);
+    homes.iter().for_each(|home| home.apply(&renamed));
+    let outcome = homes[1].run(&RUN).expect(2);
+    for words in ["of another installation", "differs in the source's table", "another home"] {
+        refused(&outcome, words);
+    }
+    assert_eq!(tables.landed(), 30);
+    homes[1].run(&["--task", "1", "--json", "--restart"]).expect(0);
+    // The other home is the same sub-task again.
+    homes[0].run(&RUN).expect(0);
+    assert_eq!(tables.landed(), 30);
+}
+
 /// Records of former versions do not say which `full` run they have seen: what has landed later than
 /// it tells.
 #[test]

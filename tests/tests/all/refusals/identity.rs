@@ -205,16 +205,21 @@ fn a_record_that_an_older_version_kept_in_the_default_database_is_moved() {
     assert_eq!(default.number("SELECT COUNT(*) FROM SSYNC_FENCE"), 0);
 }
 
-#[test]
-fn two_sources_of_one_name_keep_their_marks_apart() {
-    let server = mariadb();
+/// Two sources, of 100 and 80 rows, into one table.
+fn two_sources() -> [Tables; 2] {
     let one = Tables::on_mariadb(100);
-    let other = Tables { source: Site::on_server(server, "ref"), dest: one.dest.clone() };
+    let other = Tables { source: Site::on_server(mariadb(), "ref"), dest: one.dest.clone() };
     other
         .source
         .run(&["CREATE TABLE src (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(300) NOT NULL, \
          sync_status INT NOT NULL DEFAULT 0)"]);
     other.add(5000..5080);
+    [one, other]
+}
+
+#[test]
+fn two_sources_of_one_name_keep_their_marks_apart() {
+    let [one, other] = two_sources();
     Instance::new(&one.toml("", INCREMENT)).run(&RUN).expect(0);
     assert_eq!(one.landed(), 100);
     let second = Instance::new(&other.toml("", INCREMENT));
@@ -334,6 +339,52 @@ fn a_destination_that_was_emptied_amid_a_first_increment_is_not_taken_for_filled
         instance.run(&["--task", "1", "--restart"]).expect(0);
         tables.assert_same();
     }
+}
+
+/// The rows of one source do not hide that those of the other are gone, amid a first run neither.
+#[test]
+fn a_destination_of_two_sources_that_was_emptied_is_not_taken_for_filled_by_either() {
+    for midst in ["", "settler.before_settle@3=kill-group"] {
+        let [one, other] = two_sources();
+        let from = |tables: &Tables, more| tables.toml("", &format!("{INCREMENT}\n{more}"));
+        let homes = [(&one, ""), (&other, "initial = \"all\"")]
+            .map(|(tables, more)| Instance::new(&from(tables, more)));
+        let restart = ["--task", "1", "--json", "--restart"];
+        homes[0].run(&RUN).expect(0);
+        homes[1].run_with(&RUN, midst);
+        homes[1].wait_until_dead();
+        assert!(one.landed() > 100);
+        one.dest.run(&["DELETE FROM dst"]);
+        assert_stops_empty(&homes[0].run(&RUN), "is empty");
+        homes[0].run(&restart).expect(0);
+        for _ in 0..2 {
+            let how = "was found empty by a run from another source";
+            assert_stops_empty(&homes[1].run(&RUN), how);
+        }
+        homes[0].run(&RUN).expect(0);
+        assert_eq!(one.landed(), 100);
+        homes[1].run(&restart).expect(0);
+        homes.iter().for_each(|home| drop(home.run(&RUN).expect(0)));
+        assert_eq!(one.landed(), 180);
+        assert_eq!(one.dest.number("SELECT COUNT(DISTINCT id) FROM dst"), 180);
+        // Where rows are taken out as a matter of course, nobody is asked.
+        one.dest.run(&["DELETE FROM dst"]);
+        homes[0].run(&restart).expect(0);
+        homes[1].apply(&from(&other, "count = false"));
+        other.add(6000..6010);
+        homes[1].run(&RUN).expect(0);
+        assert_eq!(one.landed(), 110);
+        homes[1].apply(&from(&other, ""));
+        homes[1].run(&RUN).expect(0);
+    }
+}
+
+#[track_caller]
+fn assert_stops_empty(outcome: &Outcome, how: &str) {
+    let (kind, text) = error_of(outcome);
+    let words = format!("dst {how}, and rows have landed there");
+    assert!(outcome.code == Some(1) && kind == "Balance" && text.contains(&words), "{outcome}");
+    assert!(text.contains("--restart"), "{outcome}");
 }
 
 fn file_of(site: &Site) -> &Path {
@@ -516,6 +567,42 @@ fn a_destination_renamed_amid_a_run_is_gone_on_with_once_it_is_adopted() {
         assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dw"), 100);
         assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dw"), 100);
     }
+}
+
+/// What a destination has lost is not forgotten when the rows go to another one from then on.
+#[test]
+fn an_older_destination_is_noticed_when_the_rows_go_elsewhere() {
+    let tables = Tables::on_mariadb(30);
+    tables.dest.run(&["CREATE UNIQUE INDEX dst_id ON dst (id)", "CREATE TABLE other LIKE dst"]);
+    let toml = tables.toml("", "write = \"ignore\"");
+    let elsewhere = toml.replace("dest = \"dst\"\napp", "dest = \"other\"\napp");
+    let instance = Instance::new(&toml);
+    instance.run(&RUN).expect(0);
+    back_up(&tables.dest);
+    tables.add(100..120);
+    instance.run(&RUN).expect(0);
+    restore(&tables.dest);
+    instance.apply(&elsewhere);
+    tables.add(200..210);
+    for _ in 0..2 {
+        assert_stops(&instance.run(&RUN), "dst no longer has what was settled last");
+    }
+    instance.apply(&toml);
+    instance.run(&["retry", "--task", "1", "--lost"]).expect(0);
+    tables.assert_same();
+    // At rest, and whole, it may be left.
+    instance.apply(&elsewhere);
+    tables.add(300..310);
+    instance.run(&RUN).expect(0);
+    assert_eq!(tables.dest.number("SELECT COUNT(*) FROM other"), 10);
+    // An operator may leave it as it is.
+    restore(&tables.dest);
+    instance.apply(&toml);
+    assert_stops(&instance.run(&RUN), "ssync adopt");
+    adopt(&instance, &["--as-is"]);
+    tables.add(400..410);
+    instance.run(&RUN).expect(0);
+    assert_eq!(tables.landed(), 40);
 }
 
 #[test]

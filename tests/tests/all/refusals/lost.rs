@@ -38,6 +38,14 @@ fn assert_stays(outcome: &Outcome, runs: &str) {
     }
 }
 
+/// An operator sets the states by what is at the destination.
+fn compare(tables: &Tables) {
+    let Site::MySql { database, .. } = &tables.dest else { panic!("not a server") };
+    tables.source.run(&[format!(
+        "UPDATE src SET sync_status = IF(id IN (SELECT id FROM {database}.dst), 2, 0)"
+    )]);
+}
+
 /// Two homes have sent rows since the backup, and each has had runs without any.
 fn two_homes_lose_rows() -> (Tables, [Instance; 2]) {
     let tables = with_key(50);
@@ -80,14 +88,7 @@ fn rows_of_another_home_are_not_taken_for_restored() {
 fn rows_of_a_home_that_is_gone_go_again_once_both_sides_are_compared() {
     let (tables, [home, _gone]) = two_homes_lose_rows();
     assert_stays(&home.run(&LOST), "4 to 5");
-    let database = |site: &Site| match site {
-        Site::MySql { database, .. } => database.clone(),
-        _ => panic!("not a server"),
-    };
-    tables.source.run(&[format!(
-        "UPDATE src SET sync_status = 0 WHERE id NOT IN (SELECT id FROM {}.dst)",
-        database(&tables.dest)
-    )]);
+    compare(&tables);
     adopt(&home, &["--as-is"]);
     home.run(&RUN).expect(0);
     tables.assert_same();
@@ -233,4 +234,52 @@ fn lost_rows_of_what_is_held_are_set_back_and_sent_once_it_runs_again() {
         instance.run(&RUN).expect(0);
         tables.assert_same();
     }
+}
+
+/// States that an operator has set are known to no home: what the destination loses of them is found
+/// by comparing.
+#[test]
+fn what_was_taken_as_it_is_is_missed_when_the_destination_loses_it() {
+    let tables = with_key(50);
+    let home = home(&tables);
+    home.run(&RUN).expect(0);
+    back_up(&tables.dest);
+    tables.add(100..120);
+    home.run_with(&RUN, "settler.before_settle@1=kill-group");
+    home.wait_until_dead();
+    assert!(tables.landed() > 50);
+    compare(&tables);
+    adopt(&home, &["--as-is"]);
+    restore(&tables.dest);
+    assert_stops(&home.run(&RUN), OLDER);
+    assert_stays(&home.run(&LOST), "not known here");
+    assert_eq!(tables.landed(), 50);
+    compare(&tables);
+    adopt(&home, &["--as-is"]);
+    home.run(&RUN).expect(0);
+    tables.assert_same();
+    // From here on it knows all runs again.
+    tables.dest.run(&["DROP TABLE bak_dst, bak_SSYNC_FENCE, bak_SSYNC_LEDGER"]);
+    back_up(&tables.dest);
+    tables.add(200..220);
+    home.run(&RUN).expect(0);
+    restore(&tables.dest);
+    home.run(&LOST).expect(0);
+    tables.assert_same();
+}
+
+#[test]
+fn rows_between_those_that_are_missing_go_again_and_are_counted() {
+    let tables = with_key(50);
+    let home = Instance::new(&tables.toml("", "write = \"upsert\""));
+    home.run(&RUN).expect(0);
+    back_up(&tables.dest);
+    tables.source.run(&["UPDATE src SET v = 'new', sync_status = 0 WHERE id IN (0, 49)"]);
+    home.run(&RUN).expect(0);
+    restore(&tables.dest);
+    let outcome = home.run(&LOST).expect(0);
+    for words in ["50 rows set back", "48 of these were not in the missing batches"] {
+        assert!(outcome.stderr.contains(words), "{words:?} is not in {outcome}");
+    }
+    tables.assert_same();
 }

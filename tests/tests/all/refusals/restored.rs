@@ -64,6 +64,34 @@ fn a_destination_that_lost_several_runs_is_noticed_and_made_whole() {
     lost_runs(4);
 }
 
+/// Before the rows that it has lost have been sent again.
+#[test]
+fn a_destination_that_is_restored_once_more_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dest = Site::in_file(dir.path(), "dst");
+    let tables = Tables::between(Site::on_server(mariadb(), "ref"), dest, 50);
+    tables.dest.run(&["CREATE UNIQUE INDEX dst_id ON dst (id)"]);
+    let instance = Instance::new(&tables.toml("", "write = \"ignore\""));
+    let copies = [0, 1].map(|n| dir.path().join(format!("backup{n}")));
+    for copy in &copies {
+        instance.run(&RUN).expect(0);
+        back_up(&tables.dest, copy);
+        let first = if *copy == copies[0] { 100 } else { 200 };
+        tables.add(first..first + 20);
+    }
+    instance.run(&RUN).expect(0);
+    restore(&tables.dest, &copies[1]);
+    let lost = ["retry", "--task", "1", "--lost"];
+    instance.run_with(&lost, "run.after_lock@*=kill-group");
+    instance.wait_until_dead();
+    restore(&tables.dest, &copies[0]);
+    assert_eq!(tables.landed(), 50);
+    let (kind, text) = error_of(&instance.run(&RUN).expect(1));
+    assert!(kind == "Balance" && text.contains("no longer has what was settled last"), "{text}");
+    instance.run(&lost).expect(0);
+    tables.assert_same();
+}
+
 #[test]
 fn a_destination_without_any_memory_is_noticed() {
     let tables = Tables::on_mariadb(30);
