@@ -282,12 +282,7 @@ impl TableRun<'_> {
     ) -> Result<u64> {
         let (task, tables) = (&self.params.task, self.tables());
         let slots = usize::from(self.writers) + usize::from(self.readers) + 1;
-        let ring = Ring::create(
-            &self.params.ring_name()?,
-            slots,
-            task.slot_bytes as usize,
-            usize::from(self.writers),
-        )?;
+        let ring = Ring::create(slots, task.slot_bytes as usize, usize::from(self.writers))?;
         let (events_in, events) = unbounded();
         let (free_in, free) = unbounded();
         for slot in 0..slots {
@@ -398,9 +393,10 @@ impl TableRun<'_> {
         })?;
 
         let seals = self.seals(&ends.plan)?;
-        let setup = self.setup_maker(&ring, ends, fence.pair.clone(), run.run);
+        let setup = Box::new(self.setup_maker(ends, fence.pair.clone(), run.run));
+        let (writers, mailbox) = (self.writers, events_in);
         let mut pool =
-            Pool::new(self.params, self.connections, self.writers, events_in, Box::new(setup));
+            Pool::new(self.params, self.connections, writers, mailbox, ring.clone(), setup);
         let mut concurrency = Concurrency::new(self.writers.into());
         let (progress, pace) = (&mut *self.progress, &**self.pace);
         let mut publish = |counts: &Counts, read: &ReadCounters, ring: &Ring, busy: bool| {
@@ -513,14 +509,7 @@ impl TableRun<'_> {
         }
     }
 
-    fn setup_maker(
-        &self,
-        ring: &Ring,
-        ends: &Ends,
-        pair: Pair,
-        run: Id,
-    ) -> impl Fn(usize) -> Setup + use<> {
-        let ring = ring.name().to_owned();
+    fn setup_maker(&self, ends: &Ends, pair: Pair, run: Id) -> impl Fn(usize) -> Setup + use<> {
         let link = self.params.dest.clone();
         let plan = self.load_plan(&ends.plan);
         let transforms = ends.plan.transforms.clone();
@@ -528,7 +517,6 @@ impl TableRun<'_> {
         let keys = self.params.keys_for(&transforms);
         let key = ends.plan.places(&ends.plan.order);
         move |n| Setup {
-            ring: ring.clone(),
             n,
             link: WireLink::new(&link),
             plan: plan.clone(),

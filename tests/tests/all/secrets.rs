@@ -12,13 +12,15 @@ use std::process::{Command, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mysql::prelude::Queryable;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use ssync_common::store::Home;
 use ssync_controller::daemon::command::status;
 use ssync_tests::servers::mariadb;
 use ssync_tests::sites::{Cell, Site};
 use ssync_tests::ssync::{Instance, Outcome, cmdline, program};
 
-use search::{Needle, Places};
+use search::{Needle, Places, search_memory};
 
 /// Passwords of the accounts, by where ssync gets them from.
 const BY_ENV: &str = "Env-9fQ\"sesame\\%41";
@@ -242,8 +244,7 @@ fn nothing_secret_is_seen_in_the_middle_of_a_batch() {
                     site.run(&[&format!("DELETE FROM {table}")]);
                 }
             }
-            let failpoints = scene.instance.home().join("failpoints");
-            let _ = std::fs::remove_dir_all(&failpoints);
+            scene.instance.forget_failpoints();
             let mut run = scene
                 .instance
                 .start(&["--task", task, "--json"], &format!("{point}@{}=pause", 2 + n));
@@ -283,6 +284,42 @@ fn nothing_secret_is_seen_in_the_middle_of_a_batch() {
     assert_eq!(scene.opened.number(same), ROWS);
     let sealed = "SELECT COUNT(*) FROM mid WHERE CONCAT(card, mobile, memo) LIKE '%Klartext%'";
     assert_eq!(scene.sealed.number(sealed), 0);
+}
+
+#[test]
+fn nothing_of_a_row_outlives_a_killed_run() {
+    let scene = Scene::new();
+    let plain = "Sterblich-13579";
+    scene.plain.run(&[&format!("UPDATE src SET card = CONCAT('{plain}-', id)")]);
+    let needle = Needle::new("a row's text", plain.as_bytes());
+    let is_seen = || search_memory(&needle);
+    for point in ["reader.after_fill", "writer.before_commit"] {
+        // In the foreground: the whole process group at once.
+        let mut run = scene.instance.start(&["--task", "1"], &format!("{point}@2=pause"));
+        run.reached(point).unwrap();
+        assert!(!is_seen().is_empty(), "the rows are nowhere at {point}");
+        run.signal_all(Signal::SIGKILL);
+        assert_eq!(run.wait().signal, Some(Signal::SIGKILL as i32));
+        scene.instance.wait_until_dead();
+        assert_eq!(is_seen(), [""; 0], "killed at {point}");
+        scene.instance.forget_failpoints();
+    }
+    // Under a daemon, which survives its task process and knows nothing of its rows.
+    let point = "reader.after_fill";
+    let mut daemon = scene.instance.start(&["daemon"], &format!("{point}@1=pause"));
+    scene.instance.run(&["run", "1"]).expect(0);
+    let task = daemon.reached(point).unwrap();
+    assert!(!is_seen().is_empty());
+    kill(Pid::from_raw(task as i32), Signal::SIGKILL).unwrap();
+    while scene.instance.processes() != [daemon.pid()] {
+        assert!(!daemon.has_ended(), "{}", scene.instance.logs());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(is_seen(), [""; 0], "the task process of a daemon was killed");
+    daemon.signal_all(Signal::SIGKILL);
+    daemon.wait();
+    scene.instance.run(&["--task", "1"]).expect(0);
+    assert_eq!(scene.sealed.number("SELECT COUNT(*) FROM mid"), ROWS);
 }
 
 #[test]
