@@ -18,7 +18,7 @@ use ssync_common::store::Home;
 use ssync_controller::daemon::command::status;
 use ssync_tests::servers::mariadb;
 use ssync_tests::sites::{Cell, Site};
-use ssync_tests::ssync::{Instance, Outcome, cmdline, program};
+use ssync_tests::ssync::{Instance, Outcome, Running, cmdline, program};
 
 use search::{Needle, Places, search_memory};
 
@@ -143,6 +143,18 @@ impl Scene {
             task(2, "b", "c", ("mid", "dst"), "decrypt"),
         ]
         .concat()
+    }
+
+    /// A daemon that has read its configuration.
+    fn start_daemon(&self, failpoints: &str) -> Running {
+        let mut daemon = self.instance.start(&["daemon"], failpoints);
+        let home = Home::locate(Some(&self.instance.home())).unwrap();
+        let has_read = || status(&home).unwrap().is_some_and(|s| s.configuration_read.is_some());
+        while !has_read() {
+            assert!(!daemon.has_ended(), "{}", self.instance.logs());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        daemon
     }
 
     /// As an operator does it, in a pipe.
@@ -291,8 +303,7 @@ fn nothing_of_a_row_outlives_a_killed_run() {
     let scene = Scene::new();
     let plain = "Sterblich-13579";
     scene.plain.run(&[&format!("UPDATE src SET card = CONCAT('{plain}-', id)")]);
-    let needle = Needle::new("a row's text", plain.as_bytes());
-    let is_seen = || search_memory(&needle);
+    let is_seen = || search_memory(plain);
     for point in ["reader.after_fill", "writer.before_commit"] {
         // In the foreground: the whole process group at once.
         let mut run = scene.instance.start(&["--task", "1"], &format!("{point}@2=pause"));
@@ -306,7 +317,7 @@ fn nothing_of_a_row_outlives_a_killed_run() {
     }
     // Under a daemon, which survives its task process and knows nothing of its rows.
     let point = "reader.after_fill";
-    let mut daemon = scene.instance.start(&["daemon"], &format!("{point}@1=pause"));
+    let mut daemon = scene.start_daemon(&format!("{point}@1=pause"));
     scene.instance.run(&["run", "1"]).expect(0);
     let task = daemon.reached(point).unwrap();
     assert!(!is_seen().is_empty());
@@ -325,13 +336,7 @@ fn nothing_of_a_row_outlives_a_killed_run() {
 #[test]
 fn nothing_secret_is_in_the_parameters_of_a_daemons_tasks() {
     let scene = Scene::new();
-    let mut daemon = scene.instance.start(&["daemon"], "worker.start@1=pause");
-    let home = Home::locate(Some(&scene.instance.home())).unwrap();
-    let has_read = || status(&home).unwrap().is_some_and(|s| s.configuration_read.is_some());
-    while !has_read() {
-        assert!(!daemon.has_ended(), "{}", scene.instance.logs());
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    let mut daemon = scene.start_daemon("worker.start@1=pause");
     let running = scene.instance.start(&["run", "1", "--wait"], "");
     daemon.reached("worker.start").unwrap();
     let arena = scene.instance.segments().into_iter().find(|s| s.contains("-arena-")).unwrap();

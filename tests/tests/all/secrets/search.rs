@@ -167,15 +167,17 @@ impl Places<'_> {
     }
 }
 
-/// Where the needle is in shared memory of this host, whosever: under a name, or open in a process.
-pub fn search_memory(needle: &Needle) -> Vec<String> {
+/// Where the text is in shared memory of this host, whosever: under a name, or open in a process.
+pub fn search_memory(text: &str) -> Vec<String> {
     let listed = |dir: &str| fs::read_dir(dir).unwrap().map(|e| e.unwrap());
     let named = listed("/dev/shm").map(|e| e.path().display().to_string());
     let pids = listed("/proc").filter_map(|e| e.file_name().to_str()?.parse().ok());
-    named
-        .chain(pids.flat_map(open_memory))
-        .filter(|path| needle.is_in(&fs::read(path).unwrap_or_default()))
-        .collect()
+    let places = named.chain(pids.flat_map(open_memory));
+    // Some are gone by now, which grep says by its exit code alone.
+    let mut grep = Command::new("grep");
+    grep.args(["--files-with-matches", "--no-messages", "--text", "--fixed-strings", text]);
+    let found = grep.arg("/dev/null").args(places).output().unwrap();
+    String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
 /// A process that looks like a writer of the instance and carries the text.
