@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{bounded, unbounded};
 use ssync_common::batch::{BatchBuilder, BatchLimits};
-use ssync_common::config::{FullMethod, TableMode, TableTask};
+use ssync_common::config::{TableMode, TableTask};
 use ssync_common::connector::LoadPlan;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
@@ -26,6 +26,7 @@ use crate::events::{Alarm, Event};
 use crate::idle::Borrowed;
 use crate::journal::BadRow;
 use crate::moving::PIECE_ROWS;
+use crate::needs;
 use crate::owner::{Ownership, Session};
 use crate::pace::Brake;
 use crate::plan::TablePlan;
@@ -35,7 +36,6 @@ use crate::settling::Settler;
 use crate::snapshot::{self, InSnapshot};
 use crate::source::Window;
 use crate::splitting::{Split, split};
-use crate::steps::shadow_name;
 use crate::stream::Stream;
 use crate::stretches::{Stretch, open_stretches};
 use crate::table_run::{Ends, TableRun};
@@ -71,11 +71,7 @@ struct Claims {
 
 impl TableRun<'_> {
     fn load_plan(&self, plan: &TablePlan) -> LoadPlan {
-        let mut load = plan.load.clone();
-        if self.table.mode == TableMode::Full && self.table.full == FullMethod::Swap {
-            load.table = shadow_name(&load.table);
-        }
-        load
+        LoadPlan { table: needs::target(self.table), ..plan.load.clone() }
     }
 
     /// `status`: claims and sends, then once more what changed meanwhile. The second pass starts
