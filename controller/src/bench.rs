@@ -13,11 +13,10 @@ use ssync_common::connector::mysql::stages::{Commands, Packets};
 use ssync_common::connector::{LoadPlan, WriteMode};
 use ssync_common::crypto::{KeyRing, Mode};
 use ssync_common::error::Result;
-use ssync_common::process::identity::RunId;
 use ssync_common::schema::{Column, Kind};
 use ssync_common::secret::Secret;
 use ssync_common::shm::ring::Ring;
-use ssync_common::value::{DateTime, hex_bytes};
+use ssync_common::value::DateTime;
 use ssync_writer::transform::{Action, ColumnTransform, Transformer};
 
 use crate::output::outln;
@@ -75,8 +74,7 @@ pub fn run(args: &BenchArgs, as_json: bool) -> Result<()> {
         })?;
     }
     if wanted(Stage::Ring) {
-        let name = format!("/ssync-bench-{}", hex_bytes::encode(&RunId::random()?.0));
-        let ring = Ring::create(&name, 1, LIMITS.slot_bytes, 0)?;
+        let ring = Ring::create(1, LIMITS.slot_bytes, 0)?;
         meter.stage("ring", || batches.iter().try_for_each(|batch| through(&ring, batch)))?;
     }
     let mut sealed = batches.clone();

@@ -175,6 +175,11 @@ impl Instance {
         fs::write(dir.join(format!("{name}.go")), "").unwrap();
     }
 
+    /// Crash points that have acted act again.
+    pub fn forget_failpoints(&self) {
+        let _ = fs::remove_dir_all(self.home().join("failpoints"));
+    }
+
     /// What the processes of this home left behind that they should not: processes, shared
     /// memory, locks. To be asked when no run is under way.
     pub fn leftovers(&self) -> Vec<String> {
@@ -183,7 +188,8 @@ impl Instance {
             .iter()
             .map(|pid| format!("process {pid}: {}", cmdline(*pid).join(" ")))
             .collect();
-        found.extend(self.segments().into_iter().filter(|name| name.contains("-ring-")));
+        let may_stay = |name: &str| name.ends_with("-tasks") || name.contains("-arena-");
+        found.extend(self.segments().into_iter().filter(|name| !may_stay(name)));
         let mut store = self.store();
         for task in store.load().unwrap().tasks {
             for table in &task.tables {
@@ -205,6 +211,12 @@ impl Instance {
             .filter(|name| name.starts_with(prefix))
             .map(|name| format!("/dev/shm/{name}"))
             .collect()
+    }
+
+    /// Batch rings of this home's processes, as paths by which they can be read: memory without a
+    /// name, open in whoever can reach it.
+    pub fn rings(&self) -> Vec<String> {
+        self.processes().into_iter().flat_map(open_memory).collect()
     }
 
     /// Processes of this home: those that have it in their environment. Zombies do not count.
@@ -262,6 +274,19 @@ impl Drop for Instance {
 pub fn cmdline(pid: u32) -> Vec<String> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     bytes.split(|b| *b == 0).map(|a| String::from_utf8_lossy(a).into_owned()).collect()
+}
+
+/// Shared memory that a process has open, as paths by which it can be read.
+pub fn open_memory(pid: u32) -> Vec<String> {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    descriptors
+        .filter_map(|d| Some(d.ok()?.path()))
+        .filter(|path| {
+            let target = fs::read_link(path).unwrap_or_default();
+            target.starts_with("/dev/shm") || target.to_string_lossy().starts_with("/memfd:ssync")
+        })
+        .map(|path| path.display().to_string())
+        .collect()
 }
 
 /// An `ssync` that runs.

@@ -102,6 +102,8 @@ mod row_path;
 mod secrets;
 #[path = "all/servers.rs"]
 mod servers;
+#[path = "all/setups.rs"]
+mod setups;
 #[path = "all/sql_steps.rs"]
 mod sql_steps;
 #[path = "all/swapping.rs"]

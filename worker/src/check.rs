@@ -2,6 +2,7 @@
 //! and takes them back.
 
 mod keys;
+mod sql;
 
 pub use self::keys::needs_another_key;
 
@@ -18,6 +19,8 @@ use ssync_common::schema::Table;
 use ssync_common::value::Value;
 use ssync_writer::transform::Transformer;
 
+use crate::identity;
+use crate::needs;
 use crate::permits;
 use crate::plan::{Finding, Level, Planned, TablePlan};
 use crate::source::{Range, RowState, STATUS_COLUMN, SourceTable};
@@ -46,6 +49,8 @@ pub struct TableCheck {
     /// Rows that the trial moved and took back; absent without a trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial_rows: Option<u64>,
+    /// Statements of `before` and `after` that could not be looked at without running them.
+    pub untried: u64,
     /// The destination: what is the same for all who reach its server, and its name in full.
     #[serde(skip)]
     dest: Option<(String, String)>,
@@ -176,6 +181,7 @@ fn check_table(params: &CheckParams<'_>, table: &TableTask) -> TableCheck {
         findings: Vec::new(),
         columns: Vec::new(),
         trial_rows: None,
+        untried: 0,
         dest: None,
         fills: Fills::of(table),
         failures: Vec::new(),
@@ -215,6 +221,8 @@ fn try_table(params: &CheckParams<'_>, table: &TableTask, check: &mut TableCheck
         describe_sides(source.as_mut(), dest.as_mut(), params.task, table, links)?;
     check.findings.extend(findings);
     access(params, table, source.as_mut(), dest.as_mut(), check)?;
+    sql::try_filter(table, source.as_mut(), check)?;
+    sql::look_at(table, source.as_mut(), dest.as_mut(), check)?;
     if table.mode == TableMode::Status {
         odd_states(table, source.as_mut(), check)?;
     }
@@ -225,6 +233,12 @@ fn try_table(params: &CheckParams<'_>, table: &TableTask, check: &mut TableCheck
         check.dest = Some((found.server, found.full_name));
     }
     let Some(plan) = plan else { return Ok(()) };
+    if let Err(e) = identity::initial(&plan) {
+        check.fail(&e);
+    }
+    let link = &source_link.name;
+    let unknown = keys::unknown_rows(table, &plan, link, source.as_mut(), dest.as_mut())?;
+    check.findings.extend(unknown);
     if let Ok(keys) = &params.keys {
         let mut rotated = crate::plan::rotated_keys(&plan, keys);
         if rotated.is_empty() {
@@ -273,10 +287,22 @@ fn access(
     check: &mut TableCheck,
 ) -> Result<()> {
     let status = table.mode == TableMode::Status;
-    let sides = [
-        (&params.task.source, source.access_gaps(&table.source, false, status)?),
-        (&params.task.dest, dest.access_gaps(&table.dest, true, false)?),
-    ];
+    let owns = needs::owns_source(table);
+    let mut at_source = source.access_gaps(&table.source, false, owns)?;
+    let mut at_dest = dest.access_gaps(&table.dest, true, false)?;
+    match needs::at_source(table, source) {
+        Ok(needs) => at_source.extend(source.missing(&needs)?),
+        Err(e) => check.fail(&e),
+    }
+    // One that is not there, or cannot be swapped, has been told about.
+    if let Some(found) = dest.describe(&table.dest)? {
+        match needs::at_dest(table, &found, dest) {
+            Ok(needs) => at_dest.extend(dest.missing(&needs)?),
+            Err(e) if check.passed() => check.fail(&e),
+            Err(_) => {}
+        }
+    }
+    let sides = [(&params.task.source, at_source), (&params.task.dest, at_dest)];
     let own = own_tables(table, dest, !sides[1].1.is_empty())?;
     for (link, gaps) in sides {
         check.findings.extend(gaps.into_iter().map(|gap| Finding {
@@ -287,6 +313,12 @@ fn access(
         }));
     }
     check.findings.extend(own);
+    check.findings.extend(dest.drawbacks()?.into_iter().map(|drawback| Finding {
+        level: Level::Warning,
+        column: None,
+        text: format!("link {}: {drawback}", params.task.dest),
+        hint: None,
+    }));
     let source_gap = if status { source.durability_gap()? } else { None };
     let sides = [
         (&params.task.source, params.source_allows_nondurable, source_gap),

@@ -11,17 +11,18 @@
 //! - The server that a table stands on is remembered at both ends. Another one is a note; while rows
 //!   are under way it stops the run, unless the link says `failover`.
 
-use ssync_common::config::{INITIAL_ALL, TableMode};
+use ssync_common::config::{INITIAL_ALL, TableMode, TableTask};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{
     self, Entry, Fence, Id, Kept, KeptKey, Mark, Pair, Place, Raise, Record,
 };
-use ssync_common::value::hex_bytes;
+use ssync_common::value::{Value, hex_bytes};
 
 use crate::adopt::quoted;
 use crate::mark;
 use crate::owner::{self, Known, Ownership, PairText};
+use crate::plan::TablePlan;
 use crate::reminder;
 use crate::source::{Range, RowState};
 use crate::table_run::{Ends, TableRun};
@@ -455,66 +456,18 @@ impl TableRun<'_> {
 
     /// The first run of an `increment` into a table that has rows: were they sent already?
     fn judge_first(&mut self, ends: &mut Ends, record: Option<&Record>) -> Result<()> {
-        let knows = |r: &Record| r.mark.is_some() || r.run.as_ref().is_some_and(|run| run.open);
-        if record.is_some_and(knows)
-            || self.table.initial.is_some()
-            || self.restart
-            || self.is_empty(ends)?
-        {
+        if !is_first(self.table, record) || self.restart || self.is_empty(ends)? {
             return Ok(());
         }
         let place = Place::beside(&self.table.dest);
-        let marks: Vec<_> = ledger::records(ends.dest.as_mut(), &place)?
-            .into_iter()
-            .filter(|r| r.mark.is_some())
-            .map(|r| r.tables)
-            .collect();
-        let mut error = Error::new(
-            Kind::Refused,
-            format!(
-                "destination {} has rows already, and nothing is known of where they came from",
-                self.table.dest
-            ),
-        )
-        .detail(format!(
-            "link {}, source {} on {}",
-            self.params.source.name, ends.plan.source_name, ends.plan.source_server
-        ));
-        for tables in marks {
-            error = error.detail(format!("a mark is there of {tables}"));
-        }
-        Err(error.hint(format!(
-            "If all rows of the source are still to be sent, set initial = \"all\"; if rows up to \
-             some value of the watermark are there, set initial to that value. If the source or \
-             the destination was renamed, moved or restored, {ADOPT}."
-        )))
+        let records = ledger::records(ends.dest.as_mut(), &place)?;
+        Err(unknown_rows(&ends.plan, &self.params.source.name, &records))
     }
 
     /// Where the first run of an `increment` begins, as it is configured.
     pub(crate) fn initial_mark(&self, ends: &Ends) -> Result<Option<Mark<Kept>>> {
-        let (Some(text), Some(watermark)) = (&self.table.initial, &self.table.watermark) else {
-            return Ok(None);
-        };
-        if text == INITIAL_ALL {
-            return Ok(None);
-        }
-        let column = ends
-            .plan
-            .order
-            .first()
-            .ok_or_else(|| Error::new(Kind::Internal, "increment without a watermark"))?;
-        let value = mark::parse(text, column.kind).ok_or_else(|| {
-            Error::new(
-                Kind::Config,
-                format!("initial is not a value of watermark column {}", watermark.column),
-            )
-            .hint(
-                "Write a whole number, a date (2026-01-31) or a time (2026-01-31 08:00:00), as the \
-                 column has them, or \"all\".",
-            )
-        })?;
-        let rows = Some(self.rows_chosen());
-        let mark = Mark { column: watermark.column.clone(), value, rows };
+        let Some((column, value)) = initial(&ends.plan)? else { return Ok(None) };
+        let mark = Mark { column, value, rows: Some(self.rows_chosen()) };
         self.seals(&ends.plan)?.seal_mark(&mark).map(Some)
     }
 
@@ -576,6 +529,58 @@ impl TableRun<'_> {
         let table = self.source_table(&ends.plan, ends.source.as_ref(), None);
         Ok(!table.keys(ends.source.as_mut(), RowState::UnderWay, &Range::all(), 1)?.is_empty())
     }
+}
+
+/// Whether nothing says up to where an `increment` has been sent.
+pub(crate) fn is_first(table: &TableTask, record: Option<&Record>) -> bool {
+    let knows = |r: &Record| r.mark.is_some() || r.run.as_ref().is_some_and(|run| run.open);
+    table.initial.is_none() && !record.is_some_and(knows)
+}
+
+/// What is said of a first `increment` into a table that has rows; `records` are those beside it.
+pub(crate) fn unknown_rows(plan: &TablePlan, source_link: &str, records: &[Record]) -> Error {
+    let mut error = Error::new(
+        Kind::Refused,
+        format!(
+            "destination {} has rows already, and nothing is known of where they came from",
+            plan.task.dest
+        ),
+    )
+    .detail(format!("link {source_link}, source {} on {}", plan.source_name, plan.source_server));
+    for record in records.iter().filter(|r| r.mark.is_some()) {
+        error = error.detail(format!("a mark is there of {}", record.tables));
+    }
+    error.hint(format!(
+        "If all rows of the source are still to be sent, set initial = \"all\"; if rows up to some \
+         value of the watermark are there, set initial to that value. If the source or the \
+         destination was renamed, moved or restored, {ADOPT}."
+    ))
+}
+
+/// The watermark column and the value of it that the first `increment` begins behind, where one is
+/// configured.
+pub(crate) fn initial(plan: &TablePlan) -> Result<Option<(String, Value)>> {
+    let (Some(text), Some(watermark)) = (&plan.task.initial, &plan.task.watermark) else {
+        return Ok(None);
+    };
+    if text == INITIAL_ALL {
+        return Ok(None);
+    }
+    let column = plan
+        .order
+        .first()
+        .ok_or_else(|| Error::new(Kind::Internal, "increment without a watermark"))?;
+    let value = mark::parse(text, column.kind).ok_or_else(|| {
+        Error::new(
+            Kind::Config,
+            format!("initial is not a value of watermark column {}", watermark.column),
+        )
+        .hint(
+            "Write a whole number, a date (2026-01-31) or a time (2026-01-31 08:00:00), as the \
+             column has them, or \"all\".",
+        )
+    })?;
+    Ok(Some((watermark.column.clone(), value)))
 }
 
 /// Whether the source's owner row is about this record.

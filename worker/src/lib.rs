@@ -42,6 +42,7 @@ pub mod lock;
 pub mod lost;
 mod mark;
 mod moving;
+mod needs;
 pub mod owner;
 mod pace;
 pub mod params;

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use ssync_common::config::{MAX_CONNECTIONS, Rates, TableTask, Task, Throttle};
 use ssync_common::connector::LinkParams;
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::Result;
-use ssync_common::shm;
 use ssync_writer::transform::ColumnTransform;
 
 use crate::control::Hold;
@@ -106,13 +104,6 @@ impl TaskParams {
 
     fn cluster(&self) -> String {
         format!("cluster {} of instance {}", self.source.name, self.instance)
-    }
-
-    /// A name for this process's batch ring that no other process uses.
-    pub fn ring_name(&self) -> Result<String> {
-        static RINGS: AtomicU32 = AtomicU32::new(0);
-        let n = RINGS.fetch_add(1, Ordering::Relaxed);
-        Ok(format!("{}ring-{}-{n}", shm::prefix(&self.home)?, std::process::id()))
     }
 
     /// The keys that these transformations need.

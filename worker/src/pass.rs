@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{bounded, unbounded};
 use ssync_common::batch::{BatchBuilder, BatchLimits};
-use ssync_common::config::{FullMethod, TableMode, TableTask};
+use ssync_common::config::{TableMode, TableTask};
 use ssync_common::connector::LoadPlan;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
@@ -26,6 +26,7 @@ use crate::events::{Alarm, Event};
 use crate::idle::Borrowed;
 use crate::journal::BadRow;
 use crate::moving::PIECE_ROWS;
+use crate::needs;
 use crate::owner::{Ownership, Session};
 use crate::pace::Brake;
 use crate::plan::TablePlan;
@@ -35,7 +36,6 @@ use crate::settling::Settler;
 use crate::snapshot::{self, InSnapshot};
 use crate::source::Window;
 use crate::splitting::{Split, split};
-use crate::steps::shadow_name;
 use crate::stream::Stream;
 use crate::stretches::{Stretch, open_stretches};
 use crate::table_run::{Ends, TableRun};
@@ -71,11 +71,7 @@ struct Claims {
 
 impl TableRun<'_> {
     fn load_plan(&self, plan: &TablePlan) -> LoadPlan {
-        let mut load = plan.load.clone();
-        if self.table.mode == TableMode::Full && self.table.full == FullMethod::Swap {
-            load.table = shadow_name(&load.table);
-        }
-        load
+        LoadPlan { table: needs::target(self.table), ..plan.load.clone() }
     }
 
     /// `status`: claims and sends, then once more what changed meanwhile. The second pass starts
@@ -282,12 +278,7 @@ impl TableRun<'_> {
     ) -> Result<u64> {
         let (task, tables) = (&self.params.task, self.tables());
         let slots = usize::from(self.writers) + usize::from(self.readers) + 1;
-        let ring = Ring::create(
-            &self.params.ring_name()?,
-            slots,
-            task.slot_bytes as usize,
-            usize::from(self.writers),
-        )?;
+        let ring = Ring::create(slots, task.slot_bytes as usize, usize::from(self.writers))?;
         let (events_in, events) = unbounded();
         let (free_in, free) = unbounded();
         for slot in 0..slots {
@@ -398,9 +389,10 @@ impl TableRun<'_> {
         })?;
 
         let seals = self.seals(&ends.plan)?;
-        let setup = self.setup_maker(&ring, ends, fence.pair.clone(), run.run);
+        let setup = Box::new(self.setup_maker(ends, fence.pair.clone(), run.run));
+        let (writers, mailbox) = (self.writers, events_in);
         let mut pool =
-            Pool::new(self.params, self.connections, self.writers, events_in, Box::new(setup));
+            Pool::new(self.params, self.connections, writers, mailbox, ring.clone(), setup);
         let mut concurrency = Concurrency::new(self.writers.into());
         let (progress, pace) = (&mut *self.progress, &**self.pace);
         let mut publish = |counts: &Counts, read: &ReadCounters, ring: &Ring, busy: bool| {
@@ -513,14 +505,7 @@ impl TableRun<'_> {
         }
     }
 
-    fn setup_maker(
-        &self,
-        ring: &Ring,
-        ends: &Ends,
-        pair: Pair,
-        run: Id,
-    ) -> impl Fn(usize) -> Setup + use<> {
-        let ring = ring.name().to_owned();
+    fn setup_maker(&self, ends: &Ends, pair: Pair, run: Id) -> impl Fn(usize) -> Setup + use<> {
         let link = self.params.dest.clone();
         let plan = self.load_plan(&ends.plan);
         let transforms = ends.plan.transforms.clone();
@@ -528,7 +513,6 @@ impl TableRun<'_> {
         let keys = self.params.keys_for(&transforms);
         let key = ends.plan.places(&ends.plan.order);
         move |n| Setup {
-            ring: ring.clone(),
             n,
             link: WireLink::new(&link),
             plan: plan.clone(),

@@ -8,6 +8,7 @@ use crossbeam_channel::Sender;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::process::channel::Channel;
 use ssync_common::process::spawn::{Child, Exit, SpawnOptions, spawn_role};
+use ssync_common::shm::ring::Ring;
 use ssync_writer::protocol::{FromWriter, Setup, ToWriter, Work};
 
 use crate::events::Event;
@@ -68,29 +69,47 @@ pub struct Pool {
     /// What a writer died of last, as far as one could say it.
     last_error: Option<Error>,
     events: Sender<Event>,
+    ring: Ring,
     make_setup: Box<dyn Fn(usize) -> Setup>,
 }
 
 impl Pool {
-    /// So many writers at the most; none is started yet. `make_setup` makes the first message for
-    /// the writer of a number.
+    /// So many writers at the most, which get batches through `ring`; none is started yet.
+    /// `make_setup` makes the first message for the writer of a number.
     pub fn new(
         params: &TaskParams,
         connections: &Connections,
         writers: u8,
         events: Sender<Event>,
+        ring: Ring,
         make_setup: Box<dyn Fn(usize) -> Setup>,
     ) -> Self {
         let writers = (0..writers).map(|_| None).collect();
         let (task, home) = (params.task.id, params.home.clone());
         let connections = connections.clone();
         let (lives, deaths, last_error) = (0, 0, None);
-        Pool { connections, task, home, writers, lives, deaths, last_error, events, make_setup }
+        Pool {
+            connections,
+            task,
+            home,
+            writers,
+            lives,
+            deaths,
+            last_error,
+            events,
+            ring,
+            make_setup,
+        }
     }
 
     /// Hands a batch to an idle writer, starting one if there is room; `false` when all are busy,
-    /// or as many as may be at a time.
-    pub fn dispatch(&mut self, work: &Work, concurrency: usize) -> Result<bool> {
+    /// or as many as may be at a time. `side` is the ring of its own that a wide batch is in.
+    pub fn dispatch(
+        &mut self,
+        work: &Work,
+        side: Option<&Ring>,
+        concurrency: usize,
+    ) -> Result<bool> {
         if self.busy() >= concurrency {
             return Ok(false);
         }
@@ -107,11 +126,12 @@ impl Pool {
             }
             return Ok(false);
         };
+        let side = side.map(Ring::descriptor).transpose()?;
         if let Some(writer) = &mut self.writers[n] {
             writer.busy = Some(work.slot);
             // A writer that is gone says so through its receiving thread; the batch is found
             // through `busy` then.
-            if let Err(e) = writer.process.channel.send(&ToWriter::Work(work.clone())) {
+            if let Err(e) = writer.process.channel.send_with(&ToWriter::Work(work.clone()), side) {
                 log::warn!("writer {n} could not be reached: {e}");
             }
         }
@@ -127,7 +147,7 @@ impl Pool {
         let life = self.lives;
         let setup = ToWriter::Setup(Box::new((self.make_setup)(n)));
         // One that has died at rest says so through its listener.
-        if let Err(e) = process.channel.send(&setup) {
+        if let Err(e) = process.channel.send_with(&setup, Some(self.ring.descriptor()?)) {
             log::warn!("writer {n} could not be reached: {e}");
         }
         let receiving = process.channel.try_clone()?;

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use ssync_common::config::SideSql;
-use ssync_common::connector::{Connection, LinkParams, LockWait, split_table_name};
+use ssync_common::connector::{Connection, LinkParams, LockWait, Statement, split_table_name};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Fence, Id, Seat, Step, in_transaction};
@@ -170,7 +170,7 @@ impl Steps<'_> {
     /// Empties the destination of `full`. (Where the statement commits by itself, it may run again
     /// after a crash: nothing has landed under this run yet, so that this does no harm.)
     pub fn empty(&mut self, table: &Table) -> Result<()> {
-        let (statement, commits) = self.dest.dialect().truncate(table);
+        let (Statement { sql: statement, .. }, commits) = self.dest.dialect().truncate(table);
         let emptied = self.alone(&table.name, |steps| {
             let statements = |_: &mut dyn Connection| Ok(vec![statement.clone()]);
             steps.at_dest(Step::Emptied, LockWait::Definition, commits, statements)
@@ -194,7 +194,7 @@ impl Steps<'_> {
     /// Makes the shadow table of a swap.
     pub fn make_shadow(&mut self, table: &Table) -> Result<()> {
         let dialect = self.dest.dialect();
-        let mut statements = dialect.create_like(&shadow_name(&table.name), table)?;
+        let mut statements = sql_of(dialect.create_like(&shadow_name(&table.name), table)?);
         if let Some(old) = dialect.swapped_out(&table.name) {
             // From now on it proves that this run has swapped.
             statements.insert(0, format!("DROP TABLE IF EXISTS {}", dialect.table(&old)));
@@ -243,7 +243,7 @@ impl Steps<'_> {
                 }
                 let new = shadow_name(&table.name);
                 let mut statements = dest.ready_to_swap(&new, table)?;
-                statements.extend(dest.dialect().swap(&new, table)?);
+                statements.extend(sql_of(dest.dialect().swap(&new, table)?));
                 Ok(statements)
             })
         })?;
@@ -271,6 +271,10 @@ fn in_use(e: Error, table: &str, users: Vec<String>) -> Error {
     )
 }
 
+fn sql_of(statements: Vec<Statement>) -> Vec<String> {
+    statements.into_iter().map(|statement| statement.sql).collect()
+}
+
 /// Name of the table that is loaded beside `table`.
 pub fn shadow_name(table: &str) -> String {
     let mut parts = split_table_name(table);
@@ -280,7 +284,8 @@ pub fn shadow_name(table: &str) -> String {
     parts.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(".")
 }
 
-fn statement_failed(e: Error, word: &str, side: &str, i: usize) -> Error {
+/// The failure of an operator's statement, which is the `i`th (from 0) of its side.
+pub(crate) fn statement_failed(e: Error, word: &str, side: &str, i: usize) -> Error {
     let e = e.context(format!("SQL {word} at the {side}, statement {}", i + 1));
     match e.kind {
         // The statement is the operator's; its failure is nobody's bad row, nor does it keep the

@@ -207,7 +207,8 @@ impl Stream<'_> {
             };
             pending.work.epoch = self.fence.epoch;
             pending.work.errors_left = self.error_limit.saturating_sub(self.bad_rows);
-            match self.pool.dispatch(&pending.work, self.concurrency.now()) {
+            let side = pending.filled.side.as_ref().map(|(ring, _)| ring);
+            match self.pool.dispatch(&pending.work, side, self.concurrency.now()) {
                 Ok(true) => {
                     s.queue.pop_front();
                 }
@@ -230,7 +231,7 @@ impl Stream<'_> {
                 let work = Work {
                     slot: filled.slot,
                     generation: filled.generation,
-                    side: filled.side.as_ref().map(|(ring, g)| (ring.name().to_owned(), *g)),
+                    side: filled.side.as_ref().map(|(_, generation)| *generation),
                     pos: filled.pos.clone(),
                     epoch: self.fence.epoch,
                     number: filled.number,
@@ -460,7 +461,7 @@ impl Stream<'_> {
         pending.work.generation = self.ring.requeue(slot, pending.work.generation)?;
         if let Some((side, generation)) = &mut pending.filled.side {
             *generation = side.requeue(0, *generation)?;
-            pending.work.side = Some((side.name().to_owned(), *generation));
+            pending.work.side = Some(*generation);
         }
         s.queue.push_front(slot);
         Ok(())

@@ -24,6 +24,7 @@ use crate::counts::Counts;
 use crate::idle::{Borrowed, Connections};
 use crate::journal::Journal;
 use crate::lease::Lease;
+use crate::needs;
 use crate::owner::{self, Ownership};
 use crate::pace::Pace;
 use crate::params::TaskParams;
@@ -159,10 +160,7 @@ impl TableRun<'_> {
     }
 
     fn own(&mut self, ends: &mut Ends) -> Result<Option<Ownership>> {
-        let writes_source = self.table.mode == TableMode::Status
-            || !self.table.before.source.is_empty()
-            || !self.table.after.source.is_empty();
-        if !writes_source {
+        if !needs::owns_source(self.table) {
             return Ok(None);
         }
         let owner = owner::take(

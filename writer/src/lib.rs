@@ -11,6 +11,7 @@ pub mod protocol;
 pub mod transform;
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use ssync_common::bail;
@@ -34,12 +35,12 @@ use transform::{Transformer, seals};
 pub fn run(channel: &Channel) -> Result<()> {
     let mut rested = None;
     loop {
-        let setup = match channel.recv::<ToWriter>()? {
-            Some(ToWriter::Setup(setup)) => *setup,
-            Some(ToWriter::Finish) | None => return Ok(()),
+        let (setup, ring) = match channel.recv_with::<ToWriter>()? {
+            Some((ToWriter::Setup(setup), ring)) => (*setup, ring),
+            Some((ToWriter::Finish, _)) | None => return Ok(()),
             Some(_) => bail!(Kind::Internal, "the first message was not the setup"),
         };
-        let mut writer = match Writer::set_up(setup, rested.take()) {
+        let mut writer = match Writer::set_up(setup, ring, rested.take()) {
             Ok(writer) => writer,
             Err(e) => {
                 channel.send(&FromWriter::Failed(e.clone()))?;
@@ -97,10 +98,10 @@ struct SetupRest {
 }
 
 impl Writer {
-    fn set_up(setup: Setup, rested: Option<Rested>) -> Result<Writer> {
+    fn set_up(setup: Setup, ring: Option<OwnedFd>, rested: Option<Rested>) -> Result<Writer> {
         set_context("dest", &setup.plan.table);
         set_context("run", hex_bytes::encode(&setup.run));
-        let ring = Ring::open(&setup.ring)?;
+        let ring = Ring::receive(ring)?;
         ring.writer(setup.n)?.start(std::process::id());
         let rested = rested.and_then(|rested| rested.connection_to(&setup.link));
         let link = setup.link.into_params();
@@ -125,9 +126,9 @@ impl Writer {
     fn serve(&mut self, channel: &Channel) -> Result<bool> {
         loop {
             self.show(WriterState::Idle, Waiting::Batch)?;
-            let rests = match channel.recv::<ToWriter>()? {
-                Some(ToWriter::Work(work)) => {
-                    let lost = self.work(&work)?;
+            let rests = match channel.recv_with::<ToWriter>()? {
+                Some((ToWriter::Work(work), side)) => {
+                    let lost = self.work(&work, side)?;
                     failpoint::hit("writer.before_verdict", work.number);
                     let done = FromWriter::Done { slot: work.slot, generation: work.generation };
                     channel.send(&done)?;
@@ -137,9 +138,9 @@ impl Writer {
                     }
                     continue;
                 }
-                Some(ToWriter::Rest) => true,
-                Some(ToWriter::Finish) | None => false,
-                Some(ToWriter::Setup(_)) => bail!(Kind::Internal, "a setup amid a table"),
+                Some((ToWriter::Rest, _)) => true,
+                Some((ToWriter::Finish, _)) | None => false,
+                Some((ToWriter::Setup(_), _)) => bail!(Kind::Internal, "a setup amid a table"),
             };
             self.show(WriterState::Ended, Waiting::Nothing)?;
             return Ok(rests);
@@ -158,16 +159,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Lands a batch and leaves the verdict; whether the connection is gone.
-    fn work(&mut self, work: &Work) -> Result<bool> {
+    /// Lands a batch, which is in the ring of the descriptor if there is one, and leaves the verdict;
+    /// whether the connection is gone.
+    fn work(&mut self, work: &Work, side: Option<OwnedFd>) -> Result<bool> {
         set_context("batch", work.number);
         self.show(WriterState::Busy, Waiting::Nothing)?;
         failpoint::hit("writer.got_batch", work.number);
-        let (verdict, side) = self.verdict(work);
+        let (verdict, side) = self.verdict(work, side);
         let lost = verdict.error.as_ref().is_some_and(|e| e.kind == Kind::Lost);
         let bytes = serde_json::to_vec(&verdict)
             .map_err(|e| Error::new(Kind::Internal, format!("verdict: {e}")))?;
-        if let Some((side, generation)) = side {
+        if let (Some(side), Some(generation)) = (side, work.side) {
             side.put_verdict(0, generation, &[])?;
         }
         failpoint::hit("writer.before_answer", work.number);
@@ -175,9 +177,9 @@ impl Writer {
         Ok(lost)
     }
 
-    fn verdict(&mut self, work: &Work) -> (Verdict, Option<(Ring, u64)>) {
+    fn verdict(&mut self, work: &Work, descriptor: Option<OwnedFd>) -> (Verdict, Option<Ring>) {
         let mut side = None;
-        let result = self.try_batch(work, &mut side);
+        let result = self.try_batch(work, descriptor, &mut side);
         let verdict = result.unwrap_or_else(|error| Verdict {
             parts: Vec::new(),
             unsent: 0,
@@ -189,12 +191,17 @@ impl Writer {
         (verdict, side)
     }
 
-    fn try_batch(&mut self, work: &Work, side: &mut Option<(Ring, u64)>) -> Result<Verdict> {
-        let buffer = match &work.side {
-            Some((name, generation)) => {
-                let ring = Ring::open(name)?;
-                let buffer = ring.buffer(0, *generation)?;
-                *side = Some((ring, *generation));
+    fn try_batch(
+        &mut self,
+        work: &Work,
+        descriptor: Option<OwnedFd>,
+        side: &mut Option<Ring>,
+    ) -> Result<Verdict> {
+        let buffer = match work.side {
+            Some(generation) => {
+                let ring = Ring::receive(descriptor)?;
+                let buffer = ring.buffer(0, generation)?;
+                *side = Some(ring);
                 buffer
             }
             None => self.ring.buffer(work.slot, work.generation)?,

@@ -69,11 +69,9 @@ impl WireLink {
     }
 }
 
-/// First message to a writer.
+/// First message to a writer; the descriptor of the batch ring comes along.
 #[derive(Serialize, Deserialize)]
 pub struct Setup {
-    /// Name of the batch ring's segment.
-    pub ring: String,
     /// This writer's number, from 0.
     pub n: usize,
     /// Destination link.
@@ -101,8 +99,9 @@ pub struct Work {
     pub slot: usize,
     /// Generation of the slot.
     pub generation: u64,
-    /// Ring of one slot that holds it instead, when it is wider than a slot: name and generation.
-    pub side: Option<(String, u64)>,
+    /// Its generation in the ring of one slot that holds it instead, when it is wider than a slot, and
+    /// whose descriptor comes along.
+    pub side: Option<u64>,
     /// Position in the ledger.
     pub pos: String,
     /// Epoch that the fence must show.

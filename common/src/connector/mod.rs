@@ -7,6 +7,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use needs::{Need, Privilege, Statement, is_about_rows};
+
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use serde::{Deserialize, Serialize};
 
@@ -272,12 +274,12 @@ pub trait Dialect: Send + Sync {
     /// The statement that empties a table, the fastest that the database takes for it, and whether
     /// it commits by itself. Never one that deletes or changes rows of other tables, unless their
     /// foreign keys say so ([`crate::schema::ForeignKey::cascades`]: callers refuse those).
-    fn truncate(&self, table: &Table) -> (String, bool);
+    fn truncate(&self, table: &Table) -> (Statement, bool);
 
     /// Statements that make `new` an empty table like `table`, dropping an older `new` first.
     /// Fails with [`ErrorKind::Refused`] for a table that cannot be repeated. Indexes that check
     /// nothing may be left to [`Dialect::swap`].
-    fn create_like(&self, new: &str, table: &Table) -> Result<Vec<String>>;
+    fn create_like(&self, new: &str, table: &Table) -> Result<Vec<Statement>>;
 
     /// Whether a statement that changes definitions commits the transaction it stands in, so that
     /// neither it nor what came before it can be rolled back.
@@ -287,7 +289,7 @@ pub trait Dialect: Send + Sync {
     /// one step. To be run inside one transaction ([`Connection::begin`]): where DDL belongs to
     /// transactions, the step is one by that, and the old table is dropped in it; where it does
     /// not, by the statement itself, and the old table stays as [`Dialect::swapped_out`].
-    fn swap(&self, new: &str, table: &Table) -> Result<Vec<String>>;
+    fn swap(&self, new: &str, table: &Table) -> Result<Vec<Statement>>;
 
     /// Name of the old table after [`Dialect::swap`], where DDL commits: as long as it is there,
     /// the swap has taken place. The caller drops it once it has recorded that.
@@ -469,9 +471,28 @@ pub trait Connection: Send {
     /// stands against it.
     fn atomicity_gap(&mut self) -> Result<Option<String>>;
 
-    /// Settings and privileges that `ssync check` reports: things missing for `table` to be used
-    /// as a destination (`dest`) or as a source, one sentence each.
+    /// What `ssync check` reports of the server: what stands against using `table` as a destination
+    /// (`dest`), or as a source whose states are written (`status`), one sentence each. What the
+    /// account may do is another question: [`Connection::missing`].
     fn access_gaps(&mut self, table: &str, dest: bool, status: bool) -> Result<Vec<String>>;
+
+    /// What makes this database a worse destination than it could be, and does not stand against it;
+    /// one sentence each.
+    fn drawbacks(&mut self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// What of this the account may not do, one sentence each. Changes nothing and locks nothing.
+    /// Where a database has no accounts, nothing.
+    fn missing(&mut self, needs: &[Need]) -> Result<Vec<String>>;
+
+    /// Whether the database would take this statement, for which [`is_about_rows`] holds, as far as
+    /// can be told without running it: its grammar, its tables and columns, the account's privileges.
+    /// `None` where this database cannot be asked.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lost`] and the like; what the database has against the statement is the answer.
+    fn would_take(&mut self, sql: &str) -> Result<Option<Result<()>>>;
 }
 
 /// Opens a connection by the URL's scheme.
@@ -561,6 +582,7 @@ fn percent_decoded(text: &str) -> Option<String> {
 #[cfg(test)]
 mod fuzz;
 pub mod mysql;
+mod needs;
 pub mod oracle;
 pub mod sqlite;
 mod swapping;

@@ -42,7 +42,7 @@ impl Place {
     }
 
     /// The tables that a destination of this dialect needs.
-    pub(super) fn tables(&self, dialect: &dyn Dialect) -> Vec<&str> {
+    pub fn tables(&self, dialect: &dyn Dialect) -> Vec<&str> {
         let mut tables = vec![self.fence(), self.ledger()];
         if !dialect.shares_row_locks() {
             tables.push(self.seat());

@@ -1,9 +1,10 @@
 //! Control messages between two processes over a socket pair: small, ordered, and the end of the
 //! stream is the news of the other's death.
 //!
-//! A message is a length (4 bytes, little endian) and that many bytes of JSON.
+//! A message is a length (4 bytes, little endian) and that many bytes of JSON. A descriptor may go with it
+//! (`SCM_RIGHTS`, with its first byte): memory that has no name is handed over so.
 
-use std::io::{self, IoSlice, Read};
+use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
@@ -12,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
+    recvmsg, sendmsg, socketpair,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -79,6 +81,18 @@ impl Channel {
     /// [`Kind::Lost`] when the other process is gone; whether it saw the message is unknown.
     /// [`Kind::Internal`] when the message is longer than [`MESSAGE_BYTES_MAX`].
     pub fn send<T: Serialize + ?Sized>(&self, message: &T) -> Result<()> {
+        self.send_with(message, None)
+    }
+
+    /// As [`Channel::send`]; the other end gets a copy of `descriptor` along with the message.
+    ///
+    /// # Errors
+    /// As [`Channel::send`].
+    pub fn send_with<T: Serialize + ?Sized>(
+        &self,
+        message: &T,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> Result<()> {
         let body = serde_json::to_vec(message)
             .map_err(|e| Error::new(Kind::Internal, format!("message cannot be encoded: {e}")))?;
         if body.len() > MESSAGE_BYTES_MAX {
@@ -89,6 +103,10 @@ impl Channel {
             );
         }
         let head = (body.len() as u32).to_le_bytes();
+        let descriptors: Vec<RawFd> = descriptor.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&descriptors)];
+        // It goes with the first byte, once.
+        let mut rights = if descriptors.is_empty() { &rights[..0] } else { &rights[..] };
         let _turn = hold(&self.sending);
         let (mut head, mut body) = (&head[..], &body[..]);
         while !head.is_empty() || !body.is_empty() {
@@ -96,12 +114,13 @@ impl Channel {
             let sent = sendmsg::<UnixAddr>(
                 self.socket.as_raw_fd(),
                 &parts,
-                &[],
+                rights,
                 MsgFlags::MSG_NOSIGNAL,
                 None,
             );
             match sent {
                 Ok(n) => {
+                    rights = &[];
                     let of_head = n.min(head.len());
                     head = &head[of_head..];
                     body = &body[n - of_head..];
@@ -122,9 +141,19 @@ impl Channel {
     /// # Errors
     /// [`Kind::Internal`] for a message that is too long or does not decode.
     pub fn recv<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        // A descriptor that nobody waits for is closed.
+        Ok(self.recv_with()?.map(|(message, _)| message))
+    }
+
+    /// As [`Channel::recv`], with the descriptor that came along, if one did. It does not pass to children.
+    ///
+    /// # Errors
+    /// As [`Channel::recv`].
+    pub fn recv_with<T: DeserializeOwned>(&self) -> Result<Option<(T, Option<OwnedFd>)>> {
         let _turn = hold(&self.receiving);
+        let mut descriptor = None;
         let mut head = [0; 4];
-        if !self.read_whole(&mut head)? {
+        if !self.read_whole(&mut head, &mut descriptor)? {
             return Ok(None);
         }
         let len = u32::from_le_bytes(head) as usize;
@@ -135,11 +164,11 @@ impl Channel {
             );
         }
         let mut body = vec![0; len];
-        if !self.read_whole(&mut body)? {
+        if !self.read_whole(&mut body, &mut descriptor)? {
             return Ok(None);
         }
         serde_json::from_slice(&body)
-            .map(Some)
+            .map(|message| Some((message, descriptor)))
             .map_err(|e| Error::new(Kind::Internal, format!("message does not decode: {e}")))
     }
 
@@ -149,18 +178,33 @@ impl Channel {
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
     }
 
-    /// False at the end of the stream.
-    fn read_whole(&self, mut into: &mut [u8]) -> Result<bool> {
+    /// False at the end of the stream. A descriptor that comes along is put into `descriptor`.
+    fn read_whole(&self, mut into: &mut [u8], descriptor: &mut Option<OwnedFd>) -> Result<bool> {
         while !into.is_empty() {
-            match (&self.socket).read(into) {
-                Ok(0) => return Ok(false),
+            match self.read_some(into, descriptor) {
+                Ok(0) | Err(Errno::ECONNRESET) => return Ok(false),
                 Ok(n) => into = &mut into[n..],
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
+                Err(Errno::EINTR) => {}
                 Err(e) => return Err(Error::from(e).context("could not receive a message")),
             }
         }
         Ok(true)
+    }
+
+    fn read_some(&self, into: &mut [u8], descriptor: &mut Option<OwnedFd>) -> nix::Result<usize> {
+        let mut space = nix::cmsg_space!(RawFd);
+        let mut parts = [IoSliceMut::new(into)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let socket = self.socket.as_raw_fd();
+        let received = recvmsg::<UnixAddr>(socket, &mut parts, Some(&mut space), flags)?;
+        for control in received.cmsgs()? {
+            let ControlMessageOwned::ScmRights(raw) = control else { continue };
+            for raw in raw {
+                // SAFETY: just made by the kernel for this process, owned by nobody yet.
+                *descriptor = Some(unsafe { OwnedFd::from_raw_fd(raw) });
+            }
+        }
+        Ok(received.bytes)
     }
 }
 
@@ -229,6 +273,41 @@ mod tests {
         let (a, b) = Channel::pair().unwrap();
         a.send(&1).unwrap();
         assert_eq!(b.recv::<String>().unwrap_err().kind, Kind::Internal);
+    }
+
+    #[test]
+    fn a_descriptor_comes_with_its_message_and_with_no_other() {
+        let (a, b) = Channel::pair().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        (&file).write_all(b"content").unwrap();
+        let large = "x".repeat(5 << 20);
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                a.send("none").unwrap();
+                a.send_with(&large, Some(file.as_fd())).unwrap();
+                a.send("none").unwrap();
+                a.send_with("unwanted", Some(file.as_fd())).unwrap();
+                a.send("none").unwrap();
+            });
+            for with in [false, true, false] {
+                let (message, descriptor) = b.recv_with::<String>().unwrap().unwrap();
+                assert_eq!((message.len() > 10, descriptor.is_some()), (with, with));
+                let Some(descriptor) = descriptor else { continue };
+                let flags = fcntl(&descriptor, FcntlArg::F_GETFD).unwrap();
+                assert_eq!(flags & FdFlag::FD_CLOEXEC.bits(), FdFlag::FD_CLOEXEC.bits());
+                let mut text = [0; 7];
+                std::os::unix::fs::FileExt::read_exact_at(
+                    &std::fs::File::from(descriptor),
+                    &mut text,
+                    0,
+                )
+                .unwrap();
+                assert_eq!(&text, b"content");
+            }
+            assert_eq!(b.recv::<String>().unwrap().unwrap(), "unwanted");
+            let (message, descriptor) = b.recv_with::<String>().unwrap().unwrap();
+            assert_eq!((message.as_str(), descriptor.is_some()), ("none", false));
+        });
     }
 
     #[test]

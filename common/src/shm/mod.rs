@@ -3,7 +3,9 @@
 
 pub mod arena;
 pub mod lock;
+mod nameless;
 pub mod ring;
+mod room;
 pub mod segment;
 pub mod seqlock;
 pub mod task_table;
@@ -23,7 +25,6 @@ pub use writer_entry::{WriterEntry, WriterView};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::process::identity::RunId;
 
 /// What every segment of one instance is called by first: `/ssync-<uid>-<hash of SSYNC_HOME>-`.
 ///
@@ -47,14 +48,9 @@ fn user_prefix() -> String {
     format!("/ssync-{}-", nix::unistd::geteuid())
 }
 
-/// Name of the batch ring of a run.
-pub fn ring_name(home: &Path, run: &RunId) -> Result<String> {
-    Ok(format!("{}ring-{run}", prefix(home)?))
-}
-
-/// Removes what nobody can use any more of this user's shared memory: rings whose task process is
-/// dead, arenas whose controller is, and task tables whose home directory is gone. The names. [`TaskTable::open_or_create`]
-/// does it, so that whatever was killed, the next start takes its remains away.
+/// Removes what nobody can use any more of this user's shared memory: arenas whose controller is dead, task
+/// tables whose home directory is gone, and batch rings, which had names before version 0.2, of dead task processes. The
+/// names. [`TaskTable::open_or_create`] does it, so that whatever was killed, the next start takes its remains away.
 pub fn clean_up() -> Result<Vec<String>> {
     let mut removed = Vec::new();
     for name in Segment::names(&user_prefix())? {

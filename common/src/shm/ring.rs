@@ -1,5 +1,6 @@
 //! The batch ring: a few large slots through which batches go from a task process to its writers,
-//! read in place, and small answers come back.
+//! read in place, and small answers come back. It has no name: the task process hands it to each writer as
+//! a descriptor, over their channel, so that nothing of a row outlives the processes that move it.
 //!
 //! One word per slot, its *control word*, holds state, number of readers and generation together,
 //! so that every step of a slot's life is one compare-and-swap, and a process that believes in an
@@ -7,6 +8,7 @@
 
 mod control;
 
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -22,6 +24,8 @@ use crate::process::spawn::Exit;
 
 /// Layout of the ring's segment.
 pub const LAYOUT: Layout = Layout { kind: 2, version: 1, name: "batch ring", persistent: false };
+/// What lists of open files call it.
+const LABEL: &str = "ssync-ring";
 /// Bytes that a verdict may have.
 pub const VERDICT_BYTES: usize = 64 << 10;
 /// Slots that a ring may have.
@@ -112,20 +116,20 @@ struct Inner {
 /// The batch ring, as the task process or as a writer sees it. Clones share one mapping.
 ///
 /// The task process calls [`Ring::create`], [`Ring::fill`], [`Ring::verdict`], [`Ring::requeue`],
-/// [`Ring::discard`] and [`Ring::reclaim`]; a writer calls [`Ring::open`], [`Ring::buffer`] and
+/// [`Ring::discard`] and [`Ring::reclaim`]; a writer calls [`Ring::receive`], [`Ring::buffer`] and
 /// [`Ring::put_verdict`]. Every wrong order is an error, never a torn batch.
 #[derive(Clone)]
 pub struct Ring(Arc<Inner>);
 
 impl Ring {
     /// Creates a ring of `slots` slots of `slot_bytes` bytes and with entries for `writers`
-    /// writers (10 at the most). The caller owns it: its last clone unlinks the name.
+    /// writers (10 at the most). Its memory is gone with the last process that has it.
     ///
     /// # Errors
-    /// [`Kind::Full`] when shared memory has no room.
-    pub fn create(name: &str, slots: usize, slot_bytes: usize, writers: usize) -> Result<Ring> {
+    /// [`Kind::Full`] when memory has no room.
+    pub fn create(slots: usize, slot_bytes: usize, writers: usize) -> Result<Ring> {
         let geometry = Geometry::new(slots, slot_bytes, writers)?;
-        let segment = Segment::create(name, LAYOUT, geometry.bytes(), |segment| {
+        let segment = Segment::nameless(LABEL, LAYOUT, geometry.bytes(), |segment| {
             let header: &RingHeader = segment.at(geometry.header())?;
             header.slots.store(slots as u32, Ordering::Relaxed);
             header.writers.store(writers as u32, Ordering::Relaxed);
@@ -135,14 +139,23 @@ impl Ring {
         Ok(Ring(Arc::new(Inner { segment, geometry })))
     }
 
-    /// Maps the ring `name`.
+    /// What the ring is handed over by.
     ///
     /// # Errors
-    /// When there is none, or it has another layout.
-    pub fn open(name: &str) -> Result<Ring> {
-        let Some(segment) = Segment::open(name, LAYOUT)? else {
-            crate::bail!(Kind::System, "there is no batch ring {name}");
+    /// Never for a ring; the segment beneath answers.
+    pub fn descriptor(&self) -> Result<BorrowedFd<'_>> {
+        self.0.segment.descriptor()
+    }
+
+    /// Maps the ring that came with a message as this descriptor.
+    ///
+    /// # Errors
+    /// When there is none, or it is no ring of this layout.
+    pub fn receive(descriptor: Option<OwnedFd>) -> Result<Ring> {
+        let Some(descriptor) = descriptor else {
+            crate::bail!(Kind::Internal, "a message came without its batch ring");
         };
+        let segment = Segment::from_descriptor(descriptor, LAYOUT)?;
         // Read once, checked, and never looked at again.
         let header: &RingHeader = segment.at(HEADER_BYTES)?;
         let geometry = Geometry::new(
@@ -153,7 +166,7 @@ impl Ring {
         if geometry.bytes() != segment.bytes() {
             crate::bail!(
                 Kind::System,
-                "batch ring {name} has {} bytes instead of {}",
+                "a batch ring has {} bytes instead of {}",
                 segment.bytes(),
                 geometry.bytes()
             );
@@ -168,15 +181,7 @@ impl Ring {
     /// # Errors
     /// As [`Ring::create`].
     pub fn side(&self, slot_bytes: usize) -> Result<Ring> {
-        let mut id = [0u8; 8];
-        crate::process::identity::random(&mut id)?;
-        let name = format!("{}-side-{:016x}", self.name(), u64::from_le_bytes(id));
-        Ring::create(&name, 1, slot_bytes, 0)
-    }
-
-    /// The name, as [`Ring::open`] takes it.
-    pub fn name(&self) -> &str {
-        self.0.segment.name()
+        Ring::create(1, slot_bytes, 0)
     }
 
     /// Number of slots.
@@ -427,13 +432,12 @@ impl Ring {
                 "state {:?}, {} buffers alive, generation {}",
                 c.state, c.leases, c.generation
             ))
-            .detail(format!("ring {}", self.name()))
     }
 }
 
 impl std::fmt::Debug for Ring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Ring({}, {:?})", self.name(), self.0.geometry)
+        write!(f, "Ring({:?})", self.0.geometry)
     }
 }
 

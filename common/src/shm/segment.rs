@@ -1,13 +1,14 @@
 //! One mapped shared-memory object: made privately, published last, refused when it is not what
-//! the reader was built for, unlinked by its one owner.
+//! the reader was built for. It has a name, by which anybody finds it, and one owner, who unlinks it;
+//! or it has none, and is handed over as a descriptor (see [`super::nameless`]).
 //!
-//! The mapping itself is the crate `shared_memory`'s. Added here: real memory behind every page
-//! before one is touched, a header with magic, layout and size, an owner's lock that dies with the
+//! The mapping of a named one is the crate `shared_memory`'s. Added here: real memory behind every
+//! page before one is touched, a header with magic, layout and size, an owner's lock that dies with the
 //! owner, and typed access that can neither leave the mapping nor tear a value.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
@@ -19,6 +20,7 @@ use nix::sys::mman::{MmapAdvise, madvise, shm_open, shm_unlink};
 use nix::sys::stat::Mode;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
+use super::nameless::{self, Mapping};
 use crate::error::{Error, Kind, Result};
 use crate::process::identity::ProcessIdentity;
 
@@ -106,14 +108,19 @@ const _: () = assert!(cfg!(target_endian = "little"));
 /// A mapped segment. Dropping the owner's unlinks it; every mapping stays good until it is
 /// dropped itself.
 pub struct Segment {
-    // Declared first, so that the name goes before the owner's lock does.
-    map: Shmem,
+    object: Object,
+    /// Its name, or what a nameless one is called in messages.
     name: String,
     bytes: usize,
-    _owner_lock: Option<Flock<OwnedFd>>,
 }
 
-// SAFETY: `Shmem` is neither only because it holds a raw pointer. The mapping belongs to the
+enum Object {
+    // The mapping is declared first, so that the name goes before the owner's lock does.
+    Named { map: Shmem, owner_lock: Option<Flock<OwnedFd>> },
+    Nameless { map: Mapping, fd: OwnedFd },
+}
+
+// SAFETY: `Shmem` and `Mapping` are neither only because they hold a raw pointer. The mapping belongs to the
 // process, not to a thread; its address and length never change while the value lives, all access
 // goes through atomics or through `bytes_mut`, whose caller answers for exclusiveness, and
 // unmapping in `drop` may happen on any thread.
@@ -137,19 +144,69 @@ impl Segment {
             crate::bail!(Kind::Internal, "a segment of {bytes} bytes has no room for its header");
         }
         for _ in 0..CREATE_ATTEMPTS_MAX {
-            let Some((map, fd)) = create_locked(name, bytes)? else { continue };
-            let mut segment = Segment { map, name: name.to_owned(), bytes, _owner_lock: Some(fd) };
-            segment.keep_out_of_core_dumps()?;
-            init(&segment)?;
-            segment.publish(layout)?;
+            let Some((map, lock)) = create_locked(name, bytes)? else { continue };
+            let object = Object::Named { map, owner_lock: Some(lock) };
+            let mut segment = Segment { object, name: name.to_owned(), bytes };
+            segment.fill_in(layout, init)?;
             if layout.persistent {
-                segment.map.set_owner(false);
-                segment._owner_lock = None;
+                segment.disown();
             }
             return Ok(segment);
         }
         Err(Error::new(Kind::System, format!("could not create shared memory {name}"))
             .detail("another process removed it each time before it was ready"))
+    }
+
+    /// Creates a segment that has no name: who is to have it is given [`Segment::descriptor`].
+    /// Otherwise as [`Segment::create`]; `label` is what messages and lists of open files call it.
+    ///
+    /// # Errors
+    /// [`Kind::Full`] when memory has no room.
+    pub fn nameless(
+        label: &str,
+        layout: Layout,
+        bytes: usize,
+        init: impl FnOnce(&Segment) -> Result<()>,
+    ) -> Result<Segment> {
+        let fd = nameless::create(label, bytes.max(HEADER_BYTES))?;
+        let segment = Segment::of_descriptor(fd, label)?;
+        segment.fill_in(layout, init)?;
+        Ok(segment)
+    }
+
+    /// Maps the nameless segment that this descriptor, which another process handed over, stands for.
+    ///
+    /// # Errors
+    /// As [`Segment::open`]; and when the descriptor is that of anything but sealed memory.
+    pub fn from_descriptor(fd: OwnedFd, layout: Layout) -> Result<Segment> {
+        // Sealed, so that its size is what it is, and no page of the mapping can vanish.
+        nameless::check_sealed(&fd)?;
+        let segment = Segment::of_descriptor(fd, layout.name)?;
+        segment.keep_out_of_core_dumps()?;
+        segment.check_published(layout)?;
+        Ok(segment)
+    }
+
+    fn of_descriptor(fd: OwnedFd, label: &str) -> Result<Segment> {
+        let bytes = usize::try_from(nix::sys::stat::fstat(&fd)?.st_size).unwrap_or(0);
+        if bytes < HEADER_BYTES {
+            crate::bail!(Kind::System, "shared memory of {bytes} bytes has no room for a header");
+        }
+        let map = Mapping::new(&fd, bytes)?;
+        Ok(Segment { object: Object::Nameless { map, fd }, name: label.to_owned(), bytes })
+    }
+
+    /// What a nameless segment is handed over by.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] for one that has a name.
+    pub fn descriptor(&self) -> Result<BorrowedFd<'_>> {
+        match &self.object {
+            Object::Nameless { fd, .. } => Ok(fd.as_fd()),
+            Object::Named { .. } => {
+                crate::bail!(Kind::Internal, "shared memory {} goes by its name", self.name)
+            }
+        }
     }
 
     /// Maps the existing segment `name`; `None` when there is none.
@@ -180,19 +237,11 @@ impl Segment {
         if map.len() != bytes {
             crate::bail!(Kind::System, "shared memory {name} changed while it was being opened");
         }
-        let segment = Segment { map, name: name.to_owned(), bytes, _owner_lock: None };
+        let object = Object::Named { map, owner_lock: None };
+        let segment = Segment { object, name: name.to_owned(), bytes };
         segment.keep_out_of_core_dumps()?;
-        // The name may meanwhile stand for another object; what counts is what is mapped. Acquire:
-        // pairs with the release in `publish`, so all that `init` wrote is seen.
-        let header = segment.header()?;
-        let seen = RawHeader {
-            version: header.version.load(Ordering::Acquire),
-            magic: header.magic.load(Ordering::Relaxed),
-            kind: header.kind.load(Ordering::Relaxed),
-            bytes: header.bytes.load(Ordering::Relaxed),
-            persistent: header.persistent.load(Ordering::Relaxed),
-        };
-        seen.check(name, layout, bytes)?;
+        // The name may meanwhile stand for another object; what counts is what is mapped.
+        segment.check_published(layout)?;
         Ok(Some(segment))
     }
 
@@ -322,6 +371,41 @@ impl Segment {
         Ok(unsafe { at.cast::<Header>().as_ref() })
     }
 
+    /// Makes fresh memory a segment: everything else first, the version word last.
+    fn fill_in(&self, layout: Layout, init: impl FnOnce(&Segment) -> Result<()>) -> Result<()> {
+        self.keep_out_of_core_dumps()?;
+        init(self)?;
+        self.publish(layout)
+    }
+
+    /// Has the name stay when this value goes, and anybody take it away.
+    fn disown(&mut self) {
+        if let Object::Named { map, owner_lock } = &mut self.object {
+            map.set_owner(false);
+            *owner_lock = None;
+        }
+    }
+
+    fn check_published(&self, layout: Layout) -> Result<()> {
+        let header = self.header()?;
+        // Acquire: pairs with the release in `publish`, so all that `init` wrote is seen.
+        let seen = RawHeader {
+            version: header.version.load(Ordering::Acquire),
+            magic: header.magic.load(Ordering::Relaxed),
+            kind: header.kind.load(Ordering::Relaxed),
+            bytes: header.bytes.load(Ordering::Relaxed),
+            persistent: header.persistent.load(Ordering::Relaxed),
+        };
+        seen.check(&self.name, layout, self.bytes)
+    }
+
+    fn as_ptr(&self) -> *mut u8 {
+        match &self.object {
+            Object::Named { map, .. } => map.as_ptr(),
+            Object::Nameless { map, .. } => map.as_ptr(),
+        }
+    }
+
     fn publish(&self, layout: Layout) -> Result<()> {
         let me = ProcessIdentity::own()?;
         let header = self.header()?;
@@ -336,7 +420,7 @@ impl Segment {
         header.owner_boot_id[1].store(low, Ordering::Relaxed);
         header.owner_pid_namespace.store(me.pid_namespace, Ordering::Relaxed);
         header.created_ms.store(super::now_ms(), Ordering::Relaxed);
-        // Release: pairs with the acquire in `open`; who sees the version sees everything above
+        // Release: pairs with the acquire in `check_published`; who sees the version sees everything above
         // and everything that `init` wrote.
         header.version.store(layout.version, Ordering::Release);
         Ok(())
@@ -347,7 +431,7 @@ impl Segment {
         if offset < from || end > self.bytes {
             return Err(self.outside(offset));
         }
-        let base = NonNull::new(self.map.as_ptr()).ok_or_else(|| self.outside(offset))?;
+        let base = NonNull::new(self.as_ptr()).ok_or_else(|| self.outside(offset))?;
         // SAFETY: `offset` ≤ `bytes`, the length of the mapping that `base` begins.
         let at = unsafe { base.add(offset) };
         if !(at.as_ptr() as usize).is_multiple_of(align) {
@@ -372,7 +456,7 @@ impl Segment {
 
     /// Inode of what is mapped, from this process's list of mappings.
     fn map_inode(&self) -> Option<u64> {
-        let start = format!("{:x}-", self.map.as_ptr() as usize);
+        let start = format!("{:x}-", self.as_ptr() as usize);
         let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
         let line = maps.lines().find(|l| l.starts_with(&start))?;
         line.split_ascii_whitespace().nth(4)?.parse().ok()
@@ -508,8 +592,7 @@ fn no_room(bytes: usize) -> Error {
         e = e.detail(format!("{SHM_DIR} has {free} of {total} bytes free"));
     }
     e.hint(format!(
-        "Give {SHM_DIR} more room (mount -o remount,size=…; docker run --shm-size=…), or lower the \
-         task's writers or slot_bytes."
+        "Give {SHM_DIR} more room (mount -o remount,size=…; docker run --shm-size=…), then try again."
     ))
 }
 

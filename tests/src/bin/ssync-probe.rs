@@ -18,7 +18,7 @@ use ssync_common::failpoint;
 use ssync_common::process::spawn::{CHANNEL_FD, Group, Stderr};
 use ssync_common::process::{self, Channel, Child, Exit, RunId, SpawnOptions, spawn_role};
 use ssync_common::shm::waiting::Phase;
-use ssync_common::shm::{self, Ring, TaskTable, Waiting};
+use ssync_common::shm::{self, Ring, Segment, TaskTable, Waiting, ring};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -32,7 +32,7 @@ fn main() {
         ["spawn-among-threads", count] => spawn_among_threads(count.parse().unwrap()),
         ["core-dump"] => core_dump(),
         ["ring"] => ring(),
-        ["hold-ring", home] => hold_ring(Path::new(home)),
+        ["hold-segments", home] => hold_segments(Path::new(home)),
         ["signals"] => signals(),
         ["signals-late"] => signals_late(),
         ["hit", name, ref batches @ ..] => hit(name, batches),
@@ -45,7 +45,7 @@ fn main() {
         ["child-killed"] => child_killed(),
         ["child-echo"] => child_echo(),
         ["child-abort"] => child_abort(),
-        ["child-ring", name, manner] => child_ring(name, manner),
+        ["child-ring", manner] => child_ring(manner),
         ["child-hit", name] => child_hit(name),
         _ => panic!("no scenario {args:?}"),
     }
@@ -258,10 +258,7 @@ fn child_abort() {
 }
 
 fn ring() {
-    let mut id = [0; 8];
-    process::identity::random(&mut id).unwrap();
-    let name = format!("/ssync-test-probe-{:016x}", u64::from_le_bytes(id));
-    let ring = Ring::create(&name, 2, 1 << 20, 1).unwrap();
+    let ring = Ring::create(2, 1 << 20, 1).unwrap();
     let batch: Vec<u8> = (0..900_000u32).map(|i| i as u8).collect();
     let fill = |slot| {
         ring.fill(slot, |b| {
@@ -270,14 +267,19 @@ fn ring() {
         })
         .unwrap()
     };
+    let start_writer = |manner: &str| {
+        let (child, channel) = spawn(&["child-ring", manner], SpawnOptions::default());
+        channel.send_with("a ring", Some(ring.descriptor().unwrap())).unwrap();
+        (child, channel)
+    };
     // One writer dies with the batch in its hands; a second one lands it.
     let generation = fill(1);
-    let (mut first, channel) = spawn(&["child-ring", &name, "hold"], SpawnOptions::default());
+    let (mut first, channel) = start_writer("hold");
     channel.send(&(1, generation)).unwrap();
     let _: Value = channel.recv().unwrap().unwrap();
     let refused = ring.fill(1, |_| Ok(0)).is_err() && ring.requeue(1, generation).is_err();
     first.kill().unwrap();
-    let (mut second, channel) = spawn(&["child-ring", &name, "land"], SpawnOptions::default());
+    let (mut second, channel) = start_writer("land");
     let death = first.wait().unwrap();
     let reclaimed = ring.reclaim(1, generation, &death).unwrap();
     let generation = ring.requeue(1, generation).unwrap();
@@ -288,17 +290,16 @@ fn ring() {
     let next = fill(1);
     drop(channel);
     let untaken = ring.reclaim(1, next, &second.wait().unwrap()).unwrap();
-    // Unlinked before the last line: whoever reads that may end this process.
-    drop(ring);
     print(json!({
         "refused": refused, "reclaimed": reclaimed, "verdict": verdict, "landed": entry.rows,
         "same": sum == batch.iter().map(|b| u64::from(*b)).sum::<u64>(), "untaken": untaken,
     }));
 }
 
-fn child_ring(name: &str, manner: &str) {
+fn child_ring(manner: &str) {
     let channel = inherited();
-    let ring = Ring::open(name).unwrap();
+    let (_, descriptor) = channel.recv_with::<String>().unwrap().unwrap();
+    let ring = Ring::receive(descriptor).unwrap();
     while let Some((slot, generation)) = channel.recv::<(usize, u64)>().unwrap() {
         let buffer = ring.buffer(slot, generation).unwrap();
         let sum: u64 = buffer.iter().map(|b| u64::from(*b)).sum();
@@ -315,11 +316,13 @@ fn child_ring(name: &str, manner: &str) {
     }
 }
 
-fn hold_ring(home: &Path) {
-    let name = shm::ring_name(home, &RunId::random().unwrap()).unwrap();
-    let ring = Ring::create(&name, 1, 4096, 1).unwrap();
-    let side = ring.side(8192).unwrap();
-    print(json!([ring.name(), side.name()]));
+/// Rings as version 0.1 had them: under names.
+fn hold_segments(home: &Path) {
+    let name = format!("{}ring-{}-0", shm::prefix(home).unwrap(), std::process::id());
+    let names = [name.clone(), format!("{name}-side-1")];
+    let hold = |name: &String| Segment::create(name, ring::LAYOUT, 4096, |_| Ok(())).unwrap();
+    let _held = names.each_ref().map(hold);
+    print(json!(names));
     wait_for_stdin();
 }
 

@@ -45,10 +45,10 @@ fn a_batch_survives_the_writer_that_died_with_it() {
 }
 
 #[test]
-fn what_a_killed_task_process_left_is_cleaned_away_and_a_living_one_s_stays() {
+fn rings_that_a_killed_task_process_of_version_0_1_left_are_cleaned_away_and_a_living_one_s_stay() {
     let (home, other) = (Home::new(), Home::new());
-    let mut dead = Probe::start(&["hold-ring", home.text()], &[]);
-    let mut alive = Probe::start(&["hold-ring", home.text()], &[]);
+    let mut dead = Probe::start(&["hold-segments", home.text()], &[]);
+    let mut alive = Probe::start(&["hold-segments", home.text()], &[]);
     let dead_names: Vec<String> = serde_json::from_value(dead.line()).unwrap();
     let living: Vec<String> = serde_json::from_value(alive.line()).unwrap();
     let exists = |name: &String| Path::new("/dev/shm").join(&name[1..]).exists();

@@ -12,13 +12,15 @@ use std::process::{Command, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mysql::prelude::Queryable;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use ssync_common::store::Home;
 use ssync_controller::daemon::command::status;
 use ssync_tests::servers::mariadb;
 use ssync_tests::sites::{Cell, Site};
-use ssync_tests::ssync::{Instance, Outcome, cmdline, program};
+use ssync_tests::ssync::{Instance, Outcome, Running, cmdline, program};
 
-use search::{Needle, Places};
+use search::{Needle, Places, search_memory};
 
 /// Passwords of the accounts, by where ssync gets them from.
 const BY_ENV: &str = "Env-9fQ\"sesame\\%41";
@@ -143,6 +145,18 @@ impl Scene {
         .concat()
     }
 
+    /// A daemon that has read its configuration.
+    fn start_daemon(&self, failpoints: &str) -> Running {
+        let mut daemon = self.instance.start(&["daemon"], failpoints);
+        let home = Home::locate(Some(&self.instance.home())).unwrap();
+        let has_read = || status(&home).unwrap().is_some_and(|s| s.configuration_read.is_some());
+        while !has_read() {
+            assert!(!daemon.has_ended(), "{}", self.instance.logs());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        daemon
+    }
+
     /// As an operator does it, in a pipe.
     fn store_password(&self, password: &str) {
         let mut command = Command::new(program());
@@ -242,8 +256,7 @@ fn nothing_secret_is_seen_in_the_middle_of_a_batch() {
                     site.run(&[&format!("DELETE FROM {table}")]);
                 }
             }
-            let failpoints = scene.instance.home().join("failpoints");
-            let _ = std::fs::remove_dir_all(&failpoints);
+            scene.instance.forget_failpoints();
             let mut run = scene
                 .instance
                 .start(&["--task", task, "--json"], &format!("{point}@{}=pause", 2 + n));
@@ -286,15 +299,44 @@ fn nothing_secret_is_seen_in_the_middle_of_a_batch() {
 }
 
 #[test]
-fn nothing_secret_is_in_the_parameters_of_a_daemons_tasks() {
+fn nothing_of_a_row_outlives_a_killed_run() {
     let scene = Scene::new();
-    let mut daemon = scene.instance.start(&["daemon"], "worker.start@1=pause");
-    let home = Home::locate(Some(&scene.instance.home())).unwrap();
-    let has_read = || status(&home).unwrap().is_some_and(|s| s.configuration_read.is_some());
-    while !has_read() {
+    let plain = "Sterblich-13579";
+    scene.plain.run(&[&format!("UPDATE src SET card = CONCAT('{plain}-', id)")]);
+    let is_seen = || search_memory(plain);
+    for point in ["reader.after_fill", "writer.before_commit"] {
+        // In the foreground: the whole process group at once.
+        let mut run = scene.instance.start(&["--task", "1"], &format!("{point}@2=pause"));
+        run.reached(point).unwrap();
+        assert!(!is_seen().is_empty(), "the rows are nowhere at {point}");
+        run.signal_all(Signal::SIGKILL);
+        assert_eq!(run.wait().signal, Some(Signal::SIGKILL as i32));
+        scene.instance.wait_until_dead();
+        assert_eq!(is_seen(), [""; 0], "killed at {point}");
+        scene.instance.forget_failpoints();
+    }
+    // Under a daemon, which survives its task process and knows nothing of its rows.
+    let point = "reader.after_fill";
+    let mut daemon = scene.start_daemon(&format!("{point}@1=pause"));
+    scene.instance.run(&["run", "1"]).expect(0);
+    let task = daemon.reached(point).unwrap();
+    assert!(!is_seen().is_empty());
+    kill(Pid::from_raw(task as i32), Signal::SIGKILL).unwrap();
+    while scene.instance.processes() != [daemon.pid()] {
         assert!(!daemon.has_ended(), "{}", scene.instance.logs());
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
+    assert_eq!(is_seen(), [""; 0], "the task process of a daemon was killed");
+    daemon.signal_all(Signal::SIGKILL);
+    daemon.wait();
+    scene.instance.run(&["--task", "1"]).expect(0);
+    assert_eq!(scene.sealed.number("SELECT COUNT(*) FROM mid"), ROWS);
+}
+
+#[test]
+fn nothing_secret_is_in_the_parameters_of_a_daemons_tasks() {
+    let scene = Scene::new();
+    let mut daemon = scene.start_daemon("worker.start@1=pause");
     let running = scene.instance.start(&["run", "1", "--wait"], "");
     daemon.reached("worker.start").unwrap();
     let arena = scene.instance.segments().into_iter().find(|s| s.contains("-arena-")).unwrap();

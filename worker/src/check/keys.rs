@@ -9,10 +9,12 @@ use ssync_common::connector::Connection;
 use ssync_common::connector::{LinkParams, open};
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::ledger::{self, Pair, Seals, Which};
+use ssync_common::ledger::{self, Pair, Place, Seals, Which};
 
+use super::finding_of;
+use crate::identity::{self, is_first};
 use crate::owner;
-use crate::plan::{Finding, RowKeys, TablePlan, foreign_row_keys};
+use crate::plan::{Finding, Level, RowKeys, TablePlan, foreign_row_keys};
 use crate::precedents;
 use crate::table_run::describe_sides;
 
@@ -46,6 +48,37 @@ pub(super) fn are_there(
         seals.open_upto(&run, upto)?;
     }
     Ok(())
+}
+
+/// Whether the next run begins an `increment` into rows of which nothing is known. Changes nothing.
+pub(super) fn unknown_rows(
+    table: &TableTask,
+    plan: &TablePlan,
+    source_link: &str,
+    source: &mut dyn Connection,
+    dest: &mut dyn Connection,
+) -> Result<Option<Finding>> {
+    if table.mode != TableMode::Increment || is_empty(dest, &table.dest)? {
+        return Ok(None);
+    }
+    let record = match pair(table, plan, source, dest)? {
+        Some(pair) => ledger::record(dest, &pair)?,
+        None => None,
+    };
+    if !is_first(table, record.as_ref()) {
+        return Ok(None);
+    }
+    let place = Place::beside(&table.dest);
+    let records = match dest.describe(place.fence())? {
+        Some(fence) if ledger::is_of_now(&fence) => ledger::records(dest, &place)?,
+        // A run brings records of former versions up to date, and may find its own among them.
+        Some(_) => return Ok(None),
+        None => Vec::new(),
+    };
+    let finding = finding_of(&identity::unknown_rows(plan, source_link, &records));
+    // One that goes by a former name is found by the run.
+    let level = if records.is_empty() { Level::Error } else { Level::Warning };
+    Ok(Some(Finding { level, ..finding }))
 }
 
 /// The record of a table, where one can be read.

@@ -9,7 +9,7 @@ use mysql::{Conn, Value};
 use super::super::{Dialect, split_table_name};
 use super::connect::Server;
 use super::dialect::MySqlDialect;
-use super::{check, errors, types};
+use super::{errors, privileges, types};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, ForeignKey, Index, Table, Trigger};
 
@@ -66,7 +66,7 @@ pub(super) fn describe(
     }
     let (foreign_keys, referenced_by) = known.of(&mut ask)?;
     let triggers = triggers(&mut ask)?;
-    let hides_triggers = check::hides_triggers(ask.conn, &schema, &table)?;
+    let hides_triggers = privileges::hides_triggers(ask.conn, &schema, &table)?;
     Ok(Some(Table {
         name: name.to_owned(),
         full_name,

@@ -1,6 +1,8 @@
 //! How MySQL and MariaDB spell SQL.
 
-use super::super::{Dialect, OwnType, SAMPLED_OF, split_table_name, suffixed};
+use super::super::{
+    Dialect, OwnType, Privilege, SAMPLED_OF, Statement, split_table_name, suffixed,
+};
 use super::types::{self, TextRoute, UNREADABLE};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Kind, Table};
@@ -117,19 +119,21 @@ impl Dialect for MySqlDialect {
 
     // TRUNCATE is refused where others refer to the table, even from no row at all, and where a
     // history is kept.
-    fn truncate(&self, table: &Table) -> (String, bool) {
+    fn truncate(&self, table: &Table) -> (Statement, bool) {
         let name = self.table(&table.name);
-        match table.is_versioned || table.referenced_by_others().next().is_some() {
-            true => (format!("DELETE FROM {name}"), false),
-            false => (format!("TRUNCATE TABLE {name}"), true),
-        }
+        let (sql, need, commits) =
+            match table.is_versioned || table.referenced_by_others().next().is_some() {
+                true => (format!("DELETE FROM {name}"), Privilege::Delete, false),
+                false => (format!("TRUNCATE TABLE {name}"), Privilege::Drop, true),
+            };
+        (Statement::new(sql).needing(&[need], &table.name), commits)
     }
 
     fn ddl_commits(&self) -> bool {
         true
     }
 
-    fn create_like(&self, new: &str, table: &Table) -> Result<Vec<String>> {
+    fn create_like(&self, new: &str, table: &Table) -> Result<Vec<Statement>> {
         if table.is_versioned {
             return Err(Error::new(
                 ErrorKind::Refused,
@@ -137,16 +141,33 @@ impl Dialect for MySqlDialect {
             )
             .hint("Use full = \"truncate\" for this table."));
         }
-        let (new, like) = (self.table(new), self.table(&table.name));
-        Ok(vec![format!("DROP TABLE IF EXISTS {new}"), format!("CREATE TABLE {new} LIKE {like}")])
+        let (quoted, like) = (self.table(new), self.table(&table.name));
+        Ok(vec![
+            Statement::new(format!("DROP TABLE IF EXISTS {quoted}"))
+                .needing(&[Privilege::Drop], new),
+            Statement::new(format!("CREATE TABLE {quoted} LIKE {like}"))
+                .needing(&[Privilege::Create], new)
+                .needing(&[Privilege::Select], &table.name),
+        ])
     }
 
-    fn swap(&self, new: &str, table: &Table) -> Result<Vec<String>> {
-        let (new, current) = (self.table(new), self.table(&table.name));
-        let old = self.table(&old_name(&table.name));
+    fn swap(&self, new: &str, table: &Table) -> Result<Vec<Statement>> {
+        use Privilege::{Alter, Create, Drop, Insert};
+        let (current, old) = (&table.name, old_name(&table.name));
+        let rename = format!(
+            "RENAME TABLE {0} TO {1}, {2} TO {0}",
+            self.table(current),
+            self.table(&old),
+            self.table(new)
+        );
         Ok(vec![
-            format!("DROP TABLE IF EXISTS {old}"),
-            format!("RENAME TABLE {current} TO {old}, {new} TO {current}"),
+            Statement::new(format!("DROP TABLE IF EXISTS {}", self.table(&old)))
+                .needing(&[Drop], &old),
+            // From a name: ALTER and DROP; to a name: CREATE and INSERT.
+            Statement::new(rename)
+                .needing(&[Alter, Drop, Create, Insert], current)
+                .needing(&[Create, Insert], &old)
+                .needing(&[Alter, Drop], new),
         ])
     }
 

@@ -21,6 +21,7 @@ mod errors;
 mod fuzz;
 mod load;
 mod load_infile;
+mod privileges;
 mod read;
 mod rows;
 mod sessions;
@@ -36,7 +37,7 @@ use arrow_array::RecordBatch;
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait, NamedSession};
+use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait, NamedSession, Need};
 use crate::batch::{BatchBuilder, Emit};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Table};
@@ -391,5 +392,17 @@ impl Connection for MySqlConnection {
 
     fn access_gaps(&mut self, table: &str, dest: bool, status: bool) -> Result<Vec<String>> {
         self.with(|this, conn| check::access_gaps(conn, &this.server, table, dest, status))
+    }
+
+    fn drawbacks(&mut self) -> Result<Vec<String>> {
+        Ok(check::drawbacks(&self.server))
+    }
+
+    fn missing(&mut self, needs: &[Need]) -> Result<Vec<String>> {
+        self.with(|this, conn| privileges::missing(conn, &this.server, needs))
+    }
+
+    fn would_take(&mut self, sql: &str) -> Result<Option<Result<()>>> {
+        self.with(|_, conn| privileges::would_take(conn, sql))
     }
 }

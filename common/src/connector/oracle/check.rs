@@ -1,12 +1,15 @@
 //! What `ssync check` asks a server: may the account do its work.
 
-use super::super::Dialect;
+use std::collections::BTreeSet;
+
+use super::super::{Dialect, Need, Privilege};
 use super::connect::{Server, ask, text};
 use super::dialect::ORACLE;
 use super::driver::Driver;
 use super::{describe, errors};
 use crate::error::{Kind as ErrorKind, Result};
 use crate::ledger::{self, Place};
+use crate::schema::Column;
 
 /// See [`super::super::Connection::access_gaps`]. Leaves no transaction open and changes nothing.
 pub(super) fn access_gaps(
@@ -20,52 +23,7 @@ pub(super) fn access_gaps(
     let Some(described) = describe::describe(driver, server, table)? else {
         return Ok(vec![format!("There is no table {table}, or the account may not see it.")]);
     };
-    let quoted = ORACLE.table(table);
     let (owner, _) = describe::place(server, table)?;
-    // One's own tables need no privilege.
-    if owner != server.schema {
-        let plain = |c: &&crate::schema::Column| !c.generated && !c.family.starts_with("long");
-        let mut statements = Vec::new();
-        if let Some(column) = described.columns.iter().find(plain) {
-            let name = ORACLE.quote(&column.name);
-            if dest {
-                statements.push((
-                    "INSERT",
-                    format!(
-                        "INSERT INTO {quoted} ({name}) SELECT {name} FROM {quoted} WHERE 1 = 0"
-                    ),
-                ));
-                statements.push(("DELETE", format!("DELETE FROM {quoted} WHERE 1 = 0")));
-            }
-            // Without the state column there is nothing to try; the plan says that it is missing.
-            let state = described.column(crate::config::SYNC_STATUS).filter(|_| status);
-            if dest || state.is_some() {
-                let set = state.map_or(name, |c| ORACLE.quote(&c.name));
-                statements
-                    .push(("UPDATE", format!("UPDATE {quoted} SET {set} = {set} WHERE 1 = 0")));
-            }
-        }
-        for (privilege, sql) in statements {
-            if let Err(failure) = driver.execute(&sql, &[], &[Vec::new()]) {
-                let error = errors::from_call(&failure);
-                if error.kind == ErrorKind::Lost {
-                    return Err(error);
-                }
-                gaps.push(format!(
-                    "The account may not {privilege} on {table} ({}).",
-                    error.message
-                ));
-            }
-        }
-        driver.rollback().map_err(|f| errors::from_call(&f))?;
-    }
-    let select = format!("SELECT 1 FROM {quoted} WHERE 1 = 0");
-    if let Err(error) = ask(driver, &select, &[]) {
-        if error.kind == ErrorKind::Lost {
-            return Err(error);
-        }
-        gaps.push(format!("The account may not SELECT on {table} ({}).", error.message));
-    }
     if dest && !described.is_view && !described.transactional {
         gaps.push(format!("{table} is a {}, which keeps no rows for others.", described.engine));
     }
@@ -81,15 +39,89 @@ pub(super) fn access_gaps(
     }
     if dest {
         own_table_gaps(driver, server, &Place::beside(table), &owner, &mut gaps)?;
-        if !server.is_unicode() {
-            gaps.push(format!(
-                "The database's character set is {}: rows with text beyond ASCII for national columns \
-                 (NCHAR, NVARCHAR2, NCLOB) are refused.",
-                server.charset
-            ));
-        }
     }
     Ok(gaps)
+}
+
+/// See [`super::super::Connection::drawbacks`].
+pub(super) fn drawbacks(server: &Server) -> Vec<String> {
+    let charset = (!server.is_unicode()).then(|| {
+        format!(
+            "The database's character set is {}: rows with text beyond ASCII for national columns \
+             (NCHAR, NVARCHAR2, NCLOB) are refused.",
+            server.charset
+        )
+    });
+    charset.into_iter().collect()
+}
+
+/// See [`super::super::Connection::missing`]. Leaves no transaction open and changes nothing. Whether
+/// ssync's own tables may be made is told by [`access_gaps`], with what to run.
+pub(super) fn missing(
+    driver: &mut dyn Driver,
+    server: &Server,
+    needs: &[Need],
+) -> Result<Vec<String>> {
+    let mut gaps = Vec::new();
+    for need in needs {
+        let Need { privilege, table, column } = need;
+        let (owner, _) = describe::place(server, table)?;
+        let is_own = owner == server.schema;
+        let quoted = ORACLE.table(table);
+        let refusal = match privilege {
+            // One's own tables need no privilege.
+            Privilege::Drop if !is_own && !privileges(driver)?.contains("DROP ANY TABLE") => {
+                Some("DROP ANY TABLE was not granted".to_owned())
+            }
+            Privilege::Create | Privilege::Drop | Privilege::Alter => None,
+            // ssync's own tables may be made yet.
+            Privilege::Select if describe::describe(driver, server, table)?.is_none() => None,
+            Privilege::Select => {
+                let select = format!("SELECT 1 FROM {quoted} WHERE 1 = 0");
+                refusal(ask(driver, &select, &[]).map(drop))?
+            }
+            _ if is_own => None,
+            Privilege::Insert | Privilege::Update | Privilege::Delete => {
+                let Some(described) = describe::describe(driver, server, table)? else { continue };
+                let plain = |c: &&Column| !c.generated && !c.family.starts_with("long");
+                let first = described.columns.iter().find(plain).map(|c| c.name.clone());
+                let Some(name) = column.clone().or(first).map(|c| ORACLE.folded(&c)) else {
+                    continue;
+                };
+                let sql = match privilege {
+                    Privilege::Insert => format!(
+                        "INSERT INTO {quoted} ({name}) SELECT {name} FROM {quoted} WHERE 1 = 0"
+                    ),
+                    Privilege::Update => {
+                        format!("UPDATE {quoted} SET {name} = {name} WHERE 1 = 0")
+                    }
+                    _ => format!("DELETE FROM {quoted} WHERE 1 = 0"),
+                };
+                let done = driver.execute(&sql, &[], &[Vec::new()]);
+                let refusal = refusal(done.map(drop).map_err(|f| errors::from_call(&f)))?;
+                driver.rollback().map_err(|f| errors::from_call(&f))?;
+                refusal
+            }
+        };
+        gaps.extend(
+            refusal.map(|why| format!("The account may not {privilege} on {table} ({why}).")),
+        );
+    }
+    Ok(gaps)
+}
+
+/// What the database has against a statement.
+fn refusal(done: Result<()>) -> Result<Option<String>> {
+    match done {
+        Ok(()) => Ok(None),
+        Err(e) if e.kind == ErrorKind::Lost => Err(e),
+        Err(e) => Ok(Some(e.message)),
+    }
+}
+
+fn privileges(driver: &mut dyn Driver) -> Result<BTreeSet<String>> {
+    let rows = ask(driver, "SELECT PRIVILEGE FROM SESSION_PRIVS", &[])?;
+    Ok(rows.iter().filter_map(|row| row.first()).map(text).collect())
 }
 
 /// See [`super::super::Connection::durability_gap`]. The session was told to wait for each commit
@@ -138,12 +170,10 @@ fn own_table_gaps(
     if !missing {
         return Ok(());
     }
-    let privileges = ask(driver, "SELECT PRIVILEGE FROM SESSION_PRIVS", &[])?;
+    let privileges = privileges(driver)?;
     let is_own = owner == server.schema;
-    let may = privileges.iter().filter_map(|row| row.first()).any(|p| match text(p).as_str() {
-        "CREATE TABLE" => is_own,
-        other => other == "CREATE ANY TABLE",
-    });
+    let may =
+        is_own && privileges.contains("CREATE TABLE") || privileges.contains("CREATE ANY TABLE");
     if may {
         return Ok(());
     }

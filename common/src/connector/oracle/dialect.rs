@@ -1,6 +1,6 @@
 //! How Oracle spells SQL.
 
-use super::super::{Dialect, OwnType, SAMPLED_OF, suffixed};
+use super::super::{Dialect, OwnType, Privilege, SAMPLED_OF, Statement, suffixed};
 use super::name;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Kind, Table};
@@ -178,23 +178,24 @@ impl Dialect for OracleDialect {
     }
 
     // TRUNCATE is refused where others refer to the table, even from no row at all.
-    fn truncate(&self, table: &Table) -> (String, bool) {
+    fn truncate(&self, table: &Table) -> (Statement, bool) {
         let name = self.table(&table.name);
-        match table.referenced_by_others().next() {
-            Some(_) => (format!("DELETE FROM {name}"), false),
-            None => (format!("TRUNCATE TABLE {name}"), true),
-        }
+        let (sql, need, commits) = match table.referenced_by_others().next() {
+            Some(_) => (format!("DELETE FROM {name}"), Privilege::Delete, false),
+            None => (format!("TRUNCATE TABLE {name}"), Privilege::Drop, true),
+        };
+        (Statement::new(sql).needing(&[need], &table.name), commits)
     }
 
     fn ddl_commits(&self) -> bool {
         true
     }
 
-    fn create_like(&self, _new: &str, table: &Table) -> Result<Vec<String>> {
+    fn create_like(&self, _new: &str, table: &Table) -> Result<Vec<Statement>> {
         Err(no_swap(table))
     }
 
-    fn swap(&self, _new: &str, table: &Table) -> Result<Vec<String>> {
+    fn swap(&self, _new: &str, table: &Table) -> Result<Vec<Statement>> {
         Err(no_swap(table))
     }
 

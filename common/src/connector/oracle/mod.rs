@@ -45,7 +45,7 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 
-use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait, OracleDriver};
+use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait, Need, OracleDriver};
 use crate::batch::{BatchBuilder, Emit};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Table};
@@ -398,6 +398,19 @@ impl Connection for OracleConnection {
 
     fn access_gaps(&mut self, table: &str, dest: bool, status: bool) -> Result<Vec<String>> {
         self.with(|this, driver| check::access_gaps(driver, &this.server, table, dest, status))
+    }
+
+    fn drawbacks(&mut self) -> Result<Vec<String>> {
+        Ok(check::drawbacks(&self.server))
+    }
+
+    fn missing(&mut self, needs: &[Need]) -> Result<Vec<String>> {
+        self.with(|this, driver| check::missing(driver, &this.server, needs))
+    }
+
+    // To parse a statement is to begin running it.
+    fn would_take(&mut self, _sql: &str) -> Result<Option<Result<()>>> {
+        Ok(None)
     }
 }
 

@@ -1,6 +1,6 @@
 //! How SQL is spelt for SQLite.
 
-use super::super::{Dialect, OwnType, SAMPLED_OF, split_table_name, suffixed};
+use super::super::{Dialect, OwnType, SAMPLED_OF, Statement, split_table_name, suffixed};
 use super::ddl;
 use crate::error::Result;
 use crate::schema::{Column, Table};
@@ -78,15 +78,15 @@ impl Dialect for SqliteDialect {
     }
 
     // SQLite empties a table without triggers page by page when the DELETE has no condition.
-    fn truncate(&self, table: &Table) -> (String, bool) {
-        (format!("DELETE FROM {}", self.table(&table.name)), false)
+    fn truncate(&self, table: &Table) -> (Statement, bool) {
+        (Statement::new(format!("DELETE FROM {}", self.table(&table.name))), false)
     }
 
     fn ddl_commits(&self) -> bool {
         false
     }
 
-    fn create_like(&self, new: &str, table: &Table) -> Result<Vec<String>> {
+    fn create_like(&self, new: &str, table: &Table) -> Result<Vec<Statement>> {
         let mut statements = vec![format!("DROP TABLE IF EXISTS {}", self.table(new))];
         statements.push(ddl::create_table_as(self, new, table)?);
         for index in ddl::indexes_of(table)? {
@@ -95,10 +95,10 @@ impl Dialect for SqliteDialect {
                 statements.push(index.create(self, &shadow_index(new, &index.name), new));
             }
         }
-        Ok(statements)
+        Ok(statements.into_iter().map(Statement::new).collect())
     }
 
-    fn swap(&self, new: &str, table: &Table) -> Result<Vec<String>> {
+    fn swap(&self, new: &str, table: &Table) -> Result<Vec<Statement>> {
         let plain = split_table_name(&table.name).pop().unwrap_or_default();
         // In legacy mode a rename leaves views and triggers alone, which name the table by the
         // name it is about to have again.
@@ -115,7 +115,7 @@ impl Dialect for SqliteDialect {
             statements.push(index.create(self, &index.name, &table.name));
         }
         statements.push("PRAGMA legacy_alter_table=OFF".to_owned());
-        Ok(statements)
+        Ok(statements.into_iter().map(Statement::new).collect())
     }
 
     // Dropped in the same transaction.

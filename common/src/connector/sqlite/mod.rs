@@ -29,7 +29,7 @@ use rusqlite::Connection as Database;
 
 pub use dialect::SqliteDialect;
 
-use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait};
+use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait, Need};
 use crate::bail;
 use crate::batch::{BatchBuilder, Emit};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -252,13 +252,27 @@ impl Connection for SqliteConnection {
             gaps.push(format!("There is no table {table} in {}.", self.file.display()));
         }
         if dest || status {
-            match self.begin() {
-                Ok(()) => self.rollback()?,
+            // A transaction alone writes nothing yet, and would find out nothing.
+            let written = self.begin().and_then(|()| {
+                let written = self.execute("CREATE TABLE \"SSYNC_PROBE\" (a)", &[]);
+                self.rollback().and(written)
+            });
+            match written {
+                Ok(_) => {}
                 // Somebody writes just now: that is what a writable file is for.
                 Err(e) if e.kind == ErrorKind::Contention => {}
                 Err(e) => gaps.push(format!("{} cannot be written: {e}.", self.file.display())),
             }
         }
         Ok(gaps)
+    }
+
+    // A file has no accounts.
+    fn missing(&mut self, _needs: &[Need]) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn would_take(&mut self, sql: &str) -> Result<Option<Result<()>>> {
+        Ok(Some(self.db.prepare(sql).map(drop).map_err(|e| self.failed(e))))
     }
 }

@@ -300,15 +300,15 @@ fn a_swapped_table_keeps_indexes_and_views() {
     run(&mut *c, "INSERT INTO \"o t\" VALUES (1, 'old')");
     for round in 0..2 {
         let table = c.describe("o t").unwrap().unwrap();
-        for sql in SqliteDialect.create_like("shadow", &table).unwrap() {
-            run(&mut *c, &sql);
+        for statement in SqliteDialect.create_like("shadow", &table).unwrap() {
+            run(&mut *c, &statement.sql);
         }
         run(&mut *c, "INSERT INTO shadow VALUES (2, 'new'), (3, 'other')");
         let double = c.execute("INSERT INTO shadow VALUES (4, 'NEW')", &[]).unwrap_err();
         assert_eq!(double.kind, ErrorKind::Data, "round {round}");
         c.begin().unwrap();
-        for sql in SqliteDialect.swap("shadow", &table).unwrap() {
-            run(&mut *c, &sql);
+        for statement in SqliteDialect.swap("shadow", &table).unwrap() {
+            run(&mut *c, &statement.sql);
         }
         c.commit().unwrap();
         let after = c.describe("o t").unwrap().unwrap();

@@ -1,11 +1,19 @@
 use super::*;
-use crate::shm::test_name;
 use proptest::prelude::*;
 
 fn ring() -> (Ring, Ring) {
-    let worker = Ring::create(&test_name("ring"), 2, 10_000, 3).unwrap();
-    let writer = Ring::open(worker.name()).unwrap();
+    let worker = Ring::create(2, 10_000, 3).unwrap();
+    let writer = handed_over(&worker).unwrap();
     (worker, writer)
+}
+
+/// As another process gets it.
+fn handed_over(ring: &Ring) -> Result<Ring> {
+    Ring::receive(Some(descriptor(ring)))
+}
+
+fn descriptor(ring: &Ring) -> OwnedFd {
+    ring.descriptor().unwrap().try_clone_to_owned().unwrap()
 }
 
 fn put(ring: &Ring, slot: usize, text: &[u8]) -> u64 {
@@ -136,11 +144,9 @@ fn a_batch_wider_than_a_slot_has_a_ring_of_its_own() {
             Ok(b.len())
         })
         .unwrap();
-    let seen = Ring::open(side.name()).unwrap();
+    let seen = handed_over(&side).unwrap();
     let buffer = seen.buffer(0, generation).unwrap();
-    let name = side.name().to_owned();
-    drop(side);
-    assert!(Ring::open(&name).is_err(), "unlinked with its owner");
+    drop((side, seen));
     assert!(buffer.iter().all(|b| *b == 9) && buffer.len() == 1 << 20);
 }
 
@@ -162,8 +168,8 @@ fn a_writer_s_entry_is_seen_by_the_task_process() {
 
 #[test]
 fn threads_that_race_for_one_slot_never_share_it() {
-    let worker = Ring::create(&test_name("race"), 1, 4096, 0).unwrap();
-    let writer = Ring::open(worker.name()).unwrap();
+    let worker = Ring::create(1, 4096, 0).unwrap();
+    let writer = handed_over(&worker).unwrap();
     let (sent, received) = crossbeam_channel::unbounded();
     std::thread::scope(|s| {
         for n in 0..3u8 {
@@ -204,10 +210,7 @@ proptest! {
     ) {
         let (worker, writer) = ring();
         let first = put(&worker, 0, b"batch");
-        let file = std::fs::File::options()
-            .write(true)
-            .open(format!("/dev/shm{}", worker.name()))
-            .unwrap();
+        let file = std::fs::File::from(descriptor(&worker));
         for (at, byte) in bends {
             std::os::unix::fs::FileExt::write_at(&file, &[byte], at as u64).unwrap();
         }
@@ -226,6 +229,6 @@ proptest! {
             let _ = worker.discard(slot, g);
             let _ = worker.fill(slot, |b| Ok(b.len().min(3)));
         }
-        let _ = Ring::open(worker.name()).map(|r| r.writer(0).map(|w| w.view()));
+        let _ = handed_over(&worker).map(|r| r.writer(0).map(|w| w.view()));
     }
 }

@@ -110,7 +110,7 @@ fn only_segments_without_a_living_owner_are_cleaned_away() {
     // What is left of an owner that was killed: the name, without the lock.
     for gone in [dead, unpublished] {
         let mut gone = gone;
-        gone.map.set_owner(false);
+        gone.disown();
     }
     let names = Segment::names(&prefix).unwrap();
     assert_eq!(names.len(), 4);
@@ -121,4 +121,51 @@ fn only_segments_without_a_living_owner_are_cleaned_away() {
     assert_eq!(Segment::names(&prefix).unwrap().len(), 2);
     assert!(!Segment::unlink_if_ownerless(removed[0]).unwrap(), "it is gone");
     Segment::unlink(&format!("{prefix}-lasting")).unwrap();
+}
+
+#[test]
+fn memory_without_a_name_is_shared_by_its_descriptor_and_ends_with_its_last_holder() {
+    let owner = Segment::nameless("ssync-test", LAYOUT, 4096, |_| Ok(())).unwrap();
+    let fd = owner.descriptor().unwrap().try_clone_to_owned().unwrap();
+    let file = File::from(fd.try_clone().unwrap());
+    let meta = file.metadata().unwrap();
+    assert_eq!((meta.nlink(), meta.len()), (0, 4096), "no directory knows it");
+    assert!(meta.blocks() * 512 >= 4096);
+    let other = Segment::from_descriptor(fd, LAYOUT).unwrap();
+    owner.at::<AtomicU64>(256).unwrap().store(42, Ordering::Relaxed);
+    assert_eq!(other.at::<AtomicU64>(256).unwrap().load(Ordering::Relaxed), 42);
+    // Nobody who has it can pull it away from under the others.
+    for bytes in [0, 2048, 8192] {
+        assert!(file.set_len(bytes).is_err(), "{bytes}");
+    }
+    drop(owner);
+    assert_eq!(other.at::<AtomicU64>(256).unwrap().load(Ordering::Relaxed), 42);
+    assert!(create(&test_name("named"), 4096).descriptor().is_err());
+}
+
+#[test]
+fn a_descriptor_of_anything_else_is_refused() {
+    let owner = Segment::nameless("ssync-test", LAYOUT, 4096, |_| Ok(())).unwrap();
+    let newer = Layout { version: 4, ..LAYOUT };
+    let fd = || owner.descriptor().unwrap().try_clone_to_owned().unwrap();
+    let e = Segment::from_descriptor(fd(), newer).unwrap_err();
+    assert!(e.message.contains("version 3") && e.message.contains("version 4"), "{e:?}");
+    owner.header().unwrap().version.store(0, Ordering::Relaxed);
+    assert!(Segment::from_descriptor(fd(), LAYOUT).unwrap_err().message.contains("not ready"));
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(4096).unwrap();
+    let e = Segment::from_descriptor(file.into(), LAYOUT).unwrap_err();
+    assert!(e.message.contains("not the shared memory"), "{e:?}");
+    let named = create(&test_name("unsealed"), 4096);
+    let file = File::options().read(true).write(true).open(path_of(named.name())).unwrap();
+    assert!(Segment::from_descriptor(file.into(), LAYOUT).is_err());
+}
+
+#[test]
+fn more_memory_than_there_is_is_refused_before_any_is_taken() {
+    let e = Segment::nameless("ssync-test", LAYOUT, 1 << 45, |_| Ok(())).unwrap_err();
+    assert_eq!(e.kind, Kind::Full, "{e:?}");
+    assert!(e.message.contains(&(1u64 << 45).to_string()), "{e:?}");
+    assert!(e.details.iter().any(|d| d.contains("available")), "{e:?}");
+    assert!(e.hint.unwrap().contains("slot_bytes"));
 }

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ssync_common::connector::OwnType;
+use ssync_common::connector::{Need, OwnType, Privilege, Statement};
 use ssync_common::error::Kind as ErrorKind;
 use ssync_common::value::Value;
 
@@ -16,6 +16,7 @@ on_every_database! {
     truncating_empties_the_table,
     a_table_like_another_takes_its_place,
     nothing_stands_against_a_fresh_database,
+    a_statement_is_judged_without_being_run,
 }
 
 fn tables_of_our_own_hold_what_they_are_given(place: &Place) {
@@ -111,7 +112,7 @@ fn truncating_empties_the_table(place: &Place) {
     let mut c = place
         .with(&["CREATE TABLE t (id INT NOT NULL PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)"]);
     let table = c.describe("t").unwrap().unwrap();
-    let (sql, commits) = c.dialect().truncate(&table);
+    let (Statement { sql, .. }, commits) = c.dialect().truncate(&table);
     if !commits {
         c.begin().unwrap();
         run(&mut *c, &[&sql]);
@@ -140,8 +141,8 @@ fn a_table_like_another_takes_its_place(place: &Place) {
     for round in 0..2 {
         // The second time an older one is in the way.
         for _ in 0..=round {
-            for sql in c.dialect().create_like("t_new", &before).unwrap() {
-                run(&mut *c, &[&sql]);
+            for statement in c.dialect().create_like("t_new", &before).unwrap() {
+                run(&mut *c, &[&statement.sql]);
             }
         }
         let shadow = described(&mut *c, "t_new");
@@ -154,8 +155,8 @@ fn a_table_like_another_takes_its_place(place: &Place) {
         assert_eq!(twice.kind, ErrorKind::Data, "unique indexes come along");
         assert_eq!(c.ready_to_swap("t_new", &before).unwrap(), Vec::<String>::new());
         c.begin().unwrap();
-        for sql in c.dialect().swap("t_new", &before).unwrap() {
-            run(&mut *c, &[&sql]);
+        for statement in c.dialect().swap("t_new", &before).unwrap() {
+            run(&mut *c, &[&statement.sql]);
         }
         c.commit().unwrap();
         let old = c.dialect().swapped_out("t");
@@ -181,5 +182,28 @@ fn nothing_stands_against_a_fresh_database(place: &Place) {
     assert_eq!(c.durability_gap().unwrap(), None);
     assert_eq!(c.access_gaps("t", true, false).unwrap(), Vec::<String>::new());
     assert_eq!(c.access_gaps("t", false, true).unwrap(), Vec::<String>::new());
+    use Privilege::{Alter, Create, Delete, Drop, Insert, Select, Update};
+    let all = [Select, Insert, Update, Delete, Create, Drop, Alter];
+    for table in ["t", "not_there_yet"] {
+        assert_eq!(c.missing(&Need::all(&all, table)).unwrap(), Vec::<String>::new());
+    }
     assert!(!c.server().is_empty());
+}
+
+fn a_statement_is_judged_without_being_run(place: &Place) {
+    let mut c =
+        place.with(&["CREATE TABLE t (id INT NOT NULL PRIMARY KEY)", "INSERT INTO t VALUES (1)"]);
+    for (sql, is_taken) in [
+        ("DELETE FROM t", true),
+        ("UPDATE t SET id = id + 1 WHERE id > 0", true),
+        ("INSERT INTO t SELECT id + 10 FROM t", true),
+        ("DELETE FROM t WERE id = 1", false),
+        ("DELETE FROM t WHERE no_column = 1", false),
+        ("DELETE FROM no_table", false),
+    ] {
+        // Oracle cannot be asked.
+        let Some(taken) = c.would_take(sql).unwrap() else { continue };
+        assert_eq!(taken.is_ok(), is_taken, "{sql}: {taken:?}");
+    }
+    assert_eq!(c.query("SELECT id FROM t", &[]).unwrap(), [[Value::Int(1)]]);
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use arrow_array::RecordBatch;
 use ssync_common::batch::{BatchBuilder, Emit};
-use ssync_common::connector::{Connection, Dialect, LoadPlan, Loaded, LockWait};
+use ssync_common::connector::{Connection, Dialect, LoadPlan, Loaded, LockWait, Need};
 use ssync_common::error::Result;
 use ssync_common::schema::{Column, Table};
 use ssync_common::value::Value;
@@ -103,6 +103,18 @@ impl Connection for Spelt {
 
     fn access_gaps(&mut self, table: &str, dest: bool, status: bool) -> Result<Vec<String>> {
         self.0.access_gaps(table, dest, status)
+    }
+
+    fn drawbacks(&mut self) -> Result<Vec<String>> {
+        self.0.drawbacks()
+    }
+
+    fn missing(&mut self, needs: &[Need]) -> Result<Vec<String>> {
+        self.0.missing(needs)
+    }
+
+    fn would_take(&mut self, sql: &str) -> Result<Option<Result<()>>> {
+        self.0.would_take(&oracle(sql))
     }
 }
 

@@ -110,26 +110,40 @@ fn a_full_disk_under_sqlite_is_no_rows_fault() {
     assert_eq!(tables.states(), [(2, 600)]);
 }
 
+/// A run by a process for which these files of the host are others, so that its exit code is `code`.
+#[track_caller]
+fn run_on_a_host_with(instance: &Instance, mounts: &str, code: i32) -> String {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user", "sh", "-ec"]);
+    command.arg(format!("{mounts}\nexec \"$@\"")).arg("sh");
+    command.arg(program()).args(RUN);
+    let outcome = instance.start_by(command, "").wait().expect(code);
+    format!("{outcome}")
+}
+
 #[test]
-fn too_little_shared_memory_is_said_in_figures() {
+fn too_little_memory_is_said_in_figures() {
     let tables = Tables::on_mariadb(10);
     let instance = Instance::new(&tables.toml("", "").replace("65536", "16777216"));
-    // A shared memory of 24 MiB, for this process alone; four slots of 16 MiB are asked for.
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--map-root-user", "sh", "-c"]);
-    command.args(["mount -t tmpfs -o size=24m tmpfs /dev/shm && exec \"$@\"", "sh"]);
-    command.arg(program()).args(RUN);
-    let output = instance.in_environment(command).output().unwrap();
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("shared memory has no room"), "{text}");
+    // Four slots of 16 MiB are asked for.
+    let meminfo = instance.scratch().join("meminfo");
+    std::fs::write(&meminfo, "MemTotal: 99999 kB\nMemAvailable: 24576 kB\nSwapFree: 0 kB\n")
+        .unwrap();
+    let mount = format!("mount --bind {} /proc/meminfo", meminfo.display());
+    let text = run_on_a_host_with(&instance, &mount, 1);
+    assert!(text.contains("memory has no room"), "{text}");
+    assert!(text.contains("25165824 bytes are available"), "{text}");
     assert!(text.contains("slot_bytes"), "{text}");
     assert_eq!(tables.states(), [(0, 10)], "{text}");
     instance.run(&RUN).expect(0);
+    tables.assert_same();
+}
+
+#[test]
+fn batches_need_no_room_in_the_directory_of_shared_memory() {
+    let tables = Tables::on_mariadb(10);
+    let instance = Instance::new(&tables.toml("", "").replace("65536", "16777216"));
+    run_on_a_host_with(&instance, "mount -t tmpfs -o size=8m tmpfs /dev/shm", 0);
     tables.assert_same();
 }
 

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use mysql::prelude::Queryable;
 use ssync_tests::sites::Site;
-use ssync_tests::ssync::{Instance, cmdline};
+use ssync_tests::ssync::{Instance, cmdline, open_memory};
 
 /// A secret in every form that is looked for.
 pub struct Needle {
@@ -91,7 +91,7 @@ impl Places<'_> {
                 look(format!("environment of process {pid}"), &environment);
             }
         }
-        for segment in self.instance.segments() {
+        for segment in self.instance.segments().into_iter().chain(self.instance.rings()) {
             look(format!("shared memory {segment}"), &fs::read(&segment).unwrap_or_default());
         }
         found
@@ -165,6 +165,19 @@ impl Places<'_> {
         fs::remove_file(log).unwrap();
         found
     }
+}
+
+/// Where the text is in shared memory of this host, whosever: under a name, or open in a process.
+pub fn search_memory(text: &str) -> Vec<String> {
+    let listed = |dir: &str| fs::read_dir(dir).unwrap().map(|e| e.unwrap());
+    let named = listed("/dev/shm").map(|e| e.path().display().to_string());
+    let pids = listed("/proc").filter_map(|e| e.file_name().to_str()?.parse().ok());
+    let places = named.chain(pids.flat_map(open_memory));
+    // Some are gone by now, which grep says by its exit code alone.
+    let mut grep = Command::new("grep");
+    grep.args(["--files-with-matches", "--no-messages", "--text", "--fixed-strings", text]);
+    let found = grep.arg("/dev/null").args(places).output().unwrap();
+    String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
 /// A process that looks like a writer of the instance and carries the text.
