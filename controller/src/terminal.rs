@@ -115,6 +115,7 @@ fn speed_and_wait(moment: &Moment) -> String {
         (Phase::Transferring, Waiting::Nothing) => speed,
         (Phase::Transferring, waiting) => format!("{speed}, waits for {}", waiting.name()),
         (Phase::Closing, _) => speed,
+        (_, Waiting::Retry) => "waits to try again".to_owned(),
         (_, Waiting::Permit) => "waits for connections".to_owned(),
         (phase, _) => phase.name().to_owned(),
     }

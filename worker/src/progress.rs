@@ -65,6 +65,22 @@ impl Progress {
         }
     }
 
+    /// The run waits for its next attempt, and why.
+    pub fn wait_to_retry(&mut self, why: &Error) {
+        if let Some(slot) = &self.slot {
+            slot.set_error(why);
+        }
+        self.wait(Waiting::Retry);
+    }
+
+    /// The next attempt begins.
+    pub fn retry(&mut self) {
+        if let Some(slot) = &self.slot {
+            slot.clear_error();
+        }
+        self.wait(Waiting::Nothing);
+    }
+
     /// How often somebody has said that there is something new to look at.
     pub fn pokes(&self) -> impl Fn() -> u64 + Send + 'static {
         let slot = self.slot.clone();
