@@ -143,19 +143,21 @@ pub fn run_task(
 }
 
 /// The scene of a failed real-time task is left as it is, and the task does not run again until
-/// an operator says so (A16).
+/// an operator says so (A16), or a server that was out of reach is back.
 fn suspend(params: &TaskParams, report: &mut TableReport) -> Result<()> {
-    let cause = report.error.as_ref().map_or_else(String::new, ToString::to_string);
-    let reason = format!("table {}: {cause}", report.table);
-    let done = params.books.suspend(&params.task, &reason);
+    let (task, cause) = (&params.task, report.error.as_ref());
+    let reason =
+        format!("table {}: {}", report.table, cause.map_or(String::new(), ToString::to_string));
+    let error = cause.map(|cause| cause.kind).filter(|kind| kind.is_unreachable());
+    let done = params.books.suspend(task, &reason, error);
     let note = match &done {
         Ok(()) => format!(
-            "the task is suspended, its rows are left as they are; ssync resume {} lets it run again",
-            params.task.id
+            "the task is suspended, its rows are left as they are; {}",
+            reminder::way_back(task, error)
         ),
         Err(e) => format!("the task could not be suspended: {e}"),
     };
-    log::error!("task {}: {note}", params.task.id);
+    log::error!("task {}: {note}", task.id);
     report.notes.push(note);
     done
 }

@@ -232,7 +232,8 @@ impl Daemon {
         }
         let holds = self.known.as_ref().map(|k| k.holds.as_slice()).unwrap_or_default();
         if let Some(hold) = holds.iter().find(|h| h.task == task && h.table.is_none()) {
-            return hold_words(task, hold);
+            let tests = self.resumptions.words(task).map_or(String::new(), |w| format!("; {w}"));
+            return hold_words(task, hold) + &tests;
         }
         let under_way = entry.and_then(|e| e.under_way.as_ref());
         match under_way.filter(|u| u.remaining.contains(&task)) {

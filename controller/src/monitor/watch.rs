@@ -12,8 +12,7 @@ use crate::standstill::Standstill;
 
 /// A task that waits for people, because people want it slow, or for its next attempt, is not stuck. One that waits for
 /// connections, or for the configuration database, somebody should know of.
-const EXCUSED: [Waiting; 4] =
-    [Waiting::Paused, Waiting::Window, Waiting::Throttle, Waiting::Retry];
+const EXCUSED: [Waiting; 4] = [Waiting::Paused, Waiting::Window, Waiting::Throttle, Waiting::Retry];
 
 /// A living controller notices the death of a task of its own at once, and records it. So long a
 /// monitor waits for that, before it takes the death to be nobody else's business: of a run in the

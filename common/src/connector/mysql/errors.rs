@@ -64,8 +64,7 @@ const PRIVILEGE: &[u16] = &[1044, 1095, 1131, 1132, 1141, 1142, 1143, 1227, 1370
 const CONNECT: &[u16] = &[1040, 1047, 1135, 1203, 1226, 2002, 2003, 3032, 9001];
 /// The login was refused: wrong credentials, an account that is locked or has expired, a host that
 /// is blocked or may not connect.
-const LOGIN: &[u16] =
-    &[1045, 1129, 1130, 1251, 1275, 1524, 1698, 1820, 1862, 3118, 3955, 4151];
+const LOGIN: &[u16] = &[1045, 1129, 1130, 1251, 1275, 1524, 1698, 1820, 1862, 3118, 3955, 4151];
 /// The server is ending this session, or has ended it. An interrupted statement (1317) counts:
 /// the session may be on its way out too.
 const LOST: &[u16] = &[
@@ -195,9 +194,7 @@ pub(super) fn from_open(e: &DriverFailure) -> Error {
                 Kind::Config | Kind::Connect | Kind::Login => error,
                 Kind::Privilege => Error { kind: Kind::Login, ..error },
                 // SQLSTATE class 28: invalid authorization, whatever the number.
-                Kind::Database if e.state.starts_with("28") => {
-                    Error { kind: Kind::Login, ..error }
-                }
+                Kind::Database if e.state.starts_with("28") => Error { kind: Kind::Login, ..error },
                 Kind::Lost | Kind::Database => Error { kind: Kind::Connect, ..error },
                 _ => error,
             }

@@ -76,8 +76,7 @@ const CONNECT: &[u32] = &[
 ];
 /// The login was refused: wrong credentials, an account that is locked, has expired or may not
 /// begin a session.
-const LOGIN: &[u32] =
-    &[988, 1005, 1017, 1045, 28000, 28001, 28002, 28003, 28009, 28040, 28041];
+const LOGIN: &[u32] = &[988, 1005, 1017, 1045, 28000, 28001, 28002, 28003, 28009, 28040, 28041];
 /// The server is ending this session, or has ended it.
 const LOST: &[u32] = &[
     22, 28, 31, 600, 603, 604, 1012, 1041, 1092, 2396, 2399, 3106, 3113, 3114, 3115, 3120, 3122,
@@ -210,8 +209,9 @@ pub(super) fn from_open(failure: &Failure, tls: bool) -> Error {
         (_, 12541) => error.hint(NO_LISTENER),
         (_, 12545) => error.hint(NO_HOST),
         (_, 12170 | 12535 | 12543) => error.hint(NO_ROUTE),
-        (_, 1017) => Error::new(Kind::Login, "the server refused user name and password")
-            .detail("ORA-01017"),
+        (_, 1017) => {
+            Error::new(Kind::Login, "the server refused user name and password").detail("ORA-01017")
+        }
         (_, 28000) => Error::new(Kind::Login, "the account is locked").detail("ORA-28000").hint(
             "Ask the database's administrator to unlock it, and give the link's password anew: \
              too many attempts with a wrong one lock an account.",
@@ -470,8 +470,7 @@ mod tests {
 
     #[test]
     fn no_code_has_two_kinds() {
-        let lists =
-            [PARENT_MISSING, CONTENTION, FULL, PRIVILEGE, CONNECT, LOGIN, LOST, MISSING];
+        let lists = [PARENT_MISSING, CONTENTION, FULL, PRIVILEGE, CONNECT, LOGIN, LOST, MISSING];
         let mut all: Vec<u32> = lists.concat();
         all.extend(DATA_FAULTS.iter().map(|(c, _)| *c));
         all.sort_unstable();
