@@ -25,6 +25,8 @@ pub struct Moment {
     pub phase: Phase,
     /// What it waits for.
     pub waiting: Waiting,
+    /// Why the attempt before failed, while it waits for the next one.
+    pub failure: Option<String>,
     /// The books so far.
     pub counts: Counts,
     /// Seconds since the table began.
@@ -46,6 +48,7 @@ impl Progress {
             table: String::new(),
             phase: Phase::Starting,
             waiting: Waiting::Nothing,
+            failure: None,
             counts: Counts::default(),
             seconds: 0.0,
         };
@@ -70,6 +73,7 @@ impl Progress {
         if let Some(slot) = &self.slot {
             slot.set_error(why);
         }
+        self.moment.failure = Some(why.to_string());
         self.wait(Waiting::Retry);
     }
 
@@ -78,6 +82,7 @@ impl Progress {
         if let Some(slot) = &self.slot {
             slot.clear_error();
         }
+        self.moment.failure = None;
         self.wait(Waiting::Nothing);
     }
 
@@ -92,6 +97,7 @@ impl Progress {
         self.began = Instant::now();
         self.moment.table = table.to_owned();
         self.moment.counts = Counts::default();
+        self.moment.failure = None;
         if let Some(slot) = &self.slot {
             slot.begin_table(table);
         }

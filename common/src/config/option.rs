@@ -130,7 +130,7 @@ pub struct Spec<T: 'static> {
     default: Option<fn() -> T>,
     read: fn(&Node<'_>, Option<Limit>) -> Option<T>,
     codec: Option<Codec<T>>,
-    former: Option<(&'static str, fn(&Node<'_>) -> Option<T>)>,
+    former: Option<Former<T>>,
     /// What does not depend on the type.
     pub facts: Facts,
 }
@@ -139,6 +139,13 @@ pub struct Spec<T: 'static> {
 struct Codec<T> {
     store: fn(&T) -> Result<Vec<Value>>,
     load: fn(&[Value]) -> std::result::Result<T, usize>,
+}
+
+/// A key that files may still have in the place of another one.
+#[derive(Clone, Copy)]
+struct Former<T> {
+    key: &'static str,
+    read: fn(&Node<'_>) -> Option<T>,
 }
 
 /// An option without which the section is no good.
@@ -207,7 +214,7 @@ impl<T> Spec<T> {
 
     /// A former key, which files may still have, and how its value is read.
     pub const fn formerly(self, key: &'static str, read: fn(&Node<'_>) -> Option<T>) -> Self {
-        Spec { former: Some((key, read)), ..self }
+        Spec { former: Some(Former { key, read }), ..self }
     }
 
     /// Another way of reading its value.
@@ -303,12 +310,12 @@ impl<T: OptionType> Spec<T> {
             None => section.required(key),
             Some(_) => section.optional(key),
         };
-        if let Some((former, read)) = self.former
-            && let Some(old) = section.former(former)
+        if let Some(former) = &self.former
+            && let Some(old) = section.former(former.key)
         {
             if node.is_some() {
                 old.broken(format!("is the former name of {key}; set only {key}"));
-            } else if let Some(value) = read(&old) {
+            } else if let Some(value) = (former.read)(&old) {
                 *field = value;
             }
         }

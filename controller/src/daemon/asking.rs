@@ -217,6 +217,10 @@ impl Daemon {
         let table = if slot.table.is_empty() { "no table yet" } else { &slot.table };
         Some(match slot.wait.waiting_for {
             Waiting::Nothing => format!("{table}: {}", slot.phase),
+            Waiting::Retry => {
+                let why = slot.error.map_or(String::new(), |why| format!(" ({why})"));
+                format!("{table}: waits for {}{why}", Waiting::Retry)
+            }
             waiting => format!("{table}: waits for {waiting}"),
         })
     }

@@ -591,7 +591,7 @@ fn a_task_suspended_for_a_server_may_resume_by_itself_unless_a_person_has_a_say(
     let earlier = hold.since - Duration::from_micros(1);
     assert!(!store.resume_when_back(7, earlier).unwrap());
     assert!(!store.stay_suspended(7, earlier, "no").unwrap());
-    assert_eq!(place.open().holds(Some(7)).unwrap(), [hold.clone()]);
+    assert_eq!(place.open().holds(Some(7)).unwrap(), std::slice::from_ref(&hold));
     assert!(store.resume_when_back(7, hold.since).unwrap());
     assert_eq!(store.holds(Some(7)).unwrap(), []);
     assert!(!store.resume_when_back(7, hold.since).unwrap());

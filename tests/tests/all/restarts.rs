@@ -12,7 +12,7 @@ use ssync_common::event::{Event, Severity, What, events_between};
 use ssync_common::store::{Hold, HoldKind};
 use ssync_tests::servers::{Server, Software, USER};
 use ssync_tests::sites::{Session, Site};
-use ssync_tests::ssync::{Instance, PASSWORD_ENV, Running};
+use ssync_tests::ssync::{Instance, Running};
 use ssync_tests::wait_for;
 
 use crate::daemon::{House, task};
@@ -88,19 +88,6 @@ fn a_refused_connection_is_tried_again_until_the_server_is_back() {
 }
 
 #[test]
-fn a_refused_login_is_not_tried_again() {
-    let mut scene = Scene::new(End::Dest);
-    // A retry would take longer than any test.
-    scene.house.apply(&task(1, "retry_wait = \"1d\""));
-    scene.house.insert(1, 0..3);
-    scene.house.instance.set_env(PASSWORD_ENV, "wrong");
-    let outcome = scene.instance().run(&RUN).expect(1);
-    let table = outcome.table("t");
-    assert_eq!(table["error"]["kind"], "Login", "{outcome}");
-    assert!(!table["notes"].to_string().contains("tried again"), "{outcome}");
-}
-
-#[test]
 fn no_retries_means_one_attempt() {
     let mut scene = Scene::new(End::Dest);
     scene.house.apply(&task(1, "retries = 0\nretry_wait = \"1d\""));
@@ -116,10 +103,18 @@ fn a_wait_for_the_next_attempt_is_shown_and_ends_when_asked() {
     scene.house.insert(1, 0..3);
     scene.server.stop();
     // By hand.
-    let mut run = scene.instance().start(&RUN, "");
+    let mut run = scene.instance().start(&["--task", "1"], "");
     scene.await_retry(&mut run);
+    // Its connections are for others to use.
+    let links = scene.instance().run(&["links", "--json"]).expect(0);
+    assert!(
+        links.stdout.contains("\"in_use\":0") && !links.stdout.contains("\"held\":[{"),
+        "{links}"
+    );
     run.signal(Signal::SIGINT);
-    run.wait().expect(130);
+    let ended = run.wait().expect(130);
+    let told = "t: attempt 1 of 6 failed, the next one in 1d: link d1: ";
+    assert!(ended.stderr.contains(told), "{ended}");
     // By a pause.
     let mut run = scene.instance().start(&RUN, "");
     scene.await_retry(&mut run);
@@ -132,7 +127,7 @@ fn a_wait_for_the_next_attempt_is_shown_and_ends_when_asked() {
     scene.instance().run(&["run", "1"]).expect(0);
     scene.house.wait("a wait that is explained", || {
         let told = scene.instance().run(&["explain", "1"]).expect(0);
-        told.stdout.contains("t: waits for retry")
+        told.stdout.contains("t: waits for retry (attempt 1 of 6 failed")
     });
     let shown = scene.instance().run(&["status", "--json"]).expect(0);
     assert!(shown.stdout.contains("attempt 1 of 6 failed"), "{shown}");
