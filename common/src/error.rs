@@ -8,69 +8,104 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What sort of failure this is. Policy (retry, exit code, "is it the row's fault?") hangs on the
-/// kind alone, never on message text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Kind {
+/// What comes after a failure, for every task and whatever started it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Remedy {
+    /// The same work may succeed later: the table is tried again, as often as the task's `retries`.
+    Retry,
+    /// The same, and the server was out of reach: a task that was suspended for it may go on by
+    /// itself once the server is back (`resume_when_back`).
+    RetryAndResume,
+    /// Only a change of something can help.
+    Nothing,
+}
+
+/// Declares the kinds of failure, each with what comes after it: the one table of them.
+macro_rules! kinds {
+    ($($(#[doc = $about:literal])+ $kind:ident: $remedy:ident;)+) => {
+        /// What sort of failure this is. Policy (retry, exit code, "is it the row's fault?") hangs on
+        /// the kind alone, never on message text.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Kind { $($(#[doc = $about])+ $kind,)+ }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &'static [Kind] = &[$(Kind::$kind),+];
+
+            /// The word in JSON and in the configuration database.
+            pub fn name(self) -> &'static str {
+                match self { $(Kind::$kind => stringify!($kind)),+ }
+            }
+
+            /// What comes after a failure of this kind.
+            pub fn remedy(self) -> Remedy {
+                match self { $(Kind::$kind => Remedy::$remedy),+ }
+            }
+
+            /// What it means, for people.
+            pub fn about(self) -> &'static str {
+                match self { $(Kind::$kind => concat!($($about),+).trim_ascii()),+ }
+            }
+        }
+    };
+}
+
+kinds! {
     /// The command line or a request was wrong.
-    Usage,
+    Usage: Nothing;
     /// The configuration is incomplete, contradictory or names something that does not exist.
-    Config,
-    /// A database could not be reached, or refused the login.
-    Connect,
-    /// An established connection broke; whether the last statement took effect is unknown.
-    Lost,
+    Config: Nothing;
+    /// A database could not be reached: refused, timed out, starting, shutting down, no room for
+    /// another connection.
+    Connect: RetryAndResume;
+    /// A database refused the login. Never tried again: more attempts could lock the account.
+    Login: Nothing;
+    /// An established connection broke; whether the last statement took effect is unknown until the
+    /// ledger is read.
+    Lost: RetryAndResume;
     /// The account may not do this.
-    Privilege,
+    Privilege: Nothing;
     /// One row's data is at fault: the database named it so (too long, out of range, duplicate
     /// key, NULL where none may be …), or a value does not decode or decrypt.
-    Data,
+    Data: Nothing;
     /// A parent row is missing at the destination; may heal when the parent arrives.
-    Parent,
-    /// Deadlock or lock wait timeout; the transaction was rolled back and may be tried again.
-    Contention,
+    Parent: Nothing;
+    /// Deadlock or lock wait timeout; the transaction was rolled back.
+    Contention: Retry;
     /// The batch belongs to an epoch that is over: nothing was written.
-    Fenced,
+    Fenced: Nothing;
     /// No room: disk, table space or shared memory.
-    Full,
+    Full: Nothing;
     /// A lossy or impossible column pair, a missing guarantee: refused before any harm.
-    Refused,
-    /// Somebody else holds the lock on this table.
-    Locked,
+    Refused: Nothing;
+    /// Another process holds the lock on this table.
+    Locked: Nothing;
     /// The operator asked to stop.
-    Interrupted,
+    Interrupted: Nothing;
     /// The operator paused this table, or its task.
-    Paused,
-    /// The books do not balance: rows claimed, landed and settled do not add up.
-    Balance,
+    Paused: Nothing;
+    /// Rows claimed, landed and settled do not add up.
+    Balance: Nothing;
     /// Another failure of a database statement.
-    Database,
+    Database: Nothing;
     /// Another failure of the operating system.
-    System,
+    System: Nothing;
     /// A bug in ssync.
-    Internal,
+    Internal: Nothing;
 }
 
 impl Kind {
-    /// Whether the same work may succeed when simply tried again on a healthy connection.
-    pub fn is_transient(self) -> bool {
-        match self {
-            Kind::Connect | Kind::Lost | Kind::Contention | Kind::Fenced => true,
-            Kind::Usage
-            | Kind::Config
-            | Kind::Privilege
-            | Kind::Data
-            | Kind::Parent
-            | Kind::Full
-            | Kind::Refused
-            | Kind::Locked
-            | Kind::Interrupted
-            | Kind::Paused
-            | Kind::Balance
-            | Kind::Database
-            | Kind::System
-            | Kind::Internal => false,
+    /// Whether the same work may succeed when simply tried again on a new connection.
+    pub fn is_retried(self) -> bool {
+        match self.remedy() {
+            Remedy::Retry | Remedy::RetryAndResume => true,
+            Remedy::Nothing => false,
         }
+    }
+
+    /// Whether it says that a server is out of reach.
+    pub fn is_unreachable(self) -> bool {
+        self.remedy() == Remedy::RetryAndResume
     }
 
     /// Whether the row itself is at fault, so that splitting the batch isolates it.
@@ -195,4 +230,39 @@ macro_rules! bail {
     ($kind:expr, $($arg:tt)+) => {
         return Err($crate::error::Error::new($kind, format!($($arg)+)))
     };
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_documented_kinds_are_the_ones_there_are() {
+        let yes = |is: bool| if is { "yes" } else { "no" };
+        let row = |k: &Kind| {
+            let (again, back) = (yes(k.is_retried()), yes(k.is_unreachable()));
+            format!("| `{}` | {} | {again} | {back} |\n", k.name(), k.about())
+        };
+        let rows: String = Kind::ALL.iter().map(row).collect();
+        let head = "| kind | meaning | tried again | `resume_when_back` |\n\
+                    | --- | --- | --- | --- |\n";
+        crate::config::reference::keep_current(head, "\n<!-- end of kinds -->", &rows);
+    }
+
+    #[test]
+    fn serde_knows_the_names_of_kinds() {
+        for kind in Kind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+            assert!(kind.about().ends_with('.') && !kind.about().contains('|'), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_login_is_never_tried_again() {
+        assert!(!Kind::Login.is_retried() && !Kind::Login.is_unreachable());
+        assert!(Kind::Connect.is_retried() && Kind::Connect.is_unreachable());
+        assert_eq!(Kind::Login.exit_code(), Kind::Connect.exit_code());
+    }
 }

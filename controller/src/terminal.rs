@@ -29,7 +29,7 @@ pub fn shower(totals: Totals, quiet: bool) -> Box<dyn FnMut(&Moment)> {
         let mut bars = Bars { all: MultiProgress::new(), bars: BTreeMap::new(), totals };
         Box::new(move |moment| bars.show(moment))
     } else {
-        let mut lines = Lines { last: None };
+        let mut lines = Lines { last: None, failure: None };
         Box::new(move |moment| lines.show(moment))
     }
 }
@@ -81,10 +81,17 @@ fn style(known: bool) -> ProgressStyle {
 
 struct Lines {
     last: Option<Instant>,
+    failure: Option<String>,
 }
 
 impl Lines {
     fn show(&mut self, moment: &Moment) {
+        if self.failure != moment.failure {
+            self.failure.clone_from(&moment.failure);
+            if let Some(failure) = &moment.failure {
+                errln!("{}: {failure}", moment.table);
+            }
+        }
         let due = self.last.is_none_or(|last| last.elapsed() >= LINE_EVERY);
         if moment.phase == Phase::Transferring && due {
             self.last = Some(Instant::now());
@@ -112,6 +119,7 @@ fn speed_and_wait(moment: &Moment) -> String {
         bytes((moment.counts.bytes as f64 / seconds) as u64)
     );
     match (moment.phase, moment.waiting) {
+        (_, Waiting::Retry) => moment.failure.clone().unwrap_or_default(),
         (Phase::Transferring, Waiting::Nothing) => speed,
         (Phase::Transferring, waiting) => format!("{speed}, waits for {}", waiting.name()),
         (Phase::Closing, _) => speed,

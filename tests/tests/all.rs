@@ -94,6 +94,8 @@ mod readers;
 mod refusals;
 #[path = "all/resend.rs"]
 mod resend;
+#[path = "all/restarts.rs"]
+mod restarts;
 #[path = "all/reuse.rs"]
 mod reuse;
 #[path = "all/row_path.rs"]

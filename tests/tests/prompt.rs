@@ -16,6 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ssync_tests::PATIENCE;
+use ssync_tests::listeners::closed_port;
 use ssync_tests::servers::mariadb;
 use ssync_tests::sites::{Session, Site};
 use ssync_tests::ssync::{Instance, Outcome, Running, cmdline};
@@ -28,6 +29,8 @@ const QUIET: Duration = Duration::from_millis(1500);
 const ROWS: i64 = 150_000;
 /// So many are added at a time while fewer wait.
 const MORE: i64 = 5000;
+/// The task that waits for a server.
+const AWAY: u32 = 10;
 const TABLES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
 /// Looks at how many rows of a table have arrived, all the time.
@@ -86,6 +89,8 @@ struct House {
     dest: Site,
     eyes: Vec<Eye>,
     added: [AtomicI64; TABLES.len()],
+    /// A port on which nothing listens.
+    away: u16,
 }
 
 impl House {
@@ -103,8 +108,8 @@ impl House {
             )]);
         }
         let eyes = TABLES.iter().map(|table| Eye::on(&dest, table)).collect();
-        let house =
-            House { instance: Instance::new(""), source, dest, eyes, added: Default::default() };
+        let (instance, added, away) = (Instance::new(""), Default::default(), closed_port());
+        let house = House { instance, source, dest, eyes, added, away };
         let mut session = Session::open(&house.source);
         (0..TABLES.len()).for_each(|n| house.add(&mut session, n, ROWS));
         house
@@ -158,7 +163,34 @@ impl House {
                 );
             }
         }
+        // Its destination is away, and its next attempt far.
+        toml += &format!(
+            "[[link]]\nname = \"away\"\nurl = \"mysql://nobody@127.0.0.1:{}/none\"\n\
+             [[task]]\nid = {AWAY}\nsource = \"s\"\ndest = \"away\"\nretry_wait = \"1d\"\n\
+             [[task.table]]\nname = \"a\"\nsource = \"a\"\ndest = \"none\"\nmode = \"full\"\n",
+            self.away
+        );
         toml
+    }
+
+    /// A task waits for its next attempt when this is said; how long it takes to end.
+    #[track_caller]
+    fn ends_a_wait(&self, what: &str, act: impl FnOnce() -> Outcome) {
+        self.answers(&["run", &AWAY.to_string()]);
+        let began = Instant::now();
+        let waits =
+            || self.answers(&["status", "--json"]).stdout.contains("\"waiting_for\":\"retry\"");
+        while !waits() {
+            assert!(began.elapsed() < PATIENCE, "it does not wait\n{}", self.instance.logs());
+        }
+        let asked = Instant::now();
+        let said = act();
+        let answered = asked.elapsed();
+        while !self.workers(AWAY).is_empty() {
+            assert!(asked.elapsed() < PATIENCE, "it waits on\n{}", self.instance.logs());
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.report(what, answered_or_said(&said, answered), asked.elapsed());
     }
 
     /// As an operator changes it.
@@ -315,9 +347,15 @@ fn commands(house: &House) {
     house.report("the table that was removed", stopped, stopped);
     house.wait_for_rows(&["a", "c"]);
 
+    let away = AWAY.to_string();
+    house.ends_a_wait("pause amid a wait to retry", || house.answers(&["pause", &away]));
+    house.answers(&["resume", &away]);
+
     house.begins("run", 9, "f", || house.answers(&["run", "9"]));
     house.wait_for_rows(&["a", "c", "e", "f"]);
 
+    // `stop` ends a wait to retry, too.
+    house.answers(&["run", &away]);
     let asked = Instant::now();
     let said = house.answers(&["stop"]);
     let answered = answered_or_said(&said, asked.elapsed());

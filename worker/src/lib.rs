@@ -21,6 +21,7 @@
 //! - [`claiming`], [`reading`], [`settling`], [`recovery`], [`steps`]: what they do.
 //! - [`trigger_trial`]: whether a row keeps the state that it is set to.
 //! - [`source`], [`owner`]: the source table in SQL, and its one owner.
+//! - [`retries`]: which failures are tried again, and when.
 //! - [`counts`], [`report`], [`reminder`]: the books, and what people are told.
 
 pub mod adopt;
@@ -57,6 +58,7 @@ pub mod recovery;
 mod reminder;
 pub mod reopen;
 pub mod report;
+mod retries;
 mod settling;
 mod snapshot;
 pub mod source;
@@ -71,8 +73,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use ssync_common::config::{Rates, TableTask};
-use ssync_common::error::{Error, Kind, Result};
+use ssync_common::config::{Rates, TableTask, duration_text};
+use ssync_common::error::Result;
 use ssync_common::failpoint;
 use ssync_common::process::signals::SignalEvent;
 use ssync_common::shm::task_table::link_hash;
@@ -85,13 +87,11 @@ use params::TaskParams;
 use permits::Permits;
 use progress::Progress;
 use report::{TableReport, TableResult, TaskReport};
+use retries::Retries;
 use snapshot::Snapshots;
 use table_run::TableRun;
 
 pub use table_run::describe_sides;
-
-/// Pause before the second attempt; doubled for each further one.
-const PAUSE_FIRST: Duration = Duration::from_secs(1);
 
 /// Runs the task's tables one after the other. Never fails as a whole: what happened to each
 /// table is in the report.
@@ -144,19 +144,21 @@ pub fn run_task(
 }
 
 /// The scene of a failed real-time task is left as it is, and the task does not run again until
-/// an operator says so (A16).
+/// an operator says so (A16), or a server that was out of reach is back.
 fn suspend(params: &TaskParams, report: &mut TableReport) -> Result<()> {
-    let cause = report.error.as_ref().map_or_else(String::new, ToString::to_string);
-    let reason = format!("table {}: {cause}", report.table);
-    let done = params.books.suspend(&params.task, &reason);
+    let (task, cause) = (&params.task, report.error.as_ref());
+    let reason =
+        format!("table {}: {}", report.table, cause.map_or(String::new(), ToString::to_string));
+    let error = cause.map(|cause| cause.kind).filter(|kind| kind.is_unreachable());
+    let done = params.books.suspend(task, &reason, error);
     let note = match &done {
         Ok(()) => format!(
-            "the task is suspended, its rows are left as they are; ssync resume {} lets it run again",
-            params.task.id
+            "the task is suspended, its rows are left as they are; {}",
+            reminder::way_back(task, error)
         ),
         Err(e) => format!("the task could not be suspended: {e}"),
     };
-    log::error!("task {}: {note}", params.task.id);
+    log::error!("task {}: {note}", task.id);
     report.notes.push(note);
     done
 }
@@ -217,20 +219,12 @@ fn run_table(
                 pacing(params, progress, pace.clone()),
             )?;
             let control = Control { signals, holds };
-            let permits = permits::acquire(
-                params,
-                table,
-                progress,
-                &control,
-                connections,
-                kept.take(),
-                snapshots,
-            )?;
-            let mut attempt = 0;
-            let mut connected = false;
+            let sides = (connections, snapshots);
+            let mut permits =
+                permits::acquire(params, table, progress, &control, sides, kept.take())?;
+            let mut retries = Retries::of(&params.task);
             let mut restart = params.restart;
             loop {
-                attempt += 1;
                 let mut table_run = TableRun {
                     params,
                     table,
@@ -252,9 +246,7 @@ fn run_table(
                     claimed_nothing: 0,
                 };
                 let result = table_run.attempt();
-                // What could not even be reached at first is a matter for people: a wrong password,
-                // a server that is down. What broke under way is tried again.
-                connected |= table_run.connected;
+                let connected = table_run.connected;
                 restart = table_run.restart;
                 run = table_run.run.or(run);
                 counts.add(&table_run.counts);
@@ -263,23 +255,23 @@ fn run_table(
                         notes.push(note);
                     }
                 }
-                match result {
-                    Err(e) if connected && may_pass(&e) && attempt < params.task.attempts => {
-                        let pause = PAUSE_FIRST * 2u32.pow(attempt - 1);
-                        log::warn!(
-                            "{}: attempt {attempt} failed, again in {pause:?}: {e:?}",
-                            table.name
-                        );
-                        notes.push(format!("tried again after: {e}"));
-                        // A name may stand for another server after a failure.
-                        snapshots.attempt_failed(&e);
-                        connections.close();
-                        if let Err(wanted) = control.pause(params.task.id, &table.name, pause) {
-                            break Err(wanted);
-                        }
-                    }
-                    other => break other.map(|()| permits),
+                let Err(e) = result else { break Ok(permits) };
+                let Some(wait) = retries.next(&e) else { break Err(e) };
+                let tried = format!("{} failed", retries.attempt());
+                log::warn!("{}: {tried}, the next one in {wait:?}: {e:?}", table.name);
+                let note = format!("tried again after: {e}");
+                if !notes.contains(&note) {
+                    notes.push(note);
                 }
+                // A name may stand for another server after a failure.
+                snapshots.attempt_failed(&e, connected);
+                // Others may use the connections meanwhile.
+                drop(permits);
+                let next = duration_text(wait);
+                progress.wait_to_retry(&e.context(format_args!("{tried}, the next one in {next}")));
+                control.pause(params.task.id, &table.name, wait)?;
+                progress.retry();
+                permits = permits::acquire(params, table, progress, &control, sides, None)?;
             }
         })();
         journal.end(run.as_ref(), &counts, result.as_ref().err())?;
@@ -297,9 +289,4 @@ fn run_table(
     })();
     progress.end(result.as_ref().err());
     TableReport::new(table, run, counts, notes, result, began.elapsed().as_secs_f64())
-}
-
-/// Whether the same run may come to a good end later. Another run's fence never lets it.
-fn may_pass(e: &Error) -> bool {
-    e.kind.is_transient() && e.kind != Kind::Fenced
 }

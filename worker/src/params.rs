@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ssync_common::config::{MAX_CONNECTIONS, Rates, TableTask, Task, Throttle};
 use ssync_common::connector::LinkParams;
 use ssync_common::crypto::KeyRing;
-use ssync_common::error::Result;
+use ssync_common::error::{Kind, Result};
 use ssync_writer::transform::ColumnTransform;
 
 use crate::control::Hold;
@@ -71,8 +71,9 @@ pub trait Books: Send + Sync {
     /// name as `dest`; `None` where that cannot be known.
     fn still_fills(&self, task: u32, table: &str, dest: &str) -> Result<Option<bool>>;
 
-    /// Keeps the task from running until an operator resumes it (A16).
-    fn suspend(&self, task: &Task, reason: &str) -> Result<()>;
+    /// Keeps the task from running until it is resumed (A16). `error`: the failure, where the task
+    /// may resume by itself once the server is back.
+    fn suspend(&self, task: &Task, reason: &str, error: Option<Kind>) -> Result<()>;
 
     /// The journal of a sub-task.
     fn journal(&self, task: &Task, table: &TableTask) -> Result<Arc<dyn Journal>>;

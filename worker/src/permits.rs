@@ -112,9 +112,8 @@ pub fn acquire(
     table: &TableTask,
     progress: &mut Progress,
     control: &Control<'_>,
-    connections: &Connections,
+    (connections, snapshots): (&Connections, &Snapshots),
     kept: Option<Permits>,
-    snapshots: &Snapshots,
 ) -> Result<Permits> {
     let task = &params.task;
     let task_table = progress.task_table();

@@ -25,6 +25,8 @@ pub struct Moment {
     pub phase: Phase,
     /// What it waits for.
     pub waiting: Waiting,
+    /// Why the attempt before failed, while it waits for the next one.
+    pub failure: Option<String>,
     /// The books so far.
     pub counts: Counts,
     /// Seconds since the table began.
@@ -46,6 +48,7 @@ impl Progress {
             table: String::new(),
             phase: Phase::Starting,
             waiting: Waiting::Nothing,
+            failure: None,
             counts: Counts::default(),
             seconds: 0.0,
         };
@@ -65,6 +68,24 @@ impl Progress {
         }
     }
 
+    /// The run waits for its next attempt, and why.
+    pub fn wait_to_retry(&mut self, why: &Error) {
+        if let Some(slot) = &self.slot {
+            slot.set_error(why);
+        }
+        self.moment.failure = Some(why.to_string());
+        self.wait(Waiting::Retry);
+    }
+
+    /// The next attempt begins.
+    pub fn retry(&mut self) {
+        if let Some(slot) = &self.slot {
+            slot.clear_error();
+        }
+        self.moment.failure = None;
+        self.wait(Waiting::Nothing);
+    }
+
     /// How often somebody has said that there is something new to look at.
     pub fn pokes(&self) -> impl Fn() -> u64 + Send + 'static {
         let slot = self.slot.clone();
@@ -76,6 +97,7 @@ impl Progress {
         self.began = Instant::now();
         self.moment.table = table.to_owned();
         self.moment.counts = Counts::default();
+        self.moment.failure = None;
         if let Some(slot) = &self.slot {
             slot.begin_table(table);
         }

@@ -4,8 +4,8 @@
 //! Of an error only its primary line is passed on: details may quote a database's own words.
 
 use jiff::Timestamp;
-use ssync_common::config::TableTask;
-use ssync_common::error::Result;
+use ssync_common::config::{TableTask, Task};
+use ssync_common::error::{Kind, Result};
 use ssync_common::event::{Event, TableEnd, TableOutcome, What, record, record_table};
 use ssync_common::logging::set_context;
 
@@ -102,13 +102,24 @@ fn rows(n: u64, one: &str, many: &str) -> String {
     }
 }
 
+/// What lets a suspended task run again.
+pub fn way_back(task: &Task, error: Option<Kind>) -> String {
+    let id = task.id;
+    match error.is_some_and(Kind::is_unreachable) && task.resume_when_back {
+        true => format!(
+            "the daemon resumes it when both of its links answer again, ssync resume {id} does so now"
+        ),
+        false => format!("ssync resume {id} lets it run again"),
+    }
+}
+
 /// A task of a real-time schedule has failed, and was to be suspended.
 pub fn suspended(params: &TaskParams, report: &TableReport, done: Result<()>) {
     let (task, table) = (params.task.id, &report.table);
     let text = match done {
         Ok(()) => format!(
-            "task {task} is suspended because table {table} failed; its rows are left as they are, \
-             ssync resume {task} lets it run again"
+            "task {task} is suspended because table {table} failed; its rows are left as they are; {}",
+            way_back(&params.task, report.error.as_ref().map(|e| e.kind))
         ),
         Err(e) => format!(
             "task {task} should be suspended because table {table} failed, but could not be, and \

@@ -104,9 +104,10 @@ impl Snapshots {
         self.lock().resumed.iter().filter(|name| *name != sub_task).cloned().collect()
     }
 
-    /// An attempt at a table has failed: what comes after it is read anew.
-    pub fn attempt_failed(&self, e: &Error) {
-        self.lock().failures += 1;
+    /// An attempt at a table has failed: what comes after it is read anew. Where it had not even
+    /// `connected`, the snapshot was not to blame.
+    pub fn attempt_failed(&self, e: &Error, connected: bool) {
+        self.lock().failures += u32::from(connected);
         self.end(&format!("a failure ({e})"));
     }
 

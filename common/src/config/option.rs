@@ -130,13 +130,22 @@ pub struct Spec<T: 'static> {
     default: Option<fn() -> T>,
     read: fn(&Node<'_>, Option<Limit>) -> Option<T>,
     codec: Option<Codec<T>>,
+    former: Option<Former<T>>,
     /// What does not depend on the type.
     pub facts: Facts,
 }
 
+#[derive(Clone, Copy)]
 struct Codec<T> {
     store: fn(&T) -> Result<Vec<Value>>,
     load: fn(&[Value]) -> std::result::Result<T, usize>,
+}
+
+/// A key that files may still have in the place of another one.
+#[derive(Clone, Copy)]
+struct Former<T> {
+    key: &'static str,
+    read: fn(&Node<'_>) -> Option<T>,
 }
 
 /// An option without which the section is no good.
@@ -154,13 +163,13 @@ pub const fn required<T: OptionType>() -> Spec<T> {
         read_apart: false,
         default_words: None,
     };
-    Spec { default: None, read: T::read, codec: None, facts }
+    Spec { default: None, read: T::read, codec: None, former: None, facts }
 }
 
 /// An option with a default.
 pub const fn default<T: OptionType>(value: fn() -> T) -> Spec<T> {
     let Spec { read, facts, .. } = required();
-    Spec { default: Some(value), read, codec: None, facts }
+    Spec { default: Some(value), read, codec: None, former: None, facts }
 }
 
 /// An option whose default is that of its type: false, the first word, nothing.
@@ -170,7 +179,7 @@ pub const fn unset<T: OptionType + Default>() -> Spec<T> {
 
 impl<T> Spec<T> {
     const fn with(self, facts: Facts) -> Self {
-        Spec { default: self.default, read: self.read, codec: self.codec, facts }
+        Spec { facts, ..self }
     }
 
     /// A number within these ends.
@@ -201,6 +210,11 @@ impl<T> Spec<T> {
     pub const fn default_words(self, words: &'static str) -> Self {
         let facts = Facts { default_words: Some(words), ..self.facts };
         self.with(facts)
+    }
+
+    /// A former key, which files may still have, and how its value is read.
+    pub const fn formerly(self, key: &'static str, read: fn(&Node<'_>) -> Option<T>) -> Self {
+        Spec { former: Some(Former { key, read }), ..self }
     }
 
     /// Another way of reading its value.
@@ -239,7 +253,17 @@ impl<T: OptionType + Stored> Spec<T> {
             ..self.facts
         };
         let codec = Some(Codec { store: T::store, load: T::load });
-        Spec { default: self.default, read: self.read, codec, facts }
+        Spec { codec, facts, ..self }
+    }
+
+    /// What its column holds, where that is another form of its value.
+    pub const fn stored_by(
+        self,
+        store: fn(&T) -> Result<Vec<Value>>,
+        load: fn(&[Value]) -> std::result::Result<T, usize>,
+    ) -> Self {
+        let codec = Some(Codec { store, load });
+        Spec { codec, ..self }
     }
 
     /// The second column of a type that has two.
@@ -286,6 +310,15 @@ impl<T: OptionType> Spec<T> {
             None => section.required(key),
             Some(_) => section.optional(key),
         };
+        if let Some(former) = &self.former
+            && let Some(old) = section.former(former.key)
+        {
+            if node.is_some() {
+                old.broken(format!("is the former name of {key}; set only {key}"));
+            } else if let Some(value) = (former.read)(&old) {
+                *field = value;
+            }
+        }
         match node.and_then(|node| (self.read)(&node, self.facts.limit)) {
             Some(value) => *field = value,
             None => {

@@ -115,6 +115,11 @@ impl<'a> Section<'a> {
         Some(self.reader.node(self.path_of(key), value, name.span().start))
     }
 
+    /// The value of a key that is no longer documented, if it is there.
+    pub fn former(&self, key: &'static str) -> Option<Node<'a>> {
+        self.table.contains_key(key).then(|| self.optional(key))?
+    }
+
     /// The value of `key`; its absence is a mistake.
     pub fn required(&self, key: &'static str) -> Option<Node<'a>> {
         let node = self.optional(key);

@@ -1,12 +1,18 @@
 //! `[[task]]`: tables from one link to another.
 
 use super::link::{RATE_MAX, Rate};
-use super::option::section;
+use super::option::{Limit, Stored as _, section};
 use super::table::TableTask;
 use super::time::Period;
+use crate::error::Result;
+use crate::value::Value;
 
 /// Most writer processes a task may have (A19).
 pub const WRITERS_MAX: u8 = 10;
+/// Most retries of a table.
+pub const RETRIES_MAX: u64 = 100;
+/// What `attempts`, the former key of `retries`, may be: the first one counted.
+const ATTEMPTS: Limit = Limit::new(1, RETRIES_MAX + 1);
 
 section! {
     /// A task: an ordered list of tables from one link to another.
@@ -84,9 +90,31 @@ section! {
         /// Bad rows that a table may have before its run fails.
         error_limit: u64 = default(|| 0).range(0, i64::MAX as u64).shown().column("error_limit");
 
-        /// How often a table is tried when a failure under way may pass by itself: a lost connection, a
-        /// deadlock. A second lies between the first two attempts, twice as long between each two more.
-        attempts: u32 = default(|| 6).range(1, 12).column("attempts").since(9);
+        /// How often a table is tried again after a failure that may pass by itself, before its run
+        /// has failed. [Which failures those are](#retries) does not depend on how the task was
+        /// started. 0: never.
+        retries: u32 = default(|| 5)
+            .range(0, RETRIES_MAX)
+            .column("attempts")
+            .stored_by(store_attempts, load_attempts)
+            .formerly("attempts", |node| Some(node.integer(ATTEMPTS)? as u32 - 1))
+            .about("How often a table is tried: one more than `retries`.")
+            .since(9);
+
+        /// How long the run waits before it tries again for the first time. Each further wait is
+        /// twice as long as the one before, up to a minute; a `retry_wait` above that never grows.
+        retry_wait: Period = default(|| Period::SECOND)
+            .column("retry_wait_secs")
+            .about("Seconds before the first retry; each further wait is twice as long.")
+            .since(12);
+
+        /// A real-time task that was suspended only because a server was out of reach goes on by
+        /// itself: the daemon tests the links of the task, and resumes it when both answer. See
+        /// [retries](#retries).
+        resume_when_back: bool = default(|| false)
+            .column("resume_when_back")
+            .about("1: a task that was suspended because a server was out of reach resumes by itself.")
+            .since(12);
 
         /// A failed table keeps those after it from starting.
         stop_on_error: bool = default(|| true).shown().column("stop_on_error");
@@ -121,6 +149,15 @@ section! {
             .default_words("required")
             .elsewhere("task_detail", &["task_id", "table_name"]);
     }
+}
+
+/// The column counts the first attempt, too: earlier versions configured `attempts`.
+fn store_attempts(retries: &u32) -> Result<Vec<Value>> {
+    retries.saturating_add(1).store()
+}
+
+fn load_attempts(values: &[Value]) -> std::result::Result<u32, usize> {
+    u32::load(values)?.checked_sub(1).ok_or(0)
 }
 
 impl Task {

@@ -79,6 +79,22 @@ fn assert_one(found: &[String], wanted: &str) {
 }
 
 #[test]
+fn attempts_of_former_versions_are_read_as_retries() {
+    let with = |line: &str| GOOD.replacen("[[task]]\n", &format!("[[task]]\n{line}\n"), 1);
+    let retries = |line: &str| Config::from_toml(&with(line)).unwrap().tasks[0].retries;
+    assert_eq!(retries("attempts = 1"), 0);
+    assert_eq!(retries("attempts = 12"), 11);
+    assert_eq!(retries("retries = 3"), 3);
+    assert_eq!(Config::from_toml(GOOD).unwrap().tasks[0].retries, 5);
+    let none = mistakes(&with("attempts = 0"));
+    assert_eq!(none.len(), 1, "{none:?}");
+    let both = mistakes(&with("attempts = 2\nretries = 1"));
+    assert!(both[0].contains("former name of retries; set only retries"), "{both:?}");
+    let exported = Config::from_toml(&with("attempts = 1")).unwrap().to_toml().unwrap();
+    assert!(exported.contains("retries = 0") && !exported.contains("attempts"), "{exported}");
+}
+
+#[test]
 fn the_daemons_settings_have_defaults_and_zones_need_days() {
     let config = Config::from_toml(GOOD).unwrap();
     assert_eq!(config.controller, Controller::default());

@@ -95,8 +95,11 @@ macro_rules! whats {
 whats! {
     /// A table of a task failed.
     TaskFailed = "task_failed", Error;
-    /// A task of a real-time schedule does not run again until an operator resumes it.
+    /// A task of a real-time schedule does not run again until it is resumed.
     TaskSuspended = "task_suspended", Error;
+    /// A task that was suspended because a server was out of reach goes on by itself: its links
+    /// answer again (`resume_when_back`).
+    TaskResumed = "task_resumed", Info;
     /// A running task has made no progress for the configured time.
     TaskStuck = "task_stuck", Error;
     /// A task that was told to be stuck moves again.

@@ -78,6 +78,8 @@ code_enum! {
         Configuration = 15 => "configuration",
         /// A rate limit.
         Throttle = 16 => "throttle",
+        /// The next attempt, after a failure that may pass by itself.
+        Retry = 17 => "retry",
     }
 }
 

@@ -100,12 +100,15 @@ pub enum Entry {
         /// What proves that it is still the same lock.
         token: String,
     },
-    /// A task does not run until an operator resumes it (A16).
+    /// A task does not run until it is resumed (A16).
     Suspend {
         /// The task.
         task: u32,
         /// Why.
         reason: String,
+        /// The failure, where the task may resume by itself once the server is back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<Kind>,
         /// Since when.
         at: Timestamp,
     },
@@ -206,8 +209,8 @@ fn apply(db: &mut Db, entry: &Entry, is_late: bool) -> Result<()> {
         }
         Entry::EndWithoutRun { attempt, end } => attempts::end_without_run(db, attempt, end),
         Entry::Unlock { task, table, token } => lock::unlock(db, *task, table, token),
-        Entry::Suspend { task, reason, at } => {
-            match holds::put(db, *task, None, HoldKind::Suspended, Some(reason), *at) {
+        Entry::Suspend { task, reason, error, at } => {
+            match holds::put(db, *task, None, HoldKind::Suspended, Some(reason), *error, *at) {
                 // What is no longer configured does not run.
                 Err(e) if is_late && e.kind == Kind::Config => Ok(()),
                 done => done.map(drop),

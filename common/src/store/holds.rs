@@ -33,6 +33,10 @@ pub struct Hold {
     pub since: Timestamp,
     /// Why, for people.
     pub reason: Option<String>,
+    /// The kind of failure that suspended it, as long as the task may resume by itself once the
+    /// server is back; `None`: only a person resumes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Kind>,
 }
 
 impl Hold {
@@ -48,8 +52,8 @@ impl Hold {
 }
 
 impl Store {
-    /// Holds a task, or one table of it. One that is held already stays as it is; whether this
-    /// call held it.
+    /// Holds a task, or one table of it; whether this call held it. One that is held already stays
+    /// as it is, except that a suspended task that a person pauses does not resume by itself.
     ///
     /// # Errors
     /// [`Kind::Config`] when there is no such task or table.
@@ -60,7 +64,44 @@ impl Store {
         kind: HoldKind,
         reason: Option<&str>,
     ) -> Result<bool> {
-        self.transaction(|db| put(db, task, table, kind, reason, Timestamp::now()))
+        let now = Timestamp::now();
+        self.transaction(|db| match kind {
+            HoldKind::Paused if table.is_none() => {
+                let why = reason.map_or(String::new(), |why| format!(": {why}"));
+                let note = format!("paused since {now:.0}{why}");
+                let was_suspended = pin(db, task, None, &note)?;
+                Ok(was_suspended || put(db, task, table, kind, reason, None, now)?)
+            }
+            _ => put(db, task, table, kind, reason, None, now),
+        })
+    }
+
+    /// Lets a task run again that was suspended because a server was out of reach, where that
+    /// suspension, of `since`, is still the one that holds it, and no person has paused the task
+    /// meanwhile; whether it was.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] when there is no such task.
+    pub fn resume_when_back(&mut self, task: u32, since: Timestamp) -> Result<bool> {
+        self.transaction(|db| {
+            let (place, filter) = place(db, task, None)?;
+            let held = hold_of(db, place, task, None, filter.clone())?;
+            let is_it = held.is_some_and(|held| held.since == since && held.error.is_some());
+            if is_it {
+                let free = TASK_HOLD_COLUMNS.map(|column| (column, Value::Null));
+                db.update(place, &free, filter)?;
+            }
+            Ok(is_it)
+        })
+    }
+
+    /// Leaves it to a person to resume a task that might have resumed by itself, and notes why, as
+    /// long as its suspension is the one of `since`; whether it was.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] when there is no such task.
+    pub fn stay_suspended(&mut self, task: u32, since: Timestamp, note: &str) -> Result<bool> {
+        self.transaction(|db| pin(db, task, Some(since), note))
     }
 
     /// Lets a task, or one table of it, run again; what held it, if anything did. Resuming a task
@@ -72,7 +113,7 @@ impl Store {
         self.transaction(|db| {
             let (place, filter) = place(db, task, table)?;
             let held = hold_of(db, place, task, table, filter.clone())?;
-            let free = HOLD_COLUMNS.map(|column| (column, Value::Null));
+            let free: Vec<_> = hold_columns(table).iter().map(|c| (*c, Value::Null)).collect();
             db.update(place, &free, filter)?;
             Ok(held)
         })
@@ -88,7 +129,7 @@ impl Store {
     pub fn holds(&mut self, task: Option<u32>) -> Result<Vec<Hold>> {
         self.read(|db| {
             let mut holds = Vec::new();
-            let columns = ["task_id", "hold", "hold_at", "hold_reason"];
+            let columns = ["task_id", "hold", "hold_at", "hold_reason", "hold_error"];
             let present = Filter::new().maybe("task_id", task).any_of("hold", held());
             let select = Select::new("T_EXTRACTION_TASK", &columns).filter(present);
             for row in db.select(select.order(&["task_id"]))? {
@@ -106,29 +147,57 @@ impl Store {
     }
 }
 
-/// Holds a task or a table since then; whether this did.
+/// Holds a task or a table since then; whether this did. `error`: the failure, where the task may
+/// resume by itself once the server is back.
 pub(super) fn put(
     db: &mut Db,
     task: u32,
     table: Option<&str>,
     kind: HoldKind,
     reason: Option<&str>,
+    error: Option<Kind>,
     since: Timestamp,
 ) -> Result<bool> {
     let (place, filter) = place(db, task, table)?;
     if hold_of(db, place, task, table, filter.clone())?.is_some() {
         return Ok(false);
     }
-    let set = [
+    let mut set = vec![
         ("hold", word(&kind)),
         ("hold_at", since.into_value()),
         ("hold_reason", reason.map(str::to_owned).into_value()),
     ];
+    if table.is_none() {
+        set.push(("hold_error", error.map_or(Value::Null, |error| word(&error))));
+    }
+    db.update(place, &set, filter)?;
+    Ok(true)
+}
+
+/// From now on only a person resumes the task, where it might have resumed by itself; whether it
+/// might. With `since`, only where that is its suspension.
+fn pin(db: &mut Db, task: u32, since: Option<Timestamp>, note: &str) -> Result<bool> {
+    let (place, filter) = place(db, task, None)?;
+    let held = hold_of(db, place, task, None, filter.clone())?;
+    let Some(held) = held.filter(|held| held.error.is_some()) else { return Ok(false) };
+    if since.is_some_and(|since| since != held.since) {
+        return Ok(false);
+    }
+    let reason = match held.reason {
+        Some(reason) => format!("{reason}; {note}"),
+        None => note.to_owned(),
+    };
+    let set = [("hold_reason", Some(reason).into_value()), ("hold_error", Value::Null)];
     db.update(place, &set, filter)?;
     Ok(true)
 }
 
 const HOLD_COLUMNS: [&str; 3] = ["hold", "hold_at", "hold_reason"];
+const TASK_HOLD_COLUMNS: [&str; 4] = ["hold", "hold_at", "hold_reason", "hold_error"];
+
+fn hold_columns(table: Option<&str>) -> &'static [&'static str] {
+    if table.is_some() { &HOLD_COLUMNS } else { &TASK_HOLD_COLUMNS }
+}
 
 fn held() -> Vec<Value> {
     vec![word(&HoldKind::Paused), word(&HoldKind::Suspended)]
@@ -162,15 +231,17 @@ fn hold_of(
     table: Option<&str>,
     filter: Filter,
 ) -> Result<Option<Hold>> {
-    let rows = db.select(Select::new(place, &HOLD_COLUMNS).filter(filter).for_update())?;
+    let rows = db.select(Select::new(place, hold_columns(table)).filter(filter).for_update())?;
     let row = rows.first().filter(|row| row.opt_text("hold").is_some());
     row.map(|row| hold(row, task, table.map(str::to_owned))).transpose()
 }
 
 fn hold(row: &crate::store::sql::Row, task: u32, table: Option<String>) -> Result<Hold> {
+    let error = if table.is_none() { row.opt_word("hold_error")? } else { None };
     Ok(Hold {
         task,
         table,
+        error,
         kind: row.word("hold")?,
         since: row.time("hold_at")?,
         reason: row.opt_text("hold_reason"),

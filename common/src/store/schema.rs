@@ -203,6 +203,14 @@ pub static TABLES: LazyLock<Vec<TableDef>> = LazyLock::new(|| {
             ),
             opt("hold_at", TIME, "Since when."),
             opt("hold_reason", LongText, "Why, for people."),
+            since(
+                12,
+                opt(
+                    "hold_error",
+                    OwnType::Text(32),
+                    "The kind of failure that suspended it, as long as it may resume by itself once the server is back; NULL: only a person resumes it.",
+                ),
+            ),
             ],
         ]
         .concat(),

@@ -401,7 +401,7 @@ fn panicked() -> Error {
 }
 
 /// Whether this error says that the configuration database cannot be asked now: it is down, does
-/// not answer, or somebody keeps it locked.
+/// not answer, refuses the login, or is locked by another session.
 pub fn is_out_of_reach(error: &Error) -> bool {
-    matches!(error.kind, Kind::Connect | Kind::Lost | Kind::Contention)
+    matches!(error.kind, Kind::Connect | Kind::Login | Kind::Lost | Kind::Contention)
 }

@@ -110,6 +110,7 @@ fn one_by_one(store: &mut Store, origin: RunId, task: u32, entries: &[(u64, Entr
 fn is_final(e: &Error) -> bool {
     match e.kind {
         Kind::Connect
+        | Kind::Login
         | Kind::Lost
         | Kind::Contention
         | Kind::Full

@@ -1,6 +1,6 @@
 //! A run as it is written down.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ struct BadRows {
     recorded: BTreeSet<String>,
     /// Whether that is all of them: the database could be asked.
     are_known: bool,
+    /// Records of other runs that wait for somebody, by key as JSON: a row that is bad again is one.
+    of_others: BTreeMap<String, (RunId, u64)>,
     /// Keys of those that this process has met.
     met: BTreeSet<String>,
     /// Those without a key that this process has met.
@@ -242,20 +244,25 @@ impl Journal for RunJournal {
         let mut bad = locked(&self.bad)?;
         if bad.run != Some(*run) {
             let filter = ErrorFilter {
-                run: Some(RunId(*run)),
+                task: Some(self.attempt.task),
+                table: Some(self.attempt.table.clone()),
                 states: vec![RowState::Bad],
                 ..ErrorFilter::default()
             };
             let recorded = self.desk.ask(PATIENCE, move |store| store.errors(&filter))?;
             bad.are_known = recorded.is_some();
-            bad.recorded = recorded
-                .unwrap_or_default()
-                .iter()
-                .map(|r| key_json(&r.key))
-                .collect::<Result<_>>()?;
+            (bad.recorded, bad.of_others) = Default::default();
+            for row in recorded.unwrap_or_default() {
+                let key = key_json(&row.key)?;
+                if row.run == RunId(*run) {
+                    bad.recorded.insert(key);
+                } else if !row.key.is_empty() {
+                    bad.of_others.insert(key, (row.run, row.number));
+                }
+            }
             bad.run = Some(*run);
         }
-        let mut new = Vec::new();
+        let (mut new, mut again) = (Vec::new(), Vec::new());
         for row in rows {
             if row.key.is_empty() {
                 bad.keyless += 1;
@@ -263,6 +270,7 @@ impl Journal for RunJournal {
                 continue;
             }
             let key = key_json(&row.key)?;
+            again.extend(bad.of_others.remove(&key));
             if bad.recorded.insert(key.clone()) {
                 new.push(row);
             }
@@ -291,6 +299,9 @@ impl Journal for RunJournal {
             // What is recorded must be looked up again.
             bad.run = None;
             return Err(e);
+        }
+        if !again.is_empty() {
+            self.desk.write(Entry::Resolved(again))?;
         }
         Ok(bad.count())
     }

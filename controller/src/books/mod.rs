@@ -146,9 +146,9 @@ impl Books for TaskBooks {
         })
     }
 
-    fn suspend(&self, task: &Task, reason: &str) -> Result<()> {
+    fn suspend(&self, task: &Task, reason: &str, error: Option<Kind>) -> Result<()> {
         let (reason, at) = (reason.to_owned(), Timestamp::now());
-        self.desk.write(Entry::Suspend { task: task.id, reason, at })
+        self.desk.write(Entry::Suspend { task: task.id, reason, error, at })
     }
 
     fn journal(&self, task: &Task, table: &TableTask) -> Result<Arc<dyn Journal>> {

@@ -374,7 +374,7 @@ mod tests {
     }
 
     fn suspend(n: u32) -> Entry {
-        Entry::Suspend { task: n, reason: "x".into(), at: Timestamp::UNIX_EPOCH }
+        Entry::Suspend { task: n, reason: "x".into(), error: None, at: Timestamp::UNIX_EPOCH }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Read};
 
 use serde_json::json;
 use ssync_common::config::{Config, Link, SecretSource};
-use ssync_common::connector::{self, TlsMode};
+use ssync_common::connector::{self, LinkParams, TlsMode};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::secret::Secret;
 use ssync_common::shm::TaskTable;
@@ -166,7 +166,7 @@ pub fn test(store: &mut Store, names: &[String], out: &mut Output) -> Result<boo
     let mut objects = Vec::new();
     for link in chosen(&config, names)? {
         let params = store.link_params(link);
-        let opened = params.and_then(|params| connector::open(&params)).map(|c| c.server());
+        let opened = params.and_then(|params| server_of(&params));
         match opened {
             Ok(server) => {
                 objects.push(json!({ "name": link.name, "ok": true, "server": server }));
@@ -189,6 +189,11 @@ pub fn test(store: &mut Store, names: &[String], out: &mut Output) -> Result<boo
         out.object(json!({ "ok": all_well, "links": objects }));
     }
     Ok(all_well)
+}
+
+/// Opens a link; the server's software and version.
+pub fn server_of(link: &LinkParams) -> Result<String> {
+    connector::open(link).map(|connection| connection.server())
 }
 
 fn chosen<'c>(config: &'c Config, names: &[String]) -> Result<Vec<&'c Link>> {

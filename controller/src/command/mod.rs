@@ -4,7 +4,7 @@ mod config;
 mod health;
 mod history;
 pub(crate) mod holds;
-mod link;
+pub mod link;
 pub mod receivers;
 mod records;
 mod retired_keys;

@@ -217,6 +217,10 @@ impl Daemon {
         let table = if slot.table.is_empty() { "no table yet" } else { &slot.table };
         Some(match slot.wait.waiting_for {
             Waiting::Nothing => format!("{table}: {}", slot.phase),
+            Waiting::Retry => {
+                let why = slot.error.map_or(String::new(), |why| format!(" ({why})"));
+                format!("{table}: waits for {}{why}", Waiting::Retry)
+            }
             waiting => format!("{table}: waits for {waiting}"),
         })
     }
@@ -232,7 +236,8 @@ impl Daemon {
         }
         let holds = self.known.as_ref().map(|k| k.holds.as_slice()).unwrap_or_default();
         if let Some(hold) = holds.iter().find(|h| h.task == task && h.table.is_none()) {
-            return hold_words(task, hold);
+            let tests = self.resumptions.words(task).map_or(String::new(), |w| format!("; {w}"));
+            return hold_words(task, hold) + &tests;
         }
         let under_way = entry.and_then(|e| e.under_way.as_ref());
         match under_way.filter(|u| u.remaining.contains(&task)) {

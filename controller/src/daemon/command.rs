@@ -69,6 +69,10 @@ pub enum DaemonCommand {
     /// The child that reads the configuration (started by the daemon)
     #[command(hide = true)]
     Configuration,
+
+    /// The child that tests links of suspended tasks (started by the daemon)
+    #[command(hide = true)]
+    Resumption,
 }
 
 /// `ssync daemon`.
@@ -117,6 +121,7 @@ pub fn run(command: DaemonCommand, home: Option<&Path>, json: bool) -> Result<u8
     let code = match command {
         DaemonCommand::Worker { .. } => return super::roles::worker(),
         DaemonCommand::Configuration => return super::roles::reader(),
+        DaemonCommand::Resumption => return super::resumption::child(),
         DaemonCommand::Daemon(args) => return daemon(&args, located()?),
         DaemonCommand::Stop(args) => stop(&located()?, &args, &mut out)?,
         DaemonCommand::Reload => {

@@ -29,6 +29,7 @@ use super::knowing::Reading;
 use super::memory::{Memory, UnderWay};
 use super::notify::Notify;
 use super::order::Known;
+use super::resumption::Resumptions;
 use super::schedule::Plan;
 use super::telling::Telling;
 use crate::standstill::Standstill;
@@ -52,6 +53,8 @@ pub(super) enum From {
     JobChannel(u32),
     JobDeath(u32),
     Caller(u32),
+    LinkTestChannel,
+    LinkTestDeath,
 }
 
 impl From {
@@ -65,6 +68,8 @@ impl From {
             From::JobChannel(task) => (5, task),
             From::JobDeath(task) => (6, task),
             From::Caller(n) => (7, n),
+            From::LinkTestChannel => (8, 0),
+            From::LinkTestDeath => (9, 0),
         };
         kind << 32 | u64::from(id)
     }
@@ -80,6 +85,8 @@ impl From {
             5 => From::JobChannel(id),
             6 => From::JobDeath(id),
             7 => From::Caller(id),
+            8 => From::LinkTestChannel,
+            9 => From::LinkTestDeath,
             _ => return None,
         })
     }
@@ -134,6 +141,8 @@ pub(super) struct Daemon {
     pub read_error: Option<(Timestamp, Error)>,
     /// Suspensions that a reading that began before them does not know.
     pub suspended: Vec<(Instant, Hold)>,
+    /// Suspended tasks that may resume by themselves.
+    pub resumptions: Resumptions,
     pub memory: Memory,
     pub entries: BTreeMap<u32, Entry>,
     pub by_hand: VecDeque<ByHand>,
@@ -220,6 +229,7 @@ impl Daemon {
             read_at: None,
             read_error: None,
             suspended: Vec::new(),
+            resumptions: Resumptions::default(),
             entries: BTreeMap::new(),
             by_hand: VecDeque::new(),
             jobs: BTreeMap::new(),
@@ -296,6 +306,7 @@ impl Daemon {
             From::JobChannel(task) => self.on_job_channel(task),
             From::JobDeath(task) => self.on_job_death(task),
             From::Caller(n) => self.on_caller(n),
+            From::LinkTestChannel | From::LinkTestDeath => self.on_link_test(),
         }
     }
 
@@ -330,6 +341,7 @@ impl Daemon {
         self.look_after_strangers();
         self.end_what_stands_still();
         self.look_after_reading();
+        self.look_after_resumptions();
         self.look_after_stopping();
         self.drop_late_callers();
         Ok(())
@@ -400,6 +412,7 @@ impl Daemon {
     fn end(&mut self) {
         self.notify.say("STOPPING=1");
         self.kill_reader();
+        self.resumptions.end();
         self.journal.close();
         if self.stopping.is_some() {
             Memory::forget(&self.home);
@@ -444,6 +457,8 @@ mod tests {
             From::JobChannel(u32::MAX),
             From::JobDeath(7),
             From::Caller(0),
+            From::LinkTestChannel,
+            From::LinkTestDeath,
         ] {
             assert_eq!(From::of(from.token()), Some(from));
         }

@@ -100,6 +100,7 @@ mod tests {
             kind: HoldKind::Suspended,
             since: "2026-01-01T00:00:00Z".parse().unwrap(),
             reason: Some("table orders: disk full".to_owned()),
+            error: None,
         };
         let mut facts = Facts {
             is_stopping: false,

@@ -385,6 +385,8 @@ impl Daemon {
                 kind: HoldKind::Suspended,
                 since: Timestamp::now(),
                 reason: Some(reason.to_owned()),
+                // Whether it may resume by itself, the database will say.
+                error: None,
             };
             known.holds.push(hold.clone());
             self.suspended.push((Instant::now(), hold));
@@ -499,6 +501,7 @@ impl Daemon {
             self.on_job_death(task);
         }
         self.on_reader();
+        self.on_link_test();
         // As process 1 of a container it is also the parent of whatever nobody else reaps.
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         while std::process::id() == 1 {

@@ -7,17 +7,16 @@ use jiff::Timestamp;
 use ssync_common::config::{Schedule, diff};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::event::{Event, What, death_is_recorded};
-use ssync_common::process::Child;
 use ssync_common::shm::waiting::TaskState;
 
 use super::control::{Answer, Reply};
 use super::core::{Daemon, Entry, From};
 use super::firing::task_hold;
+use super::inquiry::Inquiry;
 use super::journal::{Decision, Happened};
 use super::memory::{Memory, Remembered};
 use super::order::Known;
-use super::peer::Peer;
-use super::roles::{self, ReadAnswer, is_out_of_reach};
+use super::roles::{self, is_out_of_reach};
 use super::schedule::Plan;
 use super::timetable::Timetable;
 use crate::parameters;
@@ -32,11 +31,8 @@ const HELD_LOOK: Duration = Duration::from_secs(60);
 
 /// A child that reads the configuration.
 pub(super) struct Reading {
-    child: Child,
-    peer: Peer,
-    since: Instant,
+    inquiry: Inquiry<Box<Known>>,
     callers: Vec<u32>,
-    answer: Option<ReadAnswer>,
 }
 
 /// A task that died while no daemon was there.
@@ -56,47 +52,19 @@ impl Daemon {
         match roles::start_reader(&self.location, instance) {
             Err(e) => self.reading_failed(e, callers),
             Ok(started) => {
-                let (child, peer) = (started.child, started.peer);
-                if let Some(fd) = child.pidfd() {
-                    self.watch(fd, From::ReaderDeath);
-                }
-                self.watch(std::os::fd::AsFd::as_fd(&peer), From::ReaderChannel);
-                let since = Instant::now();
-                self.reading = Some(Reading { child, peer, since, callers, answer: None });
+                let inquiry = Inquiry::begin(self, started, From::ReaderChannel, From::ReaderDeath);
+                self.reading = Some(Reading { inquiry, callers });
             }
         }
     }
 
     /// The child has said something, or died.
     pub fn on_reader(&mut self) {
-        let Some(reading) = &mut self.reading else { return };
-        reading.peer.pump();
-        let answer = reading.peer.take::<ReadAnswer>().unwrap_or_else(|e| Some(Err(e)));
-        reading.answer = reading.answer.take().or(answer);
-        match reading.child.try_wait() {
-            Ok(None) => {
-                if reading.peer.is_closed() {
-                    // About to end; its channel has nothing more to say.
-                    let _ = self.epoll.delete(&reading.peer);
-                }
-            }
-            Ok(Some(exit)) => {
-                reading.peer.pump();
-                let last = reading.peer.take::<ReadAnswer>().unwrap_or_else(|e| Some(Err(e)));
-                let Some(reading) = self.reading.take() else { return };
-                let answer = reading.answer.or(last).unwrap_or_else(|| {
-                    Err(Error::new(Kind::System, "reading the configuration ended without a word")
-                        .detail(exit.to_string()))
-                });
-                match answer {
-                    Ok(known) => self.publish(*known, reading.since, reading.callers),
-                    Err(e) => self.reading_failed(e, reading.callers),
-                }
-            }
-            Err(e) => {
-                let callers = self.reading.take().map(|r| r.callers).unwrap_or_default();
-                self.reading_failed(e, callers);
-            }
+        let Some(mut reading) = self.reading.take() else { return };
+        match reading.inquiry.look(self) {
+            None => self.reading = Some(reading),
+            Some(Ok(known)) => self.publish(*known, reading.inquiry.since(), reading.callers),
+            Some(Err(e)) => self.reading_failed(e, reading.callers),
         }
     }
 
@@ -127,7 +95,7 @@ impl Daemon {
         match &self.reading {
             None if Instant::now() >= self.read_next => self.read_wanted = true,
             None => {}
-            Some(reading) if reading.since.elapsed() < READ_TIME_MAX => self.on_reader(),
+            Some(reading) if !reading.inquiry.hangs(READ_TIME_MAX) => self.on_reader(),
             Some(_) => {
                 let callers = self.kill_reader();
                 let error = Error::new(Kind::Connect, "the configuration database does not answer")
@@ -140,11 +108,8 @@ impl Daemon {
 
     /// Ends the reading child, if there is one; who waited for it.
     pub fn kill_reader(&mut self) -> Vec<u32> {
-        let Some(mut reading) = self.reading.take() else { return Vec::new() };
-        let ended = reading.child.kill().and_then(|()| reading.child.wait());
-        if let Err(e) = ended {
-            log::error!("the reading child could not be ended: {e:?}");
-        }
+        let Some(reading) = self.reading.take() else { return Vec::new() };
+        reading.inquiry.kill();
         reading.callers
     }
 

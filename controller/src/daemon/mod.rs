@@ -6,11 +6,12 @@
 //!
 //! - [`timetable`], [`schedule`]: when a schedule fires. No clock, no process; [`clock`] is that.
 //! - [`decide`]: whether a task that is due starts. [`journal`]: what was decided, and why.
-//! - [`order`], [`roles`], [`peer`], [`jobs`]: the children, and how it talks to them.
+//! - [`order`], [`roles`], [`peer`], [`inquiry`], [`jobs`]: the children, and how it talks to them.
 //! - [`control`], [`command`]: how commands talk to it. [`notify`]: how it talks to systemd.
 //! - [`memory`]: what it leaves for the next one if it is killed.
 //! - [`telling`]: what it has people told.
-//! - [`core`]: the loop; [`firing`], [`knowing`], [`asking`], [`stuck`]: what it does on each event.
+//! - [`core`]: the loop; [`firing`], [`knowing`], [`asking`], [`resumption`], [`stuck`]: what it does on
+//!   each event.
 
 mod asking;
 pub mod clock;
@@ -19,6 +20,7 @@ pub mod control;
 mod core;
 pub mod decide;
 mod firing;
+mod inquiry;
 pub mod jobs;
 pub mod journal;
 mod knowing;
@@ -26,6 +28,7 @@ pub mod memory;
 pub mod notify;
 pub mod order;
 pub mod peer;
+mod resumption;
 pub mod roles;
 pub mod schedule;
 mod stuck;

@@ -126,7 +126,8 @@ impl WireSource {
         }
     }
 
-    fn into_secret(self) -> Option<Secret> {
+    /// The secret, where there is one.
+    pub fn into_secret(self) -> Option<Secret> {
         match self {
             WireSource::Secret(secret) => Some(secret.into_secret()),
             _ => None,
@@ -209,6 +210,17 @@ impl Known {
         })
     }
 
+    /// A link that is configured, and its password.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] when it, or its password, is missing.
+    pub fn link(&self, name: &str) -> Result<(Link, WireSource)> {
+        let missing = || Error::new(Kind::Config, format!("there is no link {name}"));
+        let link = self.config.links.iter().find(|l| l.name == name).ok_or_else(missing)?;
+        let password = self.passwords.get(name).ok_or_else(missing)?;
+        Ok((link.clone(), password.resolved(&format!("link {name}"))?))
+    }
+
     /// What a task process needs to run the tables of `task`, whose parameters are in `arena`;
     /// `is_away`: the configuration database is known to be out of reach.
     ///
@@ -224,10 +236,7 @@ impl Known {
     ) -> Result<Order> {
         let missing =
             |what: &str, name: &str| Error::new(Kind::Config, format!("there is no {what} {name}"));
-        let password = |name: &str| {
-            let found = self.passwords.get(name).ok_or_else(|| missing("link", name))?;
-            found.resolved(&format!("link {name}"))
-        };
+        let password = |name: &str| self.link(name).map(|(_, password)| password);
         let named = task
             .tables
             .iter()

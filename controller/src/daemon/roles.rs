@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use serde::{Deserialize, Serialize};
 use ssync_common::config::duration_text;
-use ssync_common::error::{Error, Result};
+use ssync_common::error::Result;
 use ssync_common::process::channel::Channel;
 use ssync_common::process::signals::SignalEvent;
 use ssync_common::process::spawn::{CHANNEL_FD, Group, Stderr};
@@ -21,6 +21,7 @@ use ssync_worker::report::TaskReport;
 
 pub use crate::books::desk::is_out_of_reach;
 
+use super::inquiry::Sent;
 use super::order::{Assignment, Ending, Known, Order, TableEnding, WireLocation, Word, open_known};
 use super::peer::Peer;
 use crate::books::TaskBooks;
@@ -35,9 +36,6 @@ pub struct ReadRequest {
     instance: Option<String>,
 }
 
-/// What it answers.
-pub type ReadAnswer = std::result::Result<Box<Known>, Error>;
-
 /// A child with the daemon's end of its channel.
 pub struct Started {
     /// The process.
@@ -46,7 +44,8 @@ pub struct Started {
     pub peer: Peer,
 }
 
-fn start(args: &[&str], home: &Home, message: &impl Serialize) -> Result<Started> {
+/// Starts a child in a role, and sends it its first message.
+pub(super) fn start(args: &[&str], home: &Home, message: &impl Serialize) -> Result<Started> {
     let (ours, theirs) = Channel::pair()?;
     let options = SpawnOptions {
         // A task outlives a daemon that crashes; a reader notices a closed channel.
@@ -87,7 +86,7 @@ pub fn reader() -> Result<u8> {
     let Some(request) = channel.recv::<ReadRequest>()? else { return Ok(1) };
     let home = Home::locate(None)?;
     logging::init("daemon", home.path())?;
-    let answer: ReadAnswer = read(request).map(Box::new);
+    let answer: Sent<Box<Known>> = read(request).map(Box::new);
     channel.send(&answer)?;
     Ok(u8::from(answer.is_err()))
 }

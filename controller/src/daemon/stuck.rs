@@ -8,13 +8,15 @@ use ssync_common::shm::waiting::Waiting;
 use super::core::Daemon;
 
 /// Who waits for these has not begun, and would wait again: nothing is won by ending it.
-const PATIENT: [Waiting; 5] = [
+const PATIENT: [Waiting; 6] = [
     Waiting::Paused,
     Waiting::Window,
     Waiting::Permit,
     Waiting::Configuration,
     // An operator wants it so, and it lasts no longer for being begun anew.
     Waiting::Throttle,
+    // `retries` bounds it.
+    Waiting::Retry,
 ];
 
 impl Daemon {

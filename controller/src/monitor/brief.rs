@@ -156,6 +156,7 @@ fn is_failure(what: What) -> bool {
         | What::WatchdogRestart
         | What::WatchdogGaveUp => true,
         What::TaskSuspended
+        | What::TaskResumed
         | What::TaskMoves
         | What::RowsBad
         | What::ServerChanged
@@ -441,6 +442,7 @@ mod tests {
                 kind: HoldKind::Suspended,
                 since: at("2026-12-01T06:00:01Z"),
                 reason: Some("table orders: could not connect to warehouse".into()),
+                error: Some(Kind::Connect),
             }],
             running: vec![Running { task: 8, table: "items".into(), seconds: 3700, rows: 1000 }],
             silent: vec![Silent {

@@ -205,7 +205,9 @@ fn recurs(what: What) -> bool {
         | What::ConfigurationBack
         | What::RecordsRefused
         | What::WatchdogRestart => true,
+        // Told in pairs.
         What::TaskSuspended
+        | What::TaskResumed
         | What::ControllerStarted
         | What::ControllerStopped
         | What::ControllerDown

@@ -10,9 +10,9 @@ use ssync_common::shm::waiting::{TaskState, Waiting};
 use crate::live::{Pulse, span};
 use crate::standstill::Standstill;
 
-/// A task that waits for people, or because people want it slow, is not stuck. One that waits for
+/// A task that waits for people, because people want it slow, or for its next attempt, is not stuck. One that waits for
 /// connections, or for the configuration database, somebody should know of.
-const FOR_PEOPLE: [Waiting; 3] = [Waiting::Paused, Waiting::Window, Waiting::Throttle];
+const EXCUSED: [Waiting; 4] = [Waiting::Paused, Waiting::Window, Waiting::Throttle, Waiting::Retry];
 
 /// A living controller notices the death of a task of its own at once, and records it. So long a
 /// monitor waits for that, before it takes the death to be nobody else's business: of a run in the
@@ -116,7 +116,7 @@ impl Watch {
         deadline: Duration,
     ) -> Option<Event> {
         let known = self.standstill.knows(run);
-        let stood = self.standstill.look(task, run, now, &FOR_PEOPLE);
+        let stood = self.standstill.look(task, run, now, &EXCUSED);
         if stood.is_zero() {
             // The first look after a start says nothing about what was before.
             let told = known && self.stuck.remove(run);

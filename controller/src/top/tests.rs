@@ -66,6 +66,7 @@ fn model() -> Model {
         kind: HoldKind::Suspended,
         since: at(300_000),
         reason: Some("table 客户资料 failed".into()),
+        error: None,
     };
     let failed = run(3, RunState::Failed, Some(Error::new(Kind::Data, "a value is too long")));
     model.read(Ok(Books {

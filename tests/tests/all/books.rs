@@ -525,7 +525,7 @@ fn what_comes_late_does_not_undo_what_came_after_it() {
     assert_eq!(store.last_settled(1, "t").unwrap().unwrap().pos, "00000007");
     assert_eq!(bad_rows(&mut store), [1, 2, 3], "each once");
     // A suspension of a task that is no longer configured holds up nothing.
-    let suspend = Entry::Suspend { task: 77, reason: "x".into(), at: after };
+    let suspend = Entry::Suspend { task: 77, reason: "x".into(), error: None, at: after };
     store.write_down(first, &[(6, suspend)], true).unwrap();
 }
 

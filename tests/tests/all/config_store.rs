@@ -115,6 +115,7 @@ on_every_store!(
     use_times_go_to_the_table_of_that_name,
     bad_rows_are_numbered_found_and_marked,
     a_failed_real_time_task_is_held_until_it_is_resumed,
+    a_task_suspended_for_a_server_may_resume_by_itself_unless_a_person_has_a_say,
     what_was_written_beside_the_store_is_named_when_it_is_wrong,
 );
 
@@ -573,6 +574,46 @@ fn bad_rows_are_numbered_found_and_marked(place: &Place) {
         store.mark_retried(&ErrorFilter { task: Some(8), ..Default::default() }).unwrap(),
         0
     );
+}
+
+fn a_task_suspended_for_a_server_may_resume_by_itself_unless_a_person_has_a_say(place: &Place) {
+    let mut store = configured(place);
+    let origin = RunId::random().unwrap();
+    let suspend = |store: &mut Store, n: u64, error: Option<Kind>| {
+        let (reason, at) = ("refused".to_owned(), Timestamp::now());
+        let entry = Entry::Suspend { task: 7, reason, error, at };
+        store.write_down(origin, &[(n, entry)], false).unwrap();
+        store.holds(Some(7)).unwrap().remove(0)
+    };
+    let hold = suspend(&mut store, 1, Some(Kind::Connect));
+    assert_eq!((hold.kind, hold.error), (HoldKind::Suspended, Some(Kind::Connect)));
+    // Only that very suspension.
+    let earlier = hold.since - Duration::from_micros(1);
+    assert!(!store.resume_when_back(7, earlier).unwrap());
+    assert!(!store.stay_suspended(7, earlier, "no").unwrap());
+    assert_eq!(place.open().holds(Some(7)).unwrap(), std::slice::from_ref(&hold));
+    assert!(store.resume_when_back(7, hold.since).unwrap());
+    assert_eq!(store.holds(Some(7)).unwrap(), []);
+    assert!(!store.resume_when_back(7, hold.since).unwrap());
+    // A person pauses it: it is suspended still, and stays so.
+    let hold = suspend(&mut store, 2, Some(Kind::Lost));
+    assert!(store.hold(7, None, HoldKind::Paused, Some("the server moves")).unwrap());
+    assert!(!store.hold(7, None, HoldKind::Paused, None).unwrap());
+    let held = store.holds(Some(7)).unwrap().remove(0);
+    assert_eq!((held.kind, held.error, held.since), (hold.kind, None, hold.since));
+    let reason = held.reason.unwrap();
+    assert!(reason.starts_with("refused; paused since 2"), "{reason}");
+    assert!(reason.ends_with(": the server moves"), "{reason}");
+    assert!(!store.resume_when_back(7, hold.since).unwrap());
+    assert!(store.resume(7, None).unwrap().is_some());
+    // The server is back and refuses the login.
+    let hold = suspend(&mut store, 3, Some(Kind::Connect));
+    assert!(store.stay_suspended(7, hold.since, "refused the login").unwrap());
+    assert!(!store.resume_when_back(7, hold.since).unwrap());
+    assert!(store.resume(7, None).unwrap().is_some());
+    // Suspended for another reason.
+    let hold = suspend(&mut store, 4, None);
+    assert!(!store.resume_when_back(7, hold.since).unwrap());
 }
 
 fn a_failed_real_time_task_is_held_until_it_is_resumed(place: &Place) {

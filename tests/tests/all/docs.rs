@@ -66,6 +66,14 @@ fn blocks(document: &str) -> Vec<Block> {
     blocks
 }
 
+/// The first block of that language below a heading of a document.
+pub fn block(path: &str, heading: &str, language: &str) -> String {
+    let document = read(path);
+    let (_, below) = document.split_once(heading).unwrap_or_else(|| panic!("{heading} in {path}"));
+    let found = blocks(below).into_iter().find(|block| block.language == language);
+    found.unwrap_or_else(|| panic!("no {language} below {heading} in {path}")).text
+}
+
 /// The document without its fenced blocks.
 fn prose(document: &str) -> String {
     let mut inside = false;

@@ -55,12 +55,12 @@ fn a_refused_login_says_so_without_the_password() {
         let wrong = "Wr0ng-sentinel";
         let link = LinkParams { password: Some(Secret::from(wrong.to_owned())), ..db.link() };
         let e = open(&link).err().unwrap();
-        assert_eq!(e.kind, Kind::Connect, "{e:?}");
+        assert_eq!(e.kind, Kind::Login, "{e:?}");
         assert!(!format!("{e:?} {e} {link:?}").contains(wrong), "{e:?}");
         assert!(e.message.contains(&link.name));
 
         let link = LinkParams { password: None, ..db.link() };
-        assert_eq!(open(&link).err().unwrap().kind, Kind::Connect);
+        assert_eq!(open(&link).err().unwrap().kind, Kind::Login);
         let link = LinkParams { url: format!("{}_none", db.url()), ..db.link() };
         assert_eq!(open(&link).err().unwrap().kind, Kind::Config);
     });

@@ -199,7 +199,7 @@ fn a_wrong_password_and_a_wrong_service_are_told_apart_and_not_told() {
     let wrong =
         LinkParams { password: Some(Secret::from("S3CRET-wrong".to_owned())), ..account.link() };
     let e = open(&wrong).err().unwrap();
-    assert_eq!(e.kind, ErrorKind::Connect);
+    assert_eq!(e.kind, ErrorKind::Login);
     assert!(e.message.contains("user name and password"), "{e:?}");
     assert!(!format!("{e:?}").contains("S3CRET"), "{e:?}");
     let elsewhere = LinkParams { url: format!("{}_NONE", account.url()), ..account.link() };
@@ -352,7 +352,7 @@ mod standin {
             .map(|_| ids)
         };
         let e = read().unwrap_err();
-        assert!(e.kind.is_transient() && e.kind != ErrorKind::Lost, "{e:?}");
+        assert!(e.kind.is_retried() && e.kind != ErrorKind::Lost, "{e:?}");
         assert_eq!(read().unwrap(), [Value::Int(1)]);
     }
 

@@ -344,7 +344,7 @@ fn a_table_is_tried_as_often_as_is_configured() {
     let road = Road::to_mariadb(
         &[&make, &fill],
         &["CREATE TABLE dst (id BIGINT NOT NULL, v VARCHAR(100))"],
-        "batch_rows = 10\nattempts = 1",
+        "batch_rows = 10\nretries = 0",
         "",
     );
     let mut run = road.instance.start(&RUN, "writer.before_commit@3=pause");

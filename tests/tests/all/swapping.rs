@@ -437,7 +437,7 @@ fn a_table_that_stays_in_use_is_named_and_so_is_who_uses_it() {
     }
     let session = reader.rows("SELECT CONNECTION_ID()", &[Holds::Int]);
     let [Cell::Int(session)] = session[0][..] else { unreachable!() };
-    let once = tables.toml("").replace("writers = 1", "writers = 1\nattempts = 1");
+    let once = tables.toml("").replace("writers = 1", "writers = 1\nretries = 0");
     let outcome = Instance::new(&once).run(&RUN).expect(1);
     let error = outcome.table("t")["error"].to_string();
     for words in ["table dst was in use", "TRUNCATE TABLE", &format!("session {session} of ")] {

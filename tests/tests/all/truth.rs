@@ -270,8 +270,11 @@ impl Case {
                     as i64,
                 failed,
             );
+            // A row that was bad in a run that was given up may be so in another one.
             let bad: i64 = runs.iter().map(|r| int(&r["counts"]["failed"])).sum();
-            same("bad rows of history", bad, failed);
+            if !runs.iter().any(|run| run["state"] == "abandoned") {
+                same("bad rows of history", bad, failed);
+            }
         }
         let mut ends: BTreeMap<&str, i64> = BTreeMap::from([("done", none)]);
         for run in runs {

@@ -38,7 +38,7 @@ fn a_side_that_is_down_is_the_same_exit_code_of_a_run_and_of_a_check() {
         for (source, dest) in [("down", "up"), ("up", "down"), ("down", "down")] {
             let instance = Instance::new(&format!(
                 "{down}{}[[task]]\nid = 1\nsource = \"{source}\"\ndest = \"{dest}\"\n\
-                 [[task.table]]\nname = \"t\"\nsource = \"t\"\ndest = \"u\"\nmode = \"full\"\n",
+                 retries = 0\n[[task.table]]\nname = \"t\"\nsource = \"t\"\ndest = \"u\"\nmode = \"full\"\n",
                 up.link("up")
             ));
             for args in [&["--task", "1"][..], &["check"], &["check", "--json"]] {

@@ -60,8 +60,11 @@ const CONTENTION: &[u16] = &[1020, 1205, 1213, 1412, 1614, 3572];
 const FULL: &[u16] = &[1021, 1114];
 /// The account may not.
 const PRIVILEGE: &[u16] = &[1044, 1095, 1131, 1132, 1141, 1142, 1143, 1227, 1370, 1419];
-/// The login was refused, or there is no room for another connection.
-const CONNECT: &[u16] = &[1040, 1045, 1129, 1130, 1203, 1226, 1251, 1275, 1698, 1862, 3118, 4151];
+/// The server, or a proxy in front of it, takes no connection at the moment.
+const CONNECT: &[u16] = &[1040, 1047, 1135, 1203, 1226, 2002, 2003, 3032, 9001];
+/// The login was refused: wrong credentials, an account that is locked or has expired, a host that
+/// is blocked or may not connect.
+const LOGIN: &[u16] = &[1045, 1129, 1130, 1251, 1275, 1524, 1698, 1820, 1862, 3118, 3955, 4151];
 /// The server is ending this session, or has ended it. An interrupted statement (1317) counts:
 /// the session may be on its way out too.
 const LOST: &[u16] = &[
@@ -81,6 +84,7 @@ pub(super) fn kind_of(code: u16) -> Kind {
         (FULL, Kind::Full),
         (PRIVILEGE, Kind::Privilege),
         (CONNECT, Kind::Connect),
+        (LOGIN, Kind::Login),
         (LOST, Kind::Lost),
         (MISSING, Kind::Config),
     ] {
@@ -187,10 +191,11 @@ pub(super) fn from_open(e: &DriverFailure) -> Error {
             let error = from_server(e);
             match error.kind {
                 // The database named in the URL: to the user, a matter of configuration.
-                Kind::Config | Kind::Connect => error,
-                Kind::Privilege | Kind::Lost | Kind::Database => {
-                    Error { kind: Kind::Connect, ..error }
-                }
+                Kind::Config | Kind::Connect | Kind::Login => error,
+                Kind::Privilege => Error { kind: Kind::Login, ..error },
+                // SQLSTATE class 28: invalid authorization, whatever the number.
+                Kind::Database if e.state.starts_with("28") => Error { kind: Kind::Login, ..error },
+                Kind::Lost | Kind::Database => Error { kind: Kind::Connect, ..error },
                 _ => error,
             }
         }

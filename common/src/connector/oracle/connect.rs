@@ -82,7 +82,7 @@ pub(super) fn connect(link: &LinkParams) -> Result<(Box<dyn Driver>, Server)> {
     let refused = failed.clone();
     let opened = within(limit, move || {
         let mut driver = login.open(kind).map_err(|e| match e.kind {
-            Kind::Connect => e.context(&refused),
+            Kind::Connect | Kind::Login => e.context(&refused),
             _ => e,
         })?;
         match pin(driver.as_mut(), io_timeout) {

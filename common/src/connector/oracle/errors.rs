@@ -67,14 +67,16 @@ const FULL: &[u32] = &[
 ];
 /// The account may not.
 const PRIVILEGE: &[u32] = &[1031, 1720, 1749, 1924, 1950, 1990, 28112, 28115, 41900];
-/// The login was refused, the server is not there, or has no room for another connection.
+/// The server is not there, is starting or shutting down, or has no room for another connection.
 const CONNECT: &[u32] = &[
-    18, 20, 1005, 1017, 1033, 1034, 1035, 1045, 1089, 1090, 2391, 12154, 12170, 12203, 12500,
-    12504, 12505, 12506, 12509, 12510, 12511, 12514, 12516, 12518, 12519, 12520, 12521, 12525,
-    12526, 12527, 12528, 12529, 12533, 12535, 12536, 12541, 12543, 12545, 12560, 12564, 12606,
-    12618, 12650, 12660, 27101, 28000, 28001, 28002, 28003, 28009, 28030, 28040, 28041, 28759,
-    28860, 28862, 28864, 28865, 29024, 29106, 1109, 988,
+    18, 20, 1033, 1034, 1035, 1089, 1090, 2391, 12154, 12170, 12203, 12500, 12504, 12505, 12506,
+    12509, 12510, 12511, 12514, 12516, 12518, 12519, 12520, 12521, 12525, 12526, 12527, 12528,
+    12529, 12533, 12535, 12536, 12541, 12543, 12545, 12560, 12564, 12606, 12618, 12650, 12660,
+    27101, 28030, 28759, 28860, 28862, 28864, 28865, 29024, 29106, 1109,
 ];
+/// The login was refused: wrong credentials, an account that is locked, has expired or may not
+/// begin a session.
+const LOGIN: &[u32] = &[988, 1005, 1017, 1045, 28000, 28001, 28002, 28003, 28009, 28040, 28041];
 /// The server is ending this session, or has ended it.
 const LOST: &[u32] = &[
     22, 28, 31, 600, 603, 604, 1012, 1041, 1092, 2396, 2399, 3106, 3113, 3114, 3115, 3120, 3122,
@@ -96,6 +98,7 @@ pub(super) fn kind_of(code: u32) -> Kind {
         (FULL, Kind::Full),
         (PRIVILEGE, Kind::Privilege),
         (CONNECT, Kind::Connect),
+        (LOGIN, Kind::Login),
         (LOST, Kind::Lost),
         (MISSING, Kind::Config),
     ] {
@@ -206,17 +209,19 @@ pub(super) fn from_open(failure: &Failure, tls: bool) -> Error {
         (_, 12541) => error.hint(NO_LISTENER),
         (_, 12545) => error.hint(NO_HOST),
         (_, 12170 | 12535 | 12543) => error.hint(NO_ROUTE),
-        (_, 1017) => Error::new(Kind::Connect, "the server refused user name and password")
-            .detail("ORA-01017"),
-        (_, 28000) => Error::new(Kind::Connect, "the account is locked").detail("ORA-28000").hint(
+        (_, 1017) => {
+            Error::new(Kind::Login, "the server refused user name and password").detail("ORA-01017")
+        }
+        (_, 28000) => Error::new(Kind::Login, "the account is locked").detail("ORA-28000").hint(
             "Ask the database's administrator to unlock it, and give the link's password anew: \
              too many attempts with a wrong one lock an account.",
         ),
-        (_, 28001) => Error::new(Kind::Connect, "the account's password has expired")
+        (_, 28001) => Error::new(Kind::Login, "the account's password has expired")
             .detail("ORA-28001")
             .hint("Set a new password with another client, and give it to the link."),
         (Kind::Connect, code) if tls => secured(error, code),
-        (Kind::Connect, _) => error,
+        (Kind::Connect | Kind::Login, _) => error,
+        (Kind::Privilege, _) => Error { kind: Kind::Login, ..error },
         _ => Error { kind: Kind::Connect, ..error },
     }
 }
@@ -447,9 +452,11 @@ mod tests {
             (12170, Kind::Connect),
             (12541, Kind::Connect),
             (12514, Kind::Connect),
-            (1017, Kind::Connect),
-            (28000, Kind::Connect),
-            (28001, Kind::Connect),
+            (1033, Kind::Connect),
+            (1034, Kind::Connect),
+            (1017, Kind::Login),
+            (28000, Kind::Login),
+            (28001, Kind::Login),
             (2291, Kind::Parent),
             (942, Kind::Config),
             (904, Kind::Config),
@@ -463,7 +470,7 @@ mod tests {
 
     #[test]
     fn no_code_has_two_kinds() {
-        let lists = [PARENT_MISSING, CONTENTION, FULL, PRIVILEGE, CONNECT, LOST, MISSING];
+        let lists = [PARENT_MISSING, CONTENTION, FULL, PRIVILEGE, CONNECT, LOGIN, LOST, MISSING];
         let mut all: Vec<u32> = lists.concat();
         all.extend(DATA_FAULTS.iter().map(|(c, _)| *c));
         all.sort_unstable();
@@ -483,7 +490,12 @@ mod tests {
         let open = |code: u32, message: &str| {
             from_open(&Failure { code, message: message.to_owned(), state: State::Answered }, false)
         };
-        assert_eq!(open(1017, "ORA-01017: invalid").kind, Kind::Connect);
+        assert_eq!(open(1017, "ORA-01017: invalid").kind, Kind::Login);
+        assert_eq!(open(28000, "ORA-28000: the account is locked").kind, Kind::Login);
+        assert_eq!(open(1045, "ORA-01045: user lacks CREATE SESSION").kind, Kind::Login);
+        for code in [12541, 12514, 1033, 1034, 12528, 20] {
+            assert_eq!(open(code, "ORA: not there").kind, Kind::Connect, "ORA-{code:05}");
+        }
         assert!(open(28000, "ORA-28000: the account is locked").hint.is_some());
         assert!(open(28001, "ORA-28001: the password has expired").hint.is_some());
         assert_eq!(open(3113, "ORA-03113: end-of-file").kind, Kind::Connect);

@@ -176,6 +176,11 @@ impl TaskSlot {
         self.change_head(|head| head.error = Some(shorten(&error.message, ERROR_CHARS_MAX)));
     }
 
+    /// Forgets the error: what failed is tried again.
+    pub fn clear_error(&self) {
+        self.change_head(|head| head.error = None);
+    }
+
     /// Publishes the detailed parameters of the current table (A20): links, source and destination
     /// table with structure, SQL before and after. Never secrets. False when they are longer than
     /// [`PARAMS_BYTES`]; then a note stands in their place.

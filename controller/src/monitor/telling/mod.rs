@@ -124,6 +124,7 @@ fn title(event: &Event, language: Language) -> String {
         Language::Zh => match event.what {
             What::TaskFailed => "任务失败",
             What::TaskSuspended => "任务已挂起",
+            What::TaskResumed => "任务已自动恢复",
             What::TaskStuck => "任务无进展",
             What::TaskMoves => "任务恢复进展",
             What::TaskDied => "任务进程意外终止",

@@ -154,9 +154,9 @@ fn a_wrong_password_is_said_without_it_and_not_tried_again() {
     instance.set_env("SSYNC_TEST_PASSWORD", "not-the-Pw-9f2c");
     let outcome = instance.run(&RUN).expect(1);
     let (kind, _) = error_of(&outcome);
-    assert_eq!(kind, "Connect", "{outcome}");
+    assert_eq!(kind, "Login", "{outcome}");
     assert!(!format!("{outcome}{}", instance.logs()).contains("not-the-Pw-9f2c"));
-    assert!(!instance.logs().contains("attempt 1 failed"), "{}", instance.logs());
+    assert!(!instance.logs().contains("attempt 1 of"), "{}", instance.logs());
 }
 
 #[test]
