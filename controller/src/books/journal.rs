@@ -21,6 +21,8 @@ use super::desk::{Desk, PATIENCE};
 use super::mirror::Mirror;
 use super::settled::last_settled;
 
+/// Bad rows of earlier runs that are looked at: is one of them bad again?
+const BAD_BEFORE_MAX: u64 = 10_000;
 /// How long a list of rows that somebody had sent again may take to be read.
 const LIST_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -243,22 +245,31 @@ impl Journal for RunJournal {
     fn record_bad(&self, run: &Id, columns: &[String], rows: &[BadRow]) -> Result<u64> {
         let mut bad = locked(&self.bad)?;
         if bad.run != Some(*run) {
-            let filter = ErrorFilter {
-                task: Some(self.attempt.task),
-                table: Some(self.attempt.table.clone()),
-                states: vec![RowState::Bad],
+            let states = vec![RowState::Bad];
+            let of_run = ErrorFilter {
+                run: Some(RunId(*run)),
+                states: states.clone(),
                 ..ErrorFilter::default()
             };
-            let recorded = self.desk.ask(PATIENCE, move |store| store.errors(&filter))?;
+            let of_table = ErrorFilter {
+                task: Some(self.attempt.task),
+                table: Some(self.attempt.table.clone()),
+                states,
+                limit: Some(BAD_BEFORE_MAX),
+                ..ErrorFilter::default()
+            };
+            let recorded = self.desk.ask(PATIENCE, move |store| store.errors(&of_run))?;
+            let before = self.desk.ask(PATIENCE, move |store| store.errors(&of_table))?;
             bad.are_known = recorded.is_some();
-            (bad.recorded, bad.of_others) = Default::default();
-            for row in recorded.unwrap_or_default() {
-                let key = key_json(&row.key)?;
-                if row.run == RunId(*run) {
-                    bad.recorded.insert(key);
-                } else if !row.key.is_empty() {
-                    bad.of_others.insert(key, (row.run, row.number));
-                }
+            bad.recorded = recorded
+                .unwrap_or_default()
+                .iter()
+                .map(|r| key_json(&r.key))
+                .collect::<Result<_>>()?;
+            bad.of_others.clear();
+            let others = before.unwrap_or_default().into_iter().filter(|r| r.run.0 != *run);
+            for row in others.filter(|row| !row.key.is_empty()) {
+                bad.of_others.insert(key_json(&row.key)?, (row.run, row.number));
             }
             bad.run = Some(*run);
         }

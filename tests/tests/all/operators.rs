@@ -16,6 +16,8 @@
 //! - In `increment` mode with edits, a source that was restored: nothing may be written there, and
 //!   that a row of the destination is newer than the source's is nothing to tell by.
 //! - Filters of `increment` change what is below the mark, which is not looked at again.
+//! - A SQLite source exchanged for a copy of itself from before its first run: a file is known by what
+//!   it is, and nothing in this one says that rows of it were ever sent.
 //! - ssync's own table at the source dropped while the destination, or the table's name, is another
 //!   one than it remembers: what would tell was just taken away.
 //!

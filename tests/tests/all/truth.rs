@@ -320,7 +320,8 @@ fn house(dir: &Path, rows: i64, entries: &str, task: &str, table: &str) -> (Site
     let (source, dest) = (Site::in_file(dir, "src"), Site::in_file(dir, "dst"));
     source.run(&["CREATE TABLE src (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(300) NOT NULL, \
          sync_status INT DEFAULT 0 NOT NULL)"]);
-    dest.run(&["CREATE TABLE dst (id BIGINT NOT NULL, v VARCHAR(20) NOT NULL)"]);
+    dest.run(&["CREATE TABLE dst (id BIGINT NOT NULL, v VARCHAR(20) NOT NULL CHECK \
+         (length(v) < 20))"]);
     let all: Vec<Row> = (0..rows).map(|id| vec![Cell::Int(id), Cell::Text("v".into())]).collect();
     source.insert("src", &["id", "v"], &all);
     let instance = Instance::new(&format!(
@@ -402,6 +403,25 @@ fn a_run_that_was_killed_and_resumed_is_one_run_with_all_its_rows() {
     assert!((run["seconds"].as_f64().unwrap() - all).abs() < 0.001, "{history}");
     let listed = instance.run(&["history", "--attempts"]).expect(0).stdout;
     assert!(listed.contains("2 attempts") && listed.contains("attempt 1  died"), "{listed}");
+}
+
+#[test]
+fn a_row_that_is_bad_again_in_another_run_is_listed_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, instance) = house(dir.path(), 10, "", "error_limit = 5", "");
+    let source = Site::in_file(dir.path(), "src");
+    for _ in 0..2 {
+        source.run(&[
+            "UPDATE src SET v = 'much longer than the twenty characters', sync_status = 0 \
+             WHERE id IN (3, 4)",
+        ]);
+        instance.run(&RUN).expect(1);
+        let errors = json_of(&instance, &["errors"]);
+        let keys: Vec<_> =
+            errors["errors"].as_array().unwrap().iter().map(|e| e["row"].clone()).collect();
+        assert_eq!(keys, ["id=3", "id=4"], "{errors}");
+        assert_eq!(json_of(&instance, &["status"])["tables"][0]["bad_rows"], 2);
+    }
 }
 
 #[test]

@@ -490,6 +490,9 @@ impl World<'_> {
         }
         let replaced = self.rng.chance(30);
         let stream = &self.streams[s];
+        // A file of which nothing says that it was ever sent from is another one.
+        let is_known = stream.backup.as_ref().is_some_and(|b| b.backup.knows_of_runs());
+        let replaced = replaced && (is_known || !self.case.mode.is_status());
         let fits =
             stream.backup.as_ref().is_some_and(|b| b.backup.fits(&stream.source, &stream.table));
         if !fits || stream.is_blind() {

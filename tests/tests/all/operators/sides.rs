@@ -126,6 +126,11 @@ impl Backup {
         self.table == table && (self.file.is_some() || self.own.iter().all(|t| there.contains(t)))
     }
 
+    /// Whether ssync's own tables were there already.
+    pub fn knows_of_runs(&self) -> bool {
+        !self.own.is_empty()
+    }
+
     /// Puts everything back as it was. `replaced`: a file goes over the other one, as a new one.
     pub fn restore(&self, site: &Site, replaced: bool) {
         if let (Some(from), Site::Sqlite(path)) = (&self.file, site) {
