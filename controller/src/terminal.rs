@@ -208,7 +208,10 @@ fn line(name: &str, width: usize, landed: u64, failed: u64, seconds: f64, result
 
 fn facts(t: &TableReport) -> Vec<String> {
     let c = &t.counts;
-    let mut facts = t.notes.clone();
+    // What stopped it comes first; the details follow on standard error.
+    let failed = matches!(t.result, TableResult::Failed | TableResult::Interrupted);
+    let reason = t.error.as_ref().filter(|_| failed).map(|error| error.message.clone());
+    let mut facts: Vec<_> = reason.into_iter().chain(t.notes.clone()).collect();
     let mut count = |n: u64, one: &str, more: &str| match n {
         0 => {}
         1 => facts.push(format!("1 row {one}")),
@@ -259,6 +262,9 @@ fn kept(t: &TableReport) -> Option<String> {
     }
     let verb = |n: u64, one: &'static str, more: &'static str| if n == 1 { one } else { more };
     let landed = c.landed + c.resumed;
+    if landed + c.put_back() + c.failed == 0 {
+        return None;
+    }
     let mut text = format!(
         "{} {} landed and {} kept",
         grouped(landed),

@@ -227,12 +227,17 @@ const EN: Words = Words {
     nothing: "Nothing was transferred.",
     totals: |b, tasks, tables| {
         format!(
-            "{} runs of {tables} tables ({tasks} tasks): {} rows, {}; {} runs failed, {} rows are bad.",
-            grouped(b.runs),
-            grouped(b.rows),
+            "{} of {} ({}): {}, {}; {} failed, {} bad.",
+            many(b.runs, "run"),
+            many(tables as u64, "table"),
+            many(tasks as u64, "task"),
+            many(b.rows, "row"),
             bytes(b.bytes),
-            grouped(b.failed_runs),
-            grouped(b.bad_rows)
+            many(b.failed_runs, "run"),
+            match b.bad_rows {
+                1 => "1 row is".to_owned(),
+                n => format!("{} rows are", grouped(n)),
+            }
         )
     },
     failures: "What went wrong:",
@@ -254,7 +259,7 @@ const EN: Words = Words {
             0 => String::new(),
             n => format!(", {} failed", grouped(n)),
         };
-        format!("{} runs{failed}, {} rows, {}", grouped(t.runs), grouped(t.rows), bytes(t.bytes))
+        format!("{}{failed}, {}, {}", many(t.runs, "run"), many(t.rows, "row"), bytes(t.bytes))
     },
     run: |r| format!("for {}, {} rows so far", duration(r.seconds), grouped(r.rows)),
     mute: |s| format!("{} waiting, {} given up", grouped(s.waiting), grouped(s.given_up)),
@@ -381,6 +386,11 @@ fn grouped(n: u64) -> String {
     out
 }
 
+/// `1 run`, `2,880 runs`.
+fn many(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(n)) }
+}
+
 fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = n as f64;
@@ -462,7 +472,7 @@ mod tests {
 ssync brief of db1
 2026-12-01 08:30 to 2026-12-02 08:30
 
-2,880 runs of 2 tables (2 tasks): 2,469,134 rows, 188.4 MiB; 1 runs failed, 3 rows are bad.
+2,880 runs of 2 tables (2 tasks): 2,469,134 rows, 188.4 MiB; 1 run failed, 3 rows are bad.
 
 What went wrong:
   12-01 14:00  task 7, table orders failed: could not connect to warehouse

@@ -468,7 +468,7 @@ fn the_brief_can_be_asked_for() {
     let shop = Shop::new("stop_on_error = false", "");
     shop.instance.run(&["--task", "7"]).expect(1);
     let ran = shop.instance.run(&["brief"]).expect(0);
-    assert!(ran.stdout.contains("2 runs of 2 tables (1 tasks): "), "{ran}");
+    assert!(ran.stdout.contains("2 runs of 2 tables (1 task): "), "{ran}");
     assert!(ran.stdout.contains("What went wrong:\n") && ran.stdout.contains("Slowest:"), "{ran}");
     assert!(!ran.stdout.contains(VALUE), "{ran}");
     let json = |args: &[&str]| -> Value {
