@@ -33,12 +33,11 @@ pub fn run(args: &AdoptArgs, home: Option<&Path>, out: &mut Output) -> Result<()
     for table in &chosen.tables {
         let lock = params.books.lock(&chosen, table)?;
         let done = match &decision {
-            None => {
-                let found = adopt::look(&params, table)?;
+            None => adopt::look(&params, table).and_then(|found| {
                 let sources = adopt::other_sources(&params, table)?;
                 show(&table.name, &found, &sources, out);
                 Ok(())
-            }
+            }),
             Some(decision) => carry_out(&mut store, &params, table, decision).and_then(|notes| {
                 // A table that has another name still has what was settled.
                 if !matches!(decision, Decision::Renamed { .. }) {

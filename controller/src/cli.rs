@@ -101,16 +101,16 @@ pub enum Command {
         #[arg(long)]
         lost: bool,
     },
-    /// Decide what counts after a table was renamed, moved, copied or restored
+    /// Decide what counts of a table that was renamed, moved or restored
     ///
     /// A run stops when source or destination are not what earlier runs knew. This command shows
     /// what is known, and with one of its options carries out a decision about one table. To send
     /// rows again that a restored destination has lost, use ssync retry --lost.
     Adopt(AdoptArgs),
-    /// Tell people what goes wrong, and send the daily brief; runs until it is ended
+    /// Tell people what goes wrong, and send the daily brief
     ///
-    /// Follows what the other processes record, looks for tasks that are stuck or have died, and
-    /// removes old records. Receivers, brief and limits stand in the configuration.
+    /// Runs until it is ended. Follows what the other processes record, looks for tasks that are
+    /// stuck or have died, and removes old records. Receivers, brief and limits stand in the configuration.
     Monitor,
 
     /// Show the main job on made-up orders, and prove that they all arrived
@@ -124,7 +124,9 @@ pub enum Command {
     #[command(hide = true)]
     Bench(BenchArgs),
 
-    /// Watch tasks as they run: rows, speed, waits, errors; pause and resume them
+    /// Watch tasks as they run; pause and resume them
+    ///
+    /// Rows, speed, writers, waits and errors, as they change.
     Top,
 
     /// Say whether the controller lives, for the watchdog
@@ -251,7 +253,7 @@ pub enum StoreCommand {
     /// described in docs/CONFIGURATION.md.
     Apply(ApplyArgs),
 
-    /// Versions of the configuration: list, show and compare them, return to one
+    /// Versions of the configuration: list, compare, return to one
     #[command(subcommand)]
     Config(ConfigCommand),
 
@@ -265,7 +267,7 @@ pub enum StoreCommand {
     #[command(subcommand)]
     Link(LinkCommand),
 
-    /// Show how many connections each link has in use, and who waits for one
+    /// Show the connections in use on each link, and who waits for one
     Links,
 
     /// Encryption keys: make, list and check them
@@ -276,17 +278,17 @@ pub enum StoreCommand {
     #[command(subcommand)]
     Receiver(ReceiverCommand),
 
-    /// Print what was transferred, what failed and what waits, of the last 24 hours
+    /// Print what was transferred and what failed in the last 24 hours
     Brief(BriefArgs),
 
-    /// Show every task: what it does at this moment, what holds it, how it ended last
+    /// Show every task: what it does, what holds it, how it ended last
     ///
     /// Exit code 1 where a daemon should run and does not, or does not respond.
     Status(OfTask),
 
-    /// Report to a monitoring system, in one line, whether somebody has to act
+    /// Report to a monitoring system whether somebody has to act
     ///
-    /// Looks at the daemon, failed and suspended tasks, bad rows, receivers, and records that wait.
+    /// One line. Looks at the daemon, failed and suspended tasks, bad rows, receivers, and records that wait.
     /// Exit codes: 0 everything works, 1 somebody should look, 2 something does not work.
     Health,
 

@@ -7,7 +7,6 @@ use ssync_common::error::Result;
 use ssync_common::shm::task_table::ControllerView;
 use ssync_common::shm::waiting::{Outcome, TaskState};
 use ssync_common::shm::{TaskTable, TaskView, Waiting, is_controller_wanted, now_ms};
-use ssync_common::store::RunRecord;
 
 /// A controller that has not been heard of for so long hangs, milliseconds.
 pub const HEARTBEAT_AGE_MS_MAX: u64 = 60_000;
@@ -50,22 +49,6 @@ impl Live {
     /// What shared memory knows of a task.
     pub fn task(&self, id: u32) -> Option<&TaskView> {
         self.tasks.iter().find(|t| t.task_id == id)
-    }
-
-    /// The launch of a table that failed after its last recorded run: it failed before it had begun
-    /// a run of its own, and is recorded nowhere else.
-    pub fn failed_since(
-        &self,
-        task: u32,
-        table: &str,
-        last: Option<&RunRecord>,
-    ) -> Option<&TaskView> {
-        let is_newer = |failed: &TaskView| {
-            last.is_none_or(|run| {
-                run.end.is_none_or(|end| (end.as_millisecond().max(0) as u64) < failed.started_ms)
-            })
-        };
-        self.task(task).filter(|t| t.table == table && t.outcome == Outcome::Failed && is_newer(t))
     }
 
     /// Tasks under way.

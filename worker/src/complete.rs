@@ -44,6 +44,7 @@ impl TableRun<'_> {
         }
         if self.table.count {
             let there = self.rows_there(ends, fence)?;
+            self.not_too_many(ends, landed, there)?;
             // By then rows may have come twice, and overwritten themselves.
             let twice =
                 self.is_done(ends, fence, run, Step::Resumed)? || !self.keys_are_kept(&ends.plan);
@@ -61,6 +62,7 @@ impl TableRun<'_> {
         }
         let landed = self.landed_rows(ends, fence, &run)?.saturating_sub(self.counts.skipped);
         let there = self.rows_there(ends, fence)?;
+        self.not_too_many(ends, landed, there)?;
         // A row that was met twice, or whose key became another one's, is there once.
         let exact = self.table.write == WriteMode::Insert
             || self.reads_one_state && self.keys_are_kept(&ends.plan);
@@ -129,6 +131,24 @@ impl TableRun<'_> {
                     .filter(|p| p.source.name == key.name)
                     .all(|p| !matches!(p.fidelity, Fidelity::Lossy(_)))
         })
+    }
+
+    /// Nobody else writes into the table that is loaded to be swapped: rows that the ledger does not
+    /// know are this run's, and would come twice.
+    fn not_too_many(&self, ends: &Ends, landed: u64, there: u64) -> Result<()> {
+        if self.table.full != FullMethod::Swap || there <= landed {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Balance,
+            format!("{} has {there} rows, and {landed} had landed", self.loaded()),
+        )
+        .detail(format!("link {}, for {}", self.params.dest.name, ends.plan.dest.full_name))
+        .detail("the run's ledger does not know the others; the destination itself is as it was")
+        .hint(
+            "SSYNC_FENCE and SSYNC_LEDGER were restored to an older state while the table was \
+             loaded, or something else has written into it. Load it anew with --restart.",
+        ))
     }
 
     fn missing(&self, ends: &Ends, counted_in: &str, landed: u64, there: u64) -> Error {

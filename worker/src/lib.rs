@@ -203,7 +203,7 @@ fn run_table(
         if let Some(hold) = params.books.held(params.task.id, &table.name)? {
             return Err(hold.error(params.task.id, &table.name));
         }
-        let lock = params.books.lock(&params.task, table)?;
+        let lock = params.books.launch(&params.task, table)?;
         if let Some(dead) = lock.taken_over_from() {
             notes.push(format!("lock taken over from {dead}"));
         }

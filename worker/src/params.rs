@@ -61,6 +61,9 @@ pub trait Books: Send + Sync {
     /// when somebody alive has it.
     fn lock(&self, task: &Task, table: &TableTask) -> Result<Box<dyn TableLock>>;
 
+    /// The same for a run: an attempt begins, whose end its journal is told.
+    fn launch(&self, task: &Task, table: &TableTask) -> Result<Box<dyn TableLock>>;
+
     /// What keeps the table, or its whole task, from running (A4, A16).
     fn held(&self, task: u32, table: &str) -> Result<Option<Hold>>;
 

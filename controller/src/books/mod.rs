@@ -86,6 +86,28 @@ impl TaskBooks {
         TaskBooks { desk, dest_url: dest_url.to_owned(), holds, attempts: Arc::default() }
     }
 
+    /// Takes a lock in the database; `None` where that is out of reach.
+    fn locked(
+        &self,
+        lock: impl FnOnce(&mut Store) -> Result<StoreLock> + Send + 'static,
+    ) -> Result<Option<Box<dyn TableLock>>> {
+        let is_late = Arc::new(AtomicBool::new(false));
+        let theirs = is_late.clone();
+        let lock = self.desk.ask(PATIENCE, move |store| {
+            let lock = lock(store)?;
+            if theirs.load(Ordering::Relaxed) {
+                // The run has begun without it.
+                return store.unlock_table(lock).map(|()| None);
+            }
+            Ok(Some(lock))
+        })?;
+        let Some(lock) = lock.flatten() else {
+            is_late.store(true, Ordering::Relaxed);
+            return Ok(None);
+        };
+        Ok(Some(Box::new(HeldLock::new(self.desk.clone(), lock)?)))
+    }
+
     /// Records that none of a task's tables could be launched.
     pub fn record_failed_launch(&self, task: &Task, error: &Error) -> Result<()> {
         failed_launch(task, error)?.into_iter().try_for_each(|entry| self.desk.write(entry))
@@ -101,26 +123,23 @@ impl TaskBooks {
 
 impl Books for TaskBooks {
     fn lock(&self, task: &Task, table: &TableTask) -> Result<Box<dyn TableLock>> {
+        let (id, name) = (task.id, table.name.clone());
+        let owner = Owner::own(RunId::random()?)?;
+        let lock = move |store: &mut Store| store.lock_table(id, &name, &owner, LEASE_SECS);
+        Ok(self.locked(lock)?.unwrap_or_else(|| Box::new(NoLock)))
+    }
+
+    fn launch(&self, task: &Task, table: &TableTask) -> Result<Box<dyn TableLock>> {
         let attempt = new_attempt(task.id, table)?;
         self.attempts.lock().map_err(|_| panicked())?.insert(table.name.clone(), attempt.clone());
         let owner = Owner::own(attempt.id)?;
         let launched = attempt.clone();
-        let is_late = Arc::new(AtomicBool::new(false));
-        let theirs = is_late.clone();
-        let lock = self.desk.ask(PATIENCE, move |store| {
-            let lock = store.launch(&launched, &owner, LEASE_SECS)?;
-            if theirs.load(Ordering::Relaxed) {
-                // The run has begun without it.
-                return store.unlock_table(lock).map(|()| None);
-            }
-            Ok(Some(lock))
-        })?;
-        let Some(lock) = lock.flatten() else {
-            is_late.store(true, Ordering::Relaxed);
-            self.desk.write(Entry::Launch(attempt))?;
-            return Ok(Box::new(NoLock));
-        };
-        Ok(Box::new(HeldLock::new(self.desk.clone(), lock)?))
+        let lock = move |store: &mut Store| store.launch(&launched, &owner, LEASE_SECS);
+        if let Some(lock) = self.locked(lock)? {
+            return Ok(lock);
+        }
+        self.desk.write(Entry::Launch(attempt))?;
+        Ok(Box::new(NoLock))
     }
 
     fn held(&self, task: u32, table: &str) -> Result<Option<control::Hold>> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::json;
 use ssync_common::config::{Config, TableTask, Task};
-use ssync_common::error::Result;
+use ssync_common::error::{Error, Kind, Result};
 use ssync_common::store::{HoldKind, Home, RunState, Store};
 
 use super::receivers;
@@ -61,15 +61,24 @@ struct Health {
 /// Prints the line; the exit code.
 pub fn health(home: &Home, open: impl FnOnce() -> Result<Store>, out: &mut Output) -> Result<u8> {
     let mut health = Health::default();
+    // Nothing is made by looking.
+    if !home.path().is_dir() {
+        return Err(Error::new(Kind::Config, "there is no such home directory")
+            .detail(home.path().display().to_string())
+            .hint("Name the one that ssync works with by SSYNC_HOME or --home."));
+    }
     let live = Live::read(home.path())?;
     let pulse = Pulse::of(&live, home.path(), HEARTBEAT_AGE_MS_MAX);
     health.look_at_daemon(pulse);
     let looked = open().and_then(|mut store| {
         let config = store.load()?;
-        health.look(&mut store, &config, &live, home.path())?;
+        health.look(&mut store, &config, home.path())?;
         Ok(config)
     });
     match looked {
+        Ok(config) if config.tasks.is_empty() => {
+            health.add(Severity::Warning, "nothing is configured".to_owned());
+        }
         Ok(config) if pulse == Pulse::Stopped && !config.schedules.is_empty() => {
             let text = "no daemon runs, and schedules are configured";
             health.add(Severity::Warning, text.to_owned());
@@ -111,7 +120,7 @@ impl Health {
         }
     }
 
-    fn look(&mut self, store: &mut Store, config: &Config, live: &Live, home: &Path) -> Result<()> {
+    fn look(&mut self, store: &mut Store, config: &Config, home: &Path) -> Result<()> {
         self.tasks = config.tasks.len();
         for hold in store.holds(None)?.iter().filter(|hold| hold.kind == HoldKind::Suspended) {
             let why = hold.reason.as_ref().map_or(String::new(), |why| format!(": {why}"));
@@ -121,7 +130,7 @@ impl Health {
         for task in &config.tasks {
             for table in &task.tables {
                 self.tables += 1;
-                self.look_at_table(store, task, table, live)?;
+                self.look_at_table(store, task, table)?;
             }
         }
         self.look_at_bad_rows(store)?;
@@ -134,20 +143,8 @@ impl Health {
         Ok(())
     }
 
-    fn look_at_table(
-        &mut self,
-        store: &mut Store,
-        task: &Task,
-        table: &TableTask,
-        live: &Live,
-    ) -> Result<()> {
+    fn look_at_table(&mut self, store: &mut Store, task: &Task, table: &TableTask) -> Result<()> {
         let last = store.last_run(task.id, &table.name)?;
-        if let Some(failed) = live.failed_since(task.id, &table.name, last.as_ref()) {
-            let why = failed.error.as_deref().unwrap_or("see the log");
-            let text = format!("failed: {why}");
-            self.add_of(Severity::Critical, task.id, Some(&table.name), text);
-            return Ok(());
-        }
         let Some(run) = last else { return Ok(()) };
         let why = run.error.as_ref().map_or("see the log", |error| &error.message);
         match run.state {

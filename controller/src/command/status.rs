@@ -213,12 +213,6 @@ impl Shown<'_> {
             };
             words.push(format!("{wait} to be corrected: ssync errors --task {}", task.id));
         }
-        let last = standing.last.as_ref();
-        if let Some(failed) = self.live.failed_since(task.id, &table.name, last) {
-            let ago = span(self.live.at_ms.saturating_sub(failed.ended_ms));
-            let why = failed.error.as_deref().unwrap_or("see the log");
-            words.push(format!("failed {ago} ago: {why}"));
-        }
         words
     }
 

@@ -102,6 +102,25 @@ fn a_destination_that_was_emptied_before_a_run_comes_to_its_end_is_noticed() {
 }
 
 /// While it runs, and after its last row: before SQL that runs after it, and before a swap.
+/// As after the ledger was restored to an older state, and the table that is loaded was not.
+#[test]
+fn rows_that_the_ledger_does_not_know_keep_a_table_from_being_swapped() {
+    let dir = tempfile::tempdir().unwrap();
+    for tables in Tables::everywhere(dir.path()) {
+        let instance = Instance::new(&tables.toml("full = \"swap\""));
+        instance.run_with(&RUN, "writer.after_commit@20=kill-group");
+        instance.wait_until_dead();
+        tables.dest.run(&["INSERT INTO dst__ssync_new SELECT id + 5000, v FROM dst__ssync_new"]);
+        let refused = instance.run(&RUN).expect(1);
+        let error = &refused.table("t")["error"];
+        assert_eq!(error["kind"], "Balance", "{refused}");
+        assert!(error["hint"].as_str().unwrap().contains("--restart"), "{refused}");
+        assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dst"), 0);
+        instance.run(&["--task", "1", "--json", "--restart"]).expect(0);
+        tables.assert_same(&"loaded anew");
+    }
+}
+
 #[test]
 fn rows_that_are_removed_while_a_run_is_at_work_are_missed_before_it_is_done() {
     let dir = tempfile::tempdir().unwrap();

@@ -425,6 +425,31 @@ fn a_row_that_is_bad_again_in_another_run_is_listed_once() {
 }
 
 #[test]
+fn looking_and_setting_back_are_no_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, instance) = house(dir.path(), 10, "", "", "");
+    instance.run(&RUN).expect(0);
+    instance.run(&["adopt", "--task", "1"]).expect(0);
+    instance.run(&["retry", "--task", "1"]);
+    let second = instance.run(&["--task", "1", "--json"]).expect(0);
+    assert!(!second.stdout.contains("lock taken over"), "{second}");
+    let history = json_of(&instance, &["history"]);
+    let states: Vec<_> =
+        history["runs"].as_array().unwrap().iter().map(|run| run["state"].clone()).collect();
+    assert_eq!(states, ["done"], "{history}");
+}
+
+#[test]
+fn a_home_that_is_not_there_is_not_well() {
+    let instance = Instance::new("");
+    let nowhere = instance.home().join("typo");
+    let asked = instance.run(&["health", "--home", nowhere.to_str().unwrap()]).expect(2);
+    assert!(asked.stderr.contains("no such home directory") && !nowhere.exists(), "{asked}");
+    let nothing = instance.run(&["health"]).expect(1);
+    assert!(nothing.stdout.starts_with("WARNING: nothing is configured"), "{nothing}");
+}
+
+#[test]
 fn runs_without_rows_are_counted_not_listed() {
     let dir = tempfile::tempdir().unwrap();
     let schedule = "[[schedule]]\nid = 1\nevery = \"1s\"\n";

@@ -617,6 +617,7 @@ impl World<'_> {
             self.send_lost_again(s)?;
         } else if (says("empty") && says("and rows have landed there") || says("had landed"))
             && pending.dest_emptied
+            || says("__ssync_new has") && says("had landed") && pending.dest_restored
             || says("that was being loaded beside") && pending.dest_restored
             || says("cannot be swapped") && pending.shape_changed
         {
