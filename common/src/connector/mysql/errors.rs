@@ -62,9 +62,12 @@ const FULL: &[u16] = &[1021, 1114];
 const PRIVILEGE: &[u16] = &[1044, 1095, 1131, 1132, 1141, 1142, 1143, 1227, 1370, 1419];
 /// The server, or a proxy in front of it, takes no connection at the moment.
 const CONNECT: &[u16] = &[1040, 1047, 1135, 1203, 1226, 2002, 2003, 3032, 9001];
+/// Wrong credentials, or another account than was meant.
+const ACCESS_DENIED: u16 = 1045;
 /// The login was refused: wrong credentials, an account that is locked or has expired, a host that
 /// is blocked or may not connect.
-const LOGIN: &[u16] = &[1045, 1129, 1130, 1251, 1275, 1524, 1698, 1820, 1862, 3118, 3955, 4151];
+const LOGIN: &[u16] =
+    &[ACCESS_DENIED, 1129, 1130, 1251, 1275, 1524, 1698, 1820, 1862, 3118, 3955, 4151];
 /// The server is ending this session, or has ended it. An interrupted statement (1317) counts:
 /// the session may be on its way out too.
 const LOST: &[u16] = &[
@@ -189,6 +192,13 @@ pub(super) fn from_open(e: &DriverFailure) -> Error {
     match e {
         DriverFailure::MySqlError(e) => {
             let error = from_server(e);
+            if e.code == ACCESS_DENIED {
+                return error.hint(
+                    "Check the link's user and password. On the server's own host an account \
+                     ''@'localhost' without a name goes before 'user'@'%': drop it, or create \
+                     'user'@'localhost'.",
+                );
+            }
             match error.kind {
                 // The database named in the URL: to the user, a matter of configuration.
                 Kind::Config | Kind::Connect | Kind::Login => error,
