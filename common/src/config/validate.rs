@@ -109,6 +109,34 @@ fn schedule(schedule: &Schedule, found: &mut Findings) {
     }
 }
 
+/// Whether a condition can stand in parentheses: it closes what it opens, and nothing else.
+fn closes_what_it_opens(condition: &str) -> bool {
+    // Whether it escapes a quote is for the database to say.
+    if condition.contains('\\') {
+        return true;
+    }
+    let (mut depth, mut quote) = (0i64, None);
+    for c in condition.chars() {
+        match (quote, c) {
+            (Some(open), c) if open == c => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"' | '`') => quote = Some(c),
+            (None, '(') => depth += 1,
+            (None, ')') if depth == 0 => return false,
+            (None, ')') => depth -= 1,
+            (None, _) => {}
+        }
+    }
+    depth == 0 && quote.is_none()
+}
+
+/// Whether a statement only asks.
+fn is_question(sql: &str) -> bool {
+    let sql = sql.trim_start().trim_start_matches('(').trim_start();
+    let word: String = sql.chars().take_while(char::is_ascii_alphabetic).collect();
+    ["select", "show", "with", "values"].contains(&word.to_ascii_lowercase().as_str())
+}
+
 fn link(link: &Link, found: &mut Findings) {
     let path = |key: &str| format!("link[{}].{key}", link.name);
     found.name(&path("name"), &link.name);
@@ -118,6 +146,12 @@ fn link(link: &Link, found: &mut Findings) {
     }
     if let Some(password) = &link.password {
         secret_source(&path("password"), password, found);
+    }
+    if link.throttle.as_ref().is_some_and(|throttle| !is_question(&throttle.query)) {
+        found.add(
+            path("throttle.query"),
+            "must be a query, beginning with SELECT, SHOW, WITH or VALUES",
+        );
     }
     if link.url.starts_with("sqlite:") {
         if link.password.is_some() {
@@ -352,6 +386,9 @@ fn table_task(path: &str, table: &TableTask, task: &Task, config: &Config, found
     if table.filter.as_ref().is_some_and(|f| f.trim().is_empty()) {
         found.add(at("where"), "must not be empty; leave it out to send all rows");
     }
+    if table.filter.as_ref().is_some_and(|f| !closes_what_it_opens(f)) {
+        found.add(at("where"), "its parentheses or quotes are not closed");
+    }
     for (phase, sql) in [("before", &table.before), ("after", &table.after)] {
         for (side, statements) in [("source", &sql.source), ("dest", &sql.dest)] {
             for (i, statement) in statements.iter().enumerate() {
@@ -579,6 +616,33 @@ fn one_owner_of_each_status_table(config: &Config, found: &mut Findings) {
                     place.insert(path);
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_closes_what_it_opens() {
+        for good in ["id > 1", "(a = ')' or b = '(') and c", "x = 'it''s'", "v = 'a\\' or (1", ""] {
+            assert!(closes_what_it_opens(good), "{good}");
+        }
+        for bad in ["id > 1) or (1=1", "(id > 1", "v = 'x", "a = 1)"] {
+            assert!(!closes_what_it_opens(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_throttle_only_asks() {
+        for good in
+            ["SELECT 1", " (select 1)", "SHOW STATUS", "with x as (select 1) select * from x"]
+        {
+            assert!(is_question(good), "{good}");
+        }
+        for bad in ["DELETE FROM t", "", "selected", "CALL p()"] {
+            assert!(!is_question(bad), "{bad}");
         }
     }
 }

@@ -325,12 +325,12 @@ pub(super) fn end_without_run(db: &mut Db, attempt: &NewAttempt, end: &RunEnd) -
     if end.state == RunState::Interrupted {
         return db.delete("T_ATTEMPT", one(attempt.id, attempt.id)).map(drop);
     }
-    run_of_its_own(db, attempt, end)?;
     let set = [
         ("attempt_state", word(&AttemptState::from(end.state))),
         ("end_at", end.end.into_value()),
         ("landed_rows", Value::Int(0)),
         ("error", end.error.as_ref().map(json).transpose()?.into_value()),
     ];
-    db.update("T_ATTEMPT", &set, one(attempt.id, attempt.id)).map(drop)
+    db.update("T_ATTEMPT", &set, one(attempt.id, attempt.id))?;
+    run_of_its_own(db, attempt, end)
 }

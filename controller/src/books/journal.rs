@@ -245,16 +245,15 @@ impl Journal for RunJournal {
     fn record_bad(&self, run: &Id, columns: &[String], rows: &[BadRow]) -> Result<u64> {
         let mut bad = locked(&self.bad)?;
         if bad.run != Some(*run) {
-            let states = vec![RowState::Bad];
             let of_run = ErrorFilter {
                 run: Some(RunId(*run)),
-                states: states.clone(),
+                states: vec![RowState::Bad],
                 ..ErrorFilter::default()
             };
             let of_table = ErrorFilter {
                 task: Some(self.attempt.task),
                 table: Some(self.attempt.table.clone()),
-                states,
+                states: vec![RowState::Bad, RowState::Retried],
                 limit: Some(BAD_BEFORE_MAX),
                 ..ErrorFilter::default()
             };

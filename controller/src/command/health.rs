@@ -11,7 +11,7 @@ use ssync_common::store::{HoldKind, Home, RunState, Store};
 
 use super::receivers;
 use crate::books::spool;
-use crate::live::{HEARTBEAT_AGE_MS_MAX, Live, Pulse, span};
+use crate::live::{HEARTBEAT_AGE_MS_MAX, Live, Pulse, has_died, span};
 use crate::output::Output;
 use crate::terminal::grouped;
 
@@ -72,7 +72,7 @@ pub fn health(home: &Home, open: impl FnOnce() -> Result<Store>, out: &mut Outpu
     health.look_at_daemon(pulse);
     let looked = open().and_then(|mut store| {
         let config = store.load()?;
-        health.look(&mut store, &config, home.path())?;
+        health.look(&mut store, &config, &live, home.path())?;
         Ok(config)
     });
     match looked {
@@ -120,7 +120,7 @@ impl Health {
         }
     }
 
-    fn look(&mut self, store: &mut Store, config: &Config, home: &Path) -> Result<()> {
+    fn look(&mut self, store: &mut Store, config: &Config, live: &Live, home: &Path) -> Result<()> {
         self.tasks = config.tasks.len();
         for hold in store.holds(None)?.iter().filter(|hold| hold.kind == HoldKind::Suspended) {
             let why = hold.reason.as_ref().map_or(String::new(), |why| format!(": {why}"));
@@ -132,6 +132,10 @@ impl Health {
                 self.tables += 1;
                 self.look_at_table(store, task, table)?;
             }
+        }
+        for task in live.tasks.iter().filter(|task| has_died(task)) {
+            let text = format!("process of {} died: the next run settles what it left", task.table);
+            self.add_of(Severity::Warning, task.task_id, None, text);
         }
         self.look_at_bad_rows(store)?;
         for trouble in receivers::troubles(home, config) {

@@ -161,7 +161,11 @@ fn attempt_row(number: u64, attempt: &AttemptRecord) -> [String; 8] {
         attempt_state(attempt.state).to_owned(),
         attempt.landed.map(|rows| rows.to_string()).unwrap_or_default(),
         String::new(),
-        attempt.end.map(|_| format!("{:.1}", attempt.micros() as f64 / 1e6)).unwrap_or_default(),
+        // When one died is not always known.
+        match attempt.micros() {
+            0 => String::new(),
+            micros => format!("{:.1}", micros as f64 / 1e6),
+        },
         error.unwrap_or_else(|| attempt.process.clone()),
     ]
 }

@@ -154,6 +154,9 @@ impl Daemon {
     /// Starts a task unless something stands against it.
     fn try_start(&mut self, task: u32, tables: &[String], cause: Cause) -> Verdict {
         let known = self.known.as_ref();
+        if known.is_none() && self.stopping.is_none() {
+            return Verdict::Wait("the configuration is being read".to_owned());
+        }
         let hold = known.and_then(|k| whole_hold(k, task)).cloned();
         let max = known.map_or(0, |k| k.config.controller.tasks_max);
         let mut facts = Facts {

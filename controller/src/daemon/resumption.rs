@@ -30,6 +30,8 @@ use crate::command::link::server_of;
 const WAIT_FIRST: Duration = Duration::from_secs(5);
 /// The longest wait.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// The configuration, passwords among it, is read so long before a test.
+const READ_BEFORE: Duration = Duration::from_secs(2);
 /// A task that is suspended again so soon after it was resumed is tested after ever longer waits.
 const CALM: Duration = Duration::from_secs(600);
 /// A child that has not tested all links by then hangs. More than any link may take to open.
@@ -54,6 +56,8 @@ struct Tests {
     /// Why the last one failed.
     failure: Option<Error>,
     resumed: Option<Instant>,
+    /// Whether passwords were read again for the next test: they may have been changed.
+    has_read: bool,
 }
 
 impl Resumptions {
@@ -71,8 +75,14 @@ impl Resumptions {
             let wait = before
                 .filter(|t| t.resumed.is_some_and(|at| now.duration_since(at) < CALM))
                 .map_or(WAIT_FIRST, |tests| tests.wait);
-            let tests =
-                Tests { since: *since, next: now + wait, wait, failure: None, resumed: None };
+            let tests = Tests {
+                since: *since,
+                next: now + wait,
+                wait,
+                failure: None,
+                resumed: None,
+                has_read: false,
+            };
             self.tests.insert(*task, tests);
         }
     }
@@ -90,8 +100,18 @@ impl Resumptions {
         let Some(tests) = self.tests.get_mut(&task).filter(|t| t.since == since) else { return };
         tests.wait = (tests.wait * 2).min(WAIT_MAX);
         tests.next = now + tests.wait;
+        tests.has_read = false;
         tests.resumed = failure.is_none().then_some(now);
         tests.failure = failure;
+    }
+
+    /// Whether a test comes soon, for which the configuration is to be read.
+    fn wants_reading(&mut self, now: Instant) -> bool {
+        let soon = now + READ_BEFORE;
+        let mut coming = self.tests.values_mut().filter(|t| !t.has_read && t.next <= soon);
+        let wanted = coming.next().is_some();
+        self.tests.values_mut().filter(|t| t.next <= soon).for_each(|t| t.has_read = true);
+        wanted
     }
 
     /// How the tests of a task stand, for people.
@@ -139,6 +159,7 @@ impl Daemon {
         let now = Instant::now();
         let suspended = suspended(known);
         self.resumptions.plan(&suspended, now);
+        self.read_wanted |= self.resumptions.wants_reading(now);
         let due = self.resumptions.due(&suspended, now);
         if due.is_empty() {
             return;

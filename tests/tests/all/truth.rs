@@ -351,6 +351,7 @@ fn a_launch_that_fails_before_its_run_is_told_with_its_reason() {
     assert_eq!(history["runs"].as_array().unwrap().len(), 1, "{history}");
     told("history", &history["runs"][0]["error"]["message"].to_string());
     assert_eq!(history["runs"][0]["attempts"][0]["state"], "failed");
+    assert!(history["runs"][0]["seconds"].as_f64().unwrap() > 0.0, "{history}");
     for command in [&["history"][..], &["show", "1"], &["status"], &["health"]] {
         told(command[0], &instance.run(command).stdout);
     }
@@ -383,6 +384,8 @@ fn a_run_that_was_killed_and_resumed_is_one_run_with_all_its_rows() {
     // While it is open, what has landed is told.
     let open = json_of(&instance, &["show", "1"])["tables"][0]["last_run"].take();
     assert_eq!(open["state"], "open", "{open}");
+    let health = instance.run(&["health"]).expect(1);
+    assert!(health.stdout.contains("died: the next run settles what it left"), "{health}");
     instance.run(&RUN).expect(0);
     let history = json_of(&instance, &["history"]);
     let run = &history["runs"][0];
