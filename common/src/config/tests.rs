@@ -428,7 +428,10 @@ fn link() -> impl Strategy<Value = Link> {
                     wallet_dir: None,
                     max_rows_per_sec: pace.as_ref().map(|p| p.0),
                     max_bytes_per_sec: pace.as_ref().map(|p| p.1),
-                    throttle: pace.map(|(_, above, query)| Throttle { query, above }),
+                    throttle: pace.map(|(_, above, query)| Throttle {
+                        query: format!("SELECT {query}"),
+                        above,
+                    }),
                     connect_timeout_secs: connect,
                     io_timeout_secs: io,
                     allow_nondurable: nondurable,
