@@ -561,7 +561,7 @@ fn table(n: usize, keys: Vec<String>) -> impl Strategy<Value = TableTask> {
                 columns: choices,
                 encrypt,
                 decrypt,
-                filter,
+                filter: filter.map(|f| format!("a{}", f.replace(['(', ')', '\'', '"', '`'], ""))),
                 before,
                 after,
                 allow_lossy,
