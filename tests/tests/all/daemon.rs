@@ -242,6 +242,18 @@ fn a_killed_daemons_task_ends_well_and_the_next_daemon_takes_it_up() {
 }
 
 #[test]
+fn what_is_asked_for_before_the_configuration_was_read_runs_once_it_is() {
+    let house = House::new(1);
+    house.apply(&task(1, ""));
+    house.insert(1, 0..5);
+    let daemon = house.instance.start(&["daemon"], "");
+    house.wait("the daemon to listen", || house.status().is_some());
+    let ran = house.instance.run(&["run", "1", "--wait"]).expect(0);
+    assert_eq!(house.arrived(1), 5, "{ran}");
+    house.stop(daemon);
+}
+
+#[test]
 fn a_second_daemon_is_refused_with_the_pid_of_the_first() {
     let house = House::new(1);
     house.apply(&task(1, ""));
