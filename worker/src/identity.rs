@@ -21,6 +21,7 @@ use ssync_common::value::{Value, hex_bytes};
 
 use crate::adopt::quoted;
 use crate::mark;
+use crate::own_sql::may_concern_dest;
 use crate::owner::{self, Known, Ownership, PairText};
 use crate::plan::TablePlan;
 use crate::reminder;
@@ -147,10 +148,9 @@ impl TableRun<'_> {
         fence: &Fence,
         unsettled: &[Entry<KeptKey>],
     ) -> Result<()> {
-        let (before, after) = (&self.table.before.dest, &self.table.after.dest);
         let open = fence.run.as_ref().filter(|run| run.open);
         let under_way: u64 = unsettled.iter().map(|entry| entry.rows).sum();
-        if !before.is_empty() || !after.is_empty() || under_way == 0 && open.is_none() {
+        if may_concern_dest(self.table) || under_way == 0 && open.is_none() {
             return Ok(());
         }
         if !self.is_empty(ends)? {
@@ -514,8 +514,7 @@ impl TableRun<'_> {
 
     /// Whether rows stay at the destination, unless an operator takes them out.
     fn keeps_rows(&self) -> bool {
-        let (before, after) = (&self.table.before.dest, &self.table.after.dest);
-        self.table.count && before.is_empty() && after.is_empty()
+        self.table.count && !may_concern_dest(self.table)
     }
 
     pub(crate) fn is_empty(&self, ends: &mut Ends) -> Result<bool> {

@@ -44,6 +44,7 @@ pub mod lost;
 mod mark;
 mod moving;
 mod needs;
+mod own_sql;
 pub mod owner;
 mod pace;
 pub mod params;

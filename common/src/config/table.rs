@@ -134,7 +134,10 @@ section! {
         /// Counting takes about half a second for a million rows of InnoDB; `false` for tables that
         /// take too long, or from which others delete rows meanwhile. With `mode = "increment"`: a
         /// destination that is empty although rows have landed there stops the run; `false` where
-        /// rows are taken out of it as a matter of course.
+        /// rows are taken out of it as a matter of course. Nor does an empty destination stop a run
+        /// where a statement of `before` or `after` at the destination names the table, or does not
+        /// show what it changes (`CALL`, a block, `CASCADE`). A view, a trigger or a foreign key by
+        /// which such a statement empties the table is not seen: set `false` there.
         count: bool = default(|| true)
             .column("count_rows")
             .about("1: a `full` run counts the destination before it is done.")

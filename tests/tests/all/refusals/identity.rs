@@ -325,6 +325,37 @@ fn a_destination_that_was_made_anew_is_not_taken_for_filled() {
     }
 }
 
+/// SQL of its own hides that only where it may have emptied the table itself.
+#[test]
+fn a_destination_that_was_emptied_is_noticed_beside_sql_on_other_tables() {
+    let dir = tempfile::tempdir().unwrap();
+    for (kill, mode) in [("", INCREMENT), ("run.before_finish@1=kill-group", "")] {
+        let site = |side: &str| Site::in_file(dir.path(), &format!("{side}{}", mode.len()));
+        let tables = Tables::between(site("src"), site("dst"), 100);
+        tables.dest.run(&["CREATE TABLE dst_stage (id BIGINT)"]);
+        let with = |sql: &str| {
+            tables.toml("", &format!("{mode}\nbefore = {{ dest = [\"DELETE FROM {sql}\"] }}"))
+        };
+        let instance = Instance::new(&with("dst_stage"));
+        instance.run_with(&RUN, kill);
+        instance.wait_until_dead();
+        assert_eq!(tables.landed(), 100);
+        tables.dest.run(&["DELETE FROM dst"]);
+        let (kind, text) = error_of(&instance.run(&RUN).expect(1));
+        assert!(kind == "Balance" && text.contains("is empty, and rows have"), "{text}");
+        if mode == INCREMENT {
+            instance.run(&["--task", "1", "--restart"]).expect(0);
+            tables.assert_same();
+        }
+        instance.apply(&with("dst"));
+        for ids in [6000..6010, 6010..6020] {
+            tables.add(ids);
+            instance.run(&RUN).expect(0);
+        }
+        assert!(tables.landed() > 0);
+    }
+}
+
 #[test]
 fn a_destination_that_was_emptied_amid_a_first_increment_is_not_taken_for_filled() {
     for mut base in bases() {
