@@ -45,6 +45,16 @@ pub struct BadRow {
     pub error: Error,
 }
 
+/// Rows that a run has read without a state of theirs, and without an error that fails it. What had
+/// landed of the same run before counts as read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// All rows that the table chooses.
+    All,
+    /// Those above the mark: all that no earlier run that is done has read.
+    AboveMark,
+}
+
 /// Where the runs of one table are written down.
 pub trait Journal: Send + Sync {
     /// A run begins, or is resumed; `ended`: the run before it, if the destination knows that one to
@@ -54,6 +64,10 @@ pub trait Journal: Send + Sync {
     /// A run whose rows carry no state has `rows` at the destination before any are read. What a
     /// process says first is what counts: later there are rows of its own among them.
     fn resumed(&self, run: &Id, rows: u64) -> Result<()>;
+
+    /// A run whose rows carry no state has read these: once it is done, records of bad rows among
+    /// them are settled, but for those that this process has met.
+    fn has_read(&self, rows: Read) -> Result<()>;
 
     /// A run whose rows carry no state is about to be finished at the destination; this process has
     /// landed so many rows of it.

@@ -24,7 +24,7 @@ use crate::concurrency::Concurrency;
 use crate::counts::Counts;
 use crate::events::{Alarm, Event};
 use crate::idle::Borrowed;
-use crate::journal::BadRow;
+use crate::journal::{BadRow, Read};
 use crate::moving::PIECE_ROWS;
 use crate::needs;
 use crate::owner::{Ownership, Session};
@@ -183,7 +183,8 @@ impl TableRun<'_> {
         }
         self.stream(ends, fence, run, Rows::Scan(stretches), window, sessions)?;
         self.leave_state(&ends.plan);
-        Ok(())
+        let from_mark = self.table.mode == TableMode::Increment && fence.mark.is_some();
+        self.journal.has_read(if from_mark { Read::AboveMark } else { Read::All })
     }
 
     /// What the run has landed so far, in the rows' order. Positions that have grown long, since

@@ -15,15 +15,18 @@ use ssync_common::store::{
 };
 use ssync_common::value::{Key, hex_bytes};
 use ssync_worker::counts::Counts;
-use ssync_worker::journal::{BadRow, BatchRecord, Journal, LastSettled};
+use ssync_worker::journal::{BadRow, BatchRecord, Journal, LastSettled, Read};
 
+use super::dealt_with::{self, Reading};
 use super::desk::{Desk, PATIENCE};
 use super::mirror::Mirror;
 use super::settled::last_settled;
 
 /// Bad rows of earlier runs that are looked at: is one of them bad again?
 const BAD_BEFORE_MAX: u64 = 10_000;
-/// How long a list of rows that somebody had sent again may take to be read.
+/// Records that are settled in one transaction.
+const RESOLVED_AT_ONCE: usize = 1000;
+/// How long a list of bad rows may take to be read.
 const LIST_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// The journal of one sub-task's run.
@@ -38,6 +41,8 @@ pub struct RunJournal {
     known_run: Mutex<Option<Id>>,
     /// A run whose rows carry no state, and how many were there before.
     resumed: Mutex<Option<(Id, u64)>>,
+    /// What the run has read, once it has.
+    read: Mutex<Option<Read>>,
     /// What this process has settled last.
     settled: Mutex<Option<LastSettled>>,
     notes: Mutex<Vec<String>>,
@@ -84,6 +89,7 @@ impl RunJournal {
             bad: Mutex::default(),
             known_run: Mutex::default(),
             resumed: Mutex::default(),
+            read: Mutex::default(),
             settled: Mutex::default(),
             notes: Mutex::default(),
             tenure: Mutex::default(),
@@ -132,6 +138,36 @@ impl RunJournal {
         Ok(())
     }
 
+    /// Settles the records of bad rows that a run without states has read once more, and that are bad
+    /// no longer. A database that is out of reach has them until the next run.
+    fn resolve_dealt_with(&self, run: RunId) -> Result<()> {
+        let Some(read) = *locked(&self.read)? else { return Ok(()) };
+        let reading =
+            Reading { task: self.attempt.task, table: self.attempt.table.clone(), run, read };
+        // A database that hangs is found out by the small question.
+        let first = ErrorFilter { limit: Some(1), ..reading.bad() };
+        match self.desk.ask(PATIENCE, move |store| store.errors(&first))? {
+            Some(first) if !first.is_empty() => {}
+            _ => return Ok(()),
+        }
+        let rows = self.desk.ask(LIST_TIME_MAX, move |store| dealt_with::rows(store, &reading))?;
+        let mut resolved = Vec::new();
+        {
+            let bad = locked(&self.bad)?;
+            for row in rows.unwrap_or_default() {
+                let is_bad = match row.key.is_empty() {
+                    true => row.run == run,
+                    false => bad.met.contains(&key_json(&row.key)?),
+                };
+                if !is_bad {
+                    resolved.push((row.run, row.number));
+                }
+            }
+        }
+        let mut parts = resolved.chunks(RESOLVED_AT_ONCE);
+        parts.try_for_each(|part| self.desk.write(Entry::Resolved(part.to_vec())))
+    }
+
     /// What was settled before this process: by the database, else by what this host remembers.
     fn settled_before(&self) -> Result<Option<Settled>> {
         let (task, table) = (self.attempt.task, self.attempt.table.clone());
@@ -172,6 +208,11 @@ impl Journal for RunJournal {
         }
         *resumed = Some((*run, rows));
         if rows == 0 { Ok(()) } else { self.progress(run, rows, 0) }
+    }
+
+    fn has_read(&self, rows: Read) -> Result<()> {
+        *locked(&self.read)? = Some(rows);
+        Ok(())
     }
 
     fn about_to_finish(&self, run: &Id, landed: u64) -> Result<()> {
@@ -388,6 +429,12 @@ impl Journal for RunJournal {
         let Some(run) = run else {
             return self.desk.write(Entry::EndWithoutRun { attempt: self.attempt.clone(), end });
         };
+        if state == RunState::Done
+            && let Err(e) = self.resolve_dealt_with(RunId(*run))
+        {
+            // The end must be written down all the same.
+            log::warn!("{}: records of bad rows stay as they are: {e:?}", self.attempt.table);
+        }
         let use_times = self.record_use_times.then(|| UseTimes {
             task: self.attempt.task,
             table: self.attempt.table.clone(),

@@ -12,6 +12,7 @@
 //! - [`journal`]: one run, written down.
 //! - [`mirror`]: what was settled last, once more on this host.
 
+mod dealt_with;
 pub mod desk;
 pub mod drain;
 pub mod journal;

@@ -1,8 +1,11 @@
 //! Rows that the destination refuses: found one by one, recorded, never in the way of the others.
 
+use std::path::Path;
+
+use serde_json::Value;
 use ssync_common::store::ErrorFilter;
 use ssync_tests::servers::mariadb;
-use ssync_tests::sites::Site;
+use ssync_tests::sites::{Cell, Row, Site};
 use ssync_tests::ssync::Instance;
 
 use super::{RUN, Tables, error_of};
@@ -243,5 +246,87 @@ fn a_full_run_with_bad_rows_does_not_advise_what_is_refused() {
         let outcome = Instance::new(&tables.toml("", mode)).run(&RUN).expect(1);
         let hint = error_of(&outcome).1;
         assert_eq!(hint.contains("ssync retry"), retries, "{outcome}");
+    }
+}
+
+/// Forty rows, each of which needs its parent at the destination; 15, 16 and 27 have none.
+fn orphans(dir: &Path) -> Tables {
+    let tables = Tables::between(Site::in_file(dir, "src"), Site::in_file(dir, "dst"), 40);
+    tables.dest.run(&[
+        "DROP TABLE dst",
+        "CREATE TABLE par (id BIGINT NOT NULL PRIMARY KEY)",
+        "CREATE TABLE dst (id BIGINT NOT NULL REFERENCES par (id), v VARCHAR(300) NOT NULL)",
+    ]);
+    let parents: Vec<Row> =
+        (0..40).filter(|id| ![15, 16, 27].contains(id)).map(|id| vec![Cell::Int(id)]).collect();
+    tables.dest.insert("par", &["id"], &parents);
+    tables
+}
+
+const PARENTS: &str = "INSERT INTO par VALUES (15), (16), (27)";
+const WITHOUT_STATES: [&str; 2] =
+    ["mode = \"increment\"\nwatermark = { column = \"id\", lag = \"0\" }", "mode = \"full\""];
+
+/// Keys of the rows that are listed as bad; what else counts them agrees.
+#[track_caller]
+fn listed(instance: &Instance) -> Vec<String> {
+    let json = |command: &str| -> Value {
+        serde_json::from_str(&instance.run(&[command, "--json"]).stdout).unwrap()
+    };
+    let errors = json("errors");
+    let keys = errors["errors"].as_array().unwrap().iter();
+    let keys: Vec<_> = keys.map(|e| e["row"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(json("status")["tables"][0]["bad_rows"], keys.len());
+    keys
+}
+
+#[test]
+fn bad_rows_of_a_failed_run_without_states_go_once_they_have_landed() {
+    for mode in WITHOUT_STATES {
+        // Two are too many in the end, for all that landed beside the first.
+        for limit in ["error_limit = 0", "error_limit = 2"] {
+            let dir = tempfile::tempdir().unwrap();
+            let tables = orphans(dir.path());
+            let instance = Instance::new(&tables.toml(limit, mode));
+            for _ in 0..2 {
+                instance.run(&RUN).expect(1);
+                assert!(!listed(&instance).is_empty(), "{mode} {limit}");
+            }
+            tables.dest.run(&[PARENTS]);
+            instance.run(&RUN).expect(0);
+            tables.assert_same();
+            assert_eq!(listed(&instance), [""; 0], "{mode} {limit}");
+            assert_eq!(instance.run(&["health"]).code, Some(0), "{}", instance.run(&["health"]));
+        }
+    }
+}
+
+/// A run that is done although rows are bad leaves them behind, whatever comes after it: until all
+/// rows are read again.
+#[test]
+fn bad_rows_that_a_run_without_states_left_behind_stay_listed_until_they_land() {
+    let wanted = ["id=15", "id=16", "id=27"];
+    for mode in WITHOUT_STATES {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = orphans(dir.path());
+        let instance = Instance::new(&tables.toml("error_limit = 5", mode));
+        // Resumed twice: in its midst, and when nothing is left to be read.
+        for kill in ["writer.after_commit@3=kill-group", "run.before_finish@1=kill-group"] {
+            instance.run_with(&RUN, kill);
+            instance.wait_until_dead();
+        }
+        instance.run(&RUN);
+        assert_eq!((tables.landed(), listed(&instance)), (37, wanted.map(str::to_owned).into()));
+        tables.dest.run(&[PARENTS]);
+        if mode != WITHOUT_STATES[1] {
+            tables.add(40..41);
+            tables.dest.run(&["INSERT INTO par VALUES (40)"]);
+            instance.run(&RUN).expect(0);
+            assert_eq!(listed(&instance), wanted);
+            tables.dest.run(&["DELETE FROM dst"]);
+        }
+        instance.run(&["--task", "1", "--restart"]).expect(0);
+        tables.assert_same();
+        assert_eq!(listed(&instance), [""; 0], "{mode}");
     }
 }
