@@ -1,9 +1,10 @@
 //! `ssync retry`: sends bad rows, or rows that the destination has lost, again.
 
 use std::collections::BTreeSet;
+use std::mem::take;
 
 use crate::output::errln;
-use ssync_common::config::{Config, TableTask};
+use ssync_common::config::{Config, TableMode, TableTask, Task};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::ledger::Id;
 use ssync_common::process::RunId;
@@ -12,7 +13,7 @@ use ssync_common::value::hex_bytes;
 use ssync_worker::journal::{BatchRecord, LastSettled};
 use ssync_worker::lost::{Memory, Restored, Settled, restore};
 use ssync_worker::params::TaskParams;
-use ssync_worker::reopen::reopen;
+use ssync_worker::reopen::{reopen, without_states};
 
 use crate::books::mirror::Mirror;
 use crate::books::settled::last_settled;
@@ -34,6 +35,7 @@ pub fn prepare(
     lost: bool,
 ) -> Result<Option<TaskParams>> {
     let mut chosen = transfer::choose(config, task, tables)?;
+    leave_out_stateless(&mut chosen, !tables.is_empty())?;
     let holds = store.holds(Some(task))?;
     if !lost {
         transfer::leave_out_held(&holds, &mut chosen)?;
@@ -76,6 +78,23 @@ pub fn prepare(
     }
     transfer::leave_waiting(&holds, &mut params.task);
     Ok((!params.task.tables.is_empty()).then_some(params))
+}
+
+/// Leaves out tables whose rows carry no state, before anything is set back. Fails where they were
+/// asked for by name, or nothing else is there.
+fn leave_out_stateless(task: &mut Task, are_named: bool) -> Result<()> {
+    let (with, without): (Vec<_>, Vec<_>) =
+        take(&mut task.tables).into_iter().partition(|t| t.mode == TableMode::Status);
+    if let Some(first) = without.first()
+        && (are_named || with.is_empty())
+    {
+        return Err(without_states(first));
+    }
+    for table in without {
+        errln!("{} is left out: it is not in mode status, its rows carry no state", table.name);
+    }
+    task.tables = with;
+    Ok(())
 }
 
 fn send_bad(store: &mut Store, params: &TaskParams, table: &TableTask) -> Result<Restored> {

@@ -43,6 +43,17 @@ pub fn reopen(params: &TaskParams, table: &TableTask) -> Result<u64> {
     })
 }
 
+/// What is said of a table whose rows carry no state.
+pub fn without_states(table: &TableTask) -> Error {
+    Error::new(
+        Kind::Usage,
+        format!("table {} is not in mode status: its rows carry no state", table.name),
+    )
+    .hint(
+        "Correct the rows. A full run sends them by itself, and so does an increment run after one          that failed; after one that was done, once their watermark moves.",
+    )
+}
+
 /// Does some work while the source table is ours, and gives it back however that ends.
 pub(crate) fn owned<T>(
     params: &TaskParams,
@@ -50,14 +61,7 @@ pub(crate) fn owned<T>(
     work: impl FnOnce(&mut Sides, &Ownership) -> Result<T>,
 ) -> Result<T> {
     if table.mode != TableMode::Status {
-        return Err(Error::new(
-            Kind::Usage,
-            format!("table {} is not in mode status: its rows carry no state", table.name),
-        )
-        .hint(
-            "Correct the rows; a full run sends them by itself, an increment run once their \
-             watermark moves.",
-        ));
+        return Err(without_states(table));
     }
     let mut source = open(&params.source)?;
     let mut dest = open(&params.dest)?;

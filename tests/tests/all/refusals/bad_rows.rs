@@ -330,3 +330,35 @@ fn bad_rows_that_a_run_without_states_left_behind_stay_listed_until_they_land() 
         assert_eq!(listed(&instance), [""; 0], "{mode}");
     }
 }
+
+#[test]
+fn a_retry_leaves_tables_without_states_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = orphans(dir.path());
+    tables.dest.run(&["CREATE TABLE other (id BIGINT NOT NULL, v VARCHAR(300) NOT NULL)"]);
+    let other = |mode: &str| {
+        format!("[[task.table]]\nname = \"lines\"\nsource = \"src\"\ndest = \"other\"\n{mode}\n")
+    };
+    let [increment, _] = WITHOUT_STATES;
+    let instance = Instance::new(&(tables.toml("", "") + &other(increment)));
+    instance.run(&RUN);
+    // As an operator may have it.
+    tables.dest.run(&[PARENTS]);
+    tables.source.run(&["UPDATE src SET sync_status = 3 WHERE id IN (15, 16)"]);
+    let states = tables.states();
+    for names in ["t,lines", "lines"] {
+        let refused = instance.run(&["retry", "--task", "1", "--tables", names]).expect(2);
+        assert!(refused.stderr.contains("lines is not in mode status"), "{refused}");
+        assert_eq!(tables.states(), states);
+    }
+    for lost in [None, Some("--lost")] {
+        let args: Vec<_> = ["retry", "--task", "1"].into_iter().chain(lost).collect();
+        let sent = instance.run(&args).expect(0);
+        assert!(sent.stderr.contains("lines is left out"), "{sent}");
+        assert_eq!(tables.states(), [(2, 40)]);
+        tables.assert_same();
+    }
+    instance.apply(&tables.toml("", increment));
+    let refused = instance.run(&["retry", "--task", "1"]).expect(2);
+    assert!(refused.stderr.contains("t is not in mode status"), "{refused}");
+}
