@@ -32,7 +32,8 @@ pub struct Cli {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "task")]
     pub tables: Vec<String>,
 
-    /// Start over instead of resuming
+    /// Start over instead of resuming an open run. An increment goes on behind what was sent, unless
+    /// its destination is empty
     #[arg(long, requires = "task")]
     pub restart: bool,
 

@@ -55,8 +55,9 @@ section! {
 
         /// With `mode = "increment"`: the column only grows. The lag keeps transactions that commit
         /// late from being skipped: a length of time for dates and times, a plain number for numbers.
-        /// With `write = "insert"` reading stops so far behind the newest value; with the other ways
-        /// to write, the rows within the lag are read at once, and again by the next run. With `lag = "0"` and
+        /// With `write = "insert"` reading stops so far behind the newest value of the column: the
+        /// newest rows arrive only once newer ones have come, however much time passes. With the other
+        /// ways to write, the rows within the lag are read at once, and again by the next run. With `lag = "0"` and
         /// `write = "insert"` rows that commit late are never sent; `ssync check` warns. How far a
         /// table has come is remembered at the destination, under the source's server and the
         /// table's name in its catalog: links and addresses may change; a table that was renamed or
