@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use ssync_common::batch::{BatchBuilder, BatchLimits, ReadBatch, value_at};
 use ssync_common::config::{FullMethod, TableMode, TableTask, Task};
-use ssync_common::connector::{Connection, LinkParams, WriteMode, open};
+use ssync_common::connector::{Connection, Gap, LinkParams, WriteMode, open};
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::ledger::{self, Place};
@@ -288,8 +288,11 @@ fn access(
 ) -> Result<()> {
     let status = table.mode == TableMode::Status;
     let owns = needs::owns_source(table);
-    let mut at_source = source.access_gaps(&table.source, false, owns)?;
-    let mut at_dest = dest.access_gaps(&table.dest, true, false)?;
+    let without_hint = |text: String| Gap { text, hint: None };
+    let at_source = source.access_gaps(&table.source, false, owns)?;
+    let at_dest = dest.access_gaps(&table.dest, true, false)?;
+    let mut at_source: Vec<_> = at_source.into_iter().map(without_hint).collect();
+    let mut at_dest: Vec<_> = at_dest.into_iter().map(without_hint).collect();
     match needs::at_source(table, source) {
         Ok(needs) => at_source.extend(source.missing(&needs)?),
         Err(e) => check.fail(&e),
@@ -308,8 +311,8 @@ fn access(
         check.findings.extend(gaps.into_iter().map(|gap| Finding {
             level: Level::Error,
             column: None,
-            text: format!("link {link}: {gap}"),
-            hint: None,
+            text: format!("link {link}: {}", gap.text),
+            hint: gap.hint,
         }));
     }
     check.findings.extend(own);
