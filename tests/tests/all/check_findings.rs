@@ -129,6 +129,22 @@ const FAULTS: &[Fault] = &[
     ),
     Fault(
         &[],
+        &[],
+        "mode = \"increment\"\nwrite = \"upsert\"\n\
+         watermark = { column = \"id\", lag = \"10s\" }",
+        Some("id"),
+        "the watermark is a number, its lag a time",
+    ),
+    Fault(
+        &["ALTER TABLE src ADD at DATETIME NOT NULL"],
+        &["ALTER TABLE dst ADD at DATETIME NOT NULL"],
+        "mode = \"increment\"\nwrite = \"upsert\"\n\
+         watermark = { column = \"at\", lag = \"10\" }",
+        Some("at"),
+        "the watermark is a time, its lag a number",
+    ),
+    Fault(
+        &[],
         &["ALTER TABLE dst ADD UNIQUE other (v)"],
         "write = \"upsert\"",
         None,
