@@ -55,7 +55,7 @@ pub fn run(
         }
     }
     if !json {
-        let is_whole = checks.iter().all(|check| check.untried == 0);
+        let is_whole = checks.iter().all(TableCheck::is_whole);
         outln!(
             "{}",
             match (code, is_whole) {
@@ -120,6 +120,9 @@ fn print(check: &TableCheck, json: bool) -> Result<()> {
     }
     if let Some(rows) = check.trial_rows {
         outln!("  trial: {rows} rows landed and were taken back");
+    }
+    if let Some(rows) = check.trial_waiting.filter(|rows| *rows > 0) {
+        outln!("  trial: {rows} rows wait for their parents");
     }
     Ok(())
 }

@@ -503,6 +503,52 @@ fn a_trial_finds_the_row_that_a_check_of_the_tables_cannot_know_of() {
     assert_eq!(scene.picture(), before, "{trial}");
 }
 
+/// Parents that an earlier table of the task brings are not there yet.
+#[test]
+fn a_trial_of_rows_whose_parents_are_still_to_land_warns() {
+    let scene = Scene::new();
+    scene.source.run(&[
+        "CREATE TABLE parents (id INT NOT NULL PRIMARY KEY)",
+        "INSERT INTO parents VALUES (1)",
+        "UPDATE src SET n = 1 WHERE id > 2",
+    ]);
+    scene.dest.run(&[
+        "CREATE TABLE parents (id INT NOT NULL PRIMARY KEY)",
+        "ALTER TABLE dst ADD CONSTRAINT of_parent FOREIGN KEY (n) REFERENCES parents (id)",
+    ]);
+    let instance = Instance::new(&scene.toml("app_resets_status = true"));
+    let before = scene.picture();
+    let trial = instance.run(&["check", "--trial", "--json"]).expect(0);
+    assert!(findings(&trial, "error").is_empty(), "{trial}");
+    let warnings = findings(&trial, "warning");
+    let about = |f: &&Value| f["text"].as_str().unwrap().starts_with("trial: ");
+    let found = warnings.iter().find(about).unwrap_or_else(|| panic!("{trial}"));
+    assert!(found["text"].as_str().unwrap().contains("the row's parent is missing"), "{trial}");
+    let hint = found["hint"].as_str().unwrap();
+    assert!(hint.contains("parents.") && hint.contains("must land first"), "{trial}");
+    let line: Value = serde_json::from_str(trial.stdout.trim()).unwrap();
+    assert_eq!(line["trial_rows"], 3, "the rows without a parent: {trial}");
+    assert_eq!(line["trial_waiting"], 17, "{trial}");
+    let plain = instance.run(&["check", "--trial"]).expect(0);
+    assert!(plain.stdout.contains("17 rows wait for their parents"), "{plain}");
+    assert!(plain.stdout.contains("everything can run, as far as it was tried"), "{plain}");
+    assert_eq!(scene.picture(), before, "{trial}");
+    // Another fault beside it is one.
+    scene.dest.run(&["ALTER TABLE dst ADD CHECK (id <> 5)"]);
+    scene.source.run(&["UPDATE src SET n = NULL WHERE id = 5"]);
+    let trial = instance.run(&["check", "--trial", "--json"]).expect(1);
+    let errors = findings(&trial, "error");
+    assert!(says(&errors[0], None, "a check constraint refused the row"), "{trial}");
+    scene.source.run(&["UPDATE src SET n = 1 WHERE id = 5"]);
+    scene
+        .dest
+        .run(&["ALTER TABLE dst DROP CONSTRAINT CONSTRAINT_1", "INSERT INTO parents VALUES (1)"]);
+    let trial = instance.run(&["check", "--trial", "--json"]).expect(0);
+    assert!(!findings(&trial, "warning").iter().any(|f| about(&f)), "{trial}");
+    instance.run(&["--task", "1"]).expect(0);
+    assert_eq!(scene.dest.number("SELECT COUNT(*) FROM dst"), 30);
+}
+
 #[test]
 fn what_there_is_nothing_to_check_of_is_a_mistake() {
     let scene = Scene::new();
