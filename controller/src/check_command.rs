@@ -81,6 +81,8 @@ fn check_one(
         source: store.resolve_link(config, &task.source),
         dest: store.resolve_link(config, &task.dest),
         limits: transfer::limits(config),
+        source_failover: transfer::may_fail_over(config, &task.source),
+        instance: store.instance_id(),
         source_allows_nondurable: transfer::may_lose_commits(config, &task.source),
         dest_allows_nondurable: transfer::may_lose_commits(config, &task.dest),
         keys,

@@ -168,6 +168,10 @@ pub struct CheckParams<'a> {
     pub dest: Result<LinkParams>,
     /// Connections that a link allows, by its name.
     pub limits: BTreeMap<String, u32>,
+    /// Whether the source's address may lead to any replica of one cluster.
+    pub source_failover: bool,
+    /// The instance that checks.
+    pub instance: &'a str,
     /// Whether the source may lose commits.
     pub source_allows_nondurable: bool,
     /// Whether the destination may lose commits.
@@ -246,9 +250,7 @@ fn try_table(params: &CheckParams<'_>, table: &TableTask, check: &mut TableCheck
     if let Err(e) = identity::initial(&plan) {
         check.fail(&e);
     }
-    let link = &source_link.name;
-    let unknown = keys::unknown_rows(table, &plan, link, source.as_mut(), dest.as_mut())?;
-    check.findings.extend(unknown);
+    check.findings.extend(keys::unknown_rows(params, table, &plan, dest.as_mut())?);
     if let Ok(keys) = &params.keys {
         let mut rotated = crate::plan::rotated_keys(&plan, keys);
         if rotated.is_empty() {
@@ -440,7 +442,12 @@ struct Trial {
 /// Rows whose parents are not there wait for them: with tables that are loaded one after the other
 /// that is how it is before the first run.
 fn awaits_parents(plan: &TablePlan, e: &Error) -> Finding {
-    let keys = || plan.dest.foreign_keys.iter().filter(|key| e.message.contains(&*key.name));
+    let keys = || {
+        plan.dest
+            .foreign_keys
+            .iter()
+            .filter(|key| e.message.contains(&format!("constraint {}:", key.name)))
+    };
     let named: BTreeSet<_> = keys().map(|key| key.parent.as_str()).collect();
     let all = || plan.dest.foreign_keys.iter().map(|key| key.parent.as_str()).collect();
     let parents: BTreeSet<_> = if named.is_empty() { all() } else { named };
