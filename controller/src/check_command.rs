@@ -55,7 +55,7 @@ pub fn run(
         }
     }
     if !json {
-        let is_whole = checks.iter().all(|check| check.untried == 0);
+        let is_whole = checks.iter().all(TableCheck::is_whole);
         outln!(
             "{}",
             match (code, is_whole) {
@@ -81,6 +81,8 @@ fn check_one(
         source: store.resolve_link(config, &task.source),
         dest: store.resolve_link(config, &task.dest),
         limits: transfer::limits(config),
+        source_failover: transfer::may_fail_over(config, &task.source),
+        instance: store.instance_id(),
         source_allows_nondurable: transfer::may_lose_commits(config, &task.source),
         dest_allows_nondurable: transfer::may_lose_commits(config, &task.dest),
         keys,
@@ -120,6 +122,9 @@ fn print(check: &TableCheck, json: bool) -> Result<()> {
     }
     if let Some(rows) = check.trial_rows {
         outln!("  trial: {rows} rows landed and were taken back");
+    }
+    if let Some(rows) = check.trial_waiting.filter(|rows| *rows > 0) {
+        outln!("  trial: {rows} rows wait for their parents");
     }
     Ok(())
 }

@@ -6,12 +6,13 @@ mod sql;
 
 pub use self::keys::needs_another_key;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops;
 
 use serde::Serialize;
 use ssync_common::batch::{BatchBuilder, BatchLimits, ReadBatch, value_at};
 use ssync_common::config::{FullMethod, TableMode, TableTask, Task};
-use ssync_common::connector::{Connection, LinkParams, WriteMode, open};
+use ssync_common::connector::{Connection, Gap, LinkParams, WriteMode, open};
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::ledger::{self, Place};
@@ -49,6 +50,9 @@ pub struct TableCheck {
     /// Rows that the trial moved and took back; absent without a trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial_rows: Option<u64>,
+    /// Rows of the trial whose parents are not there: what becomes of them was not tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial_waiting: Option<u64>,
     /// Statements of `before` and `after` that could not be looked at without running them.
     pub untried: u64,
     /// The destination: what is the same for all who reach its server, and its name in full.
@@ -113,6 +117,11 @@ impl TableCheck {
         self.findings.insert(0, finding);
     }
 
+    /// Whether everything that a run does was tried, as far as it was asked for.
+    pub fn is_whole(&self) -> bool {
+        self.untried == 0 && self.trial_waiting.is_none_or(|rows| rows == 0)
+    }
+
     /// Whether the table can be run.
     pub fn passed(&self) -> bool {
         self.findings.iter().all(|f| f.level != Level::Error)
@@ -159,6 +168,10 @@ pub struct CheckParams<'a> {
     pub dest: Result<LinkParams>,
     /// Connections that a link allows, by its name.
     pub limits: BTreeMap<String, u32>,
+    /// Whether the source's address may lead to any replica of one cluster.
+    pub source_failover: bool,
+    /// The instance that checks.
+    pub instance: &'a str,
     /// Whether the source may lose commits.
     pub source_allows_nondurable: bool,
     /// Whether the destination may lose commits.
@@ -181,6 +194,7 @@ fn check_table(params: &CheckParams<'_>, table: &TableTask) -> TableCheck {
         findings: Vec::new(),
         columns: Vec::new(),
         trial_rows: None,
+        trial_waiting: None,
         untried: 0,
         dest: None,
         fills: Fills::of(table),
@@ -236,9 +250,7 @@ fn try_table(params: &CheckParams<'_>, table: &TableTask, check: &mut TableCheck
     if let Err(e) = identity::initial(&plan) {
         check.fail(&e);
     }
-    let link = &source_link.name;
-    let unknown = keys::unknown_rows(table, &plan, link, source.as_mut(), dest.as_mut())?;
-    check.findings.extend(unknown);
+    check.findings.extend(keys::unknown_rows(params, table, &plan, dest.as_mut())?);
     if let Ok(keys) = &params.keys {
         let mut rotated = crate::plan::rotated_keys(&plan, keys);
         if rotated.is_empty() {
@@ -258,7 +270,10 @@ fn try_table(params: &CheckParams<'_>, table: &TableTask, check: &mut TableCheck
     check.columns = plan.pairs.iter().map(column_check).collect();
     if params.trial && check.passed() {
         let keys = params.keys.clone()?;
-        check.trial_rows = Some(trial(&plan, &keys, source.as_mut(), dest.as_mut())?);
+        let Trial { rows, waiting, orphan } = trial(&plan, &keys, source.as_mut(), dest.as_mut())?;
+        check.trial_rows = Some(rows);
+        check.trial_waiting = Some(waiting);
+        check.findings.extend(orphan.map(|e| awaits_parents(&plan, &e)));
     }
     Ok(())
 }
@@ -288,8 +303,11 @@ fn access(
 ) -> Result<()> {
     let status = table.mode == TableMode::Status;
     let owns = needs::owns_source(table);
-    let mut at_source = source.access_gaps(&table.source, false, owns)?;
-    let mut at_dest = dest.access_gaps(&table.dest, true, false)?;
+    let without_hint = |text: String| Gap { text, hint: None };
+    let at_source = source.access_gaps(&table.source, false, owns)?;
+    let at_dest = dest.access_gaps(&table.dest, true, false)?;
+    let mut at_source: Vec<_> = at_source.into_iter().map(without_hint).collect();
+    let mut at_dest: Vec<_> = at_dest.into_iter().map(without_hint).collect();
     match needs::at_source(table, source) {
         Ok(needs) => at_source.extend(source.missing(&needs)?),
         Err(e) => check.fail(&e),
@@ -308,8 +326,8 @@ fn access(
         check.findings.extend(gaps.into_iter().map(|gap| Finding {
             level: Level::Error,
             column: None,
-            text: format!("link {link}: {gap}"),
-            hint: None,
+            text: format!("link {link}: {}", gap.text),
+            hint: gap.hint,
         }));
     }
     check.findings.extend(own);
@@ -410,19 +428,54 @@ fn source_rows(plan: &TablePlan, source: &dyn Connection) -> SourceTable {
     }
 }
 
+/// What became of the rows of a trial.
+#[derive(Default)]
+struct Trial {
+    /// Landed, and were taken back.
+    rows: u64,
+    /// Could not, since their parents are not there.
+    waiting: u64,
+    /// What was said of a row whose parent is not there, if of any.
+    orphan: Option<Error>,
+}
+
+/// Rows whose parents are not there wait for them: with tables that are loaded one after the other
+/// that is how it is before the first run.
+fn awaits_parents(plan: &TablePlan, e: &Error) -> Finding {
+    let keys = || {
+        plan.dest
+            .foreign_keys
+            .iter()
+            .filter(|key| e.message.contains(&format!("constraint {}:", key.name)))
+    };
+    let named: BTreeSet<_> = keys().map(|key| key.parent.as_str()).collect();
+    let all = || plan.dest.foreign_keys.iter().map(|key| key.parent.as_str()).collect();
+    let parents: BTreeSet<_> = if named.is_empty() { all() } else { named };
+    let parents: Vec<_> = parents.into_iter().collect();
+    Finding {
+        level: Level::Warning,
+        hint: Some(format!(
+            "Its parents are not loaded yet, or not all of them: {}. They must land first: by a table \
+             that stands before this one in the task, or by a task that runs before.",
+            parents.join(", ")
+        )),
+        ..finding_of(e)
+    }
+}
+
 /// Tries rows that are still to be sent, or where there are none (or nobody can tell) any, as if they
-/// were not at the destination yet; the rows that landed and were taken back.
+/// were not at the destination yet.
 fn trial(
     plan: &TablePlan,
     keys: &BTreeMap<String, KeyRing>,
     source: &mut dyn Connection,
     dest: &mut dyn Connection,
-) -> Result<u64> {
+) -> Result<Trial> {
     if plan.task.mode == TableMode::Status {
         let to_send = format!("{} = 0", source.dialect().folded(STATUS_COLUMN));
-        let rows = try_rows(plan, keys, source, dest, Some(&to_send))?;
-        if rows > 0 {
-            return Ok(rows);
+        let trial = try_rows(plan, keys, source, dest, Some(&to_send))?;
+        if trial.rows > 0 || trial.orphan.is_some() {
+            return Ok(trial);
         }
     }
     try_rows(plan, keys, source, dest, None)
@@ -433,7 +486,7 @@ fn trial(
 fn clear_way(
     plan: &TablePlan,
     dest: &mut dyn Connection,
-    rows: usize,
+    rows: ops::Range<usize>,
     value: impl Fn(usize, usize) -> Value,
 ) -> Result<()> {
     let d = dest.dialect();
@@ -449,7 +502,7 @@ fn clear_way(
         });
         let equal: Vec<_> = equal.collect();
         let sql = format!("DELETE FROM {} WHERE {}", d.table(&load.table), equal.join(" AND "));
-        for row in 0..rows {
+        for row in rows.clone() {
             let values: Vec<Value> = places.iter().map(|place| value(*place, row)).collect();
             if !values.contains(&Value::Null) {
                 dest.execute(&sql, &values)?;
@@ -467,7 +520,7 @@ fn try_rows(
     source: &mut dyn Connection,
     dest: &mut dyn Connection,
     condition: Option<&str>,
-) -> Result<u64> {
+) -> Result<Trial> {
     let conditions: Vec<_> = plan
         .task
         .filter
@@ -490,7 +543,7 @@ fn try_rows(
         Ok(())
     })?;
     let mut transformer = Transformer::new(&plan.transforms, &plan.empties, keys)?;
-    let mut rows = 0;
+    let mut trial = Trial::default();
     for batch in &batches {
         let (landing, bad) = transformer.apply(&batch.rows)?;
         if let Some(bad) = batch.bad.iter().chain(&bad).next() {
@@ -499,20 +552,36 @@ fn try_rows(
                 format!("trial: column {}: {}", bad.column, bad.message),
             ));
         }
-        dest.begin()?;
-        let cleared = match (condition, plan.load.mode) {
-            (None, WriteMode::Insert) => {
-                let value = |at: usize, row| value_at(&landing, at, plan.load.kinds[at], row);
-                clear_way(plan, dest, landing.num_rows(), value)
+        let mut land = |rows: ops::Range<usize>| {
+            dest.begin()?;
+            let cleared = match (condition, plan.load.mode) {
+                (None, WriteMode::Insert) => {
+                    let value = |at: usize, row| value_at(&landing, at, plan.load.kinds[at], row);
+                    clear_way(plan, dest, rows.clone(), value)
+                }
+                _ => Ok(()),
+            };
+            let loaded = cleared.and_then(|()| dest.load(&plan.load, &landing, rows));
+            dest.rollback()?;
+            match loaded {
+                Ok(loaded) => trial.rows += loaded.rows + loaded.skipped,
+                Err(e) if e.kind == Kind::Parent => {
+                    trial.orphan.get_or_insert(e.context("trial"));
+                    return Ok(false);
+                }
+                Err(e) => return Err(e.context("trial")),
             }
-            _ => Ok(()),
+            Ok(true)
         };
-        let loaded = cleared.and_then(|()| dest.load(&plan.load, &landing, 0..landing.num_rows()));
-        dest.rollback()?;
-        let loaded = loaded.map_err(|e| e.context("trial"))?;
-        rows += loaded.rows + loaded.skipped;
+        let all = 0..landing.num_rows();
+        if !land(all.clone())? {
+            // The others may land, or have something else against them.
+            for row in all {
+                trial.waiting += u64::from(!land(row..row + 1)?);
+            }
+        }
     }
-    Ok(rows)
+    Ok(trial)
 }
 
 /// Where something stands against the account: what must be there for ssync, so that the people who

@@ -61,10 +61,7 @@ impl TableRun<'_> {
         {
             let name = &ends.plan.source_name;
             let other = self.params.other_source_identity(&ends.plan.source_server);
-            let idents = [
-                owner::former_increment_ident(&self.params.source.name, name),
-                owner::increment_ident(&other, name),
-            ];
+            let idents = owner::former_increment_idents(&self.params.source.name, &other, name);
             for id in idents.map(|ident| ledger::pair_id(&ident, full_name)) {
                 let other = pair.beside(id);
                 former.push(other.clone());

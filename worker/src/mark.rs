@@ -50,36 +50,48 @@ pub fn parse(text: &str, kind: Kind) -> Option<Value> {
     }
 }
 
+/// What is wrong with a lag for a watermark of this kind. No lag is none in any unit.
+pub fn lag_fault(kind: Kind, lag: Lag) -> Option<Error> {
+    let (text, hint) = match (kind, lag) {
+        (_, lag) if lag.is_zero() => return None,
+        (Kind::Int | Kind::UInt, Lag::Secs(_)) => (
+            "the watermark is a number, its lag a time",
+            "Give the lag as a plain number, such as lag = \"1000\".",
+        ),
+        (Kind::Date | Kind::DateTime, Lag::Count(_)) => (
+            "the watermark is a time, its lag a number",
+            "Give the lag with a unit, such as lag = \"10s\".",
+        ),
+        _ => return None,
+    };
+    Some(Error::new(ErrorKind::Config, text).hint(hint))
+}
+
 fn back(value: Value, lag: Lag) -> Result<Value> {
-    let number = || match lag {
-        Lag::Count(n) => Ok(n),
-        Lag::Secs(_) => {
-            Err(Error::new(ErrorKind::Config, "the watermark is a number, its lag a time")
-                .hint("Give the lag as a plain number, such as lag = \"1000\"."))
-        }
-    };
-    let seconds = || match lag {
-        Lag::Secs(secs) => Ok(i64::try_from(secs).unwrap_or(i64::MAX)),
-        // "0" is no lag in any unit.
-        Lag::Count(0) => Ok(0),
-        Lag::Count(_) => {
-            Err(Error::new(ErrorKind::Config, "the watermark is a time, its lag a number")
-                .hint("Give the lag with a unit, such as lag = \"10s\"."))
-        }
-    };
-    Ok(match value {
-        Value::Int(v) => Value::Int(v.saturating_sub_unsigned(number()?)),
-        Value::UInt(v) => Value::UInt(v.saturating_sub(number()?)),
-        Value::DateTime(v) => Value::DateTime(earlier(v, seconds()?)),
-        // A date steps back by whole days, and by one at least for any lag at all.
-        Value::Date(v) => {
-            let lag = seconds()?;
-            let days = lag / 86_400 + i64::from(lag % 86_400 > 0);
-            Value::Date(earlier(v, days.saturating_mul(86_400)))
-        }
+    let kind = match value {
+        Value::Int(_) => Kind::Int,
+        Value::UInt(_) => Kind::UInt,
+        Value::DateTime(_) => Kind::DateTime,
+        Value::Date(_) => Kind::Date,
         other => {
             return Err(Error::new(ErrorKind::Internal, format!("a mark cannot be {other:?}")));
         }
+    };
+    if let Some(fault) = lag_fault(kind, lag) {
+        return Err(fault);
+    }
+    let (Lag::Count(lag) | Lag::Secs(lag)) = lag;
+    let seconds = i64::try_from(lag).unwrap_or(i64::MAX);
+    Ok(match value {
+        Value::Int(v) => Value::Int(v.saturating_sub_unsigned(lag)),
+        Value::UInt(v) => Value::UInt(v.saturating_sub(lag)),
+        Value::DateTime(v) => Value::DateTime(earlier(v, seconds)),
+        // A date steps back by whole days, and by one at least for any lag at all.
+        Value::Date(v) => {
+            let days = seconds / 86_400 + i64::from(seconds % 86_400 > 0);
+            Value::Date(earlier(v, days.saturating_mul(86_400)))
+        }
+        other => other,
     })
 }
 
@@ -139,5 +151,19 @@ mod tests {
         assert_eq!(wrong.kind, ErrorKind::Config);
         let wrong = upper(Some(at("2024-01-01")), Lag::Count(5), false).unwrap_err();
         assert_eq!(wrong.kind, ErrorKind::Config);
+        for kind in [Kind::Int, Kind::UInt] {
+            assert!(lag_fault(kind, Lag::Secs(10)).is_some());
+            assert!(lag_fault(kind, Lag::Count(10)).is_none());
+        }
+        for kind in [Kind::Date, Kind::DateTime] {
+            assert!(lag_fault(kind, Lag::Count(10)).is_some());
+            assert!(lag_fault(kind, Lag::Secs(10)).is_none());
+        }
+        // No lag is none in any unit.
+        assert_eq!(upper(Some(Value::Int(1)), Lag::Secs(0), false).unwrap(), Some(Value::Int(1)));
+        assert_eq!(
+            upper(Some(at("2024-01-01")), Lag::Count(0), false).unwrap(),
+            Some(at("2024-01-01"))
+        );
     }
 }

@@ -696,6 +696,12 @@ pub fn increment_ident(server: &str, table: &str) -> Id {
     ledger::id_of(&format!("{server}\0{table}"))
 }
 
+/// Under which other names the record of an `increment` may stand: as version 0.1.0 made it, and as it
+/// was before `failover` was configured otherwise (`other`).
+pub fn former_increment_idents(link: &str, other: &str, table: &str) -> [Id; 2] {
+    [former_increment_ident(link, table), increment_ident(other, table)]
+}
+
 /// The same as version 0.1.0 made it: of the link's name and the table's.
 pub fn former_increment_ident(link: &str, table: &str) -> Id {
     ledger::id_of(&format!("{link}\0{table}"))

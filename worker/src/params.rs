@@ -92,22 +92,18 @@ impl TaskParams {
     /// the link may lead to any replica of a cluster, the cluster, which only this instance's link
     /// stands for.
     pub fn source_identity(&self, server: &str) -> String {
-        match self.source_failover {
-            true => self.cluster(),
-            false => server.to_owned(),
-        }
+        let [now, _] = self.source_identities(server);
+        now
     }
 
     /// The same as it was before `failover` was configured otherwise.
     pub fn other_source_identity(&self, server: &str) -> String {
-        match self.source_failover {
-            true => server.to_owned(),
-            false => self.cluster(),
-        }
+        let [_, other] = self.source_identities(server);
+        other
     }
 
-    fn cluster(&self) -> String {
-        format!("cluster {} of instance {}", self.source.name, self.instance)
+    fn source_identities(&self, server: &str) -> [String; 2] {
+        source_identities(self.source_failover, &self.source.name, &self.instance, server)
     }
 
     /// The keys that these transformations need.
@@ -117,5 +113,20 @@ impl TaskParams {
             .filter(|(name, _)| transforms.iter().any(|t| t.key == **name))
             .map(|(name, ring)| (name.clone(), ring.clone()))
             .collect()
+    }
+}
+
+/// What a source is known by, as `failover` of its link is configured and as it would be otherwise:
+/// see [`TaskParams::source_identity`].
+pub(crate) fn source_identities(
+    failover: bool,
+    link: &str,
+    instance: &str,
+    server: &str,
+) -> [String; 2] {
+    let cluster = format!("cluster {link} of instance {instance}");
+    match failover {
+        true => [cluster, server.to_owned()],
+        false => [server.to_owned(), cluster],
     }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use needs::{Need, Privilege, Statement, is_about_rows};
+pub use needs::{Gap, Need, Privilege, Statement, is_about_rows};
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use serde::{Deserialize, Serialize};
@@ -484,7 +484,7 @@ pub trait Connection: Send {
 
     /// What of this the account may not do, one sentence each. Changes nothing and locks nothing.
     /// Where a database has no accounts, nothing.
-    fn missing(&mut self, needs: &[Need]) -> Result<Vec<String>>;
+    fn missing(&mut self, needs: &[Need]) -> Result<Vec<Gap>>;
 
     /// Whether the database would take this statement, for which [`is_about_rows`] holds, as far as
     /// can be told without running it: its grammar, its tables and columns, the account's privileges.

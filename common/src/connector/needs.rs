@@ -61,6 +61,15 @@ impl Need {
     }
 }
 
+/// Something that the account is not allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// What it may not do.
+    pub text: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
 /// A statement of a run's own, and what it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {

@@ -129,6 +129,22 @@ const FAULTS: &[Fault] = &[
     ),
     Fault(
         &[],
+        &[],
+        "mode = \"increment\"\nwrite = \"upsert\"\n\
+         watermark = { column = \"id\", lag = \"10s\" }",
+        Some("id"),
+        "the watermark is a number, its lag a time",
+    ),
+    Fault(
+        &["ALTER TABLE src ADD at DATETIME NOT NULL"],
+        &["ALTER TABLE dst ADD at DATETIME NOT NULL"],
+        "mode = \"increment\"\nwrite = \"upsert\"\n\
+         watermark = { column = \"at\", lag = \"10\" }",
+        Some("at"),
+        "the watermark is a time, its lag a number",
+    ),
+    Fault(
+        &[],
         &["ALTER TABLE dst ADD UNIQUE other (v)"],
         "write = \"upsert\"",
         None,
@@ -313,49 +329,97 @@ fn a_database_that_cannot_be_reached_is_named_by_its_link() {
     assert!(before.iter().all(|r| !format!("{r:?}").contains("SSYNC")), "{before:?}");
 }
 
+fn database(site: &Site) -> &str {
+    let Site::MySql { database, .. } = site else { unreachable!() };
+    database
+}
+
+/// The scene's task, run by an account to which just this was granted.
+fn as_account(scene: &Scene, grants: &[String], table: &str) -> Instance {
+    let account = format!("chk_{}", database(&scene.dest));
+    let mut admin = mariadb().connect();
+    let mut statements = vec![
+        format!("DROP USER IF EXISTS {account}"),
+        format!("CREATE USER {account} IDENTIFIED BY 'chk-secret'"),
+    ];
+    statements.extend(grants.iter().map(|grant| format!("GRANT {grant} TO {account}")));
+    for statement in statements {
+        admin.query_drop(statement).unwrap();
+    }
+    let link = |name: &str, site: &Site| {
+        format!(
+            "[[link]]\nname = \"{name}\"\n\
+             url = \"mysql://{account}@127.0.0.1:{}/{}\"\n\
+             password = {{ env = \"CHK_PASSWORD\" }}\n",
+            mariadb().port(),
+            database(site)
+        )
+    };
+    let toml = format!(
+        "{}{}{}",
+        link("s", &scene.source),
+        link("d", &scene.dest),
+        Scene::task("s", "d", table)
+    );
+    let mut instance = Instance::new(&toml);
+    instance.set_env("CHK_PASSWORD", "chk-secret");
+    instance
+}
+
+/// MariaDB gives everybody everything on `test\_%`; that is nothing anywhere else.
+#[test]
+fn a_privilege_on_other_databases_is_none_on_the_destination() {
+    let scene = Scene::new();
+    let (source, dest) = (database(&scene.source), database(&scene.dest));
+    let everybody = format!("ALL ON `{dest}\\_elsewhere%`.*");
+    let mut admin = mariadb().connect();
+    admin.query_drop(format!("GRANT {everybody} TO PUBLIC")).unwrap();
+    for full in ["truncate", "swap"] {
+        let table = format!("mode = \"full\"\nfull = \"{full}\"");
+        let grants = [
+            format!("SELECT ON `{source}`.*"),
+            format!("SELECT, INSERT, UPDATE, DELETE, CREATE, TRIGGER ON `{dest}`.*"),
+            format!("ALL ON `{dest}\\_other%`.*"),
+        ];
+        let instance = as_account(&scene, &grants, &table);
+        let checked = instance.run(&["check", "--json"]).expect(2);
+        let errors = findings(&checked, "error");
+        let drop = errors.iter().find(|f| says(f, None, "may not DROP on")).unwrap();
+        let hint = drop["hint"].as_str().unwrap();
+        assert!(hint.contains("GRANT DROP ON `"), "{full}: {checked}");
+        let refused = instance.run(&["--task", "1"]).expect(1);
+        assert!(refused.to_string().contains("ssync check"), "{full}: {refused}");
+        // To everybody here.
+        let here = format!("ALL ON `{}`.*", dest.replace('_', "\\_"));
+        admin.query_drop(format!("GRANT {here} TO PUBLIC")).unwrap();
+        let instance = as_account(&scene, &grants, &table);
+        instance.run(&["check", "--json"]).expect(0);
+        instance.run(&["--task", "1"]).expect(0);
+        assert_eq!(scene.dest.number("SELECT COUNT(*) FROM dst"), 30, "{full}");
+        admin.query_drop(format!("REVOKE {here} FROM PUBLIC")).unwrap();
+    }
+    admin.query_drop(format!("REVOKE {everybody} FROM PUBLIC")).unwrap();
+}
+
 #[test]
 fn every_missing_privilege_is_found() {
     let scene = Scene::new();
-    let (Site::MySql { port, database: source }, Site::MySql { database: dest, .. }) =
-        (&scene.source, &scene.dest)
-    else {
-        unreachable!()
-    };
+    let (source, dest) = (database(&scene.source), database(&scene.dest));
     // What each side needs; each taken away in turn.
     let source_needs = ["SELECT", "UPDATE", "TRIGGER"];
     let dest_needs = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "TRIGGER"];
-    let account = format!("chk_{dest}");
-    let mut admin = mariadb().connect();
-    let mut check = |source_rights: &[&str], dest_rights: &[&str]| {
-        admin.query_drop(format!("DROP USER IF EXISTS {account}")).unwrap();
-        admin.query_drop(format!("CREATE USER {account} IDENTIFIED BY 'chk-secret'")).unwrap();
-        for (database, table, rights) in [(source, "src", source_rights), (dest, "*", dest_rights)]
+    let check = |source_rights: &[&str], dest_rights: &[&str]| {
+        let mut grants = Vec::new();
+        for (database, table, rights) in
+            [(source, "`src`", source_rights), (dest, "*", dest_rights)]
         {
             if !rights.is_empty() {
-                let target = if table == "*" { "*".to_owned() } else { format!("`{table}`") };
-                let sql =
-                    format!("GRANT {} ON `{database}`.{target} TO {account}", rights.join(", "));
-                admin.query_drop(sql).unwrap();
+                grants.push(format!("{} ON `{database}`.{table}", rights.join(", ")));
             }
         }
         // ssync's own table at the source.
-        let own = format!("GRANT ALL ON `{source}`.`SSYNC_OWNER` TO {account}");
-        admin.query_drop(own).unwrap();
-        let link = |name: &str, database: &str| {
-            format!(
-                "[[link]]\nname = \"{name}\"\n\
-                 url = \"mysql://{account}@127.0.0.1:{port}/{database}\"\n\
-                 password = {{ env = \"CHK_PASSWORD\" }}\n"
-            )
-        };
-        let toml = format!(
-            "{}{}{}",
-            link("s", source),
-            link("d", dest),
-            Scene::task("s", "d", "app_resets_status = true")
-        );
-        let mut instance = Instance::new(&toml);
-        instance.set_env("CHK_PASSWORD", "chk-secret");
+        grants.push(format!("ALL ON `{source}`.`SSYNC_OWNER`"));
+        let instance = as_account(&scene, &grants, "app_resets_status = true");
         (instance.run(&["check", "--json"]), instance)
     };
     let without = |all: &[&'static str], one: &str| -> Vec<&'static str> {
@@ -437,6 +501,52 @@ fn a_trial_finds_the_row_that_a_check_of_the_tables_cannot_know_of() {
     let errors = findings(&trial, "error");
     assert!(errors[0]["text"].as_str().unwrap().contains("trial"), "{trial}");
     assert_eq!(scene.picture(), before, "{trial}");
+}
+
+/// Parents that an earlier table of the task brings are not there yet.
+#[test]
+fn a_trial_of_rows_whose_parents_are_still_to_land_warns() {
+    let scene = Scene::new();
+    scene.source.run(&[
+        "CREATE TABLE parents (id INT NOT NULL PRIMARY KEY)",
+        "INSERT INTO parents VALUES (1)",
+        "UPDATE src SET n = 1 WHERE id > 2",
+    ]);
+    scene.dest.run(&[
+        "CREATE TABLE parents (id INT NOT NULL PRIMARY KEY)",
+        "ALTER TABLE dst ADD CONSTRAINT of_parent FOREIGN KEY (n) REFERENCES parents (id)",
+    ]);
+    let instance = Instance::new(&scene.toml("app_resets_status = true"));
+    let before = scene.picture();
+    let trial = instance.run(&["check", "--trial", "--json"]).expect(0);
+    assert!(findings(&trial, "error").is_empty(), "{trial}");
+    let warnings = findings(&trial, "warning");
+    let about = |f: &&Value| f["text"].as_str().unwrap().starts_with("trial: ");
+    let found = warnings.iter().find(about).unwrap_or_else(|| panic!("{trial}"));
+    assert!(found["text"].as_str().unwrap().contains("the row's parent is missing"), "{trial}");
+    let hint = found["hint"].as_str().unwrap();
+    assert!(hint.contains("parents.") && hint.contains("must land first"), "{trial}");
+    let line: Value = serde_json::from_str(trial.stdout.trim()).unwrap();
+    assert_eq!(line["trial_rows"], 3, "the rows without a parent: {trial}");
+    assert_eq!(line["trial_waiting"], 17, "{trial}");
+    let plain = instance.run(&["check", "--trial"]).expect(0);
+    assert!(plain.stdout.contains("17 rows wait for their parents"), "{plain}");
+    assert!(plain.stdout.contains("everything can run, as far as it was tried"), "{plain}");
+    assert_eq!(scene.picture(), before, "{trial}");
+    // Another fault beside it is one.
+    scene.dest.run(&["ALTER TABLE dst ADD CHECK (id <> 5)"]);
+    scene.source.run(&["UPDATE src SET n = NULL WHERE id = 5"]);
+    let trial = instance.run(&["check", "--trial", "--json"]).expect(1);
+    let errors = findings(&trial, "error");
+    assert!(says(&errors[0], None, "a check constraint refused the row"), "{trial}");
+    scene.source.run(&["UPDATE src SET n = 1 WHERE id = 5"]);
+    scene
+        .dest
+        .run(&["ALTER TABLE dst DROP CONSTRAINT CONSTRAINT_1", "INSERT INTO parents VALUES (1)"]);
+    let trial = instance.run(&["check", "--trial", "--json"]).expect(0);
+    assert!(!findings(&trial, "warning").iter().any(|f| about(&f)), "{trial}");
+    instance.run(&["--task", "1"]).expect(0);
+    assert_eq!(scene.dest.number("SELECT COUNT(*) FROM dst"), 30);
 }
 
 #[test]

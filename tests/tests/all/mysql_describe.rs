@@ -191,7 +191,11 @@ fn what_the_account_may_not_do_is_told() {
         for (table, is_there) in [("t", true), ("not_there", false)] {
             let gaps = conn.missing(&Need::all(&every, table)).unwrap();
             for (privilege, gap) in [Update, Delete, Create, Drop, Alter].iter().zip(&gaps) {
-                assert!(gap.contains(&format!("{privilege} on ")), "{is_there}: {gap}");
+                assert!(gap.text.contains(&format!("{privilege} on ")), "{is_there}: {gap:?}");
+                let hint = gap.hint.as_deref().unwrap();
+                let (grant, to) = (format!("GRANT {privilege} ON `"), format!("TO `{user}`@`"));
+                assert!(hint.contains(&grant) && hint.contains(&to), "{is_there}: {hint}");
+                assert_eq!(hint.contains("`.`t`"), is_there, "{hint}");
             }
             assert_eq!(gaps.len(), 5, "{gaps:?}");
         }
@@ -200,13 +204,68 @@ fn what_the_account_may_not_do_is_told() {
 
         let mut all = open(&db.link()).unwrap();
         assert_eq!(all.access_gaps("t", true, true).unwrap(), Vec::<String>::new());
-        assert_eq!(all.missing(&Need::all(&every, "t")).unwrap(), Vec::<String>::new());
+        assert_eq!(all.missing(&Need::all(&every, "t")).unwrap(), []);
         assert!(all.access_gaps("m", true, false).unwrap().join(" ").contains("MyISAM"));
         assert_eq!(all.access_gaps("none", true, false).unwrap().len(), 1);
         // Asking leaves nothing behind.
         assert_eq!(db.value("SELECT COUNT(*) FROM t"), "0");
         assert_eq!(db.rows("SHOW TABLES").len(), 2);
         db.run(&[&format!("DROP USER '{user}'@'127.0.0.1'")]);
+    });
+}
+
+/// The server itself says which of the grants give DROP.
+#[test]
+fn grants_on_patterns_of_databases_count_as_on_the_server() {
+    on_every_server("pat_tern", |db| {
+        let name = db.name();
+        let user = format!("p{}", name.rsplit('_').next().unwrap());
+        let link = LinkParams {
+            url: db.url().replace("app@", &format!("{user}@")),
+            password: Some(Secret::from("x".to_owned())),
+            ..db.link()
+        };
+        let literal = name.replace('_', "\\_");
+        // What is granted on which databases to whom; whether DROP is among it here.
+        let cases: &[(&[(&str, &str)], bool)] = &[
+            (&[("DROP", "pat\\_tern%")], true),
+            (&[("DROP", "pat_tern%")], true),
+            (&[("DROP", "%")], true),
+            (&[("DROP", &literal)], true),
+            (&[("DROP", "pat\\_ter")], false),
+            (&[("DROP", "elsewhere\\_%")], false),
+            (&[("DROP", "pat\\%")], false),
+            // The closest one counts.
+            (&[("DROP", "%"), ("INSERT", &literal)], false),
+            (&[("DROP", "pat%"), ("INSERT", "%")], true),
+            (&[("INSERT", "pat\\_tern%"), ("DROP", "pat%")], false),
+        ];
+        for (grants, given) in cases {
+            db.run(&["CREATE TABLE IF NOT EXISTS t (id int PRIMARY KEY) ENGINE=InnoDB"]);
+            db.run(&[
+                &format!("CREATE USER '{user}'@'127.0.0.1' IDENTIFIED BY 'x'"),
+                &format!("GRANT SELECT ON `{name}`.t TO '{user}'@'127.0.0.1'"),
+            ]);
+            for (privilege, on) in *grants {
+                db.run(&[&format!("GRANT {privilege} ON `{on}`.* TO '{user}'@'127.0.0.1'")]);
+            }
+            let mut conn = open(&link).unwrap();
+            let gaps = conn.missing(&Need::all(&[Privilege::Drop], "t")).unwrap();
+            assert_eq!(gaps.is_empty(), *given, "{grants:?}: {gaps:?}");
+            match conn.execute("DROP TABLE t", &[]) {
+                Ok(_) => assert!(given, "{grants:?}"),
+                Err(e) => {
+                    assert!(!given && e.kind == ErrorKind::Privilege, "{grants:?}: {e:?}");
+                    assert!(e.hint.unwrap().contains("ssync check"));
+                    // What the hint says helps.
+                    let hint = gaps[0].hint.as_deref().unwrap();
+                    db.run(&[hint.split_once("run: ").unwrap().1.trim_end_matches(';')]);
+                    open(&link).unwrap().execute("DROP TABLE t", &[]).unwrap();
+                }
+            }
+            drop(conn);
+            db.run(&[&format!("DROP USER '{user}'@'127.0.0.1'")]);
+        }
     });
 }
 

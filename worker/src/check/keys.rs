@@ -11,9 +11,10 @@ use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::ledger::{self, Pair, Place, Seals, Which};
 
-use super::finding_of;
+use super::{CheckParams, finding_of};
 use crate::identity::{self, is_first};
 use crate::owner;
+use crate::params::source_identities;
 use crate::plan::{Finding, Level, RowKeys, TablePlan, foreign_row_keys};
 use crate::precedents;
 use crate::table_run::describe_sides;
@@ -52,20 +53,12 @@ pub(super) fn are_there(
 
 /// Whether the next run begins an `increment` into rows of which nothing is known. Changes nothing.
 pub(super) fn unknown_rows(
+    params: &CheckParams<'_>,
     table: &TableTask,
     plan: &TablePlan,
-    source_link: &str,
-    source: &mut dyn Connection,
     dest: &mut dyn Connection,
 ) -> Result<Option<Finding>> {
     if table.mode != TableMode::Increment || is_empty(dest, &table.dest)? {
-        return Ok(None);
-    }
-    let record = match pair(table, plan, source, dest)? {
-        Some(pair) => ledger::record(dest, &pair)?,
-        None => None,
-    };
-    if !is_first(table, record.as_ref()) {
         return Ok(None);
     }
     let place = Place::beside(&table.dest);
@@ -75,9 +68,22 @@ pub(super) fn unknown_rows(
         Some(_) => return Ok(None),
         None => Vec::new(),
     };
-    let finding = finding_of(&identity::unknown_rows(plan, source_link, &records));
-    // One that goes by a former name is found by the run.
-    let level = if records.is_empty() { Level::Error } else { Level::Warning };
+    let link = &params.task.source;
+    let [now, other] =
+        source_identities(params.source_failover, link, params.instance, &plan.source_server);
+    let former = owner::former_increment_idents(link, &other, &plan.source_name);
+    let now = owner::increment_ident(&now, &plan.source_name);
+    let mut ids =
+        [now].into_iter().chain(former).map(|ident| ledger::pair_id(&ident, &plan.dest.full_name));
+    let known = ids.find_map(|id| records.iter().find(|record| record.id == id));
+    if !is_first(table, known) {
+        return Ok(None);
+    }
+    let finding = finding_of(&identity::unknown_rows(plan, link, &records));
+    // A run moves a record that an older version kept elsewhere to its place, and finds it there.
+    let default = Place::beside("");
+    let elsewhere = default != place && ledger::stands_apart(dest, &default, &place)?;
+    let level = if elsewhere { Level::Warning } else { Level::Error };
     Ok(Some(Finding { level, ..finding }))
 }
 

@@ -9,6 +9,8 @@ use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::schema::{self, Column};
 
+use crate::mark::lag_fault;
+
 use super::{ColumnPair, Finding, Level, Planner, TablePlan};
 
 impl Planner<'_> {
@@ -94,6 +96,10 @@ impl Planner<'_> {
                             format!("watermark column {} is {}", column.name, column.declared),
                             Some("A watermark is a column of whole numbers, dates or dates with times that only grows. Decimals and floating-point numbers are none: choose another column, or add one."),
                         );
+                    }
+                    if let Some(fault) = lag_fault(column.kind, mark.lag) {
+                        let hint = fault.hint.as_deref();
+                        self.find(Level::Error, Some(&column.name), fault.message, hint);
                     }
                     order.push(column.clone());
                 }

@@ -80,8 +80,7 @@ pub(super) fn access_gaps(
     if dest || status {
         writing_gaps(conn, server, &mut gaps)?;
     }
-    let (schema, name) = describe::place(conn, table)?;
-    if (dest || status) && !privileges::sees_triggers(conn, &schema, &name)? {
+    if (dest || status) && !privileges::sees_triggers(conn, server, table)? {
         gaps.push(format!(
             "The account has no TRIGGER privilege on {table}, so triggers there cannot be seen."
         ));

@@ -66,7 +66,7 @@ pub(super) fn describe(
     }
     let (foreign_keys, referenced_by) = known.of(&mut ask)?;
     let triggers = triggers(&mut ask)?;
-    let hides_triggers = privileges::hides_triggers(ask.conn, &schema, &table)?;
+    let hides_triggers = privileges::hides_triggers(ask.conn, server, name)?;
     Ok(Some(Table {
         name: name.to_owned(),
         full_name,

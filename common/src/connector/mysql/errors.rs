@@ -60,6 +60,8 @@ const CONTENTION: &[u16] = &[1020, 1205, 1213, 1412, 1614, 3572];
 const FULL: &[u16] = &[1021, 1114];
 /// The account may not.
 const PRIVILEGE: &[u16] = &[1044, 1095, 1131, 1132, 1141, 1142, 1143, 1227, 1370, 1419];
+/// The same, of a statement on a table, or on a column of it.
+const COMMAND_DENIED: &[u16] = &[1142, 1143];
 /// The server, or a proxy in front of it, takes no connection at the moment.
 const CONNECT: &[u16] = &[1040, 1047, 1135, 1203, 1226, 2002, 2003, 3032, 9001];
 /// Wrong credentials, or another account than was meant.
@@ -151,6 +153,12 @@ fn reported(code: u16, state: &str, message: &str) -> Error {
             error
         }
         Kind::Lost => Error::new(kind, "the server ended the connection").detail(code_fact),
+        Kind::Privilege if COMMAND_DENIED.contains(&code) => {
+            Error::new(kind, decapitalised(message)).detail(code_fact).hint(
+                "ssync check names every privilege that the accounts of a task lack, and what an \
+                 administrator has to run.",
+            )
+        }
         _ => Error::new(kind, decapitalised(message)).detail(code_fact),
     }
 }

@@ -37,7 +37,7 @@ use arrow_array::RecordBatch;
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait, NamedSession, Need};
+use super::{Connection, Dialect, Gap, LinkParams, LoadPlan, Loaded, LockWait, NamedSession, Need};
 use crate::batch::{BatchBuilder, Emit};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Table};
@@ -398,7 +398,7 @@ impl Connection for MySqlConnection {
         Ok(check::drawbacks(&self.server))
     }
 
-    fn missing(&mut self, needs: &[Need]) -> Result<Vec<String>> {
+    fn missing(&mut self, needs: &[Need]) -> Result<Vec<Gap>> {
         self.with(|this, conn| privileges::missing(conn, &this.server, needs))
     }
 

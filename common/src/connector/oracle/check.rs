@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{Dialect, Need, Privilege};
+use super::super::{Dialect, Gap, Need, Privilege};
 use super::connect::{Server, ask, text};
 use super::dialect::ORACLE;
 use super::driver::Driver;
@@ -61,7 +61,7 @@ pub(super) fn missing(
     driver: &mut dyn Driver,
     server: &Server,
     needs: &[Need],
-) -> Result<Vec<String>> {
+) -> Result<Vec<Gap>> {
     let mut gaps = Vec::new();
     for need in needs {
         let Need { privilege, table, column } = need;
@@ -103,9 +103,10 @@ pub(super) fn missing(
                 refusal
             }
         };
-        gaps.extend(
-            refusal.map(|why| format!("The account may not {privilege} on {table} ({why}).")),
-        );
+        gaps.extend(refusal.map(|why| Gap {
+            text: format!("The account may not {privilege} on {table} ({why})."),
+            hint: None,
+        }));
     }
     Ok(gaps)
 }

@@ -45,7 +45,7 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 
-use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait, Need, OracleDriver};
+use super::{Connection, Dialect, Gap, LinkParams, LoadPlan, Loaded, LockWait, Need, OracleDriver};
 use crate::batch::{BatchBuilder, Emit};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Table};
@@ -404,7 +404,7 @@ impl Connection for OracleConnection {
         Ok(check::drawbacks(&self.server))
     }
 
-    fn missing(&mut self, needs: &[Need]) -> Result<Vec<String>> {
+    fn missing(&mut self, needs: &[Need]) -> Result<Vec<Gap>> {
         self.with(|this, driver| check::missing(driver, &this.server, needs))
     }
 

@@ -29,7 +29,7 @@ use rusqlite::Connection as Database;
 
 pub use dialect::SqliteDialect;
 
-use super::{Connection, Dialect, LinkParams, LoadPlan, Loaded, LockWait, Need};
+use super::{Connection, Dialect, Gap, LinkParams, LoadPlan, Loaded, LockWait, Need};
 use crate::bail;
 use crate::batch::{BatchBuilder, Emit};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -268,7 +268,7 @@ impl Connection for SqliteConnection {
     }
 
     // A file has no accounts.
-    fn missing(&mut self, _needs: &[Need]) -> Result<Vec<String>> {
+    fn missing(&mut self, _needs: &[Need]) -> Result<Vec<Gap>> {
         Ok(Vec::new())
     }
 

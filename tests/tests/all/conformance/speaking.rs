@@ -185,7 +185,7 @@ fn nothing_stands_against_a_fresh_database(place: &Place) {
     use Privilege::{Alter, Create, Delete, Drop, Insert, Select, Update};
     let all = [Select, Insert, Update, Delete, Create, Drop, Alter];
     for table in ["t", "not_there_yet"] {
-        assert_eq!(c.missing(&Need::all(&all, table)).unwrap(), Vec::<String>::new());
+        assert_eq!(c.missing(&Need::all(&all, table)).unwrap(), []);
     }
     assert!(!c.server().is_empty());
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use arrow_array::RecordBatch;
 use ssync_common::batch::{BatchBuilder, Emit};
-use ssync_common::connector::{Connection, Dialect, LoadPlan, Loaded, LockWait, Need};
+use ssync_common::connector::{Connection, Dialect, Gap, LoadPlan, Loaded, LockWait, Need};
 use ssync_common::error::Result;
 use ssync_common::schema::{Column, Table};
 use ssync_common::value::Value;
@@ -109,7 +109,7 @@ impl Connection for Spelt {
         self.0.drawbacks()
     }
 
-    fn missing(&mut self, needs: &[Need]) -> Result<Vec<String>> {
+    fn missing(&mut self, needs: &[Need]) -> Result<Vec<Gap>> {
         self.0.missing(needs)
     }
 

@@ -12,6 +12,7 @@ use super::adopted::restored_amid_a_later_claim;
 use super::{RUN, Tables, create_dest, error_of};
 
 const INCREMENT: &str = "mode = \"increment\"\nwatermark = { column = \"id\", lag = \"0\" }";
+const CHECK: [&str; 4] = ["check", "--task", "1", "--json"];
 const OWN: [&str; 3] = ["SSYNC_FENCE", "SSYNC_LEDGER", "SSYNC_SEAT"];
 
 fn database(site: &Site) -> String {
@@ -205,6 +206,17 @@ fn a_record_that_an_older_version_kept_in_the_default_database_is_moved() {
     assert_eq!(default.number("SELECT COUNT(*) FROM SSYNC_FENCE"), 0);
 }
 
+/// A first `increment` into rows of unknown origin is refused, and a check says so.
+#[track_caller]
+fn assert_unknown(instance: &Instance) {
+    const WORDS: &str = "nothing is known of where they came from";
+    let checked = instance.run(&CHECK).expect(2);
+    assert!(checked.stdout.contains(WORDS), "{checked}");
+    let refused = instance.run(&RUN);
+    assert_stops(&refused, WORDS);
+    assert_eq!(refused.code, checked.code, "{refused}");
+}
+
 /// Two sources, of 100 and 80 rows, into one table.
 fn two_sources() -> [Tables; 2] {
     let one = Tables::on_mariadb(100);
@@ -223,7 +235,7 @@ fn two_sources_of_one_name_keep_their_marks_apart() {
     Instance::new(&one.toml("", INCREMENT)).run(&RUN).expect(0);
     assert_eq!(one.landed(), 100);
     let second = Instance::new(&other.toml("", INCREMENT));
-    assert_stops(&second.run(&RUN), "nothing is known of where they came from");
+    assert_unknown(&second);
     second.apply(&other.toml("", &format!("{INCREMENT}\ninitial = \"all\"")));
     second.run(&RUN).expect(0);
     second.run(&RUN).expect(0);
@@ -301,8 +313,9 @@ fn an_increment_whose_tables_were_both_renamed_goes_on_once_they_are_adopted() {
             "source = \"src\"\ndest = \"dst\"\nmode",
             "source = \"orders\"\ndest = \"dw\"\nmode",
         ));
-        assert_stops(&instance.run(&RUN), "nothing is known of where they came from");
+        assert_unknown(&instance);
         adopt(&instance, &["--source-was", "src", "--dest-was", "dst"]);
+        instance.run(&CHECK).expect(0);
         instance.run(&RUN).expect(0);
         instance.run(&RUN).expect(0);
         assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dw"), 100);
@@ -710,6 +723,7 @@ fn an_increment_goes_on_at_a_replica_where_its_link_says_so() {
     instance.run(&RUN).expect(0);
     instance.apply(&with_failover(&tables));
     tables.add(40..50);
+    instance.run(&CHECK).expect(0);
     instance.run(&RUN).expect(0);
     tables.assert_same();
     let replica =
@@ -718,9 +732,10 @@ fn an_increment_goes_on_at_a_replica_where_its_link_says_so() {
     instance.apply(&with_failover(&replica));
     instance.run(&RUN).expect(0);
     replica.assert_same();
+    instance.run(&CHECK).expect(0);
     // Another home does not know the cluster, and does not guess.
     let other = Instance::new(&with_failover(&replica));
-    assert_stops(&other.run(&RUN), "nothing is known of where they came from");
+    assert_unknown(&other);
     replica.assert_same();
 }
 
