@@ -622,8 +622,11 @@ impl World<'_> {
             || says("cannot be swapped") && pending.shape_changed
         {
             self.restart(s)?;
-        } else if says("another full sub-task fills") && self.is_another(s) {
-            // The other home's run was of the table as it was configured, or called, before.
+        } else if says("another full sub-task fills")
+            && (self.is_another(s) || pending.dest_restored)
+        {
+            // The other home's run was of the table as it was configured, or called, before; a
+            // destination that was restored knows no later one.
             self.restart(s)?;
         } else if says("has triggers") && pending.trigger_at_dest {
             if mode == Mode::Swap {
