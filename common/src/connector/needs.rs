@@ -113,7 +113,7 @@ pub fn is_about_rows(sql: &str) -> bool {
         rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
         let behind = match (rest.get(..2), rest.starts_with('#')) {
             (Some("--"), _) | (_, true) => rest.split_once('\n'),
-            // What stands in /*! … */ is run by some servers.
+            // Some servers execute the text of a comment that begins with /*!.
             (Some("/*"), _) if !rest.starts_with("/*!") && !rest.starts_with("/*M!") => {
                 rest.split_once("*/")
             }

@@ -1,5 +1,5 @@
-//! Shared memory without a name: whoever holds its descriptor, or has it mapped, keeps it, and with the
-//! last of them it is gone, however that one ends. Nobody has to clean anything away.
+//! Shared memory without a name. It exists as long as a process holds its descriptor or has it mapped.
+//! The kernel frees it when the last such process ends, however that ends: nothing has to be cleaned up.
 
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};

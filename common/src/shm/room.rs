@@ -33,7 +33,7 @@ pub(super) fn free_bytes() -> Option<u64> {
     host.into_iter().chain(groups_free(&text(OWN_GROUPS), Path::new(GROUPS))).min()
 }
 
-/// [`Kind::Full`]: so many bytes are not to be had.
+/// [`Kind::Full`]: so many bytes are not available.
 pub(super) fn no_memory(bytes: usize, free: Option<u64>) -> Error {
     let mut e = Error::new(
         Kind::Full,

@@ -196,6 +196,11 @@ fn apply(db: &mut Db, entry: &Entry, is_late: bool) -> Result<()> {
                 self::adopt(db, run)?;
             }
             batches.iter().try_for_each(|batch| put_settled(db, batch, is_late))?;
+            // Of a run that has ended, perhaps. All batches of an entry are of one run.
+            let may_have_ended = |batch: &&BatchRecord| is_late || batch.number == RECOVERED;
+            if let Some(batch) = batches.iter().find(may_have_ended) {
+                count_again(db, batch.run)?;
+            }
             remember(db, *task, table, last, is_late)
         }
         Entry::Bad { rows, are_new } if *are_new && !is_late => {
@@ -224,17 +229,14 @@ fn apply(db: &mut Db, entry: &Entry, is_late: bool) -> Result<()> {
 fn put_settled(db: &mut Db, batch: &BatchRecord, is_late: bool) -> Result<()> {
     let (run, part) = (batch.run.to_string(), batch.part.clone().unwrap_or_default());
     let same = Filter::new().eq("run_id", run).eq("part", part);
-    let is_recovered = batch.number == RECOVERED;
-    if is_recovered {
+    if batch.number == RECOVERED {
         if !db.select(Select::new("T_BATCH", &["batch_no"]).filter(same))?.is_empty() {
             return Ok(());
         }
     } else if is_late {
         db.delete("T_BATCH", same.eq("batch_no", RECOVERED))?;
     }
-    put_batch(db, batch)?;
-    // Of a run that has ended, perhaps.
-    if is_recovered || is_late { count_again(db, batch.run) } else { Ok(()) }
+    put_batch(db, batch)
 }
 
 /// A run that another installation began, and that died there, is settled here: what is recorded

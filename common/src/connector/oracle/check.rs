@@ -55,8 +55,8 @@ pub(super) fn drawbacks(server: &Server) -> Vec<String> {
     charset.into_iter().collect()
 }
 
-/// See [`super::super::Connection::missing`]. Leaves no transaction open and changes nothing. Whether
-/// ssync's own tables may be made is told by [`access_gaps`], with what to run.
+/// See [`super::super::Connection::missing`]. Leaves no transaction open and changes nothing. [`access_gaps`]
+/// finds out whether the account may create ssync's own tables, and says what to run.
 pub(super) fn missing(
     driver: &mut dyn Driver,
     server: &Server,
