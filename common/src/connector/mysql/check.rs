@@ -67,7 +67,7 @@ pub(super) fn access_gaps(
     status: bool,
 ) -> Result<Vec<String>> {
     let mut gaps = Vec::new();
-    let known = &mut describe::ForeignKeys::default();
+    let known = &mut describe::Known::default();
     let Some(described) = describe::describe(conn, server, known, table)? else {
         return Ok(vec![format!("There is no table {table}, or the account may not see it.")]);
     };

@@ -13,8 +13,8 @@ use super::{errors, privileges, types};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, ForeignKey, Index, Table, Trigger};
 
-/// Age beyond which foreign keys are asked for again.
-const FOREIGN_KEYS_AGE_MAX: Duration = Duration::from_secs(10);
+/// Age beyond which what is the same for all tables is asked for again.
+const AGE_MAX: Duration = Duration::from_secs(10);
 
 /// Where a table stands: its schema and its own name.
 pub(super) fn place(conn: &mut Conn, name: &str) -> Result<(String, String)> {
@@ -40,7 +40,7 @@ pub(super) fn place(conn: &mut Conn, name: &str) -> Result<(String, String)> {
 pub(super) fn describe(
     conn: &mut Conn,
     server: &Server,
-    known: &mut ForeignKeys,
+    known: &mut Known,
     name: &str,
 ) -> Result<Option<Table>> {
     let (schema, table) = place(conn, name)?;
@@ -64,9 +64,10 @@ pub(super) fn describe(
     if server.mariadb && !is_view {
         find_periods(&mut ask, &columns, &mut indexes)?;
     }
-    let (foreign_keys, referenced_by) = known.of(&mut ask)?;
+    let (foreign_keys, referenced_by) = known.foreign_keys(&mut ask)?;
     let triggers = triggers(&mut ask)?;
-    let hides_triggers = privileges::hides_triggers(ask.conn, server, name)?;
+    let grants = known.grants(ask.conn, server)?;
+    let hides_triggers = privileges::hides_triggers(grants, server, &schema, &table);
     Ok(Some(Table {
         name: name.to_owned(),
         full_name,
@@ -259,11 +260,16 @@ pub(super) fn create_statement(conn: &mut Conn, schema: &str, table: &str) -> Re
     Ok(row.and_then(|row| row.unwrap().get(1).map(text)).unwrap_or_default())
 }
 
-/// The foreign keys of a server that the account may see: those of tables it has some privilege on.
-/// To find the few that refer to one table the server opens every table there is, so all of them
-/// are kept for a while: a task of many small tables would have it do that for each.
+/// What a server answers alike for all its tables. Each is kept for a while: a task of many small
+/// tables would have the server find it out for each of them.
 #[derive(Debug, Default)]
-pub(super) struct ForeignKeys(Option<(Instant, Vec<Constraint>)>);
+pub(super) struct Known {
+    /// The foreign keys that the account may see: those of tables it has some privilege on. To find
+    /// the few that refer to one table the server opens every table there is.
+    constraints: Option<(Instant, Vec<Constraint>)>,
+    /// See [`privileges::all_grants`].
+    grants: Option<(Instant, Vec<String>)>,
+}
 
 #[derive(Debug)]
 struct Constraint {
@@ -275,15 +281,14 @@ struct Constraint {
     deletes: bool,
 }
 
-impl ForeignKeys {
+impl Known {
+    fn grants(&mut self, conn: &mut Conn, server: &Server) -> Result<&[String]> {
+        kept(&mut self.grants, || privileges::all_grants(conn, server))
+    }
+
     /// Those that the table has, and those that refer to it.
-    fn of(&mut self, ask: &mut Asking<'_>) -> Result<(Vec<ForeignKey>, Vec<ForeignKey>)> {
-        let constraints = match self.0.take() {
-            Some((since, known)) if since.elapsed() < FOREIGN_KEYS_AGE_MAX => {
-                &self.0.insert((since, known)).1
-            }
-            _ => &self.0.insert((Instant::now(), constraints(ask.conn)?)).1,
-        };
+    fn foreign_keys(&mut self, ask: &mut Asking<'_>) -> Result<(Vec<ForeignKey>, Vec<ForeignKey>)> {
+        let constraints = kept(&mut self.constraints, || constraints(ask.conn))?;
         let is_it = |[schema, table]: &[String; 2]| match ask.case_matters {
             true => schema == ask.schema && table == ask.table,
             false => {
@@ -306,6 +311,17 @@ impl ForeignKeys {
             constraints.iter().filter(|c| is_it(&c.child)).map(shown).collect(),
             constraints.iter().filter(|c| is_it(&c.parent)).map(shown).collect(),
         ))
+    }
+}
+
+/// What is kept, asked for again where it is too old.
+fn kept<T>(
+    kept: &mut Option<(Instant, Vec<T>)>,
+    ask: impl FnOnce() -> Result<Vec<T>>,
+) -> Result<&[T]> {
+    match kept.take() {
+        Some((since, known)) if since.elapsed() < AGE_MAX => Ok(&kept.insert((since, known)).1),
+        _ => Ok(&kept.insert((Instant::now(), ask()?)).1),
     }
 }
 

@@ -43,7 +43,7 @@ use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::schema::{Column, Table};
 use crate::value::Value;
 use connect::Server;
-use describe::ForeignKeys;
+use describe::Known;
 pub use dialect::MySqlDialect;
 use load::{Load, Roads};
 use read::Cut;
@@ -62,7 +62,7 @@ struct MySqlConnection {
     /// Once it was asked for.
     identity: Option<String>,
     roads: Roads,
-    foreign_keys: ForeignKeys,
+    known: Known,
     lock_wait: LockWait,
     in_transaction: bool,
     /// Its name, where it has one, and when it was last used.
@@ -77,7 +77,7 @@ impl MySqlConnection {
             server,
             identity: None,
             roads: Roads::default(),
-            foreign_keys: ForeignKeys::default(),
+            known: Known::default(),
             lock_wait: LockWait::Patient,
             in_transaction: false,
             name: None,
@@ -333,7 +333,7 @@ impl Connection for MySqlConnection {
         *self = MySqlConnection {
             identity: self.identity.take(),
             roads: std::mem::take(&mut self.roads),
-            foreign_keys: std::mem::take(&mut self.foreign_keys),
+            known: std::mem::take(&mut self.known),
             ..MySqlConnection::new(&self.link, conn, server)
         };
         Ok(())
@@ -342,7 +342,7 @@ impl Connection for MySqlConnection {
     fn describe(&mut self, table: &str) -> Result<Option<Table>> {
         self.with(|this, conn| {
             let identity = this.identified(conn)?;
-            let found = describe::describe(conn, &this.server, &mut this.foreign_keys, table)?;
+            let found = describe::describe(conn, &this.server, &mut this.known, table)?;
             Ok(found.map(|found| Table { server: identity, ..found }))
         })
     }

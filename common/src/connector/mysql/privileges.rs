@@ -72,7 +72,7 @@ fn probe(conn: &mut Conn, server: &Server, need: &Need) -> Result<String> {
         Privilege::Insert => format!("INSERT INTO {quoted} VALUES ()"),
         Privilege::Delete => format!("DELETE FROM {quoted} WHERE 1=0"),
         Privilege::Update => {
-            let known = &mut describe::ForeignKeys::default();
+            let known = &mut describe::Known::default();
             let found = match need.column {
                 Some(_) => None,
                 None => describe::describe(conn, server, known, &need.table)?,
@@ -112,7 +112,7 @@ pub(super) fn would_take(conn: &mut Conn, sql: &str) -> Result<Option<Result<()>
 }
 
 /// What was granted to the account, to everybody, and to the roles that its sessions have.
-fn all_grants(conn: &mut Conn, server: &Server) -> Result<Vec<String>> {
+pub(super) fn all_grants(conn: &mut Conn, server: &Server) -> Result<Vec<String>> {
     let mut grants = grants(conn)?;
     // MariaDB shows a session's role by itself, and knows a role that everybody has.
     let more = match server.mariadb {
@@ -146,9 +146,13 @@ pub(super) fn sees_triggers(conn: &mut Conn, server: &Server, table: &str) -> Re
 }
 
 /// Whether the table may have triggers that the account is not shown. In doubt about a role yes.
-pub(super) fn hides_triggers(conn: &mut Conn, server: &Server, table: &str) -> Result<bool> {
-    let grants = all_grants(conn, server)?;
-    Ok(!Target::new(conn, server, table)?.allows(&grants, "TRIGGER"))
+pub(super) fn hides_triggers(
+    grants: &[String],
+    server: &Server,
+    schema: &str,
+    table: &str,
+) -> bool {
+    !Target::of(server, schema, table).allows(grants, "TRIGGER")
 }
 
 /// Whether the line gives a role, and no privilege.
@@ -202,7 +206,12 @@ struct Target {
 impl Target {
     fn new(conn: &mut Conn, server: &Server, table: &str) -> Result<Target> {
         let (schema, table) = describe::place(conn, table)?;
-        Ok(Target { schema, table, case_matters: server.case_matters })
+        Ok(Target::of(server, &schema, &table))
+    }
+
+    fn of(server: &Server, schema: &str, table: &str) -> Target {
+        let (schema, table) = (schema.to_owned(), table.to_owned());
+        Target { schema, table, case_matters: server.case_matters }
     }
 
     /// Whether these grants give the privilege on the whole table.

@@ -5,7 +5,7 @@ use mysql::prelude::Queryable;
 
 use super::super::{Dialect, swapping};
 use super::connect::{self, Server};
-use super::describe::{self, ForeignKeys};
+use super::describe::{self, Known};
 use super::dialect::MySqlDialect;
 use super::errors;
 use crate::connector::LockWait;
@@ -23,7 +23,7 @@ pub(super) fn ready(
     table: &Table,
 ) -> Result<Vec<String>> {
     // Foreign keys that are remembered may be seconds old.
-    let known = &mut ForeignKeys::default();
+    let known = &mut Known::default();
     let current = describe::describe(conn, server, known, &table.name)?
         .ok_or_else(|| swapping::gone(table, &table.name))?;
     let loaded =
