@@ -124,6 +124,15 @@ impl Session {
                 }
                 Ok(())
             }
+            // The first of their arguments is the one cursor.
+            Action::Call { procedure, .. } if procedure == "DBMS_SQL.CLOSE_CURSOR" => Ok(()),
+            Action::Call { procedure, arguments } if procedure == "DBMS_SQL.PARSE" => {
+                let text = match arguments.get(1) {
+                    Some(text) => self.evaluate(text, variables)?.unwrap_or_default(),
+                    None => String::new(),
+                };
+                self.parse_only(&sql::translate(&text)?)
+            }
             Action::Call { procedure, arguments } => {
                 let mut values = Vec::new();
                 for argument in arguments {
@@ -131,6 +140,17 @@ impl Session {
                 }
                 self.procedure(procedure, &values)
             }
+        }
+    }
+
+    /// What DBMS_SQL.PARSE does: definitions are run, the rest is looked at.
+    fn parse_only(&mut self, statement: &Statement) -> Result<(), Fail> {
+        match statement {
+            Statement::Query(translated) | Statement::Dml(translated) => {
+                let sql = format!("EXPLAIN {}", translated.sql);
+                self.guarded(Doing::Other, |backend| backend.script(&sql).map(|_| ()))
+            }
+            other => self.run_plain(other),
         }
     }
 

@@ -2,7 +2,9 @@
 //! in its order, whatever dies and whenever; a statement that fails is named, and the next run
 //! goes on there.
 
+use serde_json::Value;
 use ssync_tests::servers::mariadb;
+use ssync_tests::servers::oracle::{Generation, oracle};
 use ssync_tests::sites::{Cell, Holds, Row, Site, differences};
 use ssync_tests::ssync::{Instance, Outcome};
 
@@ -57,9 +59,18 @@ impl Scene {
             };
             site.run(&[format!("CREATE TABLE step_log (seq {number}, what VARCHAR(40))")]);
         }
-        source.run(&["CREATE TABLE src (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(40) NOT NULL, \
-                      sync_status INT NOT NULL DEFAULT 0)"]);
-        dest.run(&["CREATE TABLE dst (id BIGINT NOT NULL, v VARCHAR(40) NOT NULL)"]);
+        // A number of each software that has the range of another's BIGINT.
+        let id = |site: &Site| if site.is_oracle() { "NUMBER(18)" } else { "BIGINT" };
+        source.run(&[format!(
+            "CREATE TABLE src (id {} PRIMARY KEY, v VARCHAR(40) NOT NULL, \
+             sync_status {} DEFAULT 0 NOT NULL)",
+            id(&source),
+            if source.is_oracle() { "NUMBER(3)" } else { "INT" }
+        )]);
+        dest.run(&[format!(
+            "CREATE TABLE dst (id {} NOT NULL, v VARCHAR(40) NOT NULL)",
+            id(&dest)
+        )]);
         let scene = Scene { source, dest };
         scene.add(0..45);
         scene
@@ -191,6 +202,36 @@ fn one_run_may_die_at_every_step() {
     // A run that came to its end is over: the next one has steps of its own.
     instance.run(&RUN).expect(0);
     assert_eq!(scene.log(&scene.dest), [LOGGED, LOGGED].concat());
+}
+
+/// Oracle runs a definition while it parses it, and parses the rest without running it.
+#[test]
+fn oracle_is_asked_about_statements_without_running_them() {
+    let server = oracle(Generation::Oracle19c);
+    let (source, dest) = (server.account("steps"), server.account("steps"));
+    let scene = Scene::new(Site::of_account(&source), Site::of_account(&dest));
+    let fault = "INSERT INTO step_log (nothing) VALUES (1)";
+    let sql = Sql {
+        before_source: vec!["INSERT INTO step_log (what) VALUES ('it''s only parsed')".to_owned()],
+        before_dest: vec![fault.to_owned()],
+        after_dest: vec!["DELETE FROM not_there".to_owned(), "DROP TABLE step_log".to_owned()],
+        ..Sql::default()
+    };
+    let instance = Instance::new(&scene.toml("", &sql));
+    let check = instance.run(&["check", "--task", "1", "--trial", "--json"]).expect(2);
+    let line: Value = serde_json::from_str(check.stdout.trim()).unwrap();
+    let found = line["findings"].as_array().unwrap();
+    let texts: Vec<_> = found.iter().map(|f| f["text"].as_str().unwrap()).collect();
+    let says = |text: &str| texts.iter().filter(|t| t.starts_with(text)).count();
+    assert_eq!(says("SQL before at the source"), 0, "{texts:?}");
+    let fault = "SQL before at the destination, statement 1: \"NOTHING\": invalid identifier";
+    assert_eq!(says(fault), 1, "{texts:?}");
+    let fault = "SQL after at the destination, statement 1: table or view does not exist";
+    assert_eq!(says(fault), 1, "{texts:?}");
+    assert_eq!(says("SQL after at the destination, statement 2, was not tried"), 1, "{texts:?}");
+    for site in [&scene.source, &scene.dest] {
+        assert_eq!(scene.log(site), Vec::<String>::new(), "a statement was run");
+    }
 }
 
 /// The staging table must not be emptied again while rows that count as done are in it.

@@ -1,11 +1,12 @@
 //! What `ssync check` asks a server: may the account do its work.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::super::{Dialect, Gap, Need, Privilege};
 use super::connect::{Server, ask, text};
 use super::dialect::ORACLE;
-use super::driver::Driver;
+use super::driver::{BindType, Cell, Driver};
 use super::{describe, errors};
 use crate::error::{Kind as ErrorKind, Result};
 use crate::ledger::{self, Place};
@@ -109,6 +110,32 @@ pub(super) fn missing(
         }));
     }
     Ok(gaps)
+}
+
+/// Has the server parse a statement, and do no more: what [`is_about_rows`] is not run before
+/// DBMS_SQL.EXECUTE (Oracle Database PL/SQL Packages and Types Reference, "DBMS_SQL": definitions
+/// alone are run by PARSE).
+///
+/// [`is_about_rows`]: super::super::is_about_rows
+const PARSE: &str = "DECLARE c INTEGER := DBMS_SQL.OPEN_CURSOR; \
+    BEGIN DBMS_SQL.PARSE(c, :1, DBMS_SQL.NATIVE); DBMS_SQL.CLOSE_CURSOR(c); \
+    EXCEPTION WHEN OTHERS THEN DBMS_SQL.CLOSE_CURSOR(c); RAISE; END;";
+/// Bytes of a PL/SQL string.
+const PARSED_BYTES_MAX: usize = 32_767;
+
+/// See [`super::super::Connection::would_take`].
+pub(super) fn would_take(driver: &mut dyn Driver, sql: &str) -> Result<Option<Result<()>>> {
+    if sql.len() > PARSED_BYTES_MAX {
+        return Ok(None);
+    }
+    let row = vec![Cell::Text(Cow::Borrowed(sql))];
+    match driver.execute(PARSE, &[BindType::Text], &[row]).map_err(|f| errors::from_call(&f)) {
+        Ok(_) => Ok(Some(Ok(()))),
+        Err(e) if matches!(e.kind, ErrorKind::Lost | ErrorKind::Contention) => Err(e),
+        // Hardened servers take the package away from everybody.
+        Err(e) if e.message.contains("'DBMS_SQL' must be declared") => Ok(None),
+        Err(e) => Ok(Some(Err(e))),
+    }
 }
 
 /// What the database has against a statement.

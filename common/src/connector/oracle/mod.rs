@@ -408,9 +408,8 @@ impl Connection for OracleConnection {
         self.with(|this, driver| check::missing(driver, &this.server, needs))
     }
 
-    // To parse a statement is to begin running it.
-    fn would_take(&mut self, _sql: &str) -> Result<Option<Result<()>>> {
-        Ok(None)
+    fn would_take(&mut self, sql: &str) -> Result<Option<Result<()>>> {
+        self.with(|_, driver| check::would_take(driver, sql))
     }
 }
 

@@ -1,7 +1,8 @@
 //! PL/SQL: simple blocks, and the bodies of triggers.
 //!
 //! A block may hold SQL statements, EXECUTE IMMEDIATE, assignments to bind variables, calls of a few
-//! packages, NULL, RAISE_APPLICATION_ERROR, and one handler for OTHERS. Nothing has a loop.
+//! packages, NULL, RAISE_APPLICATION_ERROR, and one handler for OTHERS. Nothing has a loop. All that may
+//! be declared is a cursor of DBMS_SQL, which there is one of.
 
 use super::ddl::Step;
 use super::expression::expression;
@@ -126,6 +127,7 @@ pub(crate) fn parse(tokens: &[Token]) -> Result<Block, OraError> {
         let actions = vec![action(&tokens[1..])?];
         return Ok(Block { actions, handler: None, outputs: Vec::new() });
     }
+    let tokens = without_cursor(tokens);
     if word(tokens, 0) != "BEGIN" {
         return Err(unimplemented_at(tokens));
     }
@@ -152,6 +154,16 @@ pub(crate) fn parse(tokens: &[Token]) -> Result<Block, OraError> {
         .flatten()
         .collect();
     Ok(Block { actions: body, handler, outputs })
+}
+
+/// A block without `DECLARE c INTEGER := DBMS_SQL.OPEN_CURSOR;`.
+fn without_cursor(tokens: &[Token]) -> &[Token] {
+    let begin = tokens.iter().position(|t| t.word() == "BEGIN").unwrap_or(0);
+    let declared: Vec<&str> = tokens[..begin].iter().map(Token::word).collect();
+    match declared.as_slice() {
+        ["DECLARE", _, "INTEGER", .., "OPEN_CURSOR", _] => &tokens[begin..],
+        _ => tokens,
+    }
 }
 
 /// `WHEN OTHERS THEN …`, with at most one `IF SQLCODE … THEN RAISE; END IF;`.

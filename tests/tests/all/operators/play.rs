@@ -412,6 +412,7 @@ impl World<'_> {
                 sides::drop_own(&dest.site);
                 dest.backup = None;
                 self.streams[s].pending.own_dest_dropped = true;
+                self.streams[s].lost_records += 1;
                 Some("ssync's tables at the destination dropped".to_owned())
             }
         }
@@ -603,12 +604,14 @@ impl World<'_> {
                 told => told?,
             }
             self.streams[s].pending.dest_was = None;
-        } else if pending.copied && is_copy && first {
+        } else if pending.copied && first && (is_copy || self.landed(s).is_empty()) {
+            // What is there came from the other one.
             self.send_all(s);
         } else if (older_source || other_server) && pending.source_restored
             || unknown_claims && pending.own_source_dropped
             || unknown_claims && pending.source_restored
             || older_dest && pending.dest_restored && mode == Mode::StatusInsert
+            || older_dest && pending.knows_lost_record
             || pending.copied && apart
         {
             self.reconcile(s);

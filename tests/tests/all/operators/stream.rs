@@ -47,6 +47,8 @@ pub struct Pending {
     pub dest_emptied: bool,
     pub own_source_dropped: bool,
     pub own_dest_dropped: bool,
+    /// The source was restored to a state that knows a record at the destination which was lost since.
+    pub knows_lost_record: bool,
     pub trigger_at_dest: bool,
     /// Something appeared at a destination that is swapped.
     pub shape_changed: bool,
@@ -80,6 +82,8 @@ pub struct SourceBackup {
     source_was: Option<String>,
     /// A copy that was not told apart yet.
     copied: bool,
+    /// Records at the destination that had been lost, and that the source knew of.
+    lost_records: u64,
 }
 
 /// How a run fills a table anew: two homes that do so otherwise are two sub-tasks.
@@ -106,6 +110,8 @@ pub struct Stream {
     /// When the run that is under way may have begun.
     pub open_since: Option<i64>,
     pub backup: Option<SourceBackup>,
+    /// How often the destination lost its record of what landed, or got an older one.
+    pub lost_records: u64,
     /// How often another file took the source's place.
     replaced: u64,
     /// What runs have filled the destination as, since one was done, that one included.
@@ -161,6 +167,7 @@ impl Stream {
             open_since: None,
             backup: None,
             replaced: 0,
+            lost_records: 0,
             filled_as: Vec::new(),
             has_trigger: false,
             ever_left_out: false,
@@ -221,7 +228,10 @@ impl Stream {
         let (rows, trigger) = (self.now.clone(), self.has_trigger);
         let dest = self.pending.dest_was.clone().unwrap_or_else(|| dest.to_owned());
         let (source_was, copied) = (self.pending.source_was.clone(), self.pending.copied);
-        self.backup = Some(SourceBackup { backup, rows, trigger, dest, source_was, copied });
+        let unseen = self.pending.own_dest_dropped || self.pending.dest_restored;
+        let lost_records = self.lost_records - u64::from(unseen);
+        self.backup =
+            Some(SourceBackup { backup, rows, trigger, dest, source_was, copied, lost_records });
     }
 
     /// How a run of now fills its destination.
@@ -243,6 +253,7 @@ impl Stream {
         if let Some(dest) = dest {
             self.pending.dest_was = (kept.dest != dest).then_some(kept.dest);
             self.pending.source_was = kept.source_was;
+            self.pending.knows_lost_record = kept.lost_records < self.lost_records;
             self.pending.copied |= self.is_copy && kept.copied;
         }
         if self.source.is_sqlite() {
@@ -296,6 +307,7 @@ impl Stream {
             open_since: None,
             backup: None,
             replaced: 0,
+            lost_records: 0,
             filled_as: Vec::new(),
             has_trigger: false,
             ever_left_out: self.ever_left_out,

@@ -249,6 +249,7 @@ impl<'a> World<'a> {
         }
         for (n, stream) in self.streams.iter_mut().enumerate().filter(|(_, s)| s.dest == at) {
             stream.pending.dest_restored = true;
+            stream.lost_records += 1;
             stream.pending.dest_emptied = kept.emptied.get(n).copied().unwrap_or_default();
             if let Some(since) = kept.open_since.get(n).copied().flatten() {
                 stream.open_since = Some(since);
