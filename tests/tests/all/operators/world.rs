@@ -247,9 +247,11 @@ impl<'a> World<'a> {
             dest.indexes = kept.indexes;
             dest.has_trigger = kept.trigger;
         }
+        let has_trigger = dest.has_trigger;
         for (n, stream) in self.streams.iter_mut().enumerate().filter(|(_, s)| s.dest == at) {
             stream.pending.dest_restored = true;
             stream.lost_records += 1;
+            stream.pending.trigger_at_dest = has_trigger && !stream.settings.allow_triggers;
             stream.pending.dest_emptied = kept.emptied.get(n).copied().unwrap_or_default();
             if let Some(since) = kept.open_since.get(n).copied().flatten() {
                 stream.open_since = Some(since);
