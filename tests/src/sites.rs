@@ -74,7 +74,8 @@ pub enum Cell {
 pub type Row = Vec<Cell>;
 
 impl Site {
-    /// A fresh database on that server. It stays until the server ends.
+    /// A fresh database on that server. It stays until it is [`removed`](Site::remove) or the server
+    /// ends.
     pub fn on_server(server: &Server, name: &str) -> Site {
         use std::sync::atomic::{AtomicU32, Ordering};
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -83,6 +84,14 @@ impl Site {
         let sql = format!("CREATE DATABASE `{database}` CHARACTER SET utf8mb4");
         server.connect().query_drop(sql).unwrap();
         Site::MySql { port: server.port(), database }
+    }
+
+    /// Drops a database that nobody needs any more: what a server says of all its tables gets slow with
+    /// thousands of them. Files and accounts have owners that remove them.
+    pub fn remove(&self) {
+        if let Site::MySql { database, .. } = self {
+            self.run(&[format!("DROP DATABASE IF EXISTS `{database}`")]);
+        }
     }
 
     /// A fresh file in that directory.

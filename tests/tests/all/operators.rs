@@ -115,10 +115,12 @@ fn run_case(seed: u64, number: u64, tally: &Mutex<BTreeMap<String, u64>>) -> Opt
         let ends = world.streams.iter().enumerate().map(|(n, stream)| {
             format!("stream {n} has {:?}\nwhat has landed: {:?}", stream.now, world.landed(n))
         });
-        match played {
+        let verdict = match played {
             Ok(played) => played.map_err(|why| format!("{why}\n{}", ends.collect::<String>())),
             Err(panic) => Err(panic_text(panic.as_ref())),
-        }
+        };
+        world.remove_databases();
+        verdict
     }));
     if std::env::var_os("SSYNC_TEST_VERBOSE").is_some() {
         eprintln!("case {number}: {:.1} s, {case:?}", began.elapsed().as_secs_f64());

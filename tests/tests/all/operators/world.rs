@@ -129,6 +129,13 @@ impl<'a> World<'a> {
         self.count
     }
 
+    /// Removes what it has on servers that other cases go on with.
+    pub fn remove_databases(&self) {
+        let sources = self.streams.iter().map(|stream| &stream.source);
+        let dests = self.dests.iter().map(|dest| &dest.site);
+        sources.chain(dests).chain(self.elsewhere.iter().flatten()).for_each(Site::remove);
+    }
+
     /// A database that has nothing to do with it, on the server of a side.
     pub fn elsewhere(&mut self, side: usize) -> String {
         let software = [self.case.road.0, self.case.road.1][side];
