@@ -10,10 +10,7 @@ use crate::cli::Cli;
 /// Commands by what they are for.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Transfer", &["check", "retry", "adopt"]),
-    (
-        "Look",
-        &["top", "status", "health", "show", "history", "errors", "explain", "links", "brief"],
-    ),
+    ("Look", &["top", "status", "health", "show", "history", "errors", "explain", "brief"]),
     ("Operate", &["daemon", "run", "pause", "resume", "reload", "stop", "monitor"]),
     ("Configure", &["apply", "config", "export", "link", "key", "receiver"]),
     ("Try", &["demo"]),
@@ -28,29 +25,32 @@ const EXAMPLES: &[(&str, Examples)] = &[
         "",
         [
             ("ssync --task 7", "run every table of task 7 now"),
-            ("ssync --task 7 --tables orders,items --json", "run two of its tables, for a script"),
+            (
+                "ssync --task billing --tables orders,items --json",
+                "run two tables of the task of that name, for a script",
+            ),
         ],
     ),
     (
         "check",
         [
             ("ssync check", "look at everything that is configured"),
-            ("ssync check --task 7 --trial", "also move a few rows and take them back"),
+            ("ssync check 7 --trial", "also move a few rows and take them back"),
         ],
     ),
     (
         "retry",
         [
-            ("ssync retry --task 7 --tables orders", "send corrected rows again"),
-            ("ssync retry --task 7 --lost", "send again what a restored destination has lost"),
+            ("ssync retry 7 --tables orders", "send corrected rows again"),
+            ("ssync retry 7 --lost", "send again what a restored destination has lost"),
         ],
     ),
     (
         "adopt",
         [
-            ("ssync adopt --task 7", "show what is known of its tables"),
+            ("ssync adopt 7", "show what is known of its tables"),
             (
-                "ssync adopt --task 7 --tables orders --source-was shop.orders_old",
+                "ssync adopt 7 --tables orders --source-was shop.orders_old",
                 "the source table was renamed",
             ),
         ],
@@ -64,10 +64,7 @@ const EXAMPLES: &[(&str, Examples)] = &[
     ),
     (
         "status",
-        [
-            ("ssync status", "every task, once"),
-            ("ssync status --task 7 --json", "one task, for programs"),
-        ],
+        [("ssync status", "every task, once"), ("ssync status 7 --json", "one task, for programs")],
     ),
     (
         "health",
@@ -80,20 +77,23 @@ const EXAMPLES: &[(&str, Examples)] = &[
         "show",
         [
             ("ssync show 7", "the scene of task 7 as its last run left it"),
-            ("ssync show 7 --json", "the same for programs"),
+            ("ssync show billing --json", "of the task of that name, for programs"),
         ],
     ),
     (
         "history",
         [
             ("ssync history --failed --since 1d", "what failed since yesterday"),
-            ("ssync history --task 7 --since 7d --chart", "a week, drawn"),
+            (
+                "ssync history billing --tables orders --since 7d --chart",
+                "a week of one table, drawn",
+            ),
         ],
     ),
     (
         "errors",
         [
-            ("ssync errors --task 7", "rows of task 7 that wait to be corrected"),
+            ("ssync errors 7", "rows of task 7 that wait to be corrected"),
             ("ssync errors --all --json", "also those that have landed since"),
         ],
     ),
@@ -102,13 +102,6 @@ const EXAMPLES: &[(&str, Examples)] = &[
         [
             ("ssync explain 7", "when it ran, why it did not, when it fires next"),
             ("ssync explain 7 --json", "every decision that is kept"),
-        ],
-    ),
-    (
-        "links",
-        [
-            ("ssync links", "connections in use, and who waits"),
-            ("ssync links --json", "the same for programs"),
         ],
     ),
     ("brief", [("ssync brief", "the last 24 hours"), ("ssync brief --date 2026-12-01", "one day")]),
@@ -130,12 +123,15 @@ const EXAMPLES: &[(&str, Examples)] = &[
         "pause",
         [
             ("ssync pause 7 --reason \"index is rebuilt\"", "the whole task"),
-            ("ssync pause 7 orders", "one table of it"),
+            ("ssync pause 7 --tables orders,items", "two tables of it"),
         ],
     ),
     (
         "resume",
-        [("ssync resume 7", "the whole task"), ("ssync resume 7 orders", "one table of it")],
+        [
+            ("ssync resume 7", "the whole task"),
+            ("ssync resume 7 --tables orders,items", "two tables of it"),
+        ],
     ),
     (
         "reload",
@@ -200,6 +196,13 @@ const EXAMPLES: &[(&str, Examples)] = &[
         [
             ("ssync link set-password shop", "asks for it"),
             ("ssync link set-password shop < password.txt", "reads it from a file"),
+        ],
+    ),
+    (
+        "link usage",
+        [
+            ("ssync link usage", "connections in use, and who waits"),
+            ("ssync link usage --json", "the same for programs"),
         ],
     ),
     (
