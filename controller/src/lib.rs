@@ -1,6 +1,7 @@
 //! The command line and, built on it, the daemon.
 //!
-//! - [`cli`]: what can be said; [`run`] does it; [`render`] shows what went wrong.
+//! - [`cli`]: what can be said; [`grammar`]: how tasks and tables are said in all of it; [`run`] does
+//!   it; [`render`] shows what went wrong.
 //! - [`clock`]: how moments are shown.
 //! - [`transfer`]: a task process in the foreground; [`books`]: its side of the configuration
 //!   database; [`terminal`]: what it shows.

@@ -48,7 +48,7 @@ pub fn leave_out_held(holds: &[Hold], task: &mut Task) -> Result<()> {
         let since = hold.describe();
         match &hold.table {
             None => {
-                return Err(Error::new(Kind::Locked, format!("task {} is {since}", task.id))
+                return Err(Error::new(Kind::Locked, format!("task {} is {since}", task.label()))
                     .hint(format!("ssync resume {} lets it run again.", task.id)));
             }
             Some(table) if task.tables.iter().any(|t| t.name == *table) => {
@@ -59,21 +59,26 @@ pub fn leave_out_held(holds: &[Hold], task: &mut Task) -> Result<()> {
         }
     }
     if task.tables.is_empty() {
-        return Err(Error::new(Kind::Locked, format!("every table of task {} is held", task.id))
-            .hint(format!("ssync resume {} TABLE lets one run again.", task.id)));
+        return Err(Error::new(
+            Kind::Locked,
+            format!("every table of task {} is held", task.label()),
+        )
+        .hint(format!("ssync resume {} TABLE lets one run again.", task.id)));
     }
     Ok(())
 }
 
 /// Leaves out what is held once its rows were set back: they wait until it runs again.
 pub fn leave_waiting(holds: &[Hold], task: &mut Task) {
-    let id = task.id;
+    let (id, label) = (task.id, task.label());
     for hold in holds {
         let since = hold.describe();
         let since = localized(&since);
         match &hold.table {
             None => {
-                errln!("nothing is sent yet: task {id} is {since}; ssync resume {id} lets it run");
+                errln!(
+                    "nothing is sent yet: task {label} is {since}; ssync resume {id} lets it run"
+                );
                 task.tables.clear();
             }
             Some(table) if task.tables.iter().any(|t| t.name == *table) => {
