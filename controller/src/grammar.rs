@@ -45,14 +45,6 @@ impl OneTask {
         let which = self.task.as_ref().or(self.option.as_ref());
         which.ok_or_else(|| Error::new(Kind::Usage, "no task is named").hint("Name it: TASK."))
     }
-
-    /// Its number.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`] when no task has this name.
-    pub fn number(&self, store: &mut Store) -> Result<u32> {
-        number(self.which()?, store)
-    }
 }
 
 /// The task of a command that is about one or all.
@@ -73,12 +65,17 @@ impl AnyTask {
         self.task.as_ref().or(self.option.as_ref())
     }
 
-    /// Its number, if one is named.
+    /// Its number, if one is named. One that is said by its number need not be configured: there may
+    /// be records of it.
     ///
     /// # Errors
     /// [`Kind::Usage`] when no task has this name.
     pub fn number(&self, store: &mut Store) -> Result<Option<u32>> {
-        self.which().map(|which| number(which, store)).transpose()
+        match self.which() {
+            None => Ok(None),
+            Some(TaskRef::Number(number)) => Ok(Some(*number)),
+            Some(which) => Ok(Some(store.load()?.task(which)?.id)),
+        }
     }
 }
 
@@ -133,20 +130,8 @@ impl Scope {
     }
 }
 
-/// The number of a task. One that is said by its number need not be configured: there may be
-/// records of it.
-///
-/// # Errors
-/// [`Kind::Usage`] when no task has this name.
-pub fn number(which: &TaskRef, store: &mut Store) -> Result<u32> {
-    match which {
-        TaskRef::Number(number) => Ok(*number),
-        TaskRef::Name(_) => Ok(store.load()?.task(which)?.id),
-    }
-}
-
-/// The same where the configuration database may be out of reach: then what the daemon has in
-/// force knows the name.
+/// The number of a task, where the configuration database may be out of reach: then what the daemon
+/// has in force knows the name.
 ///
 /// # Errors
 /// [`Kind::Usage`] when no task has this name; why the configuration database cannot be asked.

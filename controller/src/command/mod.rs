@@ -82,7 +82,7 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
                 let location = StoreLocation::from_env(home.clone())?;
                 daemon::order::open_known(&location, instance.as_deref())
             };
-            let number = |which| number_in_force(which, home.path(), &open);
+            let number = |which| number_in_force(which, home.path(), open);
             let only = of.which().map(number).transpose()?;
             status::status(&home.clone(), daemon.as_ref(), open, only, out)
         }
@@ -92,7 +92,7 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
             args.scope.check("history")?;
             let home = Home::locate(home)?;
             let opened = open();
-            let number = |which| number_in_force(which, home.path(), &open);
+            let number = |which| number_in_force(which, home.path(), open);
             let only = args.scope.task.which().map(number).transpose()?;
             let waiting = spool::waiting(home.path(), only);
             if !out.is_json() {
