@@ -298,11 +298,23 @@ fn complete(command: Command, path: &str) -> Command {
     let names: Vec<_> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
     let short = format!("Exit codes: {}.", exit_codes(path));
     let mut command = command.after_help(short).after_long_help(end(path));
+    if let Some(usage) = usage(&command, path) {
+        command = command.override_usage(usage);
+    }
     for name in names {
         let below = format!("{path} {name}").trim().to_owned();
         command = command.mut_subcommand(name, |c| complete(c, &below));
     }
     command
+}
+
+/// How a command about one task is called: the parser takes the task as an option too, and would
+/// show neither as required.
+fn usage(command: &Command, path: &str) -> Option<String> {
+    let positionals = command.get_positionals().filter(|arg| arg.get_id() != "task");
+    let rest: Vec<_> = positionals.map(|arg| format!(" {arg}")).collect();
+    let is_about_one = command.get_groups().any(|group| group.get_id() == "OneTask");
+    is_about_one.then(|| format!("ssync {path} [OPTIONS] <TASK>{}", rest.concat()))
 }
 
 /// How the page of a command ends.
@@ -399,6 +411,9 @@ mod tests {
         for part in ["Transfer:\n", "Examples:\n", "Exit codes: 0 all landed", "Environment:\n"] {
             assert!(page.contains(part), "{page}");
         }
+        let mut pause = command().find_subcommand("pause").unwrap().clone();
+        let page = pause.render_help().to_string();
+        assert!(page.contains("Usage: ssync pause [OPTIONS] <TASK> [TABLE]\n"), "{page}");
         let mut history = command().find_subcommand("history").unwrap().clone();
         let page = history.render_long_help().to_string();
         assert!(page.contains("ssync history --failed --since 1d\n"), "{page}");
