@@ -22,7 +22,7 @@ pub fn run(args: &AdoptArgs, home: Option<&Path>, out: &mut Output) -> Result<()
     let mut store = Store::open(&StoreLocation::from_env(Home::locate(home)?)?)?;
     drain_left(&mut store)?;
     let config = store.load()?;
-    let chosen = transfer::choose(&config, args.task, &args.tables)?;
+    let chosen = transfer::choose(&config, args.task.which()?, &args.tables.tables)?;
     let decision = decision(args);
     if decision.is_some() && chosen.tables.len() != 1 {
         return Err(
@@ -48,7 +48,7 @@ pub fn run(args: &AdoptArgs, home: Option<&Path>, out: &mut Output) -> Result<()
                 log::info!("adopt: task {}, table {}: {decision:?}", chosen.id, table.name);
                 match out.is_json() {
                     true => out.object(json!({
-                        "kind": "adopted", "task": chosen.id, "table": table.name,
+                        "kind": "adopted", "task": chosen.id, "name": chosen.name, "table": table.name,
                         "decision": word(decision), "notes": notes,
                     })),
                     false => {

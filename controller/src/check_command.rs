@@ -2,12 +2,13 @@
 
 use crate::output::{outln, padded, widest};
 use serde::Serialize;
-use ssync_common::config::Config;
+use ssync_common::config::{Config, Task};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::store::Store;
 use ssync_worker::check::{CheckParams, TableCheck, check_task};
 use ssync_worker::plan::Level;
 
+use crate::grammar::Scope;
 use crate::transfer;
 
 /// Version of the JSON that checks print.
@@ -17,6 +18,8 @@ const JSON_SCHEMA: u32 = 1;
 struct Line<'a> {
     schema: u32,
     kind: &'static str,
+    /// The task's.
+    name: Option<&'a str>,
     passed: bool,
     #[serde(flatten)]
     check: &'a TableCheck,
@@ -24,33 +27,27 @@ struct Line<'a> {
 
 /// Checks one task, or all; the exit code: 0 where everything can run, 1 where something failed, 2 where
 /// tables are refused.
-pub fn run(
-    store: &mut Store,
-    task: Option<u32>,
-    tables: &[String],
-    trial: bool,
-    json: bool,
-) -> Result<u8> {
+pub fn run(store: &mut Store, scope: &Scope, trial: bool, json: bool) -> Result<u8> {
     let config = store.load()?;
-    let ids: Vec<u32> = match task {
-        Some(id) => vec![id],
-        None => config.tasks.iter().map(|t| t.id).collect(),
+    let tasks = match scope.task.which() {
+        Some(which) => vec![transfer::choose(&config, which, &scope.tables)?],
+        None => config.tasks.clone(),
     };
-    if ids.is_empty() {
+    if tasks.is_empty() {
         return Err(Error::new(Kind::Config, "there are no tasks to check")
             .hint("ssync apply FILE configures some."));
     }
     let mut code = 0;
     let mut checks: Vec<TableCheck> = Vec::new();
-    for id in ids {
-        for mut check in check_one(store, &config, id, tables, trial)? {
+    for task in tasks {
+        for mut check in check_one(store, &config, &task, trial)? {
             check.compare(&checks);
             // As in a run, a failure outweighs a refusal.
             code = match (code, check.exit_code()) {
                 (1, _) | (_, 1) => 1,
                 (code, this) => code.max(this),
             };
-            print(&check, json)?;
+            print(&check, &task, json)?;
             checks.push(check);
         }
     }
@@ -71,12 +68,10 @@ pub fn run(
 fn check_one(
     store: &mut Store,
     config: &Config,
-    id: u32,
-    tables: &[String],
+    task: &Task,
     trial: bool,
 ) -> Result<Vec<TableCheck>> {
-    let task = transfer::choose(config, id, tables)?;
-    let keys = transfer::keys(config, &task);
+    let keys = transfer::keys(config, task);
     let params = CheckParams {
         source: store.resolve_link(config, &task.source),
         dest: store.resolve_link(config, &task.dest),
@@ -87,21 +82,22 @@ fn check_one(
         dest_allows_nondurable: transfer::may_lose_commits(config, &task.dest),
         keys,
         trial,
-        task: &task,
+        task,
     };
     Ok(check_task(&params))
 }
 
-fn print(check: &TableCheck, json: bool) -> Result<()> {
+fn print(check: &TableCheck, task: &Task, json: bool) -> Result<()> {
     if json {
-        let line = Line { schema: JSON_SCHEMA, kind: "check", passed: check.passed(), check };
+        let name = task.name.as_deref();
+        let line = Line { schema: JSON_SCHEMA, kind: "check", name, passed: check.passed(), check };
         let text = serde_json::to_string(&line)
             .map_err(|e| Error::new(Kind::Internal, format!("check: {e}")))?;
         outln!("{text}");
         return Ok(());
     }
     let verdict = if check.passed() { "ok" } else { "CANNOT RUN" };
-    outln!("task {}, table {}: {verdict}", check.task, check.table);
+    outln!("task {}, table {}: {verdict}", task.label(), check.table);
     let width = widest(check.columns.iter().map(|c| c.source.as_str()));
     for column in &check.columns {
         let crypto = column.crypto.as_deref().map_or(String::new(), |c| format!(", {c}ed"));

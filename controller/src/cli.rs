@@ -1,13 +1,16 @@
 //! The command line, as clap understands it. One definition feeds parser and help. Secrets cannot
-//! be said on it: no argument takes one.
+//! be said on it: no argument takes one. How tasks and tables are said is the business of
+//! [`crate::grammar`].
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use ssync_common::config::TaskRef;
 use ssync_common::event::What;
 
 use crate::bench::BenchArgs;
 use crate::daemon::command::DaemonCommand;
+use crate::grammar::{AnyTask, OneTask, Scope, Tables};
 use crate::key_command::KeyCommand;
 
 /// Heading of the options that every command has.
@@ -15,21 +18,28 @@ const GLOBAL: &str = "Options of every command";
 
 /// Moves table rows between databases, and proves that what it reports is what landed.
 ///
-/// `ssync --task N [--tables a,b]` runs a task now, in the foreground.
+/// `ssync --task TASK [--tables a,b]` runs a task now, in the foreground. A TASK is a task's number
+/// or its name.
 #[derive(Debug, Parser)]
 #[command(
     name = "ssync",
     version,
     arg_required_else_help = true,
-    override_usage = "ssync --task <N> [OPTIONS]\n       ssync <COMMAND> [OPTIONS]"
+    override_usage = "ssync --task <TASK> [OPTIONS]\n       ssync <COMMAND> [OPTIONS]"
 )]
 pub struct Cli {
     /// Run this task now, in the foreground
-    #[arg(long, value_name = "N")]
-    pub task: Option<u32>,
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<TaskRef>,
 
     /// Only these tables of the task, separated by commas; they run in their configured order
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "task")]
+    #[arg(
+        long,
+        visible_alias = "table",
+        value_name = "NAMES",
+        value_delimiter = ',',
+        requires = "task"
+    )]
     pub tables: Vec<String>,
 
     /// Start over instead of resuming an open run. An increment goes on behind what was sent, unless
@@ -75,12 +85,9 @@ pub enum Command {
     /// Exit codes are those of a run: 1 where something failed (a server is down), 2 where tables are
     /// refused by configuration or definitions.
     Check {
-        /// Only this task
-        #[arg(long, value_name = "N")]
-        task: Option<u32>,
-        /// Only these tables of it, separated by commas
-        #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "task")]
-        tables: Vec<String>,
+        /// What to check.
+        #[command(flatten)]
+        scope: Scope,
         /// Also move a few rows and take them back
         #[arg(long)]
         trial: bool,
@@ -92,12 +99,12 @@ pub enum Command {
     /// back, nothing is sent, and the exit code is 1 until the command was run in every home, or ssync
     /// adopt --as-is accepts the destination as it is.
     Retry {
-        /// The task
-        #[arg(long, value_name = "N")]
-        task: u32,
-        /// Only these tables of it, separated by commas
-        #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-        tables: Vec<String>,
+        /// Which task.
+        #[command(flatten)]
+        task: OneTask,
+        /// Which tables.
+        #[command(flatten)]
+        tables: Tables,
         /// Instead: rows that the destination has lost (restored, failed over)
         #[arg(long)]
         lost: bool,
@@ -186,13 +193,13 @@ fn what_of(word: &str) -> Result<What, String> {
 /// `ssync adopt`.
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
-    /// The task
-    #[arg(long, value_name = "N")]
-    pub task: u32,
+    /// Which task.
+    #[command(flatten)]
+    pub task: OneTask,
 
-    /// Only these tables of it, separated by commas; a decision is about one
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub tables: Vec<String>,
+    /// Which tables; a decision is about one.
+    #[command(flatten)]
+    pub tables: Tables,
 
     /// What is decided.
     #[command(flatten)]
@@ -264,19 +271,24 @@ pub enum StoreCommand {
     /// come from.
     Export,
 
-    /// Links: list them, test them, store their passwords
+    /// Links: list and test them, see who uses them, store their passwords
     #[command(subcommand)]
     Link(LinkCommand),
 
-    /// Show the connections in use on each link, and who waits for one
-    Links,
+    /// As `ssync link`; alone, `ssync link usage`
+    #[command(hide = true)]
+    Links {
+        /// What to do.
+        #[command(subcommand)]
+        command: Option<LinkCommand>,
+    },
 
     /// Encryption keys: make, list and check them
-    #[command(subcommand)]
+    #[command(subcommand, alias = "keys")]
     Key(KeyCommand),
 
     /// Receivers: list them with what waits for them, try them out
-    #[command(subcommand)]
+    #[command(subcommand, alias = "receivers")]
     Receiver(ReceiverCommand),
 
     /// Print what was transferred and what failed in the last 24 hours
@@ -285,7 +297,7 @@ pub enum StoreCommand {
     /// Show every task: what it does, what holds it, how it ended last
     ///
     /// Exit code 1 where a daemon should run and does not, or does not respond.
-    Status(OfTask),
+    Status(AnyTask),
 
     /// Report to a monitoring system whether somebody has to act
     ///
@@ -297,10 +309,7 @@ pub enum StoreCommand {
     ///
     /// What holds it, its last run with its attempts, error, batch and bad rows, how many rows of the
     /// source are in each state, and by which parameters the daemon would start it.
-    Show {
-        /// The task's number
-        task: u32,
-    },
+    Show(OneTask),
 
     /// List past runs, newest first
     History(HistoryArgs),
@@ -403,6 +412,9 @@ pub enum LinkCommand {
         name: String,
     },
 
+    /// Show the connections in use on each link, and who waits for one
+    Usage,
+
     /// Open links and name the server behind each
     Test {
         /// Names of the links; none: all
@@ -435,24 +447,12 @@ pub struct BriefArgs {
     pub send: bool,
 }
 
-/// Commands about one task or all.
-#[derive(Debug, Args)]
-pub struct OfTask {
-    /// Only this task
-    #[arg(long, value_name = "N")]
-    pub task: Option<u32>,
-}
-
 /// `ssync history`.
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// Which task.
+    /// Whose.
     #[command(flatten)]
-    pub of: OfTask,
-
-    /// Only this table
-    #[arg(long, value_name = "NAME", requires = "task")]
-    pub table: Option<String>,
+    pub scope: Scope,
 
     /// Only runs begun since then: 2h, 3d, 2026-12-01, 2026-12-01T08:00
     #[arg(long, value_name = "WHEN")]
@@ -478,13 +478,9 @@ pub struct HistoryArgs {
 /// `ssync errors`.
 #[derive(Debug, Args)]
 pub struct ErrorsArgs {
-    /// Which task.
+    /// Whose.
     #[command(flatten)]
-    pub of: OfTask,
-
-    /// Only this table
-    #[arg(long, value_name = "NAME", requires = "task")]
-    pub table: Option<String>,
+    pub scope: Scope,
 
     /// Rows that have landed since, too
     #[arg(long)]
@@ -498,11 +494,17 @@ pub struct ErrorsArgs {
 /// `ssync resume`, and what `ssync pause` shares with it.
 #[derive(Debug, Args)]
 pub struct HoldArgs {
-    /// The task's number
-    pub task: u32,
+    /// Which task.
+    #[command(flatten)]
+    pub task: OneTask,
 
-    /// The table; none: the whole task
+    /// One table of it; without any, the whole task
+    #[arg(conflicts_with = "tables")]
     pub table: Option<String>,
+
+    /// Several tables.
+    #[command(flatten)]
+    pub tables: Tables,
 }
 
 /// `ssync pause`.

@@ -1,6 +1,7 @@
 //! The command line and, built on it, the daemon.
 //!
-//! - [`cli`]: what can be said; [`run`] does it; [`render`] shows what went wrong.
+//! - [`cli`]: what can be said; [`grammar`]: how tasks and tables are said in all of it; [`run`] does
+//!   it; [`render`] shows what went wrong.
 //! - [`clock`]: how moments are shown.
 //! - [`transfer`]: a task process in the foreground; [`books`]: its side of the configuration
 //!   database; [`terminal`]: what it shows.
@@ -22,6 +23,7 @@ pub mod command;
 pub mod daemon;
 pub mod demo;
 pub mod generate;
+pub mod grammar;
 pub mod key_command;
 pub mod live;
 pub mod manual;
@@ -75,22 +77,23 @@ fn dispatch(cli: Cli) -> Result<u8> {
             Kind::Usage,
             format!("--task {task} in front of a command does not go with it"),
         )
-        .hint("Say it after the command; alone, ssync --task N runs the task.")),
+        .hint("Say it after the command; alone, ssync --task TASK runs the task.")),
         (Some(Command::Writer { labels }), _) => writer(&labels),
-        (Some(Command::Check { task, tables, trial }), _) => {
+        (Some(Command::Check { scope, trial }), _) => {
+            scope.check("check")?;
             let home = Home::locate(cli.home.as_deref())?;
             let mut store = Store::open(&StoreLocation::from_env(home)?)?;
-            check_command::run(&mut store, task, &tables, trial, cli.json)
+            check_command::run(&mut store, &scope, trial, cli.json)
         }
         (Some(Command::Retry { task, tables, lost }), _) => {
             foreground(cli.home.as_deref(), cli.json, cli.quiet, |store, config| {
-                retry_command::prepare(store, config, task, &tables, lost)
+                retry_command::prepare(store, config, task.which()?, &tables.tables, lost)
             })
         }
         (None, Some(task)) => {
             foreground(cli.home.as_deref(), cli.json, cli.quiet, |store, config| {
-                let mut chosen = transfer::choose(config, task, &cli.tables)?;
-                transfer::leave_out_held(&store.holds(Some(task))?, &mut chosen)?;
+                let mut chosen = transfer::choose(config, &task, &cli.tables)?;
+                transfer::leave_out_held(&store.holds(Some(chosen.id))?, &mut chosen)?;
                 let params = transfer::params(store, config, chosen.clone());
                 if let Err(error) = &params
                     && let Err(e) = books::record_failed_launch(store, &chosen, error)
@@ -178,9 +181,10 @@ fn foreground(
         errln!("{}", clock::localized(&waiting.words()));
     }
     let text = if json {
-        terminal::json(&report).map_err(|e| Error::new(Kind::Internal, format!("report: {e}")))?
+        terminal::json(&report, &params.task)
+            .map_err(|e| Error::new(Kind::Internal, format!("report: {e}")))?
     } else {
-        terminal::summary(&report)
+        terminal::summary(&report, &params.task)
     };
     out!("{text}");
     for table in &report.tables {

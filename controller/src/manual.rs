@@ -10,10 +10,7 @@ use crate::cli::Cli;
 /// Commands by what they are for.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Transfer", &["check", "retry", "adopt"]),
-    (
-        "Look",
-        &["top", "status", "health", "show", "history", "errors", "explain", "links", "brief"],
-    ),
+    ("Look", &["top", "status", "health", "show", "history", "errors", "explain", "brief"]),
     ("Operate", &["daemon", "run", "pause", "resume", "reload", "stop", "monitor"]),
     ("Configure", &["apply", "config", "export", "link", "key", "receiver"]),
     ("Try", &["demo"]),
@@ -28,29 +25,32 @@ const EXAMPLES: &[(&str, Examples)] = &[
         "",
         [
             ("ssync --task 7", "run every table of task 7 now"),
-            ("ssync --task 7 --tables orders,items --json", "run two of its tables, for a script"),
+            (
+                "ssync --task billing --tables orders,items --json",
+                "run two tables of the task of that name, for a script",
+            ),
         ],
     ),
     (
         "check",
         [
             ("ssync check", "look at everything that is configured"),
-            ("ssync check --task 7 --trial", "also move a few rows and take them back"),
+            ("ssync check 7 --trial", "also move a few rows and take them back"),
         ],
     ),
     (
         "retry",
         [
-            ("ssync retry --task 7 --tables orders", "send corrected rows again"),
-            ("ssync retry --task 7 --lost", "send again what a restored destination has lost"),
+            ("ssync retry 7 --tables orders", "send corrected rows again"),
+            ("ssync retry 7 --lost", "send again what a restored destination has lost"),
         ],
     ),
     (
         "adopt",
         [
-            ("ssync adopt --task 7", "show what is known of its tables"),
+            ("ssync adopt 7", "show what is known of its tables"),
             (
-                "ssync adopt --task 7 --tables orders --source-was shop.orders_old",
+                "ssync adopt 7 --tables orders --source-was shop.orders_old",
                 "the source table was renamed",
             ),
         ],
@@ -64,10 +64,7 @@ const EXAMPLES: &[(&str, Examples)] = &[
     ),
     (
         "status",
-        [
-            ("ssync status", "every task, once"),
-            ("ssync status --task 7 --json", "one task, for programs"),
-        ],
+        [("ssync status", "every task, once"), ("ssync status 7 --json", "one task, for programs")],
     ),
     (
         "health",
@@ -80,20 +77,23 @@ const EXAMPLES: &[(&str, Examples)] = &[
         "show",
         [
             ("ssync show 7", "the scene of task 7 as its last run left it"),
-            ("ssync show 7 --json", "the same for programs"),
+            ("ssync show billing --json", "of the task of that name, for programs"),
         ],
     ),
     (
         "history",
         [
             ("ssync history --failed --since 1d", "what failed since yesterday"),
-            ("ssync history --task 7 --since 7d --chart", "a week, drawn"),
+            (
+                "ssync history billing --tables orders --since 7d --chart",
+                "a week of one table, drawn",
+            ),
         ],
     ),
     (
         "errors",
         [
-            ("ssync errors --task 7", "rows of task 7 that wait to be corrected"),
+            ("ssync errors 7", "rows of task 7 that wait to be corrected"),
             ("ssync errors --all --json", "also those that have landed since"),
         ],
     ),
@@ -102,13 +102,6 @@ const EXAMPLES: &[(&str, Examples)] = &[
         [
             ("ssync explain 7", "when it ran, why it did not, when it fires next"),
             ("ssync explain 7 --json", "every decision that is kept"),
-        ],
-    ),
-    (
-        "links",
-        [
-            ("ssync links", "connections in use, and who waits"),
-            ("ssync links --json", "the same for programs"),
         ],
     ),
     ("brief", [("ssync brief", "the last 24 hours"), ("ssync brief --date 2026-12-01", "one day")]),
@@ -130,12 +123,15 @@ const EXAMPLES: &[(&str, Examples)] = &[
         "pause",
         [
             ("ssync pause 7 --reason \"index is rebuilt\"", "the whole task"),
-            ("ssync pause 7 orders", "one table of it"),
+            ("ssync pause 7 --tables orders,items", "two tables of it"),
         ],
     ),
     (
         "resume",
-        [("ssync resume 7", "the whole task"), ("ssync resume 7 orders", "one table of it")],
+        [
+            ("ssync resume 7", "the whole task"),
+            ("ssync resume 7 --tables orders,items", "two tables of it"),
+        ],
     ),
     (
         "reload",
@@ -200,6 +196,13 @@ const EXAMPLES: &[(&str, Examples)] = &[
         [
             ("ssync link set-password shop", "asks for it"),
             ("ssync link set-password shop < password.txt", "reads it from a file"),
+        ],
+    ),
+    (
+        "link usage",
+        [
+            ("ssync link usage", "connections in use, and who waits"),
+            ("ssync link usage --json", "the same for programs"),
         ],
     ),
     (
@@ -295,11 +298,23 @@ fn complete(command: Command, path: &str) -> Command {
     let names: Vec<_> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
     let short = format!("Exit codes: {}.", exit_codes(path));
     let mut command = command.after_help(short).after_long_help(end(path));
+    if let Some(usage) = usage(&command, path) {
+        command = command.override_usage(usage);
+    }
     for name in names {
         let below = format!("{path} {name}").trim().to_owned();
         command = command.mut_subcommand(name, |c| complete(c, &below));
     }
     command
+}
+
+/// How a command about one task is called: the parser takes the task as an option too, and would
+/// show neither as required.
+fn usage(command: &Command, path: &str) -> Option<String> {
+    let positionals = command.get_positionals().filter(|arg| arg.get_id() != "task");
+    let rest: Vec<_> = positionals.map(|arg| format!(" {arg}")).collect();
+    let is_about_one = command.get_groups().any(|group| group.get_id() == "OneTask");
+    is_about_one.then(|| format!("ssync {path} [OPTIONS] <TASK>{}", rest.concat()))
 }
 
 /// How the page of a command ends.
@@ -396,6 +411,9 @@ mod tests {
         for part in ["Transfer:\n", "Examples:\n", "Exit codes: 0 all landed", "Environment:\n"] {
             assert!(page.contains(part), "{page}");
         }
+        let mut pause = command().find_subcommand("pause").unwrap().clone();
+        let page = pause.render_help().to_string();
+        assert!(page.contains("Usage: ssync pause [OPTIONS] <TASK> [TABLE]\n"), "{page}");
         let mut history = command().find_subcommand("history").unwrap().clone();
         let page = history.render_long_help().to_string();
         assert!(page.contains("ssync history --failed --since 1d\n"), "{page}");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::mem::take;
 
 use crate::output::errln;
-use ssync_common::config::{Config, TableMode, TableTask, Task};
+use ssync_common::config::{Config, TableMode, TableTask, Task, TaskRef};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::ledger::Id;
 use ssync_common::process::RunId;
@@ -30,11 +30,12 @@ use crate::transfer;
 pub fn prepare(
     store: &mut Store,
     config: &Config,
-    task: u32,
+    which: &TaskRef,
     tables: &[String],
     lost: bool,
 ) -> Result<Option<TaskParams>> {
-    let mut chosen = transfer::choose(config, task, tables)?;
+    let mut chosen = transfer::choose(config, which, tables)?;
+    let task = chosen.id;
     leave_out_stateless(&mut chosen, !tables.is_empty())?;
     let holds = store.holds(Some(task))?;
     if !lost {
@@ -101,7 +102,7 @@ fn send_bad(store: &mut Store, params: &TaskParams, table: &TableTask) -> Result
     let rows = reopen(params, table)?;
     store.mark_retried(&ErrorFilter {
         task: Some(params.task.id),
-        table: Some(table.name.clone()),
+        tables: vec![table.name.clone()],
         states: vec![RowState::Bad],
         ..ErrorFilter::default()
     })?;
@@ -147,7 +148,7 @@ impl Memory for Remembered<'_> {
     fn runs(&mut self) -> Result<Vec<Id>> {
         let filter = RunFilter {
             task: Some(self.task),
-            table: Some(self.table.to_owned()),
+            tables: vec![self.table.to_owned()],
             ..RunFilter::default()
         };
         Ok(self.store.runs(&filter)?.into_iter().map(|run| run.id.0).collect())

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
+use ssync_common::config::Task;
 use ssync_worker::progress::{Moment, Phase, Waiting};
 use ssync_worker::report::{TableReport, TableResult, TaskReport};
 
@@ -170,11 +171,13 @@ fn word(t: &TableReport) -> &'static str {
 }
 
 /// The closing summary for people.
-pub fn summary(report: &TaskReport) -> String {
-    let width = widest(report.tables.iter().map(|t| t.table.as_str())).max(12);
+pub fn summary(report: &TaskReport, task: &Task) -> String {
+    let title = format!("task {}", task.label());
+    let tables = report.tables.iter().map(|t| t.table.as_str());
+    let width = widest(tables.chain([title.as_str()])).max(12);
     let mut out = format!(
-        "{:<width$}  {:>13}  {:>9}  {:>9}  {:>11}  result\n",
-        format!("task {}", report.task),
+        "{}  {:>13}  {:>9}  {:>9}  {:>11}  result\n",
+        padded(&title, width),
         "rows landed",
         "bad",
         "seconds",
@@ -291,8 +294,10 @@ struct Line<'a, T> {
 }
 
 #[derive(Serialize)]
-struct Total {
+struct Total<'a> {
     task: u32,
+    /// The task's.
+    name: Option<&'a str>,
     tables: usize,
     landed: u64,
     failed: u64,
@@ -301,7 +306,7 @@ struct Total {
 }
 
 /// One JSON object per table, and one for the total, a line each.
-pub fn json(report: &TaskReport) -> serde_json::Result<String> {
+pub fn json(report: &TaskReport, task: &Task) -> serde_json::Result<String> {
     let mut out = String::new();
     for content in &report.tables {
         let line = Line { schema: JSON_SCHEMA, kind: "table", content };
@@ -310,6 +315,7 @@ pub fn json(report: &TaskReport) -> serde_json::Result<String> {
     }
     let total = Total {
         task: report.task,
+        name: task.name.as_deref(),
         tables: report.tables.len(),
         landed: report.tables.iter().map(|t| t.counts.landed).sum(),
         failed: report.tables.iter().map(|t| t.counts.failed).sum(),

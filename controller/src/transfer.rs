@@ -1,4 +1,4 @@
-//! `ssync --task N [--tables a,b]`: the task process in the foreground.
+//! `ssync --task TASK [--tables a,b]`: the task process in the foreground.
 
 use crate::clock::localized;
 use crate::output::errln;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crossbeam_channel::Receiver;
-use ssync_common::config::{Config, Schedule, ScheduleKind, TableMode, Task};
+use ssync_common::config::{Config, Schedule, ScheduleKind, TableMode, Task, TaskRef};
 use ssync_common::connector::{LinkParams, open};
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
@@ -23,24 +23,20 @@ use ssync_worker::source::STATUS_COLUMN;
 use crate::books::TaskBooks;
 use crate::terminal::{Totals, shower};
 
-/// The task of that number, with only the tables asked for, in their configured order.
-pub fn choose(config: &Config, task: u32, tables: &[String]) -> Result<Task> {
-    let known: Vec<_> = config.tasks.iter().map(|t| t.id.to_string()).collect();
-    let mut task = config.tasks.iter().find(|t| t.id == task).cloned().ok_or_else(|| {
-        Error::new(Kind::Usage, format!("there is no task {task}")).hint(if known.is_empty() {
-            "Nothing is configured yet; ssync apply FILE does that.".to_owned()
-        } else {
-            format!("Configured tasks: {}.", known.join(", "))
-        })
-    })?;
+/// The task of that number or name, with only the tables asked for, in their configured order.
+pub fn choose(config: &Config, which: &TaskRef, tables: &[String]) -> Result<Task> {
+    let mut task = config.task(which)?.clone();
     if tables.is_empty() {
         return Ok(task);
     }
     let wanted: BTreeSet<_> = tables.iter().map(String::as_str).collect();
     if let Some(unknown) = wanted.iter().find(|w| !task.tables.iter().any(|t| t.name == **w)) {
         let names: Vec<_> = task.tables.iter().map(|t| t.name.as_str()).collect();
-        return Err(Error::new(Kind::Usage, format!("task {} has no table {unknown}", task.id))
-            .hint(format!("Its tables: {}.", names.join(", "))));
+        return Err(Error::new(
+            Kind::Usage,
+            format!("task {} has no table {unknown}", task.label()),
+        )
+        .hint(format!("Its tables: {}.", names.join(", "))));
     }
     task.tables.retain(|t| wanted.contains(t.name.as_str()));
     Ok(task)
@@ -52,7 +48,7 @@ pub fn leave_out_held(holds: &[Hold], task: &mut Task) -> Result<()> {
         let since = hold.describe();
         match &hold.table {
             None => {
-                return Err(Error::new(Kind::Locked, format!("task {} is {since}", task.id))
+                return Err(Error::new(Kind::Locked, format!("task {} is {since}", task.label()))
                     .hint(format!("ssync resume {} lets it run again.", task.id)));
             }
             Some(table) if task.tables.iter().any(|t| t.name == *table) => {
@@ -63,21 +59,26 @@ pub fn leave_out_held(holds: &[Hold], task: &mut Task) -> Result<()> {
         }
     }
     if task.tables.is_empty() {
-        return Err(Error::new(Kind::Locked, format!("every table of task {} is held", task.id))
-            .hint(format!("ssync resume {} TABLE lets one run again.", task.id)));
+        return Err(Error::new(
+            Kind::Locked,
+            format!("every table of task {} is held", task.label()),
+        )
+        .hint(format!("ssync resume {} TABLE lets one run again.", task.id)));
     }
     Ok(())
 }
 
 /// Leaves out what is held once its rows were set back: they wait until it runs again.
 pub fn leave_waiting(holds: &[Hold], task: &mut Task) {
-    let id = task.id;
+    let (id, label) = (task.id, task.label());
     for hold in holds {
         let since = hold.describe();
         let since = localized(&since);
         match &hold.table {
             None => {
-                errln!("nothing is sent yet: task {id} is {since}; ssync resume {id} lets it run");
+                errln!(
+                    "nothing is sent yet: task {label} is {since}; ssync resume {id} lets it run"
+                );
                 task.tables.clear();
             }
             Some(table) if task.tables.iter().any(|t| t.name == *table) => {

@@ -38,6 +38,8 @@ mod docs;
 mod events;
 #[path = "all/fitting.rs"]
 mod fitting;
+#[path = "all/grammar.rs"]
+mod grammar;
 #[path = "all/key_limits.rs"]
 mod key_limits;
 #[path = "all/memory.rs"]

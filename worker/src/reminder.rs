@@ -75,7 +75,7 @@ pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) 
                 rows(counts.landed, "has", "have")
             );
             if counts.failed > 0 {
-                text += &format!("; ssync errors --task {task} names the bad ones");
+                text += &format!("; ssync errors {task} names the bad ones");
             }
             Event::new(What::RowsBad, text)
         }

@@ -39,7 +39,7 @@ section! {
         /// the source (2 unless `status`) and one for each reader, and 3 and one for each writer at
         /// the destination; it waits until they are free, and runs with fewer readers and writers
         /// where there are too few. A task keeps its connections from one table to the next, unless
-        /// somebody waits for them. `ssync links` shows who has them.
+        /// somebody waits for them. `ssync link usage` shows who has them.
         max_connections: u32 = default(|| MAX_CONNECTIONS)
             .range(1, 10_000)
             .shown()

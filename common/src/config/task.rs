@@ -25,6 +25,11 @@ section! {
             .column("task_id")
             .about("Number, unique.");
 
+        /// Name, unique; commands take it wherever they take the number. Letters (of any script),
+        /// digits, `_`, `-` and `.`, not a number, at most 64 characters. Records go by the number, so
+        /// that a name may change at any time.
+        name: Option<String> = unset().column("task_name").short().since(13);
+
         /// The schedule that fires it; without one it runs by hand only. A schedule's tasks run one
         /// after another, in the file's order.
         schedule: Option<u32> = unset()

@@ -632,6 +632,7 @@ pub(crate) fn configs() -> impl Strategy<Value = Config> {
                 )| {
                     let mut task = Task {
                         id: n as u32 + 1,
+                        name: b[0].then(|| format!("{n}.对账-_")),
                         schedule,
                         source,
                         dest,

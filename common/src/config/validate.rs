@@ -2,12 +2,14 @@
 //! ranges, combinations that make sense. Nothing here asks a database; `ssync check` does.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Display;
 
 use url::Url;
 
 use super::model::*;
 use super::option::check;
+use super::task_name;
 use super::time::{Lag, Period};
 use super::validate_receivers::receiver;
 use super::violation::Violation;
@@ -33,6 +35,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     found.unique("key", "name", config.keys.iter().map(|k| &k.name));
     found.unique("schedule", "id", config.schedules.iter().map(|s| s.id));
     found.unique("task", "id", config.tasks.iter().map(|t| t.id));
+    unique_task_names(config, &mut found);
     config.links.iter().for_each(|l| link(l, &mut found));
     config.keys.iter().for_each(|k| key(k, &mut found));
     check(&config.controller, &|key: &str| format!("controller.{key}"), &mut found);
@@ -46,6 +49,21 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     one_owner_of_each_status_table(config, &mut found);
     one_filler_of_each_destination(config, &mut found);
     found.0
+}
+
+/// Each name of a task once; reported at the tasks after the first.
+fn unique_task_names(config: &Config, found: &mut Findings) {
+    let mut seen = BTreeMap::new();
+    for task in &config.tasks {
+        let Some(name) = &task.name else { continue };
+        match seen.entry(name) {
+            Entry::Vacant(place) => drop(place.insert(task.id)),
+            Entry::Occupied(other) => found.add(
+                format!("task[{}].name", task.id),
+                format!("{name} is the name of task {} too", other.get()),
+            ),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -342,6 +360,9 @@ fn key(key: &Key, found: &mut Findings) {
 fn task(task: &Task, config: &Config, found: &mut Findings) {
     let path = |key: &str| format!("task[{}].{key}", task.id);
     check(task, &path, found);
+    if let Some(message) = task.name.as_deref().and_then(task_name::check) {
+        found.add(path("name"), message);
+    }
     if let Some(id) = task.schedule
         && !config.schedules.iter().any(|s| s.id == id)
     {
@@ -600,7 +621,7 @@ fn one_owner_of_each_status_table(config: &Config, found: &mut Findings) {
             let database = url.unwrap_or_else(|| task.source.clone());
             let path = format!("task[{}].table[{}]", task.id, table.name);
             match owners.entry((database, split_table_name(&table.source))) {
-                std::collections::btree_map::Entry::Occupied(owner) if *owner.get() != path => {
+                Entry::Occupied(owner) if *owner.get() != path => {
                     found.add(
                         format!("{path}.source"),
                         format!(
@@ -611,8 +632,8 @@ fn one_owner_of_each_status_table(config: &Config, found: &mut Findings) {
                         ),
                     );
                 }
-                std::collections::btree_map::Entry::Occupied(_) => {}
-                std::collections::btree_map::Entry::Vacant(place) => {
+                Entry::Occupied(_) => {}
+                Entry::Vacant(place) => {
                     place.insert(path);
                 }
             }

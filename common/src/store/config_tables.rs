@@ -27,6 +27,15 @@ pub fn of_table(task: u32, table: &str) -> Filter {
     Filter::new().eq("task_id", task).eq("table_name", table)
 }
 
+/// Some tables of a task, or of all; none: any.
+pub fn of_tables(task: Option<u32>, tables: &[String]) -> Filter {
+    let filter = Filter::new().maybe("task_id", task);
+    match tables {
+        [] => filter,
+        tables => filter.any_of("table_name", tables.iter().map(IntoValue::into_value).collect()),
+    }
+}
+
 // ---------------------------------------------------------------------------------------------
 // Reading
 // ---------------------------------------------------------------------------------------------
@@ -145,6 +154,15 @@ fn tasks(db: &mut Db) -> Result<Vec<Task>> {
         Ok(Task { tables, ..task })
     };
     rows.into_iter().map(task).collect()
+}
+
+/// The names of configured tasks.
+pub fn task_names(db: &mut Db) -> Result<TaskNames> {
+    let present = Filter::new().any_of("IS_ADD_DEL", vec![Value::Int(NOTED), Value::Int(ADDED)]);
+    let select = Select::new("T_EXTRACTION_TASK", &["task_id", "task_name"]).filter(present);
+    let rows = db.select(select)?;
+    let named = rows.iter().filter_map(|row| Some((row, row.opt_text("task_name")?)));
+    named.map(|(row, name)| Ok((row.number("task_id")?, name))).collect()
 }
 
 /// Every configured sub-task, by task, in order.

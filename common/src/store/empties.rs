@@ -8,8 +8,8 @@ use super::runs::{self, KnownRun};
 use crate::config::TableMode;
 use crate::error::Result;
 use crate::process::RunId;
-use crate::store::config_tables::of_table;
-use crate::store::sql::{Db, Filter, IntoValue, Row, Select, word};
+use crate::store::config_tables::{of_table, of_tables};
+use crate::store::sql::{Db, IntoValue, Row, Select, word};
 use crate::store::{
     AttemptRecord, AttemptState, RunCounts, RunEnd, RunFilter, RunRecord, RunState, Store,
 };
@@ -92,8 +92,7 @@ impl Store {
         if filter.state.is_some_and(|state| state != RunState::Done) {
             return Ok(Vec::new());
         }
-        let mut rows =
-            Filter::new().maybe("task_id", filter.task).maybe("table_name", filter.table.as_ref());
+        let mut rows = of_tables(filter.task, &filter.tables);
         if let Some(since) = filter.since {
             rows = rows.at_least("last_begin_at", since);
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Kind, Result};
 use crate::process::RunId;
+use crate::store::config_tables::of_tables;
 use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, json_text, word};
 use crate::store::{Store, runs};
 use crate::value::{Key, Value, key_text};
@@ -63,8 +64,8 @@ impl ErrorRow {
 pub struct ErrorFilter {
     /// Of this task.
     pub task: Option<u32>,
-    /// Of this sub-task.
-    pub table: Option<String>,
+    /// Of one of these sub-tasks; empty: of any.
+    pub tables: Vec<String>,
     /// Of this run.
     pub run: Option<RunId>,
     /// In one of these states; empty: in any.
@@ -75,10 +76,8 @@ pub struct ErrorFilter {
 
 impl ErrorFilter {
     fn rows(&self) -> Filter {
-        let filter = Filter::new()
-            .maybe("task_id", self.task)
-            .maybe("table_name", self.table.as_ref())
-            .maybe("run_id", self.run.map(|r| r.to_string()));
+        let filter =
+            of_tables(self.task, &self.tables).maybe("run_id", self.run.map(|r| r.to_string()));
         match self.states.as_slice() {
             [] => filter,
             states => filter.any_of("row_state", states.iter().map(word).collect()),

@@ -43,7 +43,7 @@ mod versions;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::config::{Change, Config, diff, refusal, validate};
+use crate::config::{Change, Config, TaskNames, diff, refusal, validate};
 use crate::error::{Error, Result};
 use sql::{Db, Filter, Select};
 
@@ -123,6 +123,11 @@ impl Store {
     pub fn load(&mut self) -> Result<Config> {
         // A transaction, so that a configuration that is being applied is seen whole or not.
         self.transaction(config_tables::load)
+    }
+
+    /// The names of tasks, for what is listed by number.
+    pub fn task_names(&mut self) -> Result<TaskNames> {
+        self.read(config_tables::task_names)
     }
 
     /// What applying `config` would change. Nothing is written.

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::process::RunId;
 use crate::store::Store;
 use crate::store::attempts::{self, AttemptRecord};
-use crate::store::config_tables::of_table;
+use crate::store::config_tables::{of_table, of_tables};
 use crate::store::empties::{self, EmptyRuns};
 use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, word};
 use crate::value::{Key, Value};
@@ -130,8 +130,8 @@ pub struct RunRecord {
 pub struct RunFilter {
     /// Of this task.
     pub task: Option<u32>,
-    /// Of this sub-task.
-    pub table: Option<String>,
+    /// Of one of these sub-tasks; empty: of any.
+    pub tables: Vec<String>,
     /// Begun then or later.
     pub since: Option<Timestamp>,
     /// In this state.
@@ -272,7 +272,7 @@ impl Store {
         // None is known of an older version's runs.
         let filter = RunFilter {
             task: Some(task),
-            table: Some(table.to_owned()),
+            tables: vec![table.to_owned()],
             limit: Some(1),
             ..RunFilter::default()
         };
@@ -281,8 +281,7 @@ impl Store {
 
     /// Runs, newest first.
     pub fn runs(&mut self, filter: &RunFilter) -> Result<Vec<RunRecord>> {
-        let mut rows =
-            Filter::new().maybe("task_id", filter.task).maybe("table_name", filter.table.as_ref());
+        let mut rows = of_tables(filter.task, &filter.tables);
         if let Some(since) = filter.since {
             rows = rows.at_least("begin_at", since);
         }

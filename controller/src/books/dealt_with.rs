@@ -26,7 +26,7 @@ impl Reading {
     pub fn bad(&self) -> ErrorFilter {
         ErrorFilter {
             task: Some(self.task),
-            table: Some(self.table.clone()),
+            tables: vec![self.table.clone()],
             states: vec![RowState::Bad],
             ..ErrorFilter::default()
         }

@@ -293,7 +293,7 @@ impl Journal for RunJournal {
             };
             let of_table = ErrorFilter {
                 task: Some(self.attempt.task),
-                table: Some(self.attempt.table.clone()),
+                tables: vec![self.attempt.table.clone()],
                 states: vec![RowState::Bad, RowState::Retried],
                 limit: Some(BAD_BEFORE_MAX),
                 ..ErrorFilter::default()
@@ -367,7 +367,7 @@ impl Journal for RunJournal {
     ) -> Result<()> {
         let filter = ErrorFilter {
             task: Some(self.attempt.task),
-            table: Some(self.attempt.table.clone()),
+            tables: vec![self.attempt.table.clone()],
             states: vec![RowState::Retried],
             ..ErrorFilter::default()
         };

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde_json::json;
-use ssync_common::config::{Config, TableTask, Task};
+use ssync_common::config::{Config, TableTask, Task, TaskNames, task_label};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::store::{HoldKind, Home, RunState, Store};
 
@@ -46,6 +46,9 @@ struct Finding {
     severity: Severity,
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<u32>,
+    /// The task's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     table: Option<String>,
     text: String,
@@ -75,7 +78,7 @@ pub fn health(home: &Home, open: impl FnOnce() -> Result<Store>, out: &mut Outpu
         health.look(&mut store, &config, &live, home.path())?;
         Ok(config)
     });
-    match looked {
+    match &looked {
         Ok(config) if config.tasks.is_empty() => {
             health.add(Severity::Warning, "nothing is configured".to_owned());
         }
@@ -89,6 +92,9 @@ pub fn health(home: &Home, open: impl FnOnce() -> Result<Store>, out: &mut Outpu
             health.add(Severity::Critical, text);
         }
     }
+    if let Ok(config) = &looked {
+        health.name_tasks(&TaskNames::of(&config.tasks));
+    }
     health.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let worst = health.findings.first().map_or(Severity::Ok, |finding| finding.severity);
     if out.is_json() {
@@ -101,12 +107,18 @@ pub fn health(home: &Home, open: impl FnOnce() -> Result<Store>, out: &mut Outpu
 
 impl Health {
     fn add(&mut self, severity: Severity, text: String) {
-        self.findings.push(Finding { severity, task: None, table: None, text });
+        self.findings.push(Finding { severity, task: None, name: None, table: None, text });
     }
 
     fn add_of(&mut self, severity: Severity, task: u32, table: Option<&str>, text: String) {
         let table = table.map(str::to_owned);
-        self.findings.push(Finding { severity, task: Some(task), table, text });
+        self.findings.push(Finding { severity, task: Some(task), name: None, table, text });
+    }
+
+    fn name_tasks(&mut self, names: &TaskNames) {
+        for finding in &mut self.findings {
+            finding.name = finding.task.and_then(|task| names.get(task)).map(str::to_owned);
+        }
     }
 
     fn look_at_daemon(&mut self, pulse: Pulse) {
@@ -202,7 +214,8 @@ pub(super) fn counted(n: usize, what: &str) -> String {
 
 impl Finding {
     fn words(&self) -> String {
-        match (self.task, &self.table) {
+        let task = self.task.map(|task| task_label(task, self.name.as_deref()));
+        match (task, &self.table) {
             (Some(task), Some(table)) => format!("task {task}, table {table} {}", self.text),
             (Some(task), None) => format!("task {task} {}", self.text),
             _ => self.text.clone(),

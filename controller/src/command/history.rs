@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, Zoned, civil};
 use serde_json::{Value, json};
-use ssync_common::config::parse_duration;
+use ssync_common::config::{TaskNames, parse_duration};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::store::{
     AttemptRecord, AttemptState, EmptyRuns, RunFilter, RunRecord, RunState, Store,
@@ -30,16 +30,17 @@ pub fn history(
     let since =
         args.since.as_deref().map(|text| since(text, &zoned(Timestamp::now()))).transpose()?;
     let filter = RunFilter {
-        task: args.of.task,
-        table: args.table.clone(),
+        task: args.scope.task.number(store)?,
+        tables: args.scope.tables.clone(),
         since,
         state: args.failed.then_some(RunState::Failed),
         // With a beginning all since then is meant.
         limit: args.limit.or(since.is_none().then_some(LIMIT)),
     };
     let mut runs = store.runs(&filter)?;
+    let names = store.task_names()?;
     if args.chart {
-        chart(&runs, out);
+        chart(&runs, &names, out);
         return Ok(true);
     }
     let mut empty = store.empty_runs(&filter)?;
@@ -48,7 +49,8 @@ pub fn history(
         fit(&mut runs, &mut empty, limit);
     }
     if out.is_json() {
-        let runs = runs.iter().map(|run| object(store, run)).collect::<Result<Vec<_>>>()?;
+        let runs = runs.iter().map(|run| object(store, run, &names)).collect::<Result<Vec<_>>>()?;
+        let empty: Vec<_> = empty.iter().map(|empty| named(json!(empty), &names)).collect();
         out.object(json!({ "runs": runs, "empty": empty, "waiting": waiting }));
         return Ok(true);
     }
@@ -56,15 +58,15 @@ pub fn history(
     let mut empty = empty.iter().peekable();
     for run in &runs {
         while let Some(empty) = empty.next_if(|empty| empty.last_begin > run.begin) {
-            rows.push(empty_row(empty));
+            rows.push(empty_row(empty, &names));
         }
-        rows.push(row(run));
+        rows.push(row(run, &names));
         if args.attempts && run.attempts > 1 {
             let attempts = store.attempts(run.id)?;
             rows.extend((1..).zip(&attempts).map(|(n, attempt)| attempt_row(n, attempt)));
         }
     }
-    rows.extend(empty.map(empty_row));
+    rows.extend(empty.map(|empty| empty_row(empty, &names)));
     let heading = ["BEGIN", "TASK", "TABLE", "STATE", "LANDED", "FAILED", "SECONDS", "OUTCOME"];
     out.table(heading, &rows);
     Ok(true)
@@ -86,11 +88,11 @@ fn fit(runs: &mut Vec<RunRecord>, empty: &mut Vec<EmptyRuns>, limit: usize) {
 }
 
 /// The runs of an hour that had nothing to send.
-fn empty_row(empty: &EmptyRuns) -> [String; 8] {
+fn empty_row(empty: &EmptyRuns, names: &TaskNames) -> [String; 8] {
     let hour = zoned(empty.hour);
     [
         format!("{:.0}", empty.last_begin),
-        empty.task.to_string(),
+        names.label(empty.task),
         empty.table.clone(),
         "empty".to_owned(),
         "0".to_owned(),
@@ -104,11 +106,18 @@ fn empty_row(empty: &EmptyRuns) -> [String; 8] {
 }
 
 /// A run with its attempts.
-pub fn object(store: &mut Store, run: &RunRecord) -> Result<Value> {
+pub fn object(store: &mut Store, run: &RunRecord, names: &TaskNames) -> Result<Value> {
     let attempts = store.attempts(run.id)?;
-    let mut object = json!(run);
+    let mut object = named(json!(run), names);
     object["attempts"] = json!(attempts);
     Ok(object)
+}
+
+/// An object of a task, with the name of the task.
+pub(super) fn named(mut object: Value, names: &TaskNames) -> Value {
+    let task = object["task"].as_u64().and_then(|task| task.try_into().ok());
+    object["name"] = json!(task.and_then(|task| names.get(task)));
+    object
 }
 
 /// Runs shown when neither a number nor a beginning is said.
@@ -137,12 +146,12 @@ fn since(text: &str, now: &Zoned) -> Result<Timestamp> {
     })
 }
 
-fn row(run: &RunRecord) -> [String; 8] {
+fn row(run: &RunRecord, names: &TaskNames) -> [String; 8] {
     let error = run.error.as_ref().map(|e| e.message.clone());
     let outcome = [attempts_words(run), run.message.clone().or(error)];
     [
         format!("{:.0}", run.begin),
-        run.task.to_string(),
+        names.label(run.task),
         run.table.clone(),
         state(run.state).to_owned(),
         run.counts.landed.to_string(),
@@ -192,7 +201,7 @@ fn seconds(run: &RunRecord) -> Option<f64> {
 }
 
 /// Duration and rows of each run as bars, oldest first, tables one after the other.
-fn chart(runs: &[RunRecord], out: &mut Output) {
+fn chart(runs: &[RunRecord], names: &TaskNames, out: &mut Output) {
     let mut tables: BTreeMap<(u32, &str), Vec<&RunRecord>> = BTreeMap::new();
     for run in runs.iter().rev() {
         tables.entry((run.task, &run.table)).or_default().push(run);
@@ -204,7 +213,7 @@ fn chart(runs: &[RunRecord], out: &mut Output) {
         if n > 0 {
             out.line("");
         }
-        out.line(format!("task {task}, {table}"));
+        out.line(format!("task {}, {table}", names.label(*task)));
         out.line(format!("  {:<14}  {:>9} {:BAR$}  {:>11}", "begin", "seconds", "", "rows"));
         let longest = runs.iter().filter_map(|r| seconds(r)).fold(0.0, f64::max);
         let most = runs.iter().map(|r| r.counts.landed).max().unwrap_or(0) as f64;

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Read};
 
 use serde_json::json;
-use ssync_common::config::{Config, Link, SecretSource};
+use ssync_common::config::{Config, Link, SecretSource, TaskNames};
 use ssync_common::connector::{self, LinkParams, TlsMode};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::secret::Secret;
@@ -11,14 +11,25 @@ use ssync_common::shm::TaskTable;
 use ssync_common::shm::task_table::{ClaimView, link_hash};
 use ssync_common::store::Store;
 
+use crate::cli::LinkCommand;
 use crate::output::Output;
 use crate::render;
 
 /// Longest password, in bytes.
 const PASSWORD_BYTES_MAX: usize = 64 << 10;
 
+/// Does what is asked about links; false when one did not open.
+pub fn run(command: &LinkCommand, store: &mut Store, out: &mut Output) -> Result<bool> {
+    match command {
+        LinkCommand::List => list(store, out),
+        LinkCommand::SetPassword { name } => set_password(store, name, out),
+        LinkCommand::Usage => usage(store, out),
+        LinkCommand::Test { names } => test(store, names, out),
+    }
+}
+
 /// Lists links; never a password.
-pub fn list(store: &mut Store, out: &mut Output) -> Result<bool> {
+fn list(store: &mut Store, out: &mut Output) -> Result<bool> {
     let config = store.load()?;
     let mut rows = Vec::new();
     let mut objects = Vec::new();
@@ -53,14 +64,16 @@ pub fn list(store: &mut Store, out: &mut Output) -> Result<bool> {
 }
 
 /// Shows how many connections each link has in use, and who waits for one (A29).
-pub fn usage(store: &mut Store, out: &mut Output) -> Result<bool> {
+fn usage(store: &mut Store, out: &mut Output) -> Result<bool> {
     let claims = match TaskTable::open(store.home().path())? {
         Some(table) => table.permit_claims()?,
         None => Vec::new(),
     };
     let mut rows = Vec::new();
     let mut objects = Vec::new();
-    for link in &store.load()?.links {
+    let config = store.load()?;
+    let names = TaskNames::of(&config.tasks);
+    for link in &config.links {
         let hash = link_hash(&link.name);
         let (held, waiting): (Vec<_>, Vec<_>) =
             claims.iter().filter(|c| c.link == hash).partition(|c| c.held);
@@ -76,8 +89,8 @@ pub fn usage(store: &mut Store, out: &mut Output) -> Result<bool> {
             link.name.clone(),
             link.max_connections.to_string(),
             in_use.to_string(),
-            claimants(&held),
-            claimants(&waiting),
+            claimants(&held, &names),
+            claimants(&waiting, &names),
         ]);
     }
     if out.is_json() {
@@ -89,8 +102,9 @@ pub fn usage(store: &mut Store, out: &mut Output) -> Result<bool> {
 }
 
 /// `task 7 (pid 4711): 8, task 9 (pid 4712): 3`.
-fn claimants(claims: &[&ClaimView]) -> String {
-    let one = |c: &&ClaimView| format!("task {} (pid {}): {}", c.task, c.pid, c.permits);
+fn claimants(claims: &[&ClaimView], names: &TaskNames) -> String {
+    let one =
+        |c: &&ClaimView| format!("task {} (pid {}): {}", names.label(c.task), c.pid, c.permits);
     claims.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
@@ -107,7 +121,7 @@ fn password_source(store: &mut Store, link: &Link) -> Result<String> {
 }
 
 /// Reads a password and stores it.
-pub fn set_password(store: &mut Store, name: &str, out: &mut Output) -> Result<bool> {
+fn set_password(store: &mut Store, name: &str, out: &mut Output) -> Result<bool> {
     // Before anybody types one in vain.
     store.expect_stored_password(name)?;
     let password =
@@ -160,7 +174,7 @@ fn piped_password() -> Result<Secret> {
 }
 
 /// Opens links; false when one did not open.
-pub fn test(store: &mut Store, names: &[String], out: &mut Output) -> Result<bool> {
+fn test(store: &mut Store, names: &[String], out: &mut Output) -> Result<bool> {
     let config = store.load()?;
     let mut all_well = true;
     let mut objects = Vec::new();

@@ -23,6 +23,7 @@ use crate::books::drain::drain_left;
 use crate::books::spool;
 use crate::cli::{ConfigCommand, LinkCommand, ReceiverCommand, StoreCommand};
 use crate::daemon;
+use crate::grammar::number_in_force;
 use crate::key_command::{self, Keys};
 use crate::output::Output;
 use crate::render::note;
@@ -52,12 +53,10 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
             versions::rollback(&mut open()?, version, &consent, out)
         }
         StoreCommand::Export => config::export(&mut open()?, out),
-        StoreCommand::Links => link::usage(&mut open()?, out),
-        StoreCommand::Link(LinkCommand::List) => link::list(&mut open()?, out),
-        StoreCommand::Link(LinkCommand::SetPassword { name }) => {
-            link::set_password(&mut open()?, &name, out)
+        StoreCommand::Link(command) => link::run(&command, &mut open()?, out),
+        StoreCommand::Links { command } => {
+            link::run(&command.unwrap_or(LinkCommand::Usage), &mut open()?, out)
         }
-        StoreCommand::Link(LinkCommand::Test { names }) => link::test(&mut open()?, &names, out),
         StoreCommand::Key(command) => {
             let keys = || {
                 let configured = open()?.load()?.keys;
@@ -83,20 +82,28 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
                 let location = StoreLocation::from_env(home.clone())?;
                 daemon::order::open_known(&location, instance.as_deref())
             };
-            status::status(&home.clone(), daemon.as_ref(), open, of.task, out)
+            let number = |which| number_in_force(which, home.path(), open);
+            let only = of.which().map(number).transpose()?;
+            status::status(&home.clone(), daemon.as_ref(), open, only, out)
         }
         StoreCommand::Health => return health::health(&Home::locate(home)?, open, out),
-        StoreCommand::Show { task } => show::show(&mut open()?, task, out),
+        StoreCommand::Show(task) => show::show(&mut open()?, task.which()?, out),
         StoreCommand::History(args) => {
+            args.scope.check("history")?;
             let home = Home::locate(home)?;
             let opened = open();
-            let waiting = spool::waiting(home.path(), args.of.task);
+            let number = |which| number_in_force(which, home.path(), open);
+            let only = args.scope.task.which().map(number).transpose()?;
+            let waiting = spool::waiting(home.path(), only);
             if !out.is_json() {
                 waiting.iter().for_each(|waiting| out.line(waiting.words()));
             }
             history::history(&mut opened?, &args, &waiting, out)
         }
-        StoreCommand::Errors(args) => records::errors(&mut open()?, &args, out),
+        StoreCommand::Errors(args) => {
+            args.scope.check("errors")?;
+            records::errors(&mut open()?, &args, out)
+        }
         StoreCommand::Pause(args) => holds::pause(&mut open()?, &args, out),
         StoreCommand::Resume(args) => holds::resume(&mut open()?, &args, out),
     };

@@ -4,13 +4,15 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use jiff::{Timestamp, ToSpan};
-use serde_json::json;
+use serde_json::{Value, json};
 use ssync_common::config::{Config, Receiver};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::event::{Event, What, record};
 use ssync_common::store::Store;
 
+use super::history::named;
 use crate::cli::BriefArgs;
+use crate::monitor::brief::Brief;
 use crate::monitor::state::{Settings, Standing, standing};
 use crate::monitor::telling::tell;
 use crate::monitor::{brief, is_running};
@@ -114,6 +116,17 @@ pub fn troubles(home: &Path, config: &Config) -> Vec<String> {
     config.receivers.iter().filter_map(trouble).collect()
 }
 
+/// The brief for programs: what is about a task also has its name.
+fn with_names(brief: &Brief) -> Value {
+    let mut object = json!(brief);
+    for list in ["tables", "held", "running"] {
+        for entry in object[list].as_array_mut().into_iter().flatten() {
+            *entry = named(entry.take(), &brief.names);
+        }
+    }
+    object
+}
+
 /// Prints the brief, and sends it if asked to.
 pub fn brief(store: &mut Store, args: &BriefArgs, out: &mut Output) -> Result<bool> {
     let config = store.load()?;
@@ -141,7 +154,7 @@ pub fn brief(store: &mut Store, args: &BriefArgs, out: &mut Output) -> Result<bo
         record(&home, &Event::new(What::DailyBrief, text.clone()));
     }
     if out.is_json() {
-        out.object(json!({ "brief": brief, "text": text, "sent": args.send }));
+        out.object(json!({ "brief": with_names(&brief), "text": text, "sent": args.send }));
         return Ok(true);
     }
     out.line(text.trim_end());

@@ -1,6 +1,7 @@
 //! `ssync errors`: rows that could not be transferred.
 
 use serde_json::{Value, json};
+use ssync_common::config::TaskNames;
 use ssync_common::error::Result;
 use ssync_common::store::{ErrorFilter, ErrorRow, RowState, Store};
 
@@ -9,10 +10,11 @@ use crate::output::Output;
 
 /// Lists bad rows.
 pub fn errors(store: &mut Store, args: &ErrorsArgs, out: &mut Output) -> Result<bool> {
+    let task = args.scope.task.number(store)?;
     let states = if args.all { vec![] } else { vec![RowState::Bad, RowState::Retried] };
     let filter = ErrorFilter {
-        task: args.of.task,
-        table: args.table.clone(),
+        task,
+        tables: args.scope.tables.clone(),
         run: None,
         states,
         limit: Some(args.limit.saturating_add(1)),
@@ -20,14 +22,15 @@ pub fn errors(store: &mut Store, args: &ErrorsArgs, out: &mut Output) -> Result<
     let mut found = store.errors(&filter)?;
     let more = found.len() as u64 > args.limit;
     found.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
+    let names = store.task_names()?;
     if out.is_json() {
-        let errors: Vec<_> = found.iter().map(error_object).collect();
+        let errors: Vec<_> = found.iter().map(|row| error_object(row, &names)).collect();
         out.object(json!({ "errors": errors, "more": more }));
         return Ok(true);
     }
     let row = |e: &ErrorRow| {
         [
-            e.task.to_string(),
+            names.label(e.task),
             e.table.clone(),
             e.key_text(),
             e.column.clone().unwrap_or_default(),
@@ -52,11 +55,12 @@ fn row_state(state: RowState) -> &'static str {
     }
 }
 
-fn error_object(row: &ErrorRow) -> Value {
+fn error_object(row: &ErrorRow, names: &TaskNames) -> Value {
     json!({
         "run": row.run,
         "number": row.number,
         "task": row.task,
+        "name": names.get(row.task),
         "table": row.table,
         "row": row.key_text(),
         "key_columns": row.key_columns,

@@ -5,9 +5,9 @@
 use super::history::attempt_state;
 use serde::Serialize;
 use serde_json::json;
-use ssync_common::config::{Config, ScheduleKind, SideSql, TableMode, TableTask, Task};
+use ssync_common::config::{Config, ScheduleKind, SideSql, TableMode, TableTask, Task, TaskRef};
 use ssync_common::connector::open;
-use ssync_common::error::{Error, Kind, Result};
+use ssync_common::error::{Error, Result};
 use ssync_common::store::{
     AttemptRecord, BatchRecord, ErrorFilter, ErrorRow, Hold, RowState, RunRecord, Store,
 };
@@ -47,12 +47,9 @@ struct States {
 }
 
 /// Shows the scene of a task.
-pub fn show(store: &mut Store, task: u32, out: &mut Output) -> Result<bool> {
+pub fn show(store: &mut Store, which: &TaskRef, out: &mut Output) -> Result<bool> {
     let config = store.load()?;
-    let task = config.tasks.iter().find(|t| t.id == task).ok_or_else(|| {
-        Error::new(Kind::Config, format!("there is no task {task}"))
-            .hint("See what is configured: ssync export.")
-    })?;
+    let task = config.task(which)?;
     let holds = store.holds(Some(task.id))?;
     let whole = holds.iter().find(|h| h.table.is_none());
     let mut scenes = Vec::new();
@@ -67,6 +64,7 @@ pub fn show(store: &mut Store, task: u32, out: &mut Output) -> Result<bool> {
         let parameters = in_force.as_ref().and_then(|f| f.task(task.id));
         out.object(json!({
             "task": task.id,
+            "name": task.name,
             "hold": whole,
             "in_force": parameters,
             "generation": in_force.as_ref().map(|f| f.generation),
@@ -74,7 +72,7 @@ pub fn show(store: &mut Store, task: u32, out: &mut Output) -> Result<bool> {
         }));
         return Ok(true);
     }
-    out.line(format!("task {}: {} → {}", task.id, task.source, task.dest));
+    out.line(format!("task {}: {} → {}", task.label(), task.source, task.dest));
     if let Some(hold) = whole {
         out.line(format!("  {}", hold.describe()));
         out.line(format!("  ssync resume {} lets it run again", task.id));
@@ -133,7 +131,7 @@ fn scene(
     };
     let bad_rows = store.errors(&ErrorFilter {
         task: Some(task.id),
-        table: Some(table.name.clone()),
+        tables: vec![table.name.clone()],
         states: vec![RowState::Bad, RowState::Retried],
         limit: Some(BAD_ROWS_MAX),
         ..ErrorFilter::default()
@@ -231,7 +229,7 @@ fn print(scene: &Scene, task: u32, out: &mut Output) {
         out.line(format!("  bad row {}: {column}{}", row.key_text(), row.text));
     }
     if scene.bad_rows.len() as u64 == BAD_ROWS_MAX {
-        out.line(format!("  perhaps more: ssync errors --task {task} --table {}", scene.table));
+        out.line(format!("  perhaps more: ssync errors {task} --tables {}", scene.table));
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use serde_json::{Value, json};
 use ssync_common::config::{TableTask, Task};
-use ssync_common::error::{Error, Kind, Result};
+use ssync_common::error::Result;
 use ssync_common::shm::TaskView;
 use ssync_common::store::{Hold, HoldKind, Home, LockInfo, RunRecord, Store};
 use unicode_width::UnicodeWidthStr;
@@ -87,12 +87,7 @@ struct Shown<'a> {
 impl Shown<'_> {
     fn tasks(&self, store: &mut Store, only: Option<u32>, out: &mut Output) -> Result<()> {
         let config = store.load()?;
-        if let Some(id) = only
-            && !config.tasks.iter().any(|t| t.id == id)
-        {
-            return Err(Error::new(Kind::Config, format!("there is no task {id}"))
-                .hint("See what is configured: ssync export."));
-        }
+        only.map(|id| config.task(&id.into()).map(drop)).transpose()?;
         let (holds, bad_rows) = (store.holds(only)?, store.bad_rows()?);
         let mut objects = Vec::new();
         for task in config.tasks.iter().filter(|t| only.is_none_or(|id| t.id == id)) {
@@ -160,7 +155,7 @@ impl Shown<'_> {
 
     fn heading(&self, task: &Task) -> String {
         let schedule = task.schedule.map_or(String::new(), |id| format!(", schedule {id}"));
-        format!("task {}, {} → {}{schedule}", task.id, task.source, task.dest)
+        format!("task {}, {} → {}{schedule}", task.label(), task.source, task.dest)
     }
 
     fn seen(&self, task: u32, table: &str) -> Option<&TaskView> {
@@ -170,6 +165,7 @@ impl Shown<'_> {
     fn object(&self, task: &Task, table: &TableTask, standing: &Standing) -> Value {
         json!({
             "task": task.id,
+            "name": task.name,
             "schedule": task.schedule,
             "table": table.name,
             "source": task.source,
@@ -211,7 +207,7 @@ impl Shown<'_> {
                 1 => "1 bad row waits".to_owned(),
                 n => format!("{} bad rows wait", grouped(n)),
             };
-            words.push(format!("{wait} to be corrected: ssync errors --task {}", task.id));
+            words.push(format!("{wait} to be corrected: ssync errors {}", task.id));
         }
         words
     }

@@ -73,10 +73,9 @@ impl Daemon {
             }
             Request::Run { task, tables, wait } => {
                 // What is wrong with the request itself is said as the foreground says it.
-                let chosen = self
-                    .known
-                    .as_ref()
-                    .map(|known| crate::transfer::choose(&known.config, task, &tables).map(drop));
+                let chosen = self.known.as_ref().map(|known| {
+                    crate::transfer::choose(&known.config, &task.into(), &tables).map(drop)
+                });
                 match chosen {
                     Some(Err(e)) => self.say(caller, &Reply::Failed(e)),
                     _ => self.start_by_hand(ByHand { task, tables, caller: Some(caller), wait }),
@@ -198,10 +197,11 @@ impl Daemon {
             .known
             .as_ref()
             .ok_or_else(|| Error::new(Kind::Connect, "the configuration has not been read yet"))?;
-        let task = crate::transfer::choose(&known.config, id, &[])?;
+        let task = known.config.task(&id.into())?;
         let entry = task.schedule.and_then(|s| self.entries.get(&s));
         Ok(Explained {
             task: id,
+            name: task.name.clone(),
             schedule: task.schedule,
             every: entry.map(|e| e.schedule.every.to_string()),
             state: self.state(id, entry),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
+use ssync_common::config::task_label;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::shm::TaskTable;
 use ssync_common::store::{Home, Store, StoreLocation};
@@ -19,7 +20,9 @@ use super::control::{Answer, DaemonStatus, Explained, Reply, Request, connect};
 use super::journal::{Decision, Journal};
 use super::timetable::Timetable;
 use crate::books::spool;
+use crate::grammar::{OneTask, Tables, number_in_force};
 use crate::output::Output;
+use crate::parameters::InForce;
 use crate::render::note;
 
 /// How long a daemon that was just started may take to listen.
@@ -54,10 +57,7 @@ pub enum DaemonCommand {
     Run(RunArgs),
 
     /// Say when a task ran, or why it did not, and when it fires next
-    Explain {
-        /// The task's number
-        task: u32,
-    },
+    Explain(OneTask),
 
     /// A task process (started by the daemon)
     #[command(hide = true)]
@@ -102,12 +102,13 @@ pub struct StopArgs {
 /// `ssync run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The task's number
-    pub task: u32,
+    /// Which task.
+    #[command(flatten)]
+    pub task: OneTask,
 
-    /// Only these tables of it, separated by commas
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub tables: Vec<String>,
+    /// Which tables.
+    #[command(flatten)]
+    pub tables: Tables,
 
     /// Wait for its end, and say how it ended
     #[arg(long)]
@@ -132,14 +133,31 @@ pub fn run(command: DaemonCommand, home: Option<&Path>, json: bool) -> Result<u8
             0
         }
         DaemonCommand::Run(args) => run_task(&located()?, args, &mut out)?,
-        DaemonCommand::Explain { task } => {
-            let explained = explain(&located()?, task)?;
+        DaemonCommand::Explain(task) => {
+            let home = located()?;
+            let explained = explain(&home, number(&home, &task)?)?;
             show(&explained, &mut out);
             0
         }
     };
     out.print()?;
     Ok(code)
+}
+
+/// The number of a task. The daemon knows no names.
+fn number(home: &Home, task: &OneTask) -> Result<u32> {
+    number_in_force(task.which()?, home.path(), || {
+        Store::open(&StoreLocation::from_env(home.clone())?)
+    })
+}
+
+/// The name by which the daemon runs a task.
+fn name_in_force(home: &Home, task: u32) -> Option<String> {
+    let known = InForce::read(home.path()).unwrap_or_else(|e| {
+        log::warn!("{e:?}");
+        None
+    });
+    known?.task(task)?.task.name.clone()
 }
 
 fn say(out: &mut Output, lines: &[String]) {
@@ -326,19 +344,23 @@ fn stop(home: &Home, args: &StopArgs, out: &mut Output) -> Result<u8> {
 }
 
 fn run_task(home: &Home, args: RunArgs, out: &mut Output) -> Result<u8> {
-    let task = args.task;
-    let request = Request::Run { task, tables: args.tables, wait: args.wait };
+    let task = number(home, &args.task)?;
+    let request = Request::Run { task, tables: args.tables.tables, wait: args.wait };
     // However long the task takes, or those before it.
     let patience = Duration::from_secs(365 * 86_400);
     let Answer::Ran { pid, code, words } = ask(home, &request, patience)? else {
         return Err(Error::new(Kind::Internal, "the daemon answered something else"));
     };
+    let name = name_in_force(home, task);
     if out.is_json() {
-        out.object(json!({ "task": task, "pid": pid, "exit_code": code, "outcome": words }));
+        out.object(json!({
+            "task": task, "name": name, "pid": pid, "exit_code": code, "outcome": words,
+        }));
     } else {
+        let label = task_label(task, name.as_deref());
         match words {
-            None => out.line(format!("task {task} runs (process {pid})")),
-            Some(words) => out.line(format!("task {task} has ended: {words}")),
+            None => out.line(format!("task {label} runs (process {pid})")),
+            Some(words) => out.line(format!("task {label} has ended: {words}")),
         }
     }
     Ok(code.unwrap_or(0))
@@ -359,7 +381,7 @@ fn explain(home: &Home, task: u32) -> Result<Explained> {
     // Without a daemon: what is configured, and what the last one has left.
     let mut store = Store::open(&StoreLocation::from_env(home.clone())?)?;
     let config = store.load()?;
-    let chosen = crate::transfer::choose(&config, task, &[])?;
+    let chosen = config.task(&task.into())?;
     let schedule = config.schedules.iter().find(|s| Some(s.id) == chosen.schedule);
     let mut next = Vec::new();
     if let Some(schedule) = schedule {
@@ -374,6 +396,7 @@ fn explain(home: &Home, task: u32) -> Result<Explained> {
     };
     Ok(Explained {
         task,
+        name: chosen.name.clone(),
         schedule: chosen.schedule,
         every: schedule.map(|s| s.every.to_string()),
         state,
@@ -392,7 +415,8 @@ fn show(explained: &Explained, out: &mut Output) {
         (Some(id), None) => format!("schedule {id}"),
         (None, _) => "no schedule".to_owned(),
     };
-    out.line(format!("task {}: {fires}", explained.task));
+    let task = task_label(explained.task, explained.name.as_deref());
+    out.line(format!("task {task}: {fires}"));
     out.line(format!("now: {}", explained.state));
     explained.waiting.iter().for_each(|waiting| out.line(waiting.words()));
     let local = crate::clock::shown;

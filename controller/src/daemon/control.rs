@@ -141,6 +141,9 @@ pub struct ScheduleStatus {
 pub struct Explained {
     /// The task.
     pub task: u32,
+    /// Its name.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Its schedule.
     pub schedule: Option<u32>,
     /// How often, in words.

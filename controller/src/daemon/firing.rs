@@ -223,7 +223,7 @@ impl Daemon {
     fn order(&mut self, id: u32, tables: &[String]) -> Result<(Order, Arc<Arena>)> {
         let unread = || Error::new(Kind::Connect, "the configuration has not been read yet");
         let known = self.known.as_ref().ok_or_else(unread)?;
-        let task: Task = crate::transfer::choose(&known.config, id, tables)?;
+        let task: Task = crate::transfer::choose(&known.config, &id.into(), tables)?;
         let arena = self.arena.clone().ok_or_else(unread)?;
         let arena = match Reference::to(self.home.path(), &arena, id) {
             Ok(_) => arena,

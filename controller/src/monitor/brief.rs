@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
-use ssync_common::config::Language;
+use ssync_common::config::{Language, TaskNames};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::event::{What, events_between};
 use ssync_common::process::identity::host_name;
@@ -52,6 +52,9 @@ pub struct Brief {
     pub running: Vec<Running>,
     /// Receivers that could not be told.
     pub silent: Vec<Silent>,
+    /// The names of its tasks.
+    #[serde(skip)]
+    pub names: TaskNames,
     /// Why the history is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_error: Option<Error>,
@@ -104,16 +107,17 @@ pub fn gather(
     to: Timestamp,
 ) -> Brief {
     let mut brief = Brief { host: host_name(), from, to, ..Brief::default() };
-    let history = store.and_then(|store| Ok((store.summary(from, to)?, store.holds(None)?)));
+    let history = store
+        .and_then(|store| Ok((store.summary(from, to)?, store.holds(None)?, store.task_names()?)));
     match history {
-        Ok((tables, held)) => {
+        Ok((tables, held, names)) => {
             let sum = |of: fn(&TableSummary) -> u64| tables.iter().map(of).sum::<u64>();
             brief.runs = sum(|t| t.runs);
             brief.rows = sum(|t| t.rows);
             brief.bad_rows = sum(|t| t.bad_rows);
             brief.bytes = sum(|t| t.bytes);
             brief.failed_runs = sum(|t| t.failed_runs);
-            (brief.tables, brief.held) = (tables, held);
+            (brief.tables, brief.held, brief.names) = (tables, held, names);
         }
         Err(e) => brief.history_error = Some(e),
     }
@@ -214,7 +218,7 @@ struct Words {
     tables: &'static str,
     silent: &'static str,
     more: fn(usize) -> String,
-    place: fn(u32, &str) -> String,
+    place: fn(&str, &str) -> String,
     line: fn(&TableSummary) -> String,
     run: fn(&Running) -> String,
     mute: fn(&Silent) -> String,
@@ -345,17 +349,19 @@ pub fn render(brief: &Brief, language: Language, zone: &TimeZone) -> String {
         format!("{}  {what}", time(f.at, short))
     };
     list(words.failures, brief.failures.iter().map(failure).collect());
+    let label = |task: u32| brief.names.label(task);
     let hold = |h: &Hold| {
         let kind = match h.kind {
             HoldKind::Paused => words.paused,
             HoldKind::Suspended => words.suspended,
         };
-        let place = (words.place)(h.task, h.table.as_deref().unwrap_or_default());
+        let place = (words.place)(&label(h.task), h.table.as_deref().unwrap_or_default());
         let why = h.reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
         format!("{place}: {kind}, {} {}{why}", words.since, time(h.since, short))
     };
     list(words.held, brief.held.iter().map(hold).collect());
-    let run = |r: &Running| format!("{}: {}", (words.place)(r.task, &r.table), (words.run)(r));
+    let run =
+        |r: &Running| format!("{}: {}", (words.place)(&label(r.task), &r.table), (words.run)(r));
     list(words.running, brief.running.iter().map(run).collect());
     let mute = |s: &Silent| {
         let why = s.error.as_ref().map(|e| format!(": {e}")).unwrap_or_default();
@@ -364,11 +370,13 @@ pub fn render(brief: &Brief, language: Language, zone: &TimeZone) -> String {
     list(words.silent, brief.silent.iter().map(mute).collect());
     let mut slowest: Vec<_> = brief.tables.iter().filter(|t| t.seconds_max > 0.0).collect();
     slowest.sort_by(|a, b| b.seconds_max.total_cmp(&a.seconds_max));
-    let slow =
-        |t: &&TableSummary| format!("{}: {:.1} s", (words.place)(t.task, &t.table), t.seconds_max);
+    let slow = |t: &&TableSummary| {
+        format!("{}: {:.1} s", (words.place)(&label(t.task), &t.table), t.seconds_max)
+    };
     list(words.slowest, slowest.iter().take(SLOWEST).map(slow).collect());
-    let line =
-        |t: &TableSummary| format!("{}: {}", (words.place)(t.task, &t.table), (words.line)(t));
+    let line = |t: &TableSummary| {
+        format!("{}: {}", (words.place)(&label(t.task), &t.table), (words.line)(t))
+    };
     list(words.tables, brief.tables.iter().map(line).collect());
     text
 }
@@ -461,6 +469,7 @@ mod tests {
                 given_up: 0,
                 error: Some("connection refused".into()),
             }],
+            names: TaskNames::from_iter([(8, "对账".to_owned())]),
             history_error: None,
         }
     }
@@ -481,18 +490,18 @@ Waiting for an operator:
   task 7: suspended, since 12-01 14:00: table orders: could not connect to warehouse
 
 Running now:
-  task 8, items: for 1h 1m 40s, 1,000 rows so far
+  task 8 (对账), items: for 1h 1m 40s, 1,000 rows so far
 
 Receivers that could not be told:
   mail: 2 waiting, 0 given up: connection refused
 
 Slowest:
-  task 8, items: 61.2 s
+  task 8 (对账), items: 61.2 s
   task 7, orders: 1.5 s
 
 Tables:
   task 7, orders: 1,440 runs, 1 failed, 1,234,567 rows, 94.2 MiB
-  task 8, items: 1,440 runs, 1,234,567 rows, 94.2 MiB
+  task 8 (对账), items: 1,440 runs, 1,234,567 rows, 94.2 MiB
 ";
         assert_eq!(text, wanted);
     }
@@ -513,18 +522,18 @@ ssync 日报，主机 db1
   任务 7: 已挂起, 自 12-01 14:00: table orders: could not connect to warehouse
 
 正在运行：
-  任务 8，items: 已 1h 1m 40s，1,000 行
+  任务 8 (对账)，items: 已 1h 1m 40s，1,000 行
 
 未能通知的接收者：
   mail: 待发 2，放弃 0: connection refused
 
 最慢：
-  任务 8，items: 61.2 s
+  任务 8 (对账)，items: 61.2 s
   任务 7，orders: 1.5 s
 
 各表：
   任务 7，orders: 1,440 次（失败 1 次），1,234,567 行，94.2 MiB
-  任务 8，items: 1,440 次，1,234,567 行，94.2 MiB
+  任务 8 (对账)，items: 1,440 次，1,234,567 行，94.2 MiB
 ";
         assert_eq!(text, wanted);
     }

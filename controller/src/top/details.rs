@@ -23,7 +23,7 @@ const CHART_LINES: usize = 4;
 /// The selected task in a few lines: what holds it, its last error, its last runs.
 pub fn draw_brief(frame: &mut Frame, area: Rect, model: &Model, id: u32, theme: Theme) {
     let links = model.rows().iter().find(|r| r.task == id).map(|r| r.links.clone());
-    let title = format!(" task {id}  {} ", links.unwrap_or_default());
+    let title = format!(" task {}  {} ", model.label(id), links.unwrap_or_default());
     let block = Block::new().borders(Borders::TOP).title(title).border_style(theme.dim());
     let mut lines = trouble(model, id, area.width, theme);
     let room = usize::from(area.height.saturating_sub(1)).saturating_sub(lines.len());
@@ -35,7 +35,7 @@ pub fn draw_brief(frame: &mut Frame, area: Rect, model: &Model, id: u32, theme: 
 pub fn draw(frame: &mut Frame, area: Rect, model: &Model, from: usize, theme: Theme) {
     let Some(id) = model.selected() else { return };
     let links = model.rows().iter().find(|r| r.task == id).map(|r| r.links.clone());
-    let title = format!(" task {id}  {} ", links.unwrap_or_default());
+    let title = format!(" task {}  {} ", model.label(id), links.unwrap_or_default());
     let block = Block::new().borders(Borders::TOP).title(title).border_style(theme.dim());
     let lines = everything(model, id, area.width, theme);
     let room = usize::from(area.height.saturating_sub(1));

@@ -11,10 +11,14 @@ use super::meter::sparkline;
 use super::model::{Model, Row, Standing, View};
 use crate::clock::zoned;
 use crate::live::{is_running, span, wait_words};
+use crate::output::widest;
 use crate::terminal::{bytes, grouped};
 
 /// Smallest terminal that shows anything but a word.
 const SIZE_MIN: (u16, u16) = (40, 10);
+
+/// Places that the column of names takes at the most.
+const NAME_WIDTH_MAX: usize = 16;
 
 /// Lines of title and keys.
 pub const LINES_AROUND: u16 = 4;
@@ -200,7 +204,8 @@ fn draw_list(frame: &mut Frame, area: Rect, model: &Model, theme: Theme) {
 /// What a column shows, and how wide it is.
 type Column = (&'static str, Constraint, fn(&Model, &Row, Theme) -> Text<'static>);
 
-fn columns(width: u16) -> Vec<Column> {
+/// The columns for a terminal of this width; names of tasks have one where there are any.
+fn columns(width: u16, name_width: usize) -> Vec<Column> {
     let mut columns: Vec<Column> = vec![
         ("TASK", Constraint::Length(5), |_, r, _| right(r.task.to_string())),
         ("TABLE", Constraint::Fill(3), |_, r, _| Text::raw(r.table.clone())),
@@ -229,12 +234,19 @@ fn columns(width: u16) -> Vec<Column> {
             right(speed(m, r, |(_, b)| bytes(b)))
         }));
     }
-    columns.push(match width {
-        ..100 => ("TREND", Constraint::Length(6), |m, r, t| spark(m, r, 6, t)),
-        100..140 => ("TREND", Constraint::Length(12), |m, r, t| spark(m, r, 12, t)),
-        140..170 => ("TREND", Constraint::Length(20), |m, r, t| spark(m, r, 20, t)),
-        _ => ("TREND", Constraint::Length(40), |m, r, t| spark(m, r, 40, t)),
-    });
+    if name_width > 0 {
+        let width = Constraint::Length(name_width.min(NAME_WIDTH_MAX) as u16);
+        columns.insert(1, ("NAME", width, |_, r, _| Text::raw(r.name.clone())));
+    }
+    let trend: Option<Column> = match width {
+        // A table's name is worth more than the trend.
+        ..100 if name_width > 0 => None,
+        ..100 => Some(("TREND", Constraint::Length(6), |m, r, t| spark(m, r, 6, t))),
+        100..140 => Some(("TREND", Constraint::Length(12), |m, r, t| spark(m, r, 12, t))),
+        140..170 => Some(("TREND", Constraint::Length(20), |m, r, t| spark(m, r, 20, t))),
+        _ => Some(("TREND", Constraint::Length(40), |m, r, t| spark(m, r, 40, t))),
+    };
+    columns.extend(trend);
     columns.push(("WAITS FOR", Constraint::Length(18), waits));
     columns
 }
@@ -272,7 +284,7 @@ fn waits(model: &Model, row: &Row, theme: Theme) -> Text<'static> {
 }
 
 fn draw_tasks(frame: &mut Frame, area: Rect, model: &Model, rows: &[Row], theme: Theme) {
-    let columns = columns(area.width);
+    let columns = columns(area.width, widest(rows.iter().map(|r| r.name.as_str())));
     let heading = columns.iter().map(|(name, ..)| {
         let numbers = ["TASK", "W", "ROWS", "ROWS/S", "BYTES/S", "TABLES"].contains(name);
         let side = if numbers { Alignment::Right } else { Alignment::Left };

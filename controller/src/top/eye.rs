@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 use serde_json::Value;
+use ssync_common::config::TaskNames;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::shm::TaskTable;
 use ssync_common::store::{RunFilter, Store, StoreLocation};
 
 use super::model::{Books, Model};
-use crate::cli::HoldArgs;
 use crate::command::holds;
 use crate::live::Live;
 
@@ -113,10 +113,6 @@ impl BooksReader {
     }
 }
 
-fn whole(task: u32) -> HoldArgs {
-    HoldArgs { task, table: None }
-}
-
 struct Reading {
     location: StoreLocation,
     store: Option<Store>,
@@ -169,15 +165,16 @@ impl Reading {
     }
 
     fn answer(&mut self, ask: Ask) -> Result<String> {
+        let names = TaskNames::of(&self.books.tasks);
         let store = self.store()?;
         Ok(match ask {
-            Ask::Pause(task) => match holds::hold(store, &whole(task), Some(REASON))? {
-                true => format!("task {task} is paused; r lets it run again"),
-                false => format!("task {task} was held already"),
+            Ask::Pause(task) => match holds::hold(store, task, None, Some(REASON))? {
+                true => format!("task {} is paused; r lets it run again", names.label(task)),
+                false => format!("task {} was held already", names.label(task)),
             },
-            Ask::Resume(task) => match holds::release(store, &whole(task))? {
-                Some(_) => format!("task {task} may run again"),
-                None => format!("task {task} was not held"),
+            Ask::Resume(task) => match holds::release(store, task)? {
+                Some(_) => format!("task {} may run again", names.label(task)),
+                None => format!("task {} was not held", names.label(task)),
             },
         })
     }

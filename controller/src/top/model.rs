@@ -53,6 +53,8 @@ pub enum Standing {
 pub struct Row {
     /// Task number.
     pub task: u32,
+    /// The task's name; empty where it has none.
+    pub name: String,
     /// How it stands.
     pub standing: Standing,
     /// That in a word.
@@ -214,12 +216,18 @@ impl Model {
             None => tables_words(configured),
         };
         let links = configured.map(|t| format!("{} → {}", t.source, t.dest)).unwrap_or_default();
-        Row { task: id, standing, state, table, links }
+        let name = configured.and_then(|t| t.name.clone()).unwrap_or_default();
+        Row { task: id, name, standing, state, table, links }
     }
 
     /// A task as it is configured.
     pub fn configured(&self, id: u32) -> Option<&Task> {
         self.books.tasks.iter().find(|t| t.id == id)
+    }
+
+    /// A task's number and name.
+    pub fn label(&self, id: u32) -> String {
+        self.configured(id).map_or_else(|| id.to_string(), Task::label)
     }
 
     /// What holds a whole task.

@@ -11,6 +11,7 @@ use ssync_common::process::RunId;
 use ssync_common::shm::task_table::ControllerView;
 use ssync_common::shm::waiting::{Outcome, TaskState, WaitView, Waiting};
 use ssync_common::store::{Hold, HoldKind, RunCounts, RunRecord, RunState};
+use unicode_width::UnicodeWidthStr;
 
 use super::draw::{Theme, draw};
 use super::model::{Books, Model, View};
@@ -146,6 +147,26 @@ fn a_wide_terminal_shows_links_tables_and_bytes_too() {
     let picture = picture(&model(), 160, 50);
     find(&picture, &["LINKS", "TABLES", "BYTES/S"]);
     find(&picture, &["core → 仓库", "0/2", "2.0 MB/s"].map(|w| w.trim_end_matches("/s")));
+}
+
+#[test]
+fn names_of_tasks_stand_in_a_column_and_in_titles() {
+    let mut model = model();
+    let mut books = model.books.clone();
+    for task in &mut books.tasks {
+        task.name = (task.id == 7).then(|| "对账".to_owned());
+    }
+    model.read(Ok(books));
+    model.step(1);
+    let narrow = picture(&model, 80, 24);
+    let heading = find(&narrow, &["TASK NAME TABLE", "WAITS FOR"]);
+    let line = find(&narrow, &["7 对账 orders", "200,000"]);
+    let at = |line: &str, word: &str| line[..line.find(word).unwrap()].width();
+    assert_eq!(at(heading, "TABLE"), at(line, "orders"));
+    find(&narrow, &["task 7 (对账)", "core → 仓库"]);
+    find(&picture(&model, 160, 50), &["7 对账 orders", "2.0 MB", "███"]);
+    model.view = View::Details(0);
+    find(&picture(&model, 80, 40), &["task 7 (对账)"]);
 }
 
 #[test]

@@ -309,9 +309,11 @@ fn tables_and_tasks_are_held_until_they_are_resumed() {
     let said = ssync.run(&["resume", "7", "orders"]).expect(0).stdout;
     assert_eq!(said, "table orders of task 7 was not held\n");
 
-    for args in [&["pause", "8"][..], &["resume", "7", "nosuch"], &["status", "--task", "8"]] {
-        ssync.run(args).expect(2).says(&["task", "hint: See what is configured"]);
+    for args in [&["pause", "8"][..], &["status", "--task", "8"]] {
+        ssync.run(args).expect(2).says(&["there is no task 8", "hint: Configured tasks: 7."]);
     }
+    let nosuch = ssync.run(&["resume", "7", "nosuch"]).expect(2);
+    nosuch.says(&["task 7 has no table nosuch", "hint: Its tables: customers, orders."]);
     // A task that was removed and comes back is a new one.
     ssync.run(&["pause", "7"]).expect(0);
     ssync.apply("[controller]\n");

@@ -33,8 +33,8 @@ fn a_task_lives_its_life(url: &str, password: &str) {
     dest.run(&["CREATE TABLE orders (id INTEGER PRIMARY KEY, v TEXT CHECK (length(v) < 6))"]);
     let file = instance.scratch().join("config.toml");
     let config = format!(
-        "{}{}[[task]]\nid = 1\nsource = \"src\"\ndest = \"dst\"\nwriters = 2\n\
-         batch_rows = 100\nerror_limit = 5\n[[task.table]]\nname = \"orders\"\n\
+        "{}{}[[task]]\nid = 1\nname = \"对账\"\nsource = \"src\"\ndest = \"dst\"\n\
+         writers = 2\nbatch_rows = 100\nerror_limit = 5\n[[task.table]]\nname = \"orders\"\n\
          source = \"orders\"\ndest = \"orders\"\napp_resets_status = true\n",
         source.link("src"),
         dest.link("dst")
@@ -42,19 +42,19 @@ fn a_task_lives_its_life(url: &str, password: &str) {
     std::fs::write(&file, config).unwrap();
     let ok = |args: &[&str]| instance.run(args).expect(0);
     ok(&["apply", file.to_str().unwrap()]);
-    ok(&["check", "--task", "1"]);
+    ok(&["check", "对账"]);
 
     // One row cannot land.
     let run = instance.run(&["--task", "1", "--json"]).expect(1);
     assert_eq!((run.count("orders", "landed"), run.count("orders", "failed")), (999, 1));
     let text = |args: &[&str]| ok(args).stdout;
-    assert!(text(&["history"]).contains("orders"));
+    assert!(text(&["history", "对账"]).contains("1 (对账)  orders"));
     assert!(text(&["errors"]).contains("id=500"));
     assert!(text(&["status"]).contains("orders"));
-    assert!(text(&["links"]).contains("dst"));
+    assert!(text(&["link", "usage"]).contains("dst"));
 
     // Held, it does not run; resumed, it does.
-    ok(&["pause", "1", "orders"]);
+    ok(&["pause", "对账", "orders"]);
     let held = instance.run(&["--task", "1"]).expect(1);
     assert!(held.stderr.contains("orders is left out"), "{held}");
     ok(&["resume", "1", "orders"]);
@@ -64,7 +64,7 @@ fn a_task_lives_its_life(url: &str, password: &str) {
     assert_eq!(dest.number("SELECT COUNT(*) FROM orders"), 1000);
     assert_eq!(source.number("SELECT COUNT(*) FROM orders WHERE sync_status = 2"), 1000);
     assert!(!text(&["errors"]).contains("id=500"));
-    ok(&["export"]);
+    assert!(text(&["export"]).contains("name = \"对账\""));
     // Nothing went into the file that is used otherwise.
     assert_eq!(instance.store().load().unwrap().tasks.len(), 0);
 }

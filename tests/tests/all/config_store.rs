@@ -443,8 +443,8 @@ fn runs_are_recorded_from_begin_to_end(place: &Place) {
     };
     assert_eq!(ids(RunFilter::default()), [3, 2, 1]);
     assert_eq!(ids(RunFilter { limit: Some(2), ..Default::default() }), [3, 2]);
-    let table = Some("orders".to_owned());
-    assert_eq!(ids(RunFilter { task: Some(7), table, ..Default::default() }), [3, 1]);
+    let tables = vec!["orders".to_owned()];
+    assert_eq!(ids(RunFilter { task: Some(7), tables, ..Default::default() }), [3, 1]);
     assert!(ids(RunFilter { task: Some(8), ..Default::default() }).is_empty());
     assert_eq!(ids(RunFilter { since: Some(at(2)), ..Default::default() }), [3, 2]);
     assert!(ids(RunFilter { since: Some(at(4)), ..Default::default() }).is_empty());
@@ -545,7 +545,7 @@ fn bad_rows_are_numbered_found_and_marked(place: &Place) {
     assert_eq!(all[1], bad_row(1, 1));
     assert_eq!(all[2], ErrorRow { number: 1, ..bad_row(1, 2) });
 
-    let orders = ErrorFilter { task: Some(7), table: Some("orders".into()), ..Default::default() };
+    let orders = ErrorFilter { task: Some(7), tables: vec!["orders".into()], ..Default::default() };
     let run = ErrorFilter { run: Some(RunId([1; 16])), ..orders.clone() };
     let in_state = |state| ErrorFilter { states: vec![state], ..orders.clone() };
     assert_eq!(store.mark_retried(&run).unwrap(), 3);
@@ -564,7 +564,7 @@ fn bad_rows_are_numbered_found_and_marked(place: &Place) {
     store.mark_rows_resolved(&named(others)).unwrap();
     assert_eq!(store.errors(&in_state(RowState::Resolved)).unwrap().len(), 4);
     // Another table's are not touched.
-    let log = ErrorFilter { table: Some("log".into()), ..Default::default() };
+    let log = ErrorFilter { tables: vec!["log".into()], ..Default::default() };
     assert_eq!(store.errors(&log).unwrap()[0].state, RowState::Bad);
     assert_eq!(
         store.errors(&ErrorFilter { limit: Some(2), ..Default::default() }).unwrap().len(),

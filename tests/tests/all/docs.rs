@@ -176,7 +176,7 @@ fn the_readmes_list_every_command() {
     for readme in ["README.md", "README.zh-CN.md"] {
         let text = read(readme);
         let all = blocks(&text);
-        let list = all.iter().find(|b| b.text.starts_with("ssync --task N")).unwrap();
+        let list = all.iter().find(|b| b.text.starts_with("ssync --task TASK")).unwrap();
         let listed: BTreeSet<&str> = list
             .text
             .lines()

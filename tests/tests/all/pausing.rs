@@ -6,20 +6,20 @@ use ssync_tests::sites::Site;
 use ssync_tests::ssync::{Instance, Outcome};
 use ssync_tests::wait_for;
 
-const ROWS: i64 = 200;
+pub const ROWS: i64 = 200;
 /// Somewhere in the midst of the first table, a batch about to be committed.
 const MID_RUN: &str = "writer.before_commit@4=pause";
 const POINT: &str = "writer.before_commit";
 
 /// Two tables of one task, between two SQLite files.
-struct Pair {
-    source: Site,
-    dest: Site,
-    instance: Instance,
+pub struct Pair {
+    pub source: Site,
+    pub dest: Site,
+    pub instance: Instance,
 }
 
 impl Pair {
-    fn new() -> Pair {
+    pub fn new() -> Pair {
         let instance = Instance::new("");
         let source = Site::in_file(instance.scratch(), "source");
         let dest = Site::in_file(instance.scratch(), "dest");
@@ -50,7 +50,7 @@ impl Pair {
         Pair { source, dest, instance }
     }
 
-    fn landed(&self, table: &str) -> i64 {
+    pub fn landed(&self, table: &str) -> i64 {
         let rows = self.dest.number(&format!("SELECT COUNT(*) FROM {table}"));
         let distinct = self.dest.number(&format!("SELECT COUNT(DISTINCT id) FROM {table}"));
         assert_eq!(rows, distinct, "{table} has doubled rows");

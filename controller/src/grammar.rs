@@ -1,0 +1,154 @@
+//! The grammar that all commands share.
+//!
+//! ```text
+//! ssync COMMAND [TASK] [--tables a,b] [OPTIONS]
+//! ssync NOUN VERB [NAME …] [OPTIONS]
+//! ```
+//!
+//! - A task is the first argument of every command that is about one, by its number or its name:
+//!   `ssync show 3`, `ssync show billing`. `--task TASK` says the same, everywhere; without a
+//!   command it runs the task in the foreground.
+//! - Tables of a task are `--tables a,b`, everywhere; `--table` is another spelling of it. Only
+//!   `pause` and `resume` also take a table as their second argument.
+//! - What is configured has a noun in the singular, and verbs: `link list`, `key check`. The
+//!   plurals (`links`, `keys`, `receivers`) are accepted; `links` alone is `link usage`.
+//!
+//! What was written before this grammar keeps its meaning; a test compares the forms.
+
+use std::path::Path;
+
+use clap::Args;
+use ssync_common::config::{TaskRef, find_task};
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::store::Store;
+
+use crate::parameters::InForce;
+
+/// The task of a command that is about one.
+#[derive(Debug, Args)]
+pub struct OneTask {
+    /// The task: its number or its name
+    #[arg(value_name = "TASK", required_unless_present = "task_option")]
+    task: Option<TaskRef>,
+
+    /// The same as the argument TASK
+    #[arg(long = "task", id = "task_option", value_name = "TASK", conflicts_with = "task")]
+    option: Option<TaskRef>,
+}
+
+impl OneTask {
+    /// Which one.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when none was named.
+    pub fn which(&self) -> Result<&TaskRef> {
+        let which = self.task.as_ref().or(self.option.as_ref());
+        which.ok_or_else(|| Error::new(Kind::Usage, "no task is named").hint("Name it: TASK."))
+    }
+}
+
+/// The task of a command that is about one or all.
+#[derive(Debug, Args)]
+pub struct AnyTask {
+    /// Only this task: its number or its name
+    #[arg(value_name = "TASK")]
+    task: Option<TaskRef>,
+
+    /// The same as the argument TASK
+    #[arg(long = "task", id = "task_option", value_name = "TASK", conflicts_with = "task")]
+    option: Option<TaskRef>,
+}
+
+impl AnyTask {
+    /// Which one, if one is named.
+    pub fn which(&self) -> Option<&TaskRef> {
+        self.task.as_ref().or(self.option.as_ref())
+    }
+
+    /// Its number, if one is named. One that is said by its number need not be configured: there may
+    /// be records of it.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when no task has this name.
+    pub fn number(&self, store: &mut Store) -> Result<Option<u32>> {
+        match self.which() {
+            None => Ok(None),
+            Some(TaskRef::Number(number)) => Ok(Some(*number)),
+            Some(which) => Ok(Some(store.load()?.task(which)?.id)),
+        }
+    }
+}
+
+/// Tables of a task.
+#[derive(Debug, Default, Args)]
+pub struct Tables {
+    /// Only these tables of the task, separated by commas
+    #[arg(
+        long = "tables",
+        visible_alias = "table",
+        value_name = "NAMES",
+        value_delimiter = ',',
+        value_parser = table_name
+    )]
+    pub tables: Vec<String>,
+}
+
+fn table_name(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("the name of a table is missing") } else { Ok(text.to_owned()) }
+}
+
+/// A task or all, and tables of a task.
+#[derive(Debug, Args)]
+pub struct Scope {
+    /// Which task.
+    #[command(flatten)]
+    pub task: AnyTask,
+
+    /// Only these tables of TASK, separated by commas; needs a TASK
+    #[arg(
+        long = "tables",
+        visible_alias = "table",
+        value_name = "NAMES",
+        value_delimiter = ',',
+        value_parser = table_name
+    )]
+    pub tables: Vec<String>,
+}
+
+impl Scope {
+    /// Refuses tables without a task: `orders` of which one?
+    ///
+    /// # Errors
+    /// [`Kind::Usage`], with the whole command line as it should be.
+    pub fn check(&self, command: &str) -> Result<()> {
+        if self.tables.is_empty() || self.task.which().is_some() {
+            return Ok(());
+        }
+        let tables = self.tables.join(",");
+        Err(Error::new(Kind::Usage, "--tables needs a task, and none is named")
+            .hint(format!("Name the task first: ssync {command} TASK --tables {tables}.")))
+    }
+}
+
+/// The number of a task, where the configuration database may be out of reach: then what the daemon
+/// has in force knows the name.
+///
+/// # Errors
+/// [`Kind::Usage`] when no task has this name; why the configuration database cannot be asked.
+pub fn number_in_force(
+    which: &TaskRef,
+    home: &Path,
+    open: impl FnOnce() -> Result<Store>,
+) -> Result<u32> {
+    if let TaskRef::Number(number) = which {
+        return Ok(*number);
+    }
+    let error = match open().and_then(|mut store| store.load()) {
+        Ok(config) => return Ok(config.task(which)?.id),
+        Err(e) => e,
+    };
+    match InForce::read(home) {
+        Ok(Some(known)) => Ok(find_task(known.tasks.iter().map(|p| &p.task), which)?.id),
+        _ => Err(error),
+    }
+}
