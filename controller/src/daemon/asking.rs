@@ -253,7 +253,9 @@ impl Daemon {
 
 /// How a task stands that no schedule fires.
 pub(super) fn by_hand_only(task: u32) -> String {
-    format!("no schedule fires it: it runs when asked for, by ssync run {task} or ssync --task {task}")
+    format!(
+        "no schedule fires it: it runs when asked for, by ssync run {task} or ssync --task {task}"
+    )
 }
 
 fn foretell(entry: &Entry) -> Vec<Timestamp> {

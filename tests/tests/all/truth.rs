@@ -38,10 +38,11 @@ fn house(dir: &Path, rows: i64, entries: &str, task: &str, table: &str) -> (Site
          (length(v) < 20))"]);
     let all: Vec<Row> = (0..rows).map(|id| vec![Cell::Int(id), Cell::Text("v".into())]).collect();
     source.insert("src", &["id", "v"], &all);
+    let states = if table.contains("mode = ") { "" } else { "app_resets_status = true" };
     let instance = Instance::new(&format!(
         "{entries}{}{}[[task]]\nid = 1\nsource = \"src\"\ndest = \"dst\"\nwriters = 2\n\
          batch_rows = 10\nbatch_millis = 3600000\nslot_bytes = 65536\n{task}\n[[task.table]]\n\
-         name = \"t\"\nsource = \"src\"\ndest = \"dst\"\napp_resets_status = true\n{table}\n",
+         name = \"t\"\nsource = \"src\"\ndest = \"dst\"\n{states}\n{table}\n",
         source.link("src"),
         dest.link("dst"),
     ));
@@ -120,6 +121,114 @@ fn a_run_that_was_killed_and_resumed_is_one_run_with_all_its_rows() {
     assert!((run["seconds"].as_f64().unwrap() - all).abs() < 0.001, "{history}");
     let listed = instance.run(&["history", "--attempts"]).expect(0).stdout;
     assert!(listed.contains("2 attempts") && listed.contains("attempt 1  died"), "{listed}");
+}
+
+#[test]
+fn a_run_that_failed_and_was_resumed_is_one_run_that_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = "before = { dest = [\"DELETE FROM gate\"] }";
+    let (dest, instance) = house(dir.path(), 100, "", "retries = 0", before);
+    for _ in 0..2 {
+        instance.run(&RUN).expect(1);
+    }
+    dest.run(&["CREATE TABLE gate (id BIGINT)"]);
+    instance.run(&RUN).expect(0);
+    let brief = json_of(&instance, &["brief"]);
+    assert_eq!((&brief["brief"]["runs"], &brief["brief"]["failed_runs"]), (&1.into(), &1.into()));
+    let failed = json_of(&instance, &["history", "--failed"]);
+    let runs = failed["runs"].as_array().unwrap();
+    assert_eq!((runs.len(), &runs[0]["state"]), (1, &"done".into()), "{failed}");
+    // Which attempt it was, and why.
+    let listed = instance.run(&["history", "--failed"]).expect(0).stdout;
+    assert!(listed.contains("attempt 2  failed") && listed.contains("gate"), "{listed}");
+}
+
+#[test]
+fn an_attempt_that_died_ends_with_its_last_sign_and_its_bytes_count() {
+    let increment = "mode = \"increment\"\nwatermark = { column = \"id\", lag = \"0\" }";
+    for mode in ["", "mode = \"full\"", increment] {
+        let bytes = |failpoints: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let (_, instance) = house(dir.path(), 200, "", "", mode);
+            if !failpoints.is_empty() {
+                instance.run_with(&RUN, failpoints);
+                instance.wait_until_dead();
+            }
+            instance.run(&RUN).expect(0);
+            let history = json_of(&instance, &["history"]);
+            for attempt in history["runs"][0]["attempts"].as_array().unwrap() {
+                let at = |key: &str| attempt[key].as_str().unwrap().parse::<jiff::Timestamp>();
+                assert!(at("begin").unwrap() < at("end").unwrap(), "{mode}: {history:#}");
+            }
+            Site::Sqlite(instance.home().join("ssync.db"))
+                .number("SELECT SUM(byte_count) FROM proc_use_times")
+        };
+        // All of its batches had landed, and it knew.
+        assert_eq!(bytes("run.after_rows@1=kill-group"), bytes(""), "{mode}");
+    }
+}
+
+#[test]
+fn that_a_task_died_is_not_forgotten_when_its_daemon_is_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, instance) = house(dir.path(), 100, "", "", "mode = \"full\"");
+    let daemon = instance.start(&["daemon"], "writer.after_commit@5=kill-group");
+    wait_for("the daemon", || instance.run(&["explain", "1"]).stdout.contains("schedule fires"));
+    let ran = instance.run(&["run", "1", "--wait"]).expect(1);
+    assert!(ran.stdout.contains("worker killed (signal SIGKILL)"), "{ran}");
+    instance.run(&["stop"]).expect(0);
+    daemon.wait().expect(0);
+    let health = instance.run(&["health"]).expect(1);
+    assert!(health.stdout.contains("died: the next run settles what it left"), "{health}");
+    instance.run(&RUN).expect(0);
+    let history = json_of(&instance, &["history"]);
+    let died = &history["runs"][0]["attempts"][0];
+    assert_eq!(died["state"], "died", "{history}");
+    assert!(died["begin"].as_str() < died["end"].as_str() && died["bytes"].as_u64() > Some(0));
+    instance.run(&["health"]).expect(0);
+}
+
+#[test]
+fn a_bad_row_that_a_person_sets_back_is_settled_when_it_lands() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, instance) = house(dir.path(), 10, "", "error_limit = 5", "");
+    let source = Site::in_file(dir.path(), "src");
+    source.run(&[
+        "UPDATE src SET v = 'much longer than the twenty characters' WHERE id IN (3, 4, 5)",
+    ]);
+    instance.run(&RUN).expect(1);
+    source.run(&["UPDATE src SET v = 'corrected', sync_status = 0 WHERE id = 4"]);
+    instance.run(&RUN).expect(0);
+    let errors = json_of(&instance, &["errors", "--all"]);
+    let told = errors["errors"].as_array().unwrap().iter();
+    let told: Vec<_> =
+        told.map(|e| (e["row"].as_str().unwrap(), e["state"].as_str().unwrap())).collect();
+    assert_eq!(told, [("id=3", "bad"), ("id=4", "resolved"), ("id=5", "bad")]);
+    assert_eq!(json_of(&instance, &["status"])["tables"][0]["bad_rows"], 2);
+}
+
+#[test]
+fn a_task_without_a_schedule_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, instance) = house(dir.path(), 1, "", "", "");
+    let explained = instance.run(&["explain", "1"]).expect(0).stdout;
+    let wanted = "task 1: no schedule\nnow: no daemon runs; no schedule fires it: it runs when asked \
+                  for, by ssync run 1 or ssync --task 1\nthe daemon has not run it; runs in the \
+                  foreground: ssync history\n";
+    assert_eq!(explained, wanted);
+}
+
+#[test]
+fn the_report_of_a_run_tells_people_local_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, mut instance) = house(dir.path(), 100, "", "", "");
+    instance.set_env("TZ", "Asia/Shanghai");
+    instance.run_with(&RUN, "writer.after_commit@2=kill-group");
+    instance.wait_until_dead();
+    let run = instance.run(&["--task", "1"]).expect(0);
+    let (_, since) = run.stdout.split_once("lock taken over from ").expect("a note");
+    let since = since.lines().next().unwrap();
+    assert!(since.ends_with("+08:00"), "{since}");
 }
 
 #[test]

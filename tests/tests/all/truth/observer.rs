@@ -108,9 +108,13 @@ impl Case {
             for attempt in attempts {
                 *ends.entry(attempt["state"].as_str().unwrap()).or_default() += 1;
                 let at = |key: &str| attempt[key].as_str().map(|at| at.parse::<Timestamp>().unwrap());
-                // Even one that died was alive for a while.
-                if at("end").is_none_or(|end| end <= at("begin").unwrap()) {
-                    wrong.0.push(format!("an attempt without a length: {attempt}"));
+                // One that died at once was last heard of when it began.
+                let is_known = |end: Timestamp| match int(&attempt["landed"]) {
+                    0 => end >= at("begin").unwrap(),
+                    _ => end > at("begin").unwrap(),
+                };
+                if !at("end").is_some_and(is_known) {
+                    wrong.0.push(format!("an attempt without an end: {attempt}"));
                 }
             }
         }
