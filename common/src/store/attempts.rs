@@ -324,7 +324,8 @@ impl Attempts {
         others.filter_map(|a| a.landed).sum()
     }
 
-    /// Rows of the run that no attempt has been credited with are those of the last one that died.
+    /// Rows of the run that no attempt has been credited with are those of the last one that died,
+    /// else of the last one.
     pub(super) fn attribute(
         &mut self,
         db: &mut Db,
@@ -332,13 +333,21 @@ impl Attempts {
         total: u64,
     ) -> Result<()> {
         let others = self.list.iter_mut().filter(|a| Some(a.id) != current);
-        let (known, unknown): (Vec<_>, Vec<_>) = others.partition(|a| a.landed.is_some());
+        let (mut known, unknown): (Vec<_>, Vec<_>) = others.partition(|a| a.landed.is_some());
         let credited: u64 = known.iter().filter_map(|a| a.landed).sum();
         let mut left = total.saturating_sub(credited);
         for dead in unknown.into_iter().rev() {
             credit(db, self.run, dead.id, left)?;
             dead.landed = Some(left);
             left = 0;
+        }
+        // One that failed may not have known of its last batches: its server was gone.
+        if left > 0
+            && let Some(last) = known.last_mut()
+        {
+            let rows = last.landed.unwrap_or(0) + left;
+            credit(db, self.run, last.id, rows)?;
+            last.landed = Some(rows);
         }
         Ok(())
     }
@@ -391,4 +400,78 @@ pub(super) fn end_without_run(db: &mut Db, attempt: &NewAttempt, end: &RunEnd) -
     ];
     db.update("T_ATTEMPT", &set, one(attempt.id, attempt.id))?;
     run_of_its_own(db, attempt, end)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use jiff::ToSpan;
+
+    use super::*;
+    use crate::config::TableMode;
+    use crate::store::{Entry, Home, StoreLocation};
+
+    /// Its server was gone before it knew that its last batch had landed.
+    #[test]
+    fn rows_that_a_failed_attempt_did_not_know_of_are_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(&dir.path().join("home"))).unwrap();
+        let mut store = Store::open(&StoreLocation::embedded(home)).unwrap();
+        let (run, mode) = (RunId([1; 16]), TableMode::Increment);
+        let noon: Timestamp = "2026-12-01T12:00:00Z".parse().unwrap();
+        let mut attempt = |n: u8, state: RunState, (resumed, landed): (u64, u64)| {
+            let (id, begin, table) = (RunId([n; 16]), noon + i64::from(n).hours(), "t".to_owned());
+            let (end, process) = (begin + 1.minute(), String::new());
+            let launched = NewAttempt {
+                id,
+                task: 7,
+                table: table.clone(),
+                mode,
+                begin,
+                process,
+                before: None,
+            };
+            let begins = NewRun {
+                id: run,
+                task: 7,
+                table: table.clone(),
+                mode,
+                plan_hash: String::new(),
+                begin,
+                ended_before: None,
+                attempt: Some(id),
+                record_use_times: true,
+            };
+            let counts = RunCounts { landed, ..RunCounts::default() };
+            let entries = [
+                Entry::Launch(launched),
+                Entry::Begin(begins),
+                Entry::Progress { run, attempt: id, resumed, landed: 0 },
+                Entry::End {
+                    run,
+                    end: RunEnd { state, counts, message: None, error: None, end },
+                    use_times: Some(UseTimes {
+                        task: 7,
+                        table,
+                        run,
+                        begin,
+                        end,
+                        bytes: 0,
+                        result: state,
+                    }),
+                    attempt: Some(id),
+                },
+            ];
+            let entries: Vec<_> = (1..).zip(entries).collect();
+            store.write_down(RunId([100 + n; 16]), &entries, false).unwrap();
+        };
+        attempt(2, RunState::Failed, (0, 10));
+        attempt(3, RunState::Done, (13, 75));
+        assert_eq!(store.run(run).unwrap().unwrap().counts.landed, 88);
+        let landed: Vec<_> = store.attempts(run).unwrap().iter().map(|a| a.landed).collect();
+        assert_eq!(landed, [Some(13), Some(75)]);
+        let day = store.summary(noon, noon + 24.hours()).unwrap();
+        assert_eq!((day[0].runs, day[0].failed_runs, day[0].rows), (1, 1, 88));
+    }
 }

@@ -153,7 +153,9 @@ impl Case {
             Mode::Increment => "mode = \"increment\"\nwatermark = { column = \"id\", lag = \"0\" }",
         };
         let (schedule, fires) = match way {
-            Way::Schedule => ("[[schedule]]\nid = 1\nevery = \"1s\"\nkind = \"timed\"\n", "schedule = 1"),
+            Way::Schedule => {
+                ("[[schedule]]\nid = 1\nevery = \"1s\"\nkind = \"timed\"\n", "schedule = 1")
+            }
             Way::Foreground | Way::ByHand => ("", ""),
         };
         let toml = format!(
@@ -220,8 +222,12 @@ impl Case {
         if !self.there {
             self.rename_dest();
         }
-        // What the last one left open comes to its end.
+        // What the last one left open comes to its end. One that is resumed reads up to the mark that
+        // it had begun with.
         self.launch("", false);
+        if self.mode == Mode::Increment {
+            self.launch("", false);
+        }
     }
 
     fn add(&mut self, rows: i64) {
@@ -323,11 +329,15 @@ impl Case {
                 }
             }
             End::Failed if outcome.code == Some(2) => {
-                if came != 0 || is_status && after.of(2) + after.of(3) != before.of(2) + before.of(3) {
+                if came != 0
+                    || is_status && after.of(2) + after.of(3) != before.of(2) + before.of(3)
+                {
                     wrong("code 2, and rows were moved".to_owned());
                 }
             }
-            End::Failed if !self.there => wrong("no destination, and not code 2".to_owned()),
+            End::Failed if !self.there && self.server.is_none() => {
+                wrong("no destination, and not code 2".to_owned());
+            }
             _ => {}
         }
         // A run that died may have landed more than was known then, and a `full` one empties first.
@@ -356,7 +366,7 @@ impl Case {
     fn launch_without_book(&mut self, failpoints: &str) {
         let before = self.look();
         let mut run = self.start(&RUN, &format!("run.after_owner@1=pause;{failpoints}"));
-        let Site::Sqlite(file) = &self.book else { return self.ended(run, &before, "") };
+        let Site::Sqlite(file) = &self.book else { unreachable!() };
         let held = rusqlite::Connection::open(file).unwrap();
         if run.reached("run.after_owner").is_some() {
             held.busy_timeout(PATIENCE).unwrap();
@@ -437,7 +447,8 @@ impl Case {
         let fired = |entry: &str| {
             let (point, action) = entry.split_once('=')?;
             let (name, hit) = point.split_once('@')?;
-            let is_whole = action == "kill-group" || action == "kill" && !name.starts_with("writer.");
+            let is_whole =
+                action == "kill-group" || action == "kill" && !name.starts_with("writer.");
             Some(is_whole && self.instance.has_fired(name, hit))
         };
         failpoints.split(';').any(|entry| fired(entry).unwrap_or(false))
@@ -452,7 +463,9 @@ impl Case {
             (true, _) => End::Died,
             (_, Some(0)) => End::Done,
             (_, Some(130)) => End::Interrupted,
-            (_, Some(1)) if told["outcome"].as_str().is_some_and(|t| t.contains("rows landed, ")) => {
+            (_, Some(1))
+                if told["outcome"].as_str().is_some_and(|t| t.contains("rows landed, ")) =>
+            {
                 End::DoneWithErrors
             }
             _ => End::Failed,
@@ -553,7 +566,7 @@ impl Case {
         if self.rng.chance(15) {
             return self.interrupt();
         }
-        if self.rng.chance(10) && self.mode != Mode::Full {
+        if self.rng.chance(10) && self.mode != Mode::Full && self.book.is_sqlite() {
             return self.launch_without_book(&failpoints);
         }
         let restart = self.rng.chance(10);

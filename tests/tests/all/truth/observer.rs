@@ -106,8 +106,13 @@ impl Case {
             let of_attempts: i64 = attempts.iter().map(|a| int(&a["landed"])).sum();
             wrong.same("rows of attempts", of_attempts, int(&run["counts"]["landed"]));
             for attempt in attempts {
+                // The owner of before has died, and its server does not know yet.
+                if self.way == Way::Schedule && attempt["error"]["kind"] == "Locked" {
+                    continue;
+                }
                 *ends.entry(attempt["state"].as_str().unwrap()).or_default() += 1;
-                let at = |key: &str| attempt[key].as_str().map(|at| at.parse::<Timestamp>().unwrap());
+                let at =
+                    |key: &str| attempt[key].as_str().map(|at| at.parse::<Timestamp>().unwrap());
                 // One that died at once was last heard of when it began.
                 let is_known = |end: Timestamp| match int(&attempt["landed"]) {
                     0 => end >= at("begin").unwrap(),
@@ -140,7 +145,8 @@ impl Case {
         let listed = self.json(&["history", "--failed", "--limit", "1000"]);
         let listed: Vec<_> = list(&listed["runs"]).iter().map(|run| run["id"].clone()).collect();
         wrong.same("history --failed", listed, failed);
-        let use_times = |column: &str| self.booked(&format!("SELECT SUM({column}) FROM proc_use_times"));
+        let use_times =
+            |column: &str| self.booked(&format!("SELECT SUM({column}) FROM proc_use_times"));
         wrong.same("rows of the brief", int(&brief["rows"]), use_times("row_count"));
         wrong.same("bytes of the brief", int(&brief["bytes"]), use_times("byte_count"));
         // Every row has its key at least.
@@ -167,10 +173,9 @@ impl Case {
         let (landed, state) = self.newest(history);
         let show = self.json(&["show", "1"]);
         let status = self.json(&["status"]);
-        for (what, run) in [
-            ("show", &show["tables"][0]["last_run"]),
-            ("status", &status["tables"][0]["last_run"]),
-        ] {
+        for (what, run) in
+            [("show", &show["tables"][0]["last_run"]), ("status", &status["tables"][0]["last_run"])]
+        {
             wrong.same(what, int(&run["counts"]["landed"]), landed);
             wrong.same(what, run["state"].as_str().unwrap_or_default(), &state);
         }
