@@ -317,6 +317,9 @@ impl Case {
         let landed = outcome.count("t", "landed") as i64;
         let mut wrong = |what: String| self.wrong.push(format!("{what}: {before:?}, {after:?}"));
         let is_status = self.mode == Mode::Status;
+        let is_refused = outcome.code == Some(2);
+        let sent = |seen: &Seen| seen.of(2) + seen.of(3);
+        let is_moved = came != 0 || is_status && sent(&after) != sent(before);
         match end {
             End::Done | End::DoneWithErrors if is_status => {
                 let open = after.of(0) + after.of(1);
@@ -328,14 +331,10 @@ impl Case {
                     wrong(format!("{end:?}, and whether rows are bad is {is_bad}"));
                 }
             }
-            End::Failed if outcome.code == Some(2) => {
-                if came != 0
-                    || is_status && after.of(2) + after.of(3) != before.of(2) + before.of(3)
-                {
-                    wrong("code 2, and rows were moved".to_owned());
-                }
+            End::Failed if is_refused && is_moved => {
+                wrong("code 2, and rows were moved".to_owned());
             }
-            End::Failed if !self.there && self.server.is_none() => {
+            End::Failed if !is_refused && !self.there && self.server.is_none() => {
                 wrong("no destination, and not code 2".to_owned());
             }
             _ => {}
