@@ -222,10 +222,10 @@ impl Case {
         if !self.there {
             self.rename_dest();
         }
-        // What the last one left open comes to its end. One that is resumed reads up to the mark that
-        // it had begun with.
+        // What the last one left open comes to its end. One that is resumed reads no further than it
+        // had begun to.
         self.launch("", false);
-        if self.mode == Mode::Increment {
+        if self.mode != Mode::Status {
             self.launch("", false);
         }
     }
