@@ -43,7 +43,8 @@ fn in_zone(at: Timestamp, zone: TimeZone) -> String {
     at.to_zoned(zone).strftime("%F %T%:z").to_string()
 }
 
-fn localized_to<'a>(text: &'a str, zone: &TimeZone) -> Cow<'a, str> {
+/// A text with its moments in this zone.
+pub fn localized_to<'a>(text: &'a str, zone: &TimeZone) -> Cow<'a, str> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((start, end, at)) = first_moment(rest) {

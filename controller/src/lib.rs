@@ -93,14 +93,14 @@ fn dispatch(cli: Cli) -> Result<u8> {
         (None, Some(task)) => {
             foreground(cli.home.as_deref(), cli.json, cli.quiet, |store, config| {
                 let mut chosen = transfer::choose(config, &task, &cli.tables)?;
-                transfer::leave_out_held(&store.holds(Some(chosen.id))?, &mut chosen)?;
+                let held = transfer::leave_out_held(&store.holds(Some(chosen.id))?, &mut chosen)?;
                 let params = transfer::params(store, config, chosen.clone());
                 if let Err(error) = &params
                     && let Err(e) = books::record_failed_launch(store, &chosen, error)
                 {
                     log::error!("that the task could not be launched is not recorded: {e}");
                 }
-                Ok(Some(TaskParams { restart: cli.restart, ..params? }))
+                Ok(Some(TaskParams { restart: cli.restart, held, ..params? }))
             })
         }
         (Some(Command::Adopt(args)), _) => {
@@ -184,7 +184,7 @@ fn foreground(
         terminal::json(&report, &params.task)
             .map_err(|e| Error::new(Kind::Internal, format!("report: {e}")))?
     } else {
-        terminal::summary(&report, &params.task)
+        clock::localized(&terminal::summary(&report, &params.task)).into_owned()
     };
     out!("{text}");
     for table in &report.tables {

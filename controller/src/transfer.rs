@@ -15,7 +15,8 @@ use ssync_common::process::RunId;
 use ssync_common::process::signals::SignalEvent;
 use ssync_common::shm::TaskTable;
 use ssync_common::store::{Hold, Store, StoreLocation, key_secret};
-use ssync_worker::params::TaskParams;
+use ssync_worker::control;
+use ssync_worker::params::{HeldTable, TaskParams};
 use ssync_worker::progress::Progress;
 use ssync_worker::report::TaskReport;
 use ssync_worker::source::STATUS_COLUMN;
@@ -42,8 +43,9 @@ pub fn choose(config: &Config, which: &TaskRef, tables: &[String]) -> Result<Tas
     Ok(task)
 }
 
-/// Leaves out what an operator, or a failure, holds. Fails when nothing is left to run.
-pub fn leave_out_held(holds: &[Hold], task: &mut Task) -> Result<()> {
+/// Leaves out what an operator, or a failure, holds: these tables. Fails when nothing is left to run.
+pub fn leave_out_held(holds: &[Hold], task: &mut Task) -> Result<Vec<HeldTable>> {
+    let mut held = Vec::new();
     for hold in holds {
         let since = hold.describe();
         match &hold.table {
@@ -53,7 +55,9 @@ pub fn leave_out_held(holds: &[Hold], task: &mut Task) -> Result<()> {
             }
             Some(table) if task.tables.iter().any(|t| t.name == *table) => {
                 errln!("{table} is left out: {}", localized(&since));
-                task.tables.retain(|t| t.name != *table);
+                let (id, why) = (task.id, control::Hold { whole_task: false, why: since });
+                let left_out = task.tables.extract_if(.., |t| t.name == *table);
+                held.extend(left_out.map(|t| HeldTable { hold: why.error(id, &t.name), table: t }));
             }
             Some(_) => {}
         }
@@ -65,7 +69,7 @@ pub fn leave_out_held(holds: &[Hold], task: &mut Task) -> Result<()> {
         )
         .hint(format!("ssync resume {} TABLE lets one run again.", task.id)));
     }
-    Ok(())
+    Ok(held)
 }
 
 /// Leaves out what is held once its rows were set back: they wait until it runs again.
@@ -114,6 +118,7 @@ pub fn params(store: &mut Store, config: &Config, task: Task) -> Result<TaskPara
         source_throttle: throttle(&task.source),
         dest_throttle: throttle(&task.dest),
         task,
+        held: Vec::new(),
         source,
         dest,
         source_allows_nondurable,
@@ -188,7 +193,7 @@ pub fn run(
     drop(progress);
     drop(table);
     // Without a daemon nobody keeps the table; whoever still uses it does.
-    if let Err(e) = TaskTable::remove(&params.home) {
+    if let Err(e) = TaskTable::remove_unless_needed(&params.home) {
         log::debug!("the task table stays: {e}");
     }
     Ok(report)

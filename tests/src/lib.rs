@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 pub mod bench;
 pub mod cable;
+pub mod cases;
 pub mod command;
 pub mod listeners;
 pub mod rng;

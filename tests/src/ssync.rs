@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use ssync_common::config::{Change, Config};
+use ssync_common::process::RunId;
 use ssync_common::shm;
-use ssync_common::store::{Author, Home, Store, StoreLocation};
+use ssync_common::store::{Author, Entry, Home, Store, StoreLocation};
 
 use crate::PATIENCE;
 use crate::servers::{PASSWORD, oracle};
@@ -55,6 +56,13 @@ pub struct Instance {
 #[track_caller]
 pub fn apply(store: &mut Store, config: &Config) -> Vec<Change> {
     store.apply(config, &Author::of_this_process(None), |_| Ok(())).unwrap().changes
+}
+
+/// Writes entries down, as a task process does.
+#[track_caller]
+pub fn write_down(store: &mut Store, entries: impl IntoIterator<Item = Entry>) {
+    let entries: Vec<_> = (1..).zip(entries).collect();
+    store.write_down(RunId::random().unwrap(), &entries, false).unwrap();
 }
 
 impl Instance {

@@ -55,6 +55,9 @@ pub enum Read {
     AboveMark,
 }
 
+/// Says how many of the rows with these keys have landed; the first is the names of the key columns.
+pub type Landed<'a> = dyn FnMut(&[String], &[Key]) -> Result<u64> + 'a;
+
 /// Where the runs of one table are written down.
 pub trait Journal: Send + Sync {
     /// A run begins, or is resumed; `ended`: the run before it, if the destination knows that one to
@@ -90,13 +93,11 @@ pub trait Journal: Send + Sync {
     /// How many bad rows this process has met.
     fn bad_rows(&self) -> Result<u64>;
 
-    /// Settles the records of rows that an operator had sent again: `landed` is told the names of
-    /// the key columns and the key, and says whether the row has landed since. A row that is bad
-    /// again stands in a record of this run.
-    fn resolve_retried(
-        &self,
-        landed: &mut dyn FnMut(&[String], &Key) -> Result<bool>,
-    ) -> Result<()>;
+    /// Settles the records of bad rows that have landed since, whether `ssync retry` had them sent
+    /// again or a person set them back at the source. `landed` is told the names of the key columns
+    /// and some keys, and says how many of these rows have landed. A row that is bad again stands in
+    /// a record of this run.
+    fn resolve_landed(&self, landed: &mut Landed<'_>) -> Result<()>;
 
     /// What was settled last, in this run or an earlier one.
     fn last_settled(&self) -> Result<Option<LastSettled>>;

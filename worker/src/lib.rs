@@ -141,6 +141,7 @@ pub fn run_task(
         }
         tables.push(report);
     }
+    tables.extend(params.held.iter().map(TableReport::held));
     TaskReport { task: params.task.id, tables, seconds: began.elapsed().as_secs_f64() }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ssync_common::config::{MAX_CONNECTIONS, Rates, TableTask, Task, Throttle};
 use ssync_common::connector::LinkParams;
 use ssync_common::crypto::KeyRing;
-use ssync_common::error::{Kind, Result};
+use ssync_common::error::{Error, Kind, Result};
 use ssync_writer::transform::ColumnTransform;
 
 use crate::control::Hold;
@@ -18,6 +18,8 @@ use crate::lock::TableLock;
 pub struct TaskParams {
     /// The task, with only the tables that are to run.
     pub task: Task,
+    /// Tables of the task that are left out, since an operator or a failure holds them.
+    pub held: Vec<HeldTable>,
     /// Source link.
     pub source: LinkParams,
     /// Destination link.
@@ -53,6 +55,15 @@ pub struct TaskParams {
     pub instance: String,
     /// The configuration database's side of a run.
     pub books: Arc<dyn Books>,
+}
+
+/// A table that is held.
+#[derive(Debug, Clone)]
+pub struct HeldTable {
+    /// The table.
+    pub table: TableTask,
+    /// By whom, and what lets it run again.
+    pub hold: Error,
 }
 
 /// What the configuration database does for a task.

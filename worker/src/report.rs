@@ -7,6 +7,7 @@ use ssync_common::ledger::Id;
 use ssync_common::value::hex_bytes;
 
 use crate::counts::{Bottleneck, Counts};
+use crate::params::HeldTable;
 
 /// How a table's run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -103,6 +104,11 @@ impl TableReport {
         }
     }
 
+    pub(crate) fn held(held: &HeldTable) -> Self {
+        let (counts, hold) = (Counts::default(), Err(held.hold.clone()));
+        TableReport::new(&held.table, None, counts, Vec::new(), hold, 0.0)
+    }
+
     pub(crate) fn not_started(table: &TableTask, culprit: &str) -> Self {
         let note = format!("not started because of table {culprit}");
         let mut report = TableReport::new(table, None, Counts::default(), vec![note], Ok(()), 0.0);
@@ -128,7 +134,7 @@ impl TableReport {
 
 impl TaskReport {
     /// The exit code: 0 all landed, 1 something failed or some rows were not sent, 2 refused by
-    /// configuration and nothing was moved, 130 interrupted.
+    /// configuration and nothing was moved, 130 interrupted, or a table is held and all else landed.
     pub fn exit_code(&self) -> u8 {
         let mut code = 0;
         for table in &self.tables {

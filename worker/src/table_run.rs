@@ -310,7 +310,7 @@ impl TableRun<'_> {
             self.done(ends, owner, fence, run.run, Step::Complete)?;
         }
         if status {
-            self.resolve_retried(ends)?;
+            self.resolve_landed(ends)?;
         }
         if swaps {
             self.steps(ends, owner, fence, run.run, |steps, _| steps.swap(&dest))?;
@@ -576,15 +576,16 @@ impl TableRun<'_> {
         self.steps(ends, owner, fence, run, |steps, _| steps.done(step))
     }
 
-    /// Which of the rows that an operator had sent again have landed: those that the source shows
-    /// as done. Others wait for a parent or a lock, or are not for this run.
-    fn resolve_retried(&mut self, ends: &mut Ends) -> Result<()> {
+    /// Which of the rows that were bad have landed: those that the source shows as done. Others wait
+    /// for a person, a parent or a lock, or are not for this run.
+    fn resolve_landed(&mut self, ends: &mut Ends) -> Result<()> {
         let mut rows = self.source_table(&ends.plan, ends.source.as_ref(), None);
         rows.filter = None;
         let names: Vec<_> = ends.plan.key.iter().map(|c| c.name.clone()).collect();
         let source = ends.source.as_mut();
-        self.journal.resolve_retried(&mut |columns, key| {
-            Ok(*columns == *names && rows.is_in_state(source, key, RowState::Done)?)
+        self.journal.resolve_landed(&mut |columns, keys| match *columns == *names {
+            true => rows.count_of(source, RowState::Done, keys),
+            false => Ok(0),
         })
     }
 

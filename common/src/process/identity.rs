@@ -38,7 +38,8 @@ impl ProcessIdentity {
         })
     }
 
-    /// Whether this process is known to be gone: its pid has no process of that start. False when
+    /// Whether this process is known to be gone: its pid has no process of that start, or one that has
+    /// ended and that its parent has not heard of yet, which may never come to pass. False when
     /// it lives, and when that cannot be told from here: of another boot (there may be another host
     /// of this name), another host or pid namespace. Then only a lease helps.
     pub fn is_known_dead(&self) -> Result<bool> {
@@ -49,7 +50,8 @@ impl ProcessIdentity {
         if self.boot_id != me.boot_id || self.pid_namespace != me.pid_namespace {
             return Ok(false);
         }
-        Ok(start_ticks(self.pid)? != Some(self.start_ticks))
+        let stat = Stat::of(self.pid)?;
+        Ok(stat.is_none_or(|stat| stat.start_ticks != self.start_ticks || stat.is_dead))
     }
 
     /// The boot id as two numbers.
@@ -96,20 +98,45 @@ impl ProcessToken {
 
 /// When process `pid` started, in clock ticks since boot; `None` when there is no such process.
 pub fn start_ticks(pid: u32) -> Result<Option<u64>> {
-    let stat = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+    Ok(Stat::of(pid)?.map(|stat| stat.start_ticks))
+}
+
+/// What the kernel says of a process.
+struct Stat {
+    /// When it started, in clock ticks since boot.
+    start_ticks: u64,
+    /// Whether it is a zombie: all of its threads have ended.
+    is_dead: bool,
+}
+
+impl Stat {
+    /// Of this process, if there is one.
+    fn of(pid: u32) -> Result<Option<Stat>> {
+        let Some(stat) = read_stat(pid)? else { return Ok(None) };
+        // The second field is the command in parentheses and may contain anything, also blanks and
+        // parentheses. Behind it come the state, field 3; threads, field 20; the start, field 22.
+        let fields = || Some(stat.rsplit_once(')')?.1.split_ascii_whitespace());
+        let field = |number: usize| fields()?.nth(number - 3);
+        let threads = field(20).and_then(|text| text.parse::<u64>().ok());
+        let has_ended = matches!(field(3), Some("Z" | "X" | "x"));
+        let start_ticks = field(22).and_then(|text| text.parse().ok());
+        let start_ticks = start_ticks.ok_or_else(|| {
+            Error::new(Kind::System, format!("/proc/{pid}/stat is not as expected"))
+        })?;
+        // Of a process that is being killed, the first thread may end before another one that
+        // still writes.
+        Ok(Some(Stat { start_ticks, is_dead: has_ended && threads == Some(1) }))
+    }
+}
+
+fn read_stat(pid: u32) -> Result<Option<String>> {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         // ESRCH: it ended between opening and reading.
-        Err(e) if e.raw_os_error() == Some(nix::libc::ESRCH) => return Ok(None),
-        Err(e) => return Err(e.into()),
-    };
-    // The second field is the command in parentheses and may contain anything, also blanks and
-    // parentheses; the start time is field 22, the 20th behind it.
-    stat.rsplit_once(')')
-        .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(19))
-        .and_then(|field| field.parse().ok())
-        .map(Some)
-        .ok_or_else(|| Error::new(Kind::System, format!("/proc/{pid}/stat is not as expected")))
+        Err(e) if e.raw_os_error() == Some(nix::libc::ESRCH) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Name of this host.
@@ -183,6 +210,9 @@ impl<'de> Deserialize<'de> for RunId {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    use nix::unistd::Pid;
+
     use super::*;
 
     #[test]
@@ -212,6 +242,10 @@ mod tests {
         let reused = ProcessIdentity { start_ticks: start_ticks - 1, ..it.clone() };
         assert!(reused.is_known_dead().unwrap());
         child.kill().unwrap();
+        // Ended, and its parent has not been told: in a container nobody may ever be.
+        let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        waitid(Id::Pid(Pid::from_raw(pid as i32)), ended).unwrap();
+        assert!(it.is_known_dead().unwrap());
         child.wait().unwrap();
         assert!(it.is_known_dead().unwrap());
         let rebooted = ProcessIdentity { boot_id: "another".into(), ..me.clone() };

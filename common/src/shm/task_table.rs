@@ -24,6 +24,7 @@ pub use self::slot::{Counters, PARAMS_BYTES, TaskSlot};
 pub use self::view::{ControllerView, CountersView, Requests, TaskView};
 use super::lock::{self, ByteLock};
 use super::segment::{HEADER_BYTES, Layout, Segment, shared_struct};
+use super::waiting::TaskState;
 use super::{now_ms, prefix};
 use crate::error::{Error, Kind, Result};
 use crate::process::identity::{ProcessIdentity, RunId};
@@ -279,6 +280,24 @@ impl TaskTable {
             crate::bail!(Kind::Locked, "the task table is in use");
         }
         Segment::unlink(&name(home)?)
+    }
+
+    /// The same when nobody needs it any more: it stays while somebody uses it, and where it says of
+    /// a process that died what operators and the task's next run have to know.
+    ///
+    /// # Errors
+    /// When it cannot be read or removed.
+    pub fn remove_unless_needed(home: &Path) -> Result<()> {
+        let Some(table) = TaskTable::open(home)? else { return Ok(()) };
+        let has_died = |slot: &TaskView| !slot.alive && slot.state == TaskState::Running;
+        if table.snapshot()?.iter().any(has_died) {
+            return Ok(());
+        }
+        drop(table);
+        match TaskTable::remove(home) {
+            Err(e) if e.kind == Kind::Locked => Ok(()),
+            done => done,
+        }
     }
 
     /// This table, or the one that stands in its place since somebody who thought nobody was using

@@ -8,7 +8,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::runs::{self, Ended, KnownRun};
+use super::runs::{self, Ended};
 use crate::config::TableMode;
 use crate::error::{Error, Kind, Result};
 use crate::process::RunId;
@@ -35,6 +35,20 @@ pub struct NewAttempt {
     pub begin: Timestamp,
     /// The process, for people: `pid 4711 on host db1`.
     pub process: String,
+    /// What shared memory says of a process that died before this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<LastSign>,
+}
+
+/// The last that was seen of a process that died, in the task table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSign {
+    /// The process, as its attempt names it.
+    pub process: String,
+    /// When.
+    pub at: Timestamp,
+    /// Bytes that had travelled by then.
+    pub bytes: u64,
 }
 
 /// How an attempt ended.
@@ -69,6 +83,8 @@ pub struct AttemptRecord {
     pub end: Option<Timestamp>,
     /// Rows that landed in it; `None`: not known yet.
     pub landed: Option<u64>,
+    /// Bytes that travelled in it, as far as that is known.
+    pub bytes: Option<u64>,
     /// The process, for people.
     pub process: String,
     /// The failure.
@@ -99,17 +115,18 @@ impl From<RunState> for AttemptState {
 impl Store {
     /// The attempts of a run, oldest first.
     pub fn attempts(&mut self, run: RunId) -> Result<Vec<AttemptRecord>> {
-        self.read(|db| of_run(db, run))
+        self.read(|db| Ok(Attempts::of(db, run)?.list))
     }
 }
 
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 9] = [
     "attempt_id",
     "run_id",
     "attempt_state",
     "begin_at",
     "end_at",
     "landed_rows",
+    "byte_count",
     "process",
     "error",
 ];
@@ -122,15 +139,10 @@ fn record(row: &Row) -> Result<AttemptRecord> {
         begin: row.time("begin_at")?,
         end: row.opt_time("end_at")?,
         landed: row.opt_number("landed_rows")?,
+        bytes: row.opt_number("byte_count")?,
         process: row.opt_text("process").unwrap_or_default(),
         error: row.opt_text("error").map(|_| row.json("error")).transpose()?,
     })
-}
-
-/// The attempts of a run, oldest first.
-pub(super) fn of_run(db: &mut Db, run: RunId) -> Result<Vec<AttemptRecord>> {
-    let select = Select::new("T_ATTEMPT", &COLUMNS).filter(runs::of_run(run));
-    db.select(select.order(&["begin_at", "attempt_id"]))?.iter().map(record).collect()
 }
 
 fn one(run: RunId, attempt: RunId) -> Filter {
@@ -152,9 +164,10 @@ pub(super) fn launch(db: &mut Db, new: &NewAttempt, alive_at: Option<Timestamp>)
         return Ok(());
     }
     for dead in known.iter().filter(|a| a.state == AttemptState::Open && a.begin < new.begin) {
-        let last_sign = runs::settled_last(db, dead.run)?.max(alive_at);
-        let end = last_sign.filter(|at| (dead.begin..=new.begin).contains(at));
-        died(db, new, dead, end.unwrap_or(dead.begin))?;
+        let seen = new.before.as_ref().filter(|sign| sign.process == dead.process);
+        let last = runs::settled_last(db, dead.run)?.max(alive_at).max(seen.map(|sign| sign.at));
+        let end = last.unwrap_or(dead.begin).clamp(dead.begin, new.begin);
+        died(db, new, dead, (end, seen.map(|sign| sign.bytes)))?;
     }
     let id = new.id.to_string();
     db.insert(
@@ -172,8 +185,17 @@ pub(super) fn launch(db: &mut Db, new: &NewAttempt, alive_at: Option<Timestamp>)
 }
 
 /// An attempt of the sub-task of `next` turns out to have died.
-fn died(db: &mut Db, next: &NewAttempt, dead: &AttemptRecord, end: Timestamp) -> Result<()> {
-    let mut set = vec![("attempt_state", word(&AttemptState::Died)), ("end_at", end.into_value())];
+fn died(
+    db: &mut Db,
+    next: &NewAttempt,
+    dead: &AttemptRecord,
+    (end, bytes): (Timestamp, Option<u64>),
+) -> Result<()> {
+    let mut set = vec![
+        ("attempt_state", word(&AttemptState::Died)),
+        ("end_at", end.into_value()),
+        ("byte_count", bytes.into_value()),
+    ];
     let has_run = dead.run != dead.id;
     if !has_run {
         set.push(("landed_rows", Value::Int(0)));
@@ -226,7 +248,7 @@ pub(super) fn joins(db: &mut Db, run: &NewRun, attempt: RunId) -> Result<()> {
         && let Some(known) = runs::known(db, run.id)?
     {
         let total = runs::total(db, &known)?;
-        attribute(db, &known, Some(attempt), total)?;
+        Attempts::of(db, run.id)?.attribute(db, Some(attempt), total)?;
     }
     let mut others: Vec<_> =
         newest.iter().filter(|a| a.run != run.id && a.run != a.id && a.begin < own.begin).collect();
@@ -243,7 +265,7 @@ fn give_up(db: &mut Db, next: &NewRun, last: &AttemptRecord) -> Result<()> {
         return Ok(());
     };
     let total = runs::total(db, &known)?;
-    attribute(db, &known, None, total)?;
+    Attempts::of(db, known.id)?.attribute(db, None, total)?;
     let (state, message) = match next.ended_before == Some(known.id) {
         true => (RunState::Done, "its process died before it could say that it was done"),
         false => (RunState::Abandoned, "another run was begun in its place"),
@@ -261,62 +283,107 @@ fn give_up(db: &mut Db, next: &NewRun, last: &AttemptRecord) -> Result<()> {
         run: known.id,
         begin: last.begin,
         end: end.end,
-        rows: 0,
         bytes: 0,
         result: state,
     });
     runs::finish(db, known.id, &end, Ended { attempt: None, use_times }, false)
 }
 
-/// Rows of a run that no attempt has been credited with are those of the last one that died.
-pub(super) fn attribute(
-    db: &mut Db,
-    run: &KnownRun,
-    current: Option<RunId>,
-    total: u64,
-) -> Result<()> {
-    let attempts = of_run(db, run.id)?;
-    let others: Vec<_> = attempts.iter().filter(|a| Some(a.id) != current).collect();
-    let credited: u64 = others.iter().filter_map(|a| a.landed).sum();
-    let mut left = total.saturating_sub(credited);
-    for dead in others.iter().rev().filter(|a| a.landed.is_none()) {
-        let set = [("landed_rows", left.into_value())];
-        db.update("T_ATTEMPT", &set, one(run.id, dead.id))?;
-        left = 0;
-    }
-    Ok(())
+/// The attempts of a run, oldest first, read once: what is changed is changed here and in the
+/// database.
+pub(super) struct Attempts {
+    run: RunId,
+    list: Vec<AttemptRecord>,
 }
 
-/// Rows that the attempts of a run have landed, as far as that is known, without those of one.
-pub(super) fn credited(db: &mut Db, run: RunId, without: RunId) -> Result<u64> {
-    let others = of_run(db, run)?.into_iter().filter(|a| a.id != without);
-    Ok(others.filter_map(|a| a.landed).sum())
+impl Attempts {
+    /// Those of a run.
+    pub(super) fn of(db: &mut Db, run: RunId) -> Result<Attempts> {
+        let select = Select::new("T_ATTEMPT", &COLUMNS).filter(runs::of_run(run));
+        let rows = db.select(select.order(&["begin_at", "attempt_id"]))?;
+        Ok(Attempts { run, list: rows.iter().map(record).collect::<Result<_>>()? })
+    }
+
+    pub(super) fn list(&self) -> &[AttemptRecord] {
+        &self.list
+    }
+
+    /// How long they took together, in microseconds.
+    pub(super) fn micros(&self) -> u64 {
+        self.list.iter().map(AttemptRecord::micros).sum()
+    }
+
+    /// Bytes that travelled in them, as far as that is known.
+    pub(super) fn bytes(&self) -> u64 {
+        self.list.iter().filter_map(|a| a.bytes).sum()
+    }
+
+    /// Rows that they have landed, as far as that is known, without those of one.
+    pub(super) fn credited(&self, without: RunId) -> u64 {
+        let others = self.list.iter().filter(|a| a.id != without);
+        others.filter_map(|a| a.landed).sum()
+    }
+
+    /// Rows of the run that no attempt has been credited with are those of the last one that died,
+    /// else of the last one.
+    pub(super) fn attribute(
+        &mut self,
+        db: &mut Db,
+        current: Option<RunId>,
+        total: u64,
+    ) -> Result<()> {
+        let others = self.list.iter_mut().filter(|a| Some(a.id) != current);
+        let (mut known, unknown): (Vec<_>, Vec<_>) = others.partition(|a| a.landed.is_some());
+        let credited: u64 = known.iter().filter_map(|a| a.landed).sum();
+        let mut left = total.saturating_sub(credited);
+        for dead in unknown.into_iter().rev() {
+            credit(db, self.run, dead.id, left)?;
+            dead.landed = Some(left);
+            left = 0;
+        }
+        // One that failed may not have known of its last batches: its server was gone.
+        if left > 0
+            && let Some(last) = known.last_mut()
+        {
+            let rows = last.landed.unwrap_or(0) + left;
+            credit(db, self.run, last.id, rows)?;
+            last.landed = Some(rows);
+        }
+        Ok(())
+    }
+
+    /// One ends; `total` are the rows of the run by now, `bytes` those of the attempt.
+    pub(super) fn end(
+        &mut self,
+        db: &mut Db,
+        attempt: RunId,
+        end: &RunEnd,
+        (total, bytes): (u64, Option<u64>),
+    ) -> Result<()> {
+        let credited = self.credited(attempt);
+        // Whatever died without being credited with anything had landed nothing.
+        self.attribute(db, Some(attempt), credited)?;
+        let (state, landed) = (AttemptState::from(end.state), total.saturating_sub(credited));
+        let set = [
+            ("attempt_state", word(&state)),
+            ("end_at", end.end.into_value()),
+            ("landed_rows", landed.into_value()),
+            ("byte_count", bytes.into_value()),
+            ("error", end.error.as_ref().map(json).transpose()?.into_value()),
+        ];
+        db.update("T_ATTEMPT", &set, one(self.run, attempt))?;
+        for own in self.list.iter_mut().filter(|a| a.id == attempt) {
+            (own.state, own.end) = (state, Some(end.end));
+            (own.landed, own.bytes, own.error) = (Some(landed), bytes, end.error.clone());
+        }
+        Ok(())
+    }
 }
 
 /// An attempt has landed so many rows by now.
 pub(super) fn credit(db: &mut Db, run: RunId, attempt: RunId, rows: u64) -> Result<()> {
     let set = [("landed_rows", rows.into_value())];
     db.update("T_ATTEMPT", &set, one(run, attempt)).map(drop)
-}
-
-/// An attempt ends; `total` are the rows of its run by now.
-pub(super) fn end(
-    db: &mut Db,
-    run: &KnownRun,
-    attempt: RunId,
-    end: &RunEnd,
-    total: u64,
-) -> Result<()> {
-    let credited = credited(db, run.id, attempt)?;
-    // Whatever died without being credited with anything had landed nothing.
-    attribute(db, run, Some(attempt), credited)?;
-    let set = [
-        ("attempt_state", word(&AttemptState::from(end.state))),
-        ("end_at", end.end.into_value()),
-        ("landed_rows", total.saturating_sub(credited).into_value()),
-        ("error", end.error.as_ref().map(json).transpose()?.into_value()),
-    ];
-    db.update("T_ATTEMPT", &set, one(run.id, attempt)).map(drop)
 }
 
 /// An attempt ends that never had a run: a failure is recorded as one, what an operator wanted is
@@ -333,4 +400,78 @@ pub(super) fn end_without_run(db: &mut Db, attempt: &NewAttempt, end: &RunEnd) -
     ];
     db.update("T_ATTEMPT", &set, one(attempt.id, attempt.id))?;
     run_of_its_own(db, attempt, end)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use jiff::ToSpan;
+
+    use super::*;
+    use crate::config::TableMode;
+    use crate::store::{Entry, Home, StoreLocation};
+
+    /// Its server was gone before it knew that its last batch had landed.
+    #[test]
+    fn rows_that_a_failed_attempt_did_not_know_of_are_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(&dir.path().join("home"))).unwrap();
+        let mut store = Store::open(&StoreLocation::embedded(home)).unwrap();
+        let (run, mode) = (RunId([1; 16]), TableMode::Increment);
+        let noon: Timestamp = "2026-12-01T12:00:00Z".parse().unwrap();
+        let mut attempt = |n: u8, state: RunState, (resumed, landed): (u64, u64)| {
+            let (id, begin, table) = (RunId([n; 16]), noon + i64::from(n).hours(), "t".to_owned());
+            let (end, process) = (begin + 1.minute(), String::new());
+            let launched = NewAttempt {
+                id,
+                task: 7,
+                table: table.clone(),
+                mode,
+                begin,
+                process,
+                before: None,
+            };
+            let begins = NewRun {
+                id: run,
+                task: 7,
+                table: table.clone(),
+                mode,
+                plan_hash: String::new(),
+                begin,
+                ended_before: None,
+                attempt: Some(id),
+                record_use_times: true,
+            };
+            let counts = RunCounts { landed, ..RunCounts::default() };
+            let entries = [
+                Entry::Launch(launched),
+                Entry::Begin(begins),
+                Entry::Progress { run, attempt: id, resumed, landed: 0 },
+                Entry::End {
+                    run,
+                    end: RunEnd { state, counts, message: None, error: None, end },
+                    use_times: Some(UseTimes {
+                        task: 7,
+                        table,
+                        run,
+                        begin,
+                        end,
+                        bytes: 0,
+                        result: state,
+                    }),
+                    attempt: Some(id),
+                },
+            ];
+            let entries: Vec<_> = (1..).zip(entries).collect();
+            store.write_down(RunId([100 + n; 16]), &entries, false).unwrap();
+        };
+        attempt(2, RunState::Failed, (0, 10));
+        attempt(3, RunState::Done, (13, 75));
+        assert_eq!(store.run(run).unwrap().unwrap().counts.landed, 88);
+        let landed: Vec<_> = store.attempts(run).unwrap().iter().map(|a| a.landed).collect();
+        assert_eq!(landed, [Some(13), Some(75)]);
+        let day = store.summary(noon, noon + 24.hours()).unwrap();
+        assert_eq!((day[0].runs, day[0].failed_runs, day[0].rows), (1, 1, 88));
+    }
 }

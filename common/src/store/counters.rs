@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
     use crate::process::RunId;
-    use crate::store::{BatchState, Entry, Home, StoreLocation, Tenure};
+    use crate::store::{BatchState, Entry, Home, Settled, StoreLocation, Tenure};
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
@@ -153,7 +153,17 @@ mod tests {
         let under =
             |counter| Some(Tenure { source: source.clone(), record: record.clone(), counter });
         let batches = [batch(1, None), batch(2, under(4)), batch(3, under(5)), batch(4, under(6))];
-        store.record_batches(&batches).unwrap();
+        let last = Settled {
+            dest_url: String::new(),
+            fence: String::new(),
+            epoch: 1,
+            run: RunId([1; 16]),
+            pos: String::new(),
+            at: None,
+        };
+        let (written, table) = (batches.to_vec(), "orders".to_owned());
+        let entry = Entry::Settled { batches: written, task: 7, table, last, adopt: None };
+        store.write_down(RunId([7; 16]), &[(1, entry)], false).unwrap();
         assert_eq!(store.settled_since(&source, 5).unwrap(), batches[2..]);
         assert_eq!(store.settled_since(&record, 5).unwrap(), []);
     }

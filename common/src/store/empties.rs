@@ -89,7 +89,7 @@ fn record(row: &Row) -> Result<EmptyRuns> {
 impl Store {
     /// Runs that had nothing to send, by the hour, the newest first.
     pub fn empty_runs(&mut self, filter: &RunFilter) -> Result<Vec<EmptyRuns>> {
-        if filter.state.is_some_and(|state| state != RunState::Done) {
+        if filter.has_failed {
             return Ok(Vec::new());
         }
         let mut rows = of_tables(filter.task, &filter.tables);

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Kind, Result};
 use crate::process::RunId;
+use crate::store::Store;
 use crate::store::config_tables::of_tables;
-use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, json_text, word};
-use crate::store::{Store, runs};
+use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, json_text, whole_number, word};
 use crate::value::{Key, Value, key_text};
 
 /// Where a bad row stands.
@@ -129,7 +129,7 @@ impl Store {
             );
             let count = |row: Vec<Value>| {
                 let task = u32::try_from(row.first()?.as_i64()?).ok()?;
-                Some(((task, row.get(1)?.as_str()?.to_owned()), runs::sum(&row, 2)))
+                Some(((task, row.get(1)?.as_str()?.to_owned()), whole_number(row.get(2)?)))
             };
             Ok(db.conn().query(&sql, &[])?.into_iter().filter_map(count).collect())
         })

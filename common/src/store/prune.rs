@@ -151,8 +151,8 @@ mod tests {
     use crate::config::TableMode;
     use crate::error::Kind;
     use crate::store::{
-        BatchRecord, BatchState, ErrorFilter, ErrorRow, Home, NewRun, RunCounts, RunEnd, RunFilter,
-        StoreLocation, UseTimes,
+        BatchRecord, BatchState, Entry, ErrorFilter, ErrorRow, Home, NewRun, RunCounts, RunEnd,
+        RunFilter, Settled, StoreLocation, UseTimes,
     };
 
     struct Fixture {
@@ -186,29 +186,49 @@ mod tests {
                 attempt: None,
                 record_use_times: true,
             };
-            self.store.begin_run(&new).unwrap();
-            self.store
-                .record_batches(&[BatchRecord {
+            let batch = BatchRecord {
+                run: id,
+                number: 0,
+                part: None,
+                rows: 1,
+                low: vec![Value::Int(1)],
+                high: vec![Value::Int(1)],
+                state: BatchState::Settled,
+                sent: None,
+                landed: None,
+                settled: None,
+                writer: None,
+                tenure: None,
+            };
+            let last = Settled {
+                dest_url: String::new(),
+                fence: String::new(),
+                epoch: 1,
+                run: id,
+                pos: String::new(),
+                at: None,
+            };
+            let (counts, batches) = (RunCounts::default(), vec![batch]);
+            let entries = [
+                Entry::Begin(new),
+                Entry::Settled { batches, task: 7, table: table.clone(), last, adopt: None },
+                Entry::End {
                     run: id,
-                    number: 0,
-                    part: None,
-                    rows: 1,
-                    low: vec![Value::Int(1)],
-                    high: vec![Value::Int(1)],
-                    state: BatchState::Settled,
-                    sent: None,
-                    landed: None,
-                    settled: None,
-                    writer: None,
-                    tenure: None,
-                }])
-                .unwrap();
-            let counts = RunCounts::default();
-            let ended = RunEnd { state, counts, message: None, error: None, end };
-            self.store.finish_run(id, &ended).unwrap();
-            let times =
-                UseTimes { task: 7, table, run: id, begin, end, rows: 1, bytes: 1, result: state };
-            self.store.record_use_times(&times).unwrap();
+                    end: RunEnd { state, counts, message: None, error: None, end },
+                    use_times: Some(UseTimes {
+                        task: 7,
+                        table,
+                        run: id,
+                        begin,
+                        end,
+                        bytes: 1,
+                        result: state,
+                    }),
+                    attempt: None,
+                },
+            ];
+            let entries: Vec<_> = (1..).zip(entries).collect();
+            self.store.write_down(RunId::random().unwrap(), &entries, false).unwrap();
             id
         }
 

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::config::TableMode;
 use crate::error::{Error, Result};
 use crate::process::RunId;
-use crate::store::Store;
-use crate::store::attempts::{self, AttemptRecord};
+use crate::store::attempts::{self, Attempts};
 use crate::store::config_tables::{of_table, of_tables};
 use crate::store::empties::{self, EmptyRuns};
-use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, word};
+use crate::store::sql::{Db, Filter, IntoValue, Row, Select, Within, json, word};
+use crate::store::{AttemptState, RowState, Store};
 use crate::value::{Key, Value};
 
 /// Where a run stands.
@@ -134,8 +134,8 @@ pub struct RunFilter {
     pub tables: Vec<String>,
     /// Begun then or later.
     pub since: Option<Timestamp>,
-    /// In this state.
-    pub state: Option<RunState>,
+    /// That failed, or of which an attempt failed before it was resumed.
+    pub has_failed: bool,
     /// At most so many, the newest.
     pub limit: Option<u64>,
 }
@@ -198,7 +198,8 @@ pub struct BatchRecord {
     pub tenure: Option<Tenure>,
 }
 
-/// A row of `proc_use_times`.
+/// A row of `proc_use_times`. How many rows it says, the store finds out: those of its run that no
+/// earlier row tells of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UseTimes {
     /// The task.
@@ -211,9 +212,7 @@ pub struct UseTimes {
     pub begin: Timestamp,
     /// When it ended.
     pub end: Timestamp,
-    /// Rows that landed.
-    pub rows: u64,
-    /// Bytes that travelled.
+    /// Bytes that travelled in the attempt.
     pub bytes: u64,
     /// How it ended.
     pub result: RunState,
@@ -237,17 +236,6 @@ const COUNTS: [(&str, CountOf); 8] = [
 const WHOLE: &str = "-";
 
 impl Store {
-    /// Records that a run begins. Recording it again changes nothing but its state, which is
-    /// open again: a resumed run keeps its beginning.
-    pub fn begin_run(&mut self, run: &NewRun) -> Result<()> {
-        self.transaction(|db| begin(db, run, false))
-    }
-
-    /// Records how a run ended. (One that will be resumed stays [`RunState::Open`].)
-    pub fn finish_run(&mut self, run: RunId, end: &RunEnd) -> Result<()> {
-        self.transaction(|db| finish(db, run, end, Ended::default(), false))
-    }
-
     /// One run.
     pub fn run(&mut self, run: RunId) -> Result<Option<RunRecord>> {
         let found = self.read(|db| select_runs(db, of_run(run), Some(1)))?;
@@ -285,25 +273,17 @@ impl Store {
         if let Some(since) = filter.since {
             rows = rows.at_least("begin_at", since);
         }
-        if let Some(state) = filter.state {
-            rows = rows.eq("run_state", word(&state));
+        if filter.has_failed {
+            let failed = Filter::new().eq("attempt_state", word(&AttemptState::Failed));
+            let of_attempt = Within { column: "run_id", table: "T_ATTEMPT", filter: failed };
+            rows = rows.eq_or_within("run_state", word(&RunState::Failed), of_attempt);
         }
         self.read(|db| select_runs(db, rows.clone(), filter.limit))
-    }
-
-    /// Records batches; one that is recorded already is replaced.
-    pub fn record_batches(&mut self, batches: &[BatchRecord]) -> Result<()> {
-        self.transaction(|db| batches.iter().try_for_each(|batch| put_batch(db, batch)))
     }
 
     /// The batches of a run, in order.
     pub fn batches(&mut self, run: RunId) -> Result<Vec<BatchRecord>> {
         self.read(|db| select_batches(db, of_run(run), &["batch_no", "part"]))
-    }
-
-    /// Adds a row to `proc_use_times` (A11); the same row twice is one.
-    pub fn record_use_times(&mut self, times: &UseTimes) -> Result<()> {
-        self.transaction(|db| put_use_times(db, times))
     }
 }
 
@@ -348,53 +328,20 @@ pub(super) fn total(db: &mut Db, run: &KnownRun) -> Result<u64> {
 }
 
 fn settled_rows(db: &mut Db, run: RunId) -> Result<u64> {
-    let d = db.conn().dialect();
-    let sql = format!(
-        "SELECT SUM(b.{}) FROM {} b WHERE b.{} = {} AND b.{} = 'settled'",
-        d.quote("row_count"),
-        d.table("T_BATCH"),
-        d.quote("run_id"),
-        d.param(1, None),
-        d.quote("batch_state"),
-    );
-    let rows = db.conn().query(&sql, &[run.to_string().into_value()])?;
-    Ok(rows.first().map_or(0, |row| sum(row, 0)))
+    let settled = of_run(run).eq("batch_state", word(&BatchState::Settled));
+    db.number_of(("SUM", "row_count"), "T_BATCH", settled)
 }
 
 /// When a batch of a run was settled last.
 pub(super) fn settled_last(db: &mut Db, run: RunId) -> Result<Option<Timestamp>> {
-    let d = db.conn().dialect();
-    let sql = format!(
-        "SELECT MAX(b.{}) FROM {} b WHERE b.{} = {}",
-        d.quote("settled_at"),
-        d.table("T_BATCH"),
-        d.quote("run_id"),
-        d.param(1, None),
-    );
-    let rows = db.conn().query(&sql, &[run.to_string().into_value()])?;
-    let at = rows.first().and_then(|row| row.first()).and_then(Value::as_str);
-    Ok(at.and_then(|at| at.parse().ok()))
+    let at = db.aggregate(("MAX", "settled_at"), "T_BATCH", of_run(run))?;
+    Ok(at.as_str().and_then(|at| at.parse().ok()))
 }
 
 /// Rows of a run that are bad by now.
 fn bad_rows(db: &mut Db, run: RunId) -> Result<u64> {
-    let d = db.conn().dialect();
-    let sql = format!(
-        "SELECT COUNT(*) FROM {} e WHERE e.{} = {} AND e.{} = 'bad'",
-        d.table("T_ERROR_ROW"),
-        d.quote("run_id"),
-        d.param(1, None),
-        d.quote("row_state"),
-    );
-    let rows = db.conn().query(&sql, &[run.to_string().into_value()])?;
-    Ok(rows.first().map_or(0, |row| sum(row, 0)))
-}
-
-/// A sum: databases give them as integers or decimals.
-pub(super) fn sum(row: &[Value], at: usize) -> u64 {
-    let value = row.get(at).unwrap_or(&Value::Null);
-    let text = || value.as_str().and_then(|t| t.split('.').next()).and_then(|t| t.parse().ok());
-    value.as_i64().or_else(text).and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
+    let bad = of_run(run).eq("row_state", word(&RowState::Bad));
+    db.number_of(("COUNT", "error_no"), "T_ERROR_ROW", bad)
 }
 
 /// A run begins, or is resumed. When this comes late, what happened after it may be recorded
@@ -438,7 +385,7 @@ fn insert_or_open(db: &mut Db, run: &NewRun, is_late: bool) -> Result<()> {
 pub(super) struct Ended {
     /// The attempt that came to an end.
     pub(super) attempt: Option<RunId>,
-    /// Its row of `proc_use_times`; how many rows it says is found out here.
+    /// Its row of `proc_use_times`.
     pub(super) use_times: Option<UseTimes>,
 }
 
@@ -452,20 +399,20 @@ pub(super) fn finish(
     is_late: bool,
 ) -> Result<()> {
     let Some(known) = known(db, run)? else { return Ok(()) };
+    let mut attempts = Attempts::of(db, run)?;
     let mut all = known.counts;
     for (_, of) in COUNTS {
         *of(&mut all) += *of(&mut end.counts.clone());
     }
     match (known.mode, ended.attempt) {
         (TableMode::Status, _) => all.landed = total(db, &known)?,
-        (_, Some(attempt)) => {
-            all.landed = attempts::credited(db, run, attempt)? + end.counts.landed;
-        }
+        (_, Some(attempt)) => all.landed = attempts.credited(attempt) + end.counts.landed,
         (_, None) => {}
     }
     all.failed = bad_rows(db, run)?;
     if let Some(attempt) = ended.attempt {
-        attempts::end(db, &known, attempt, end, all.landed)?;
+        let bytes = ended.use_times.as_ref().map(|times| times.bytes);
+        attempts.end(db, attempt, end, (all.landed, bytes))?;
         // What a process that died had counted is not known: at least what became of its rows.
         all.read = all.read.max(all.landed + all.failed);
         all.settled = all.settled.max(all.landed.saturating_sub(all.changed));
@@ -473,12 +420,10 @@ pub(super) fn finish(
             all.claimed = all.claimed.max(all.landed + all.failed + all.withdrawn);
         }
     }
-    let attempts = attempts::of_run(db, run)?;
     let mut row = count_values(all);
-    if !attempts.is_empty() {
-        let micros: u64 = attempts.iter().map(AttemptRecord::micros).sum();
-        row.push(("attempt_count", attempts.len().into_value()));
-        row.push(("use_micros", micros.into_value()));
+    if !attempts.list().is_empty() {
+        row.push(("attempt_count", attempts.list().len().into_value()));
+        row.push(("use_micros", attempts.micros().into_value()));
     }
     if !(is_late && known.end.is_some_and(|known| known > end.end)) {
         row.push(("run_state", word(&end.state)));
@@ -486,18 +431,23 @@ pub(super) fn finish(
         row.push(("message", end.message.clone().into_value()));
         row.push(("error", end.error.as_ref().map(json).transpose()?.into_value()));
     }
-    match empties::is_empty(&known, &all, end, &attempts) {
+    match empties::is_empty(&known, &all, end, attempts.list()) {
         true => empties::count(db, &known, end)?,
         false => {
             db.update("T_RUN", &row, of_run(run))?;
         }
     }
-    let Some(mut times) = ended.use_times else { return Ok(()) };
-    times.rows = all.landed.saturating_sub(rows_told(db, &known)?);
+    let Some(times) = ended.use_times else { return Ok(()) };
+    let told = Moved::told(db, &known)?;
+    let moved = Moved {
+        rows: all.landed.saturating_sub(told.rows),
+        // Those of attempts that died come with the next one that ends.
+        bytes: attempts.bytes().saturating_sub(told.bytes).max(times.bytes),
+    };
     match times.result {
         // Nobody finished it: only what would be missed is told.
-        RunState::Abandoned if times.rows == 0 => Ok(()),
-        _ => put_use_times(db, &times),
+        RunState::Abandoned if moved.rows == 0 => Ok(()),
+        _ => put_use_times(db, &times, moved),
     }
 }
 
@@ -505,12 +455,11 @@ pub(super) fn finish(
 pub(super) fn count_again(db: &mut Db, run: RunId) -> Result<()> {
     let Some(known) = known(db, run)?.filter(|run| run.end.is_some()) else { return Ok(()) };
     let all = total(db, &known)?;
-    attempts::attribute(db, &known, None, all)?;
+    Attempts::of(db, run)?.attribute(db, None, all)?;
     db.update("T_RUN", &[("landed_rows", all.into_value())], of_run(run))?;
-    let more = all.saturating_sub(rows_told(db, &known)?);
-    let told = of_table(known.task, &known.table).at_least("begin_at", known.begin);
+    let more = all.saturating_sub(Moved::told(db, &known)?.rows);
     let columns = ["begin_at", "row_count"];
-    let select = Select::new("proc_use_times", &columns).filter(told.eq("run_id", run.to_string()));
+    let select = Select::new("proc_use_times", &columns).filter(told(&known));
     let Some(last) = db.select(select.order(&["begin_at DESC"]).limit(1))?.pop() else {
         return Ok(());
     };
@@ -521,29 +470,24 @@ pub(super) fn count_again(db: &mut Db, run: RunId) -> Result<()> {
     db.update("proc_use_times", &[("row_count", (rows + more).into_value())], row).map(drop)
 }
 
-/// Rows of a run that `proc_use_times` tells of.
-fn rows_told(db: &mut Db, run: &KnownRun) -> Result<u64> {
-    let d = db.conn().dialect();
-    let sql = format!(
-        "SELECT SUM(u.{}) FROM {} u WHERE u.{} = {} AND u.{} = {} AND u.{} >= {} AND u.{} = {}",
-        d.quote("row_count"),
-        d.table("proc_use_times"),
-        d.quote("task_id"),
-        d.param(1, None),
-        d.quote("table_name"),
-        d.param(2, None),
-        d.quote("begin_at"),
-        d.param(3, None),
-        d.quote("run_id"),
-        d.param(4, None),
-    );
-    let values = [
-        run.task.into_value(),
-        (&run.table).into_value(),
-        run.begin.into_value(),
-        run.id.to_string().into_value(),
-    ];
-    Ok(db.conn().query(&sql, &values)?.first().map_or(0, |row| sum(row, 0)))
+/// What `proc_use_times` says that moved.
+struct Moved {
+    rows: u64,
+    bytes: u64,
+}
+
+impl Moved {
+    /// All of its rows about a run together.
+    fn told(db: &mut Db, run: &KnownRun) -> Result<Moved> {
+        let mut sum = |column| db.number_of(("SUM", column), "proc_use_times", told(run));
+        Ok(Moved { rows: sum("row_count")?, bytes: sum("byte_count")? })
+    }
+}
+
+/// The rows of `proc_use_times` that tell of a run.
+fn told(run: &KnownRun) -> Filter {
+    let of_table = of_table(run.task, &run.table).at_least("begin_at", run.begin);
+    of_table.eq("run_id", run.id.to_string())
 }
 
 /// An `increment` or `full` run has landed so many rows in earlier attempts, and in this one.
@@ -553,15 +497,17 @@ pub(super) fn progress(
     attempt: RunId,
     (resumed, landed): (u64, u64),
 ) -> Result<()> {
-    let Some(known) = known(db, run)? else { return Ok(()) };
-    attempts::attribute(db, &known, Some(attempt), resumed)?;
+    if known(db, run)?.is_none() {
+        return Ok(());
+    }
+    Attempts::of(db, run)?.attribute(db, Some(attempt), resumed)?;
     if landed > 0 {
         attempts::credit(db, run, attempt, landed)?;
     }
     db.update("T_RUN", &[("landed_rows", (resumed + landed).into_value())], of_run(run)).map(drop)
 }
 
-pub(super) fn put_use_times(db: &mut Db, times: &UseTimes) -> Result<()> {
+fn put_use_times(db: &mut Db, times: &UseTimes, moved: Moved) -> Result<()> {
     let id = [
         ("task_id", times.task.into_value()),
         ("table_name", (&times.table).into_value()),
@@ -572,8 +518,8 @@ pub(super) fn put_use_times(db: &mut Db, times: &UseTimes) -> Result<()> {
     let rest = [
         ("end_at", times.end.into_value()),
         ("use_micros", i64::try_from(took).unwrap_or(i64::MAX).into_value()),
-        ("row_count", times.rows.into_value()),
-        ("byte_count", times.bytes.into_value()),
+        ("row_count", moved.rows.into_value()),
+        ("byte_count", moved.bytes.into_value()),
         ("result", word(&times.result)),
     ];
     let filter = id.iter().fold(Filter::new(), |f, (c, v)| f.eq(c, v.clone()));
@@ -661,9 +607,9 @@ fn so_far(db: &mut Db, run: &mut RunRecord) -> Result<()> {
         run.counts.landed = settled_rows(db, run.id)?;
     }
     run.counts.failed = bad_rows(db, run.id)?;
-    let attempts = attempts::of_run(db, run.id)?;
-    run.attempts = attempts.len().max(1) as u64;
-    run.seconds = attempts.iter().map(AttemptRecord::micros).sum::<u64>() as f64 / 1e6;
+    let attempts = Attempts::of(db, run.id)?;
+    run.attempts = attempts.list().len().max(1) as u64;
+    run.seconds = attempts.micros() as f64 / 1e6;
     Ok(())
 }
 

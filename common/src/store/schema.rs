@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 
 /// The newest version with which anything else than a column of an option came.
-const VERSION_OF_THE_REST: i64 = 12;
+const VERSION_OF_THE_REST: i64 = 13;
 
 /// The schema this build writes.
 pub const VERSION: i64 = newest_of([
@@ -352,7 +352,7 @@ pub static TABLES: LazyLock<Vec<TableDef>> = LazyLock::new(|| {
             col("end_at", TIME, "When it ended, UTC."),
             col("use_micros", BigInt, "How long it took, in microseconds."),
             col("row_count", BigInt, "Rows that landed, those of attempts before it included whose process died."),
-            col("byte_count", BigInt, "Bytes that travelled."),
+            col("byte_count", BigInt, "Bytes that travelled, those of attempts before it included whose process died, as far as that was known."),
             col("result", WORD, "`done`, `failed`, `interrupted`; `abandoned`: another run was begun in its place."),
         ],
         key: &["task_id", "table_name", "begin_at", "run_id"],
@@ -404,6 +404,7 @@ pub static TABLES: LazyLock<Vec<TableDef>> = LazyLock::new(|| {
             since(12, col("begin_at", TIME, "When it began, UTC.")),
             since(12, opt("end_at", TIME, "When it ended, UTC; of one that died, when it was last seen to do something.")),
             since(12, opt("landed_rows", BigInt, "Rows that landed in it; NULL: not known yet.")),
+            since(13, opt("byte_count", BigInt, "Bytes that travelled in it; of one that died, as far as that was known; NULL: not known, or not recorded (`record_use_times`).")),
             since(12, opt("process", LongText, "The process, for people.")),
             since(12, opt("error", LongText, "The failure as JSON.")),
         ],

@@ -29,6 +29,18 @@ enum Condition {
     AnyOf(&'static str, Vec<Value>),
     IsNull(&'static str),
     Compare(&'static str, &'static str, Value),
+    EqOrWithin(&'static str, Value, Within),
+}
+
+/// Rows of which another table has some with the same value in `column`.
+#[derive(Clone)]
+pub struct Within {
+    /// Name of the column in both tables.
+    pub column: &'static str,
+    /// The other table.
+    pub table: &'static str,
+    /// Which rows of it.
+    pub filter: Filter,
 }
 
 impl Filter {
@@ -78,6 +90,17 @@ impl Filter {
 
     fn compare(mut self, column: &'static str, with: &'static str, value: impl IntoValue) -> Self {
         self.conditions.push(Condition::Compare(column, with, value.into_value()));
+        self
+    }
+
+    /// And `column` equals `value`, or the row is one of these.
+    pub fn eq_or_within(
+        mut self,
+        column: &'static str,
+        value: impl IntoValue,
+        within: Within,
+    ) -> Self {
+        self.conditions.push(Condition::EqOrWithin(column, value.into_value(), within));
         self
     }
 
@@ -212,6 +235,28 @@ impl Db {
         Ok(rows.into_iter().map(|values| Row::new(select.table, select.columns, values)).collect())
     }
 
+    /// What an aggregate (`SUM(row_count)`: function and column) says of some rows; NULL where that
+    /// is nothing.
+    pub fn aggregate(
+        &mut self,
+        (function, column): (&str, &str),
+        table: &str,
+        filter: Filter,
+    ) -> Result<Value> {
+        let d = self.conn.dialect();
+        let (column, table) = (d.quote(column), d.table(table));
+        let mut sql = format!("SELECT {function}({column}) FROM {table}");
+        let mut params = Vec::new();
+        self.add_where(&mut sql, &mut params, &filter);
+        let rows = self.conn.query(&sql, &params)?;
+        Ok(rows.into_iter().flatten().next().unwrap_or(Value::Null))
+    }
+
+    /// An aggregate that is a number; 0 where it is nothing.
+    pub fn number_of(&mut self, what: (&str, &str), table: &str, filter: Filter) -> Result<u64> {
+        Ok(whole_number(&self.aggregate(what, table, filter)?))
+    }
+
     /// Adds a row.
     pub fn insert(&mut self, table: &str, row: &[(&'static str, Value)]) -> Result<()> {
         let d = self.conn.dialect();
@@ -278,6 +323,15 @@ impl Db {
                     let mark = d.param(params.len(), None);
                     sql.push_str(&format!("{} {with} {mark}", d.quote(column)));
                 }
+                Condition::EqOrWithin(column, value, within) => {
+                    params.push(value.clone());
+                    let mark = d.param(params.len(), None);
+                    let (same, table) = (d.quote(within.column), d.table(within.table));
+                    sql.push_str(&format!("({} = {mark} OR {same} IN ", d.quote(column)));
+                    sql.push_str(&format!("(SELECT {same} FROM {table}"));
+                    self.add_where(sql, params, &within.filter);
+                    sql.push_str("))");
+                }
                 Condition::AnyOf(_, values) if values.is_empty() => sql.push_str("1 = 0"),
                 Condition::AnyOf(column, values) => {
                     let marks: Vec<_> = values
@@ -295,6 +349,12 @@ impl Db {
             }
         }
     }
+}
+
+/// A number that is not negative: databases give sums as integers or decimals.
+pub fn whole_number(value: &Value) -> u64 {
+    let text = || value.as_str().and_then(|t| t.split('.').next()).and_then(|t| t.parse().ok());
+    value.as_i64().or_else(text).and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
 }
 
 /// Puts the empty text back where the database made NULL of it: in columns of text that are never

@@ -7,8 +7,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::store::Store;
-use crate::store::runs::sum;
-use crate::store::sql::{Db, IntoValue};
+use crate::store::sql::{Db, IntoValue, whole_number};
 use crate::value::Value;
 
 /// A sub-task's runs of some time.
@@ -18,9 +17,9 @@ pub struct TableSummary {
     pub task: u32,
     /// The sub-task.
     pub table: String,
-    /// Runs that ended, well or not.
+    /// Runs that ended, well or not: each once, however many attempts it had.
     pub runs: u64,
-    /// Those that failed.
+    /// Those that failed, or of which an attempt failed before it was resumed.
     pub failed_runs: u64,
     /// Rows that landed.
     pub rows: u64,
@@ -36,55 +35,116 @@ pub struct TableSummary {
 type Summaries = BTreeMap<(u32, String), TableSummary>;
 
 impl Store {
-    /// What ended at `from ≤ end < to`, by task and table: `proc_use_times`, and `T_RUN` for
-    /// tasks that are not recorded there.
+    /// What ended at `from ≤ end < to`, by task and table. A run is counted once, however many
+    /// attempts of it ended; its rows by `proc_use_times`, and by `T_RUN` for tasks that are not
+    /// recorded there.
     pub fn summary(&mut self, from: Timestamp, to: Timestamp) -> Result<Vec<TableSummary>> {
         let mut all = Summaries::new();
         self.read(|db| {
             all.clear();
-            use_times(db, from, to, &mut all)?;
-            runs(db, from, to, &mut all)
+            let period = Period { from, to };
+            count_runs(db, &period, None, &mut all, |summary| &mut summary.runs)?;
+            let failed = Some("failed");
+            count_runs(db, &period, failed, &mut all, |summary| &mut summary.failed_runs)?;
+            use_times(db, &period, &mut all)?;
+            rows(db, &period, &mut all)
         })?;
         Ok(all.into_values().collect())
     }
 }
 
-/// `end_at` within the period, of the table that goes by `alias`; both ends as parameters.
-fn period(db: &mut Db, alias: &str) -> String {
-    let d = db.conn().dialect();
-    let end = format!("{alias}.{}", d.quote("end_at"));
-    format!("{end} >= {} AND {end} < {}", d.param(1, None), d.param(2, None))
+struct Period {
+    from: Timestamp,
+    to: Timestamp,
 }
 
-fn use_times(db: &mut Db, from: Timestamp, to: Timestamp, all: &mut Summaries) -> Result<()> {
-    let period = period(db, "u");
+impl Period {
+    /// `end_at` within it, of the table that goes by `alias`; both ends become parameters.
+    fn of(&self, db: &mut Db, alias: &str, params: &mut Vec<Value>) -> String {
+        let d = db.conn().dialect();
+        let end = format!("{alias}.{}", d.quote("end_at"));
+        params.extend([self.from.into_value(), self.to.into_value()]);
+        let (from, to) = (d.param(params.len() - 1, None), d.param(params.len(), None));
+        format!("{end} >= {from} AND {end} < {to}")
+    }
+}
+
+/// Counts the runs that ended, or of which an attempt did; those alone that ended with this word.
+/// Those that had nothing to send stand in `proc_use_times` only, tasks that are not recorded there
+/// in `T_RUN`, and what was resumed after a failure of such a task in `T_ATTEMPT`.
+fn count_runs(
+    db: &mut Db,
+    period: &Period,
+    ended: Option<&str>,
+    all: &mut Summaries,
+    counter: fn(&mut TableSummary) -> &mut u64,
+) -> Result<()> {
+    let mut params = Vec::new();
+    let mut parts = Vec::new();
+    let sides =
+        [("proc_use_times", "result"), ("T_RUN", "run_state"), ("T_ATTEMPT", "attempt_state")];
+    for (table, state) in sides {
+        let mut within = period.of(db, "e", &mut params);
+        let d = db.conn().dialect();
+        let state = format!("e.{}", d.quote(state));
+        match ended {
+            Some(word) => within += &format!(" AND {state} = '{word}'"),
+            // Of a run that goes on nothing has ended.
+            None => within += &format!(" AND {state} <> 'died'"),
+        }
+        let of = |column: &str| format!("e.{}", d.quote(column));
+        parts.push(format!(
+            "SELECT {}, {}, {} FROM {} e WHERE {within}",
+            of("task_id"),
+            of("table_name"),
+            of("run_id"),
+            d.table(table)
+        ));
+    }
+    let d = db.conn().dialect();
+    let x = |column: &str| format!("x.{}", d.quote(column));
+    let (task, table) = (x("task_id"), x("table_name"));
+    // A union has each run once.
+    let sql = format!(
+        "SELECT {task}, {table}, COUNT(*) FROM ({}) x GROUP BY {task}, {table}",
+        parts.join(" UNION ")
+    );
+    for row in db.conn().query(&sql, &params)? {
+        if let Some(summary) = of(&row, all) {
+            *counter(summary) += number(&row, 2);
+        }
+    }
+    Ok(())
+}
+
+fn use_times(db: &mut Db, period: &Period, all: &mut Summaries) -> Result<()> {
+    let mut params = Vec::new();
+    let within = period.of(db, "u", &mut params);
     let d = db.conn().dialect();
     let q = |column: &str| format!("u.{}", d.quote(column));
     let sql = format!(
-        "SELECT {task}, {table}, COUNT(*), SUM({rows}), SUM({bytes}), MAX({micros}), \
-         SUM(CASE WHEN {result} = 'failed' THEN 1 ELSE 0 END) \
-         FROM {} u WHERE {period} GROUP BY {task}, {table}",
+        "SELECT {task}, {table}, SUM({rows}), SUM({bytes}), MAX({micros}) \
+         FROM {} u WHERE {within} GROUP BY {task}, {table}",
         d.table("proc_use_times"),
         task = q("task_id"),
         table = q("table_name"),
         rows = q("row_count"),
         bytes = q("byte_count"),
         micros = q("use_micros"),
-        result = q("result"),
     );
-    for row in db.conn().query(&sql, &[from.into_value(), to.into_value()])? {
+    for row in db.conn().query(&sql, &params)? {
         let Some(summary) = of(&row, all) else { continue };
-        summary.runs += sum(&row, 2);
-        summary.rows += sum(&row, 3);
-        summary.bytes += sum(&row, 4);
-        summary.seconds_max = sum(&row, 5) as f64 / 1e6;
-        summary.failed_runs += sum(&row, 6);
+        summary.rows += number(&row, 2);
+        summary.bytes += number(&row, 3);
+        summary.seconds_max = number(&row, 4) as f64 / 1e6;
     }
     Ok(())
 }
 
-fn runs(db: &mut Db, from: Timestamp, to: Timestamp, all: &mut Summaries) -> Result<()> {
-    let period = period(db, "r");
+/// Bad rows, and the rows of tasks that are not recorded in `proc_use_times`.
+fn rows(db: &mut Db, period: &Period, all: &mut Summaries) -> Result<()> {
+    let mut params = Vec::new();
+    let within = period.of(db, "r", &mut params);
     let d = db.conn().dialect();
     let (r, u) = (
         |column: &str| format!("r.{}", d.quote(column)),
@@ -104,18 +164,12 @@ fn runs(db: &mut Db, from: Timestamp, to: Timestamp, all: &mut Summaries) -> Res
         begin = u("begin_at"),
     );
     let x = |column: &str| format!("x.{}", d.quote(column));
-    let fresh = |what: &str| format!("SUM(CASE WHEN x.seen = 1 THEN 0 ELSE {what} END)");
-    let failed_run = format!("CASE WHEN {} = 'failed' THEN 1 ELSE 0 END", x("run_state"));
     let sql = format!(
-        "SELECT {task}, {table}, SUM({bad}), {}, {}, {} FROM (SELECT {}, {}, {}, {}, {}, \
-         CASE WHEN EXISTS (SELECT 1 FROM {} u WHERE {recorded}) THEN 1 ELSE 0 END seen \
-         FROM {} r WHERE {period}) x GROUP BY {task}, {table}",
-        fresh("1"),
-        fresh(&x("landed_rows")),
-        fresh(&failed_run),
+        "SELECT {task}, {table}, SUM({bad}), SUM(CASE WHEN x.seen = 1 THEN 0 ELSE {landed} END) \
+         FROM (SELECT {}, {}, {}, {}, CASE WHEN EXISTS (SELECT 1 FROM {} u WHERE {recorded}) \
+         THEN 1 ELSE 0 END seen FROM {} r WHERE {within}) x GROUP BY {task}, {table}",
         r("task_id"),
         r("table_name"),
-        r("run_state"),
         r("landed_rows"),
         r("failed_rows"),
         d.table("proc_use_times"),
@@ -123,15 +177,18 @@ fn runs(db: &mut Db, from: Timestamp, to: Timestamp, all: &mut Summaries) -> Res
         task = x("task_id"),
         table = x("table_name"),
         bad = x("failed_rows"),
+        landed = x("landed_rows"),
     );
-    for row in db.conn().query(&sql, &[from.into_value(), to.into_value()])? {
+    for row in db.conn().query(&sql, &params)? {
         let Some(summary) = of(&row, all) else { continue };
-        summary.bad_rows += sum(&row, 2);
-        summary.runs += sum(&row, 3);
-        summary.rows += sum(&row, 4);
-        summary.failed_runs += sum(&row, 5);
+        summary.bad_rows += number(&row, 2);
+        summary.rows += number(&row, 3);
     }
     Ok(())
+}
+
+fn number(row: &[Value], at: usize) -> u64 {
+    row.get(at).map_or(0, whole_number)
 }
 
 fn of<'a>(row: &[Value], all: &'a mut Summaries) -> Option<&'a mut TableSummary> {
@@ -149,9 +206,11 @@ mod tests {
 
     use super::*;
     use crate::config::TableMode;
+    use crate::error::Kind;
     use crate::process::RunId;
     use crate::store::{
-        ErrorRow, Home, NewRun, RowState, RunCounts, RunEnd, RunState, StoreLocation, UseTimes,
+        Entry, ErrorRow, Home, NewAttempt, NewRun, RowState, RunCounts, RunEnd, RunState,
+        StoreLocation, UseTimes,
     };
 
     fn bad_row(run: RunId, table: &str, at: Timestamp) -> ErrorRow {
@@ -163,11 +222,54 @@ mod tests {
             key_columns: vec![],
             key: vec![],
             column: None,
-            kind: crate::error::Kind::Data,
+            kind: Kind::Data,
             text: "too long".into(),
             at,
             state: RowState::Bad,
         }
+    }
+
+    /// An attempt of a run that began then ends a minute and a half later.
+    fn attempt(store: &mut Store, run: RunId, begin: Timestamp, state: RunState, recorded: bool) {
+        let table = if recorded { "a" } else { "b" };
+        let (table, end, mode) = (table.to_owned(), begin + 90.seconds(), TableMode::Increment);
+        let attempt = RunId::random().unwrap();
+        let new = NewRun {
+            id: run,
+            task: 7,
+            table: table.clone(),
+            mode,
+            plan_hash: String::new(),
+            begin,
+            ended_before: None,
+            attempt: Some(attempt),
+            record_use_times: recorded,
+        };
+        let launched = NewAttempt {
+            id: attempt,
+            task: 7,
+            table: table.clone(),
+            mode,
+            begin,
+            process: String::new(),
+            before: None,
+        };
+        let use_times =
+            UseTimes { task: 7, table: table.clone(), run, begin, end, bytes: 5, result: state };
+        let counts = RunCounts { landed: 10, ..RunCounts::default() };
+        let entries = [
+            Entry::Launch(launched),
+            Entry::Begin(new),
+            Entry::Bad { rows: vec![bad_row(run, &table, begin)], are_new: true },
+            Entry::End {
+                run,
+                end: RunEnd { state, counts, message: None, error: None, end },
+                use_times: recorded.then_some(use_times),
+                attempt: Some(attempt),
+            },
+        ];
+        let entries: Vec<_> = (1..).zip(entries).collect();
+        store.write_down(RunId::random().unwrap(), &entries, false).unwrap();
     }
 
     #[test]
@@ -176,58 +278,31 @@ mod tests {
         let home = Home::locate(Some(&dir.path().join("home"))).unwrap();
         let mut store = Store::open(&StoreLocation::embedded(home)).unwrap();
         let noon: Timestamp = "2026-12-01T12:00:00Z".parse().unwrap();
-        let mut run = |table: &str, hours: i64, state: RunState, recorded: bool| {
-            let (id, begin) = (RunId::random().unwrap(), noon + hours.hours());
-            let (table, end) = (table.to_owned(), begin + 90.seconds());
-            let plan_hash = String::new();
-            let mode = TableMode::Increment;
-            let run = NewRun {
-                id,
-                task: 7,
-                table: table.clone(),
-                mode,
-                plan_hash,
-                begin,
-                ended_before: None,
-                attempt: None,
-                record_use_times: recorded,
-            };
-            store.begin_run(&run).unwrap();
-            store.record_errors(&[bad_row(id, &table, begin)]).unwrap();
-            let counts = RunCounts { landed: 10, ..RunCounts::default() };
-            let ended = RunEnd { state, counts, message: None, error: None, end };
-            store.finish_run(id, &ended).unwrap();
-            if recorded {
-                let times = UseTimes {
-                    task: 7,
-                    table,
-                    run: id,
-                    begin,
-                    end,
-                    rows: 10,
-                    bytes: 5,
-                    result: state,
-                };
-                store.record_use_times(&times).unwrap();
+        let mut run = |recorded: bool, attempts: &[(i64, RunState)]| {
+            let id = RunId::random().unwrap();
+            for (hours, state) in attempts {
+                attempt(&mut store, id, noon + hours.hours(), *state, recorded);
             }
         };
-        run("a", 0, RunState::Done, true);
-        run("a", 1, RunState::Failed, true);
-        run("a", -24, RunState::Done, true);
-        run("a", 24, RunState::Done, true);
-        run("b", 2, RunState::Failed, false);
-        run("b", 3, RunState::Done, false);
+        for recorded in [true, false] {
+            run(recorded, &[(0, RunState::Done)]);
+            run(recorded, &[(-24, RunState::Done)]);
+            run(recorded, &[(24, RunState::Failed)]);
+            // It failed twice, was resumed, and is done.
+            let resumed = [(1, RunState::Failed), (2, RunState::Failed), (3, RunState::Done)];
+            run(recorded, &resumed);
+        }
         let summary = store.summary(noon - 12.hours(), noon + 12.hours()).unwrap();
         let of = |table: &str, bytes, seconds_max| TableSummary {
             task: 7,
             table: table.into(),
             runs: 2,
             failed_runs: 1,
-            rows: 20,
-            bad_rows: 2,
+            rows: 40,
+            bad_rows: 4,
             bytes,
             seconds_max,
         };
-        assert_eq!(summary, [of("a", 10, 90.0), of("b", 0, 0.0)]);
+        assert_eq!(summary, [of("a", 20, 90.0), of("b", 0, 0.0)]);
     }
 }

@@ -15,7 +15,7 @@ use ssync_common::store::{
 };
 use ssync_common::value::{Key, hex_bytes};
 use ssync_worker::counts::Counts;
-use ssync_worker::journal::{BadRow, BatchRecord, Journal, LastSettled, Read};
+use ssync_worker::journal::{BadRow, BatchRecord, Journal, Landed, LastSettled, Read};
 
 use super::dealt_with::{self, Reading};
 use super::desk::{Desk, PATIENCE};
@@ -24,6 +24,8 @@ use super::settled::last_settled;
 
 /// Bad rows of earlier runs that are looked at: is one of them bad again?
 const BAD_BEFORE_MAX: u64 = 10_000;
+/// Rows that are asked for in one statement: whether they have landed.
+const KEYS_AT_ONCE: usize = 100;
 /// Records that are settled in one transaction.
 const RESOLVED_AT_ONCE: usize = 1000;
 /// How long a list of bad rows may take to be read.
@@ -186,6 +188,34 @@ impl RunJournal {
             }
         }
     }
+}
+
+/// Those of some rows that have landed. Mostly none has, or all: one question tells.
+fn landed_of(
+    rows: &[ErrorRow],
+    landed: &mut Landed<'_>,
+    found: &mut Vec<(RunId, u64)>,
+) -> Result<()> {
+    let Some(first) = rows.first() else { return Ok(()) };
+    let is_alike = |row: &ErrorRow| row.key_columns == first.key_columns && !row.key.is_empty();
+    let are_alike = rows.iter().all(is_alike);
+    if are_alike {
+        let keys: Vec<_> = rows.iter().map(|row| row.key.clone()).collect();
+        match landed(&first.key_columns, &keys)? {
+            0 => return Ok(()),
+            n if n == keys.len() as u64 => {
+                found.extend(rows.iter().map(|row| (row.run, row.number)));
+                return Ok(());
+            }
+            _ => {}
+        }
+    }
+    if rows.len() > 1 {
+        let (left, right) = rows.split_at(rows.len() / 2);
+        landed_of(left, landed, found)?;
+        landed_of(right, landed, found)?;
+    }
+    Ok(())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
@@ -361,40 +391,46 @@ impl Journal for RunJournal {
         Ok(locked(&self.bad)?.count())
     }
 
-    fn resolve_retried(
-        &self,
-        landed: &mut dyn FnMut(&[String], &Key) -> Result<bool>,
-    ) -> Result<()> {
-        let filter = ErrorFilter {
-            task: Some(self.attempt.task),
-            tables: vec![self.attempt.table.clone()],
-            states: vec![RowState::Retried],
-            ..ErrorFilter::default()
-        };
-        // A database that hangs is found out by the small question.
-        let first = ErrorFilter { limit: Some(1), ..filter.clone() };
-        let retried = match self.desk.ask(PATIENCE, move |store| store.errors(&first))? {
-            Some(first) if first.is_empty() => return Ok(()),
-            Some(_) => self.desk.ask(LIST_TIME_MAX, move |store| store.errors(&filter))?,
-            None => None,
-        };
-        let Some(retried) = retried else {
-            return self.note(
-                "whether rows that were sent again have landed is written down by the next run: \
-                 the configuration database is out of reach",
-            );
-        };
-        let mut resolved = Vec::new();
-        for row in retried {
-            let bad_again = locked(&self.bad)?.met.contains(&key_json(&row.key)?);
-            if bad_again || landed(&row.key_columns, &row.key)? {
-                resolved.push((row.run, row.number));
+    fn resolve_landed(&self, landed: &mut Landed<'_>) -> Result<()> {
+        // What waits for a person may be much, and stay so.
+        for (state, limit) in [(RowState::Retried, None), (RowState::Bad, Some(BAD_BEFORE_MAX))] {
+            let filter = ErrorFilter {
+                task: Some(self.attempt.task),
+                tables: vec![self.attempt.table.clone()],
+                states: vec![state],
+                limit,
+                ..ErrorFilter::default()
+            };
+            // A database that hangs is found out by the small question.
+            let first = ErrorFilter { limit: Some(1), ..filter.clone() };
+            let rows = match self.desk.ask(PATIENCE, move |store| store.errors(&first))? {
+                Some(first) if first.is_empty() => continue,
+                Some(_) => self.desk.ask(LIST_TIME_MAX, move |store| store.errors(&filter))?,
+                None => None,
+            };
+            let Some(rows) = rows else {
+                return self.note(
+                    "whether rows that were bad have landed is written down by the next run: the \
+                     configuration database is out of reach",
+                );
+            };
+            let (mut resolved, mut others) = (Vec::new(), Vec::new());
+            for row in rows {
+                let is_again = state == RowState::Retried
+                    && locked(&self.bad)?.met.contains(&key_json(&row.key)?);
+                match is_again {
+                    true => resolved.push((row.run, row.number)),
+                    false => others.push(row),
+                }
+            }
+            for part in others.chunks(KEYS_AT_ONCE) {
+                landed_of(part, landed, &mut resolved)?;
+            }
+            for part in resolved.chunks(RESOLVED_AT_ONCE) {
+                self.desk.write(Entry::Resolved(part.to_vec()))?;
             }
         }
-        if resolved.is_empty() {
-            return Ok(());
-        }
-        self.desk.write(Entry::Resolved(resolved))
+        Ok(())
     }
 
     fn last_settled(&self) -> Result<Option<LastSettled>> {
@@ -441,7 +477,6 @@ impl Journal for RunJournal {
             run: RunId(*run),
             begin: self.attempt.begin,
             end: end.end,
-            rows: counts.landed,
             bytes: counts.bytes,
             result: state,
         });

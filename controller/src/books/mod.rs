@@ -21,6 +21,7 @@ pub mod settled;
 pub mod spool;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -31,13 +32,16 @@ use ssync_common::config::{Rates, TableMode, TableTask, Task};
 use ssync_common::connector::split_table_name;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::process::{ProcessIdentity, RunId};
+use ssync_common::shm::TaskTable;
 use ssync_common::store::{
-    Entry, Hold, NewAttempt, Owner, RunCounts, RunEnd, RunState, Store, StoreLocation,
+    Entry, Hold, LastSign, NewAttempt, Owner, RunCounts, RunEnd, RunState, Store, StoreLocation,
 };
 use ssync_worker::control;
 use ssync_worker::journal::Journal;
 use ssync_worker::lock::TableLock;
 use ssync_worker::params::Books;
+
+use crate::live::has_died;
 
 use desk::{Desk, PATIENCE};
 use journal::RunJournal;
@@ -56,14 +60,17 @@ pub struct TaskBooks {
     holds: Arc<[Hold]>,
     /// The attempts that this process has begun, by table.
     attempts: Arc<Mutex<BTreeMap<String, NewAttempt>>>,
+    /// What the task table says of the task's process before this one, if that died.
+    before: Option<LastSign>,
 }
 
 impl TaskBooks {
     /// Takes an open database over. `dest_url` is the destination link's address, which is
     /// written down for people: what proves anything is the record's own id.
     pub fn online(store: Store, task: u32, dest_url: &str) -> Result<TaskBooks> {
+        let before = last_sign(store.home().path(), task);
         let desk = Desk::online(store, task)?;
-        Ok(TaskBooks::new(desk, dest_url, Arc::new([])))
+        Ok(TaskBooks::new(desk, dest_url, Arc::new([])).after(before))
     }
 
     /// Opens the database `instance`, or goes on without it. `holds` is what is held as far as the
@@ -84,7 +91,14 @@ impl TaskBooks {
     }
 
     fn new(desk: Desk, dest_url: &str, holds: Arc<[Hold]>) -> TaskBooks {
-        TaskBooks { desk, dest_url: dest_url.to_owned(), holds, attempts: Arc::default() }
+        let (dest_url, attempts) = (dest_url.to_owned(), Arc::default());
+        TaskBooks { desk, dest_url, holds, attempts, before: None }
+    }
+
+    /// The same, after a process that died; see [`last_sign`].
+    #[must_use]
+    pub fn after(self, before: Option<LastSign>) -> TaskBooks {
+        TaskBooks { before, ..self }
     }
 
     /// Takes a lock in the database; `None` where that is out of reach.
@@ -131,7 +145,7 @@ impl Books for TaskBooks {
     }
 
     fn launch(&self, task: &Task, table: &TableTask) -> Result<Box<dyn TableLock>> {
-        let attempt = new_attempt(task.id, table)?;
+        let attempt = NewAttempt { before: self.before.clone(), ..new_attempt(task.id, table)? };
         self.attempts.lock().map_err(|_| panicked())?.insert(table.name.clone(), attempt.clone());
         let owner = Owner::own(attempt.id)?;
         let launched = attempt.clone();
@@ -206,14 +220,34 @@ fn failed_launch(task: &Task, error: &Error) -> Result<Vec<Entry>> {
 }
 
 fn new_attempt(task: u32, table: &TableTask) -> Result<NewAttempt> {
-    let process = ProcessIdentity::own()?;
     Ok(NewAttempt {
         id: RunId::random()?,
         task,
         table: table.name.clone(),
         mode: table.mode,
         begin: Timestamp::now(),
-        process: format!("pid {} on host {}", process.pid, process.host),
+        process: process_words(&ProcessIdentity::own()?),
+        before: None,
+    })
+}
+
+fn process_words(process: &ProcessIdentity) -> String {
+    format!("pid {} on host {}", process.pid, process.host)
+}
+
+/// What the task table says of the process of a task that died. To be asked before its place is
+/// taken.
+pub fn last_sign(home: &Path, task: u32) -> Option<LastSign> {
+    let seen = TaskTable::open(home).and_then(|table| table.map_or(Ok(vec![]), |t| t.snapshot()));
+    let seen = seen.unwrap_or_else(|e| {
+        log::warn!(task = task; "what an earlier process came to is not known: {e:?}");
+        Vec::new()
+    });
+    let dead = seen.into_iter().find(|slot| slot.task_id == task && has_died(slot))?;
+    Some(LastSign {
+        process: process_words(dead.owner.as_ref()?),
+        at: Timestamp::from_millisecond(i64::try_from(dead.updated_ms).ok()?).ok()?,
+        bytes: dead.counters.bytes_landed,
     })
 }
 

@@ -4,12 +4,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, Zoned, civil};
+use serde::Serialize;
 use serde_json::{Value, json};
 use ssync_common::config::{TaskNames, parse_duration};
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::store::{
-    AttemptRecord, AttemptState, EmptyRuns, RunFilter, RunRecord, RunState, Store,
-};
+use ssync_common::store::{AttemptRecord, EmptyRuns, RunFilter, RunRecord, RunState, Store};
 
 use crate::books::spool::Waiting;
 use crate::cli::HistoryArgs;
@@ -33,7 +32,7 @@ pub fn history(
         task: args.scope.task.number(store)?,
         tables: args.scope.tables.clone(),
         since,
-        state: args.failed.then_some(RunState::Failed),
+        has_failed: args.failed,
         // With a beginning all since then is meant.
         limit: args.limit.or(since.is_none().then_some(LIMIT)),
     };
@@ -61,7 +60,8 @@ pub fn history(
             rows.push(empty_row(empty, &names));
         }
         rows.push(row(run, &names));
-        if args.attempts && run.attempts > 1 {
+        // What failed may have been an attempt before the one that is done.
+        if (args.attempts || args.failed) && run.attempts > 1 {
             let attempts = store.attempts(run.id)?;
             rows.extend((1..).zip(&attempts).map(|(n, attempt)| attempt_row(n, attempt)));
         }
@@ -153,7 +153,7 @@ fn row(run: &RunRecord, names: &TaskNames) -> [String; 8] {
         format!("{:.0}", run.begin),
         names.label(run.task),
         run.table.clone(),
-        state(run.state).to_owned(),
+        word(&run.state),
         run.counts.landed.to_string(),
         run.counts.failed.to_string(),
         seconds(run).map(|s| format!("{s:.1}")).unwrap_or_default(),
@@ -167,7 +167,7 @@ fn attempt_row(number: u64, attempt: &AttemptRecord) -> [String; 8] {
         format!("{:.0}", attempt.begin),
         String::new(),
         format!("attempt {number}"),
-        attempt_state(attempt.state).to_owned(),
+        word(&attempt.state),
         attempt.landed.map(|rows| rows.to_string()).unwrap_or_default(),
         String::new(),
         // When one died is not always known.
@@ -179,15 +179,9 @@ fn attempt_row(number: u64, attempt: &AttemptRecord) -> [String; 8] {
     ]
 }
 
-/// An attempt's state, for people.
-pub fn attempt_state(state: AttemptState) -> &'static str {
-    match state {
-        AttemptState::Open => "open",
-        AttemptState::Done => "done",
-        AttemptState::Failed => "failed",
-        AttemptState::Interrupted => "interrupted",
-        AttemptState::Died => "died",
-    }
+/// The word for a state of a run or an attempt: the one that programs get.
+pub fn word(state: &impl Serialize) -> String {
+    json!(state).as_str().unwrap_or_default().to_owned()
 }
 
 /// `3 attempts`, of a run that had more than one.
@@ -229,7 +223,7 @@ fn chart(runs: &[RunRecord], names: &TaskNames, out: &mut Output) {
                 bar(run.counts.landed as f64, most),
             );
             if run.state != RunState::Done {
-                line = format!("{}  {}", line.trim_end(), state(run.state));
+                line = format!("{}  {}", line.trim_end(), word(&run.state));
             }
             out.line(line.trim_end());
         }
@@ -244,17 +238,6 @@ fn bar(value: f64, of: f64) -> String {
     }
     let eighths = ((value / of).min(1.0) * (BAR * 8) as f64).round().max(1.0) as usize;
     "█".repeat(eighths / 8) + PARTS[eighths % 8]
-}
-
-/// A run's state, for people.
-pub fn state(state: RunState) -> &'static str {
-    match state {
-        RunState::Open => "open",
-        RunState::Done => "done",
-        RunState::Failed => "failed",
-        RunState::Interrupted => "interrupted",
-        RunState::Abandoned => "abandoned",
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::path::Path;
 use ssync_common::error::Result;
 use ssync_common::store::{Home, Store, StoreLocation, key_secret};
 
-pub(crate) use history::state as state_word;
+pub(crate) use history::word as state_word;
 
 use crate::books::drain::drain_left;
 use crate::books::spool;

@@ -2,7 +2,6 @@
 //! did, its error, the batch it settled last, its bad rows, and the states of the source's rows
 //! now; and by which parameters the controller would start it. It changes nothing.
 
-use super::history::attempt_state;
 use serde::Serialize;
 use serde_json::json;
 use ssync_common::config::{Config, ScheduleKind, SideSql, TableMode, TableTask, Task, TaskRef};
@@ -237,7 +236,7 @@ fn print_run(run: &RunRecord, attempts: &[AttemptRecord], out: &mut Output) {
     let c = &run.counts;
     out.line(format!(
         "  last run: {}, began {:.0}{}",
-        super::state_word(run.state),
+        super::state_word(&run.state),
         run.begin,
         run.end.map_or(String::new(), |end| format!(", ended {end:.0}"))
     ));
@@ -254,7 +253,7 @@ fn print_run(run: &RunRecord, attempts: &[AttemptRecord], out: &mut Output) {
         let why = attempt.error.as_ref().map_or(String::new(), |e| format!(": {}", e.message));
         out.line(format!(
             "  attempt {n}: {}, began {:.0}{}{rows}{why}",
-            attempt_state(attempt.state),
+            super::state_word(&attempt.state),
             attempt.begin,
             attempt.end.map_or(String::new(), |end| format!(", ended {end:.0}")),
         ));

@@ -235,7 +235,7 @@ impl Shown<'_> {
         let since = |then: jiff::Timestamp| {
             span(self.live.at_ms.saturating_sub(then.as_millisecond().max(0) as u64))
         };
-        let state = state_word(run.state);
+        let state = state_word(&run.state);
         let mut words = match run.end {
             Some(end) => {
                 let rows = grouped(run.counts.landed);

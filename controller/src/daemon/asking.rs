@@ -245,10 +245,17 @@ impl Daemon {
                 Some(current) => format!("due, and waits for task {current} before it"),
                 None => "due, and waits for its turn".to_owned(),
             },
-            None if entry.is_none() => "runs only when asked for: ssync run".to_owned(),
+            None if entry.is_none() => by_hand_only(task),
             None => "waits for its next firing".to_owned(),
         }
     }
+}
+
+/// How a task stands that no schedule fires.
+pub(super) fn by_hand_only(task: u32) -> String {
+    format!(
+        "no schedule fires it: it runs when asked for, by ssync run {task} or ssync --task {task}"
+    )
 }
 
 fn foretell(entry: &Entry) -> Vec<Timestamp> {

@@ -15,7 +15,7 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::shm::TaskTable;
 use ssync_common::store::{Home, Store, StoreLocation};
 
-use super::asking::timestamp;
+use super::asking::{by_hand_only, timestamp};
 use super::control::{Answer, DaemonStatus, Explained, Reply, Request, connect};
 use super::journal::{Decision, Journal};
 use super::timetable::Timetable;
@@ -392,6 +392,7 @@ fn explain(home: &Home, task: u32) -> Result<Explained> {
     let held = store.holds(Some(task))?.into_iter().find(|h| h.table.is_none());
     let state = match held {
         Some(hold) => super::decide::hold_words(task, &hold),
+        None if chosen.schedule.is_none() => format!("no daemon runs; {}", by_hand_only(task)),
         None => "no daemon runs; what follows is when it would fire".to_owned(),
     };
     Ok(Explained {
@@ -439,7 +440,10 @@ fn show(explained: &Explained, out: &mut Output) {
     };
     let rows: Vec<_> = explained.decisions[from..].iter().map(row).collect();
     if rows.is_empty() {
-        out.line("no firings recorded");
+        out.line(match explained.schedule {
+            Some(_) => "no firings recorded",
+            None => "the daemon has not run it; runs in the foreground: ssync history",
+        });
     } else {
         out.table(["WHEN", "DUE", "WHAT", "WHY"], &rows);
     }

@@ -429,7 +429,7 @@ impl Daemon {
             log::error!("whoever keeps the daemon running was not told that it is to leave: {e:?}");
         }
         // Tasks that run in the foreground may still use it.
-        if let Err(e) = TaskTable::remove(self.home.path()) {
+        if let Err(e) = TaskTable::remove_unless_needed(self.home.path()) {
             log::info!("the task table stays: {e}");
         }
         log::info!("the daemon has ended");

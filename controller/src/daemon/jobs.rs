@@ -202,6 +202,8 @@ impl Job {
                 let words = ending.words();
                 Ok(Some(match (&ending.error, ending.code) {
                     (None, 0) => Ended::of(Happened::Done, 0, words),
+                    // A table that is held is nothing that happened to this run.
+                    (None, 130) if ending.ran() => Ended::of(Happened::Done, 130, words),
                     (None, 130) => Ended::of(Happened::Interrupted, 130, words),
                     (None, code) => Ended::of(Happened::Failed, code, words),
                     // Held, or run by somebody else.

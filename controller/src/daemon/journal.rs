@@ -32,9 +32,9 @@ pub enum Happened {
     Started,
     /// A task process of a daemon before was found and taken up.
     TakenUp,
-    /// It ended, and everything landed.
+    /// It ended, and everything landed, but for tables that are held.
     Done,
-    /// It was told to leave, or paused.
+    /// It was told to leave, or paused under way.
     Interrupted,
     /// It ended otherwise.
     Failed,

@@ -361,6 +361,7 @@ impl Assignment {
             source_throttle: self.source.0.throttle.clone(),
             dest_throttle: self.dest.0.throttle.clone(),
             task: self.task,
+            held: Vec::new(),
             source: open(self.source),
             dest: open(self.dest),
             keys: self.keys.into_iter().map(ring).collect::<Result<_>>()?,
@@ -415,15 +416,27 @@ pub struct TableEnding {
     pub error: Option<Error>,
 }
 
+impl TableEnding {
+    /// Whether it was left out, and not paused under way.
+    fn is_held(&self) -> bool {
+        self.landed == 0 && self.error.as_ref().is_some_and(|e| e.kind == Kind::Paused)
+    }
+}
+
 impl Ending {
     /// The first thing that went wrong.
     pub fn first_error(&self) -> Option<&Error> {
         self.error.as_ref().or_else(|| self.tables.iter().find_map(|t| t.error.as_ref()))
     }
 
+    /// Whether it ran to its end, but for tables that are held.
+    pub fn ran(&self) -> bool {
+        self.error.is_none() && self.tables.iter().all(|t| t.error.is_none() || t.is_held())
+    }
+
     /// In a line.
     pub fn words(&self) -> String {
-        if let Some(error) = self.first_error() {
+        if let Some(error) = self.first_error().filter(|_| !self.ran()) {
             let table = self.tables.iter().find(|t| t.error.is_some());
             return match table.filter(|_| self.error.is_none()) {
                 Some(table) => format!("table {}: {error}", table.table),
@@ -432,10 +445,14 @@ impl Ending {
         }
         let landed: u64 = self.tables.iter().map(|t| t.landed).sum();
         let bad: u64 = self.tables.iter().map(|t| t.failed).sum();
-        match bad {
+        let mut words = match bad {
             0 => format!("{landed} rows landed"),
             1 => format!("{landed} rows landed, 1 is bad"),
             bad => format!("{landed} rows landed, {bad} are bad"),
+        };
+        for hold in self.tables.iter().filter_map(|t| t.error.as_ref()) {
+            words += &format!("; {hold}");
         }
+        words
     }
 }

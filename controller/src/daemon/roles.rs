@@ -13,7 +13,7 @@ use ssync_common::process::spawn::{CHANNEL_FD, Group, Stderr};
 use ssync_common::process::{Child, RunId, SpawnOptions, set_title, signals, spawn_role};
 use ssync_common::shm::waiting::{Outcome, Waiting};
 use ssync_common::shm::{TaskSlot, TaskTable};
-use ssync_common::store::{Home, StoreLocation, TaskChange};
+use ssync_common::store::{Home, LastSign, StoreLocation, TaskChange};
 use ssync_common::{failpoint, logging};
 use ssync_worker::params::TaskParams;
 use ssync_worker::progress::Progress;
@@ -24,8 +24,8 @@ pub use crate::books::desk::is_out_of_reach;
 use super::inquiry::Sent;
 use super::order::{Assignment, Ending, Known, Order, TableEnding, WireLocation, Word, open_known};
 use super::peer::Peer;
-use crate::books::TaskBooks;
 use crate::books::drain::drain_left;
+use crate::books::{TaskBooks, last_sign};
 use crate::transfer;
 
 /// What the child that reads the configuration is told.
@@ -144,6 +144,8 @@ fn run(
 ) -> Result<Ending> {
     let task = order.task.id;
     let table = TaskTable::open_or_create(home.path())?;
+    // The place in the table is the dead one's.
+    let before = last_sign(home.path(), task);
     let slot = table.acquire(task, RunId::random()?, order.task.tables.len() as u32)?;
     // What this run goes by (A20), while a next generation may be in force already. No secrets are
     // in there.
@@ -151,7 +153,7 @@ fn run(
     if let Err(e) = channel.send(&Word::Running) {
         log::info!("the daemon is gone already: {e}");
     }
-    let prepared = prepare(order, &slot);
+    let prepared = prepare(order, &slot, before);
     let params = prepared.inspect_err(|error| {
         slot.set_error(error);
         slot.finish(Outcome::Failed);
@@ -163,7 +165,7 @@ fn run(
     Ok(ending(&report))
 }
 
-fn prepare(mut order: Assignment, slot: &TaskSlot) -> Result<TaskParams> {
+fn prepare(mut order: Assignment, slot: &TaskSlot, before: Option<LastSign>) -> Result<TaskParams> {
     slot.wait(Waiting::Configuration);
     let location = order.location.clone().into_location()?;
     let books = TaskBooks::open(
@@ -173,14 +175,16 @@ fn prepare(mut order: Assignment, slot: &TaskSlot) -> Result<TaskParams> {
         order.dest_url(),
         &order.holds,
         order.is_away,
-    )?;
-    transfer::leave_out_held(&books.holds(order.task.id)?, &mut order.task)?;
+    )?
+    .after(before);
+    let held = transfer::leave_out_held(&books.holds(order.task.id)?, &mut order.task)?;
     let task = order.task.clone();
-    order.into_params(Arc::new(books.clone())).inspect_err(|error| {
+    let params = order.into_params(Arc::new(books.clone())).inspect_err(|error| {
         if let Err(e) = books.record_failed_launch(&task, error) {
             log::error!("that the task could not be launched is not recorded: {e}");
         }
-    })
+    })?;
+    Ok(TaskParams { held, ..params })
 }
 
 fn words(report: &TaskReport) -> String {

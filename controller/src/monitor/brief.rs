@@ -15,6 +15,7 @@ use ssync_common::shm::waiting::TaskState;
 use ssync_common::store::{Hold, HoldKind, Store, TableSummary};
 
 use super::state::{self, Settings};
+use crate::clock::localized_to;
 
 /// Lines of a list.
 const LINES_MAX: usize = 20;
@@ -345,7 +346,7 @@ pub fn render(brief: &Brief, language: Language, zone: &TimeZone) -> String {
         }
     };
     let failure = |f: &Failure| {
-        let what: String = f.text.chars().take(LINE_CHARS_MAX).collect();
+        let what: String = localized_to(&f.text, zone).chars().take(LINE_CHARS_MAX).collect();
         format!("{}  {what}", time(f.at, short))
     };
     list(words.failures, brief.failures.iter().map(failure).collect());
@@ -356,7 +357,8 @@ pub fn render(brief: &Brief, language: Language, zone: &TimeZone) -> String {
             HoldKind::Suspended => words.suspended,
         };
         let place = (words.place)(&label(h.task), h.table.as_deref().unwrap_or_default());
-        let why = h.reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
+        let why = h.reason.as_ref().map(|r| format!(": {}", localized_to(r, zone)));
+        let why = why.unwrap_or_default();
         format!("{place}: {kind}, {} {}{why}", words.since, time(h.since, short))
     };
     list(words.held, brief.held.iter().map(hold).collect());
@@ -546,6 +548,18 @@ ssync 日报，主机 db1
         let broken = Brief { history_error: error, ..empty };
         let text = render(&broken, Language::En, &TimeZone::UTC);
         assert!(text.contains("could not be read: connection refused"), "{text}");
+    }
+
+    #[test]
+    fn moments_within_a_text_are_the_hosts() {
+        let failure = Failure {
+            at: at("2026-12-01T06:00:00Z"),
+            what: What::TaskFailed,
+            text: "task 7 was suspended since 2026-12-01T05:00:00Z".into(),
+        };
+        let brief = Brief { failures: vec![failure], ..Brief::default() };
+        let text = render(&brief, Language::En, &TimeZone::fixed(jiff::tz::offset(8)));
+        assert!(text.contains("suspended since 2026-12-01 13:00:00+08:00"), "{text}");
     }
 
     #[test]

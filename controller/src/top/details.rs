@@ -179,7 +179,7 @@ fn run(run: &RunRecord, width: u16, theme: Theme) -> Vec<Line<'static>> {
     }
     let mut lines = vec![Line::from(vec![
         Span::raw(format!(" {begin}  ")),
-        Span::styled(format!("{:<11}", state_word(run.state)), style),
+        Span::styled(format!("{:<11}", state_word(&run.state)), style),
         Span::raw(words),
     ])];
     if let Some(why) = run.error.as_ref().map(|e| e.message.as_str()).or(run.message.as_deref()) {

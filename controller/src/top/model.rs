@@ -259,8 +259,8 @@ impl Model {
         let Some(run) = self.last_run(id) else { return "never ran".to_owned() };
         let end = run.end.unwrap_or(run.begin);
         let word = match run.state {
-            RunState::Interrupted => "stopped",
-            other => crate::command::state_word(other),
+            RunState::Interrupted => "stopped".to_owned(),
+            other => crate::command::state_word(&other),
         };
         format!("{word} {} ago", crate::live::span(self.since_ms(end)))
     }

@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 use jiff::Timestamp;
 use ssync_common::error::{Error, Kind};
 use ssync_common::process::RunId;
-use ssync_common::store::{ErrorRow, NewRun, RowState, RunCounts, RunEnd, RunState};
+use ssync_common::store::{Entry, ErrorRow, NewRun, RowState, RunCounts, RunEnd, RunState};
 use ssync_common::value::Value;
 use ssync_tests::command::Ssync;
+use ssync_tests::ssync::write_down;
 
 const GOOD: &str = r#"
 [[link]]
@@ -342,7 +343,7 @@ fn past_runs_and_bad_rows_are_listed() {
             attempt: None,
             record_use_times: true,
         };
-        store.begin_run(&new).unwrap();
+        write_down(&mut store, [Entry::Begin(new)]);
         let counts = RunCounts { landed: 5, failed: 1, ..RunCounts::default() };
         let end = RunEnd {
             state: RunState::Failed,
@@ -365,7 +366,7 @@ fn past_runs_and_bad_rows_are_listed() {
             state: RowState::Bad,
         };
         store.record_errors(&[row]).unwrap();
-        store.finish_run(id, &end).unwrap();
+        write_down(&mut store, [Entry::End { run: id, end, use_times: None, attempt: None }]);
         if n == 0 {
             store.mark_rows_resolved(&[(id, 0)]).unwrap();
         }
@@ -450,11 +451,12 @@ fn health_is_one_line_and_an_exit_code() {
             attempt: None,
             record_use_times: true,
         };
-        store.begin_run(&new).unwrap();
         let error = (state == RunState::Failed).then(|| Error::new(Kind::Lost, "server gone"));
         let end = new.begin;
         let counts = RunCounts::default();
-        store.finish_run(id, &RunEnd { state, counts, message: None, error, end }).unwrap();
+        let end = RunEnd { state, counts, message: None, error, end };
+        let ended = Entry::End { run: id, end, use_times: None, attempt: None };
+        write_down(store, [Entry::Begin(new), ended]);
         id
     };
     run(1, RunState::Failed, &mut store);

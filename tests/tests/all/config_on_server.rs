@@ -49,6 +49,9 @@ fn a_task_lives_its_life(url: &str, password: &str) {
     assert_eq!((run.count("orders", "landed"), run.count("orders", "failed")), (999, 1));
     let text = |args: &[&str]| ok(args).stdout;
     assert!(text(&["history", "对账"]).contains("1 (对账)  orders"));
+    assert!(!text(&["history", "--failed"]).contains("orders"));
+    let brief = text(&["brief"]);
+    assert!(brief.contains("1 run of 1 table (1 task): 999 rows"), "{brief}");
     assert!(text(&["errors"]).contains("id=500"));
     assert!(text(&["status"]).contains("orders"));
     assert!(text(&["link", "usage"]).contains("dst"));

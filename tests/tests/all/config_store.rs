@@ -20,7 +20,7 @@ use ssync_common::value::Value;
 use ssync_tests::command::Ssync;
 use ssync_tests::servers::oracle::{Generation, OracleAccount, oracle};
 use ssync_tests::servers::{Database, PASSWORD, Server, Software, mariadb, mysql56};
-use ssync_tests::ssync::apply;
+use ssync_tests::ssync::{apply, write_down};
 
 const CONFIG: &str = r#"
 [[link]]
@@ -348,7 +348,7 @@ fn a_schema_of_version_1_is_widened(place: &Place) {
     place.sql("UPDATE T_PARAMETER SET param_value = '1' WHERE param_name = 'schema_version'");
     let mut store = place.open();
     let run = NewRun { plan_hash: "x".repeat(65), ..new_run(1, "orders") };
-    store.begin_run(&run).unwrap();
+    write_down(&mut store, [Entry::Begin(run.clone())]);
     assert_eq!(store.run(run.id).unwrap().unwrap().plan_hash, run.plan_hash);
     assert_eq!(
         store.parameter("schema_version").unwrap().as_deref(),
@@ -384,11 +384,16 @@ fn new_run(n: u8, table: &str) -> NewRun {
     }
 }
 
+fn ends(run: u8, end: RunEnd, use_times: Option<UseTimes>) -> Entry {
+    Entry::End { run: RunId([run; 16]), end, use_times, attempt: None }
+}
+
 fn runs_are_recorded_from_begin_to_end(place: &Place) {
     let mut store = place.open();
     assert_eq!(store.last_run(7, "orders").unwrap(), None);
     for n in 1..=3 {
-        store.begin_run(&new_run(n, if n == 2 { "log" } else { "orders" })).unwrap();
+        let table = if n == 2 { "log" } else { "orders" };
+        write_down(&mut store, [Entry::Begin(new_run(n, table))]);
     }
     let counts = RunCounts {
         claimed: 1,
@@ -408,7 +413,7 @@ fn runs_are_recorded_from_begin_to_end(place: &Place) {
         error: Some(error.clone()),
         end: at(100),
     };
-    store.finish_run(RunId([3; 16]), &end).unwrap();
+    write_down(&mut store, [ends(3, end.clone(), None)]);
     let run = store.last_run(7, "orders").unwrap().unwrap();
     let expected = RunRecord {
         id: RunId([3; 16]),
@@ -428,12 +433,13 @@ fn runs_are_recorded_from_begin_to_end(place: &Place) {
     };
     assert_eq!(run, expected);
     // Resumed: open again, from its own beginning.
-    store.begin_run(&NewRun { begin: at(50), ..new_run(3, "orders") }).unwrap();
+    let resumed = NewRun { begin: at(50), ..new_run(3, "orders") };
+    write_down(&mut store, [Entry::Begin(resumed)]);
     let run = store.run(RunId([3; 16])).unwrap().unwrap();
     assert_eq!((run.state, run.begin, run.end), (RunState::Open, at(3), None));
     // What its second attempt does comes to what the first has done.
     let more = RunCounts { landed: 9, skipped: 0, ..counts };
-    store.finish_run(RunId([3; 16]), &RunEnd { counts: more, ..end }).unwrap();
+    write_down(&mut store, [ends(3, RunEnd { counts: more, ..end }, None)]);
     let all = store.run(RunId([3; 16])).unwrap().unwrap().counts;
     assert_eq!((all.landed, all.claimed, all.skipped), (12, 2, counts.skipped));
 
@@ -474,10 +480,23 @@ fn batches_are_recorded_once_each(place: &Place) {
         ..whole.clone()
     };
     let next = BatchRecord { number: 10, ..whole.clone() };
-    store.record_batches(&[next.clone(), whole.clone(), part.clone()]).unwrap();
+    let record = |batches: &[BatchRecord]| {
+        let last = Settled {
+            dest_url: String::new(),
+            fence: String::new(),
+            epoch: 1,
+            run: RunId([1; 16]),
+            pos: String::new(),
+            at: None,
+        };
+        let (batches, table) = (batches.to_vec(), "orders".to_owned());
+        let settled = Entry::Settled { batches, task: 7, table, last, adopt: None };
+        write_down(&mut place.open(), [settled]);
+    };
+    record(&[next.clone(), whole.clone(), part.clone()]);
     assert_eq!(store.batches(RunId([1; 16])).unwrap(), [whole.clone(), part.clone(), next.clone()]);
     let landed = BatchRecord { state: BatchState::Landed, landed: Some(at(2)), ..whole };
-    store.record_batches(std::slice::from_ref(&landed)).unwrap();
+    record(std::slice::from_ref(&landed));
     assert_eq!(store.batches(RunId([1; 16])).unwrap(), [landed, part, next]);
     assert_eq!(store.batches(RunId([2; 16])).unwrap(), []);
 }
@@ -490,12 +509,22 @@ fn use_times_go_to_the_table_of_that_name(place: &Place) {
         run: RunId([1; 16]),
         begin: at(0),
         end: at(90),
-        rows: 1_000_000,
         bytes: 1 << 40,
         result: RunState::Done,
     };
-    store.record_use_times(&times).unwrap();
-    store.record_use_times(&times).unwrap();
+    let end = RunEnd {
+        state: RunState::Done,
+        counts: RunCounts { landed: 1_000_000, ..RunCounts::default() },
+        message: None,
+        error: None,
+        end: at(90),
+    };
+    let begins = NewRun { begin: at(0), ..new_run(1, "orders") };
+    let entries = [(1, Entry::Begin(begins)), (2, ends(1, end, Some(times)))];
+    // Whoever does not know whether they are in writes them again.
+    for _ in 0..2 {
+        store.write_down(RunId([9; 16]), &entries, false).unwrap();
+    }
     let rows = place.sql(
             "SELECT task_id, table_name, begin_at, end_at, use_micros, row_count, byte_count, result FROM proc_use_times",
         );

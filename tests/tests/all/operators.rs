@@ -38,57 +38,32 @@ mod world;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::Instant;
 
+use ssync_tests::cases::{Cases, panic_text};
 use ssync_tests::rng::{Rng, seed};
 use ssync_tests::servers::oracle::oracle;
 
 use case::{Case, Software};
 use world::World;
 
-/// Cases of a default run.
-const CASES: u64 = 36;
-/// Cases at a time; much of each is waiting.
-const THREADS: usize = 4;
+/// Much of each case is waiting.
+const CASES: Cases = Cases { name: "OPERATOR", default: 36, threads: 4 };
 /// What a case's chance has nothing in common with that of other tests.
 const STREAM: u64 = 7_000_000;
 
 #[test]
 fn no_row_is_lost_doubled_or_mixed_whatever_operators_do() {
-    let seed = seed();
-    let only = std::env::var("SSYNC_TEST_OPERATOR_CASE").ok().map(|n| n.parse::<u64>().unwrap());
-    let cases = std::env::var("SSYNC_TEST_OPERATOR_CASES").map_or(CASES, |n| n.parse().unwrap());
-    let (first, end) = only.map_or((0, cases), |n| (n, n + 1));
-    let next = AtomicU64::new(first);
-    let failures = Mutex::new(Vec::new());
     let tally = Mutex::new(BTreeMap::new());
     let began = Instant::now();
-    thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= end {
-                        return;
-                    }
-                    if let Some(why) = run_case(seed, number, &tally) {
-                        eprintln!("{why}");
-                        failures.lock().unwrap().push(why);
-                    }
-                }
-            });
-        }
-    });
-    eprintln!("{} cases in {:.0} s", end - first, began.elapsed().as_secs_f64());
+    let played = CASES.play(|number| run_case(seed(), number, &tally).map_or(Ok(()), Err));
+    eprintln!("{:.0} s", began.elapsed().as_secs_f64());
     let tally = tally.into_inner().unwrap();
     for (what, times) in &tally {
         eprintln!("{times:>6}  {what}");
     }
-    let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
-    if only.is_none() && cases >= CASES {
+    played.expect_none_failed();
+    if played.is_whole {
         let missed: Vec<_> = play::act_names().filter(|act| !tally.contains_key(act)).collect();
         assert!(missed.is_empty(), "nobody ever did {missed:?}");
     }
@@ -136,12 +111,4 @@ fn run_case(seed: u64, number: u64, tally: &Mutex<BTreeMap<String, u64>>) -> Opt
          no_row_is_lost_doubled_or_mixed_whatever_operators_do\n",
         story.join("\n  ")
     ))
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()))
-        .unwrap_or_else(|| "a panic".to_owned())
 }

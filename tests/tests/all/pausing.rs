@@ -110,12 +110,34 @@ fn one_table_pauses_between_batches_and_no_other_is_touched() {
 
     // Held, it is left out; resumed, the rest goes.
     let before = pair.landed("first");
-    let outcome = pair.instance.run(&["--task", "1"]).expect(0);
+    let outcome = pair.instance.run(&["--task", "1", "--json"]).expect(130);
     assert!(outcome.stderr.contains("first is left out: paused since"), "{outcome}");
+    assert_eq!(result(&outcome, "first"), "paused", "{outcome}");
+    assert_eq!(result(&outcome, "second"), "done", "{outcome}");
     assert_eq!(pair.landed("first"), before);
     pair.instance.run(&["resume", "1", "first"]).expect(0);
     pair.instance.run(&["--task", "1"]).expect(0);
     assert_eq!((pair.landed("first"), pair.in_state("first", 2)), (ROWS, ROWS));
+}
+
+#[test]
+fn the_daemon_runs_the_other_tables_and_says_which_one_is_paused() {
+    let pair = Pair::new();
+    pair.instance.run(&["pause", "1", "first", "--reason", "moving house"]).expect(0);
+    let daemon = pair.instance.start(&["daemon"], "");
+    wait_for("the daemon", || {
+        pair.instance.run(&["explain", "1"]).stdout.contains("schedule fires")
+    });
+    let outcome = json(&pair.instance.run(&["run", "1", "--wait", "--json"]).expect(130));
+    let words = outcome["outcome"].as_str().unwrap();
+    let said = format!("{ROWS} rows landed; table first is paused since ");
+    assert!(words.starts_with(&said) && words.contains("moving house"), "{outcome}");
+    assert_eq!((pair.landed("first"), pair.landed("second")), (0, ROWS));
+    let explained = json(&pair.instance.run(&["explain", "1", "--json"]).expect(0));
+    let last = explained["decisions"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(last["what"], "done", "{explained}");
+    pair.instance.run(&["stop"]).expect(0);
+    daemon.wait().expect(0);
 }
 
 #[test]

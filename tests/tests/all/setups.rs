@@ -16,18 +16,15 @@ mod fault;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
+use ssync_tests::cases::{Cases, panic_text};
 use ssync_tests::rng::{Rng, seed};
 
 use case::Case;
 use fault::FAULTS;
 
-/// Cases of a default run; the first ones go through all faults.
-const CASES: u64 = FAULTS.len() as u64 + 1;
-/// Cases at a time.
-const THREADS: usize = 6;
+/// The first ones of a default run go through all faults.
+const CASES: Cases = Cases { name: "SETUP", default: FAULTS.len() as u64 + 1, threads: 6 };
 /// What a case's chance has nothing in common with that of other tests.
 const STREAM: u64 = 9_000_000;
 
@@ -50,41 +47,19 @@ fn cautious(finding: &str) -> bool {
 
 #[test]
 fn what_a_check_passes_runs() {
-    let seed = seed();
-    let only = std::env::var("SSYNC_TEST_SETUP_CASE").ok().map(|n| n.parse::<u64>().unwrap());
-    let cases = std::env::var("SSYNC_TEST_SETUP_CASES").map_or(CASES, |n| n.parse().unwrap());
-    let (first, end) = only.map_or((0, cases), |n| (n, n + 1));
-    let next = AtomicU64::new(first);
-    let failures = Mutex::new(Vec::new());
     let tally = Mutex::new(BTreeMap::<&str, u64>::new());
-    thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= end {
-                        return;
-                    }
-                    let case = Case::new(&mut Rng::new(seed, STREAM + number), number);
-                    let played = catch_unwind(AssertUnwindSafe(|| case.play()));
-                    let played = played.unwrap_or_else(|_| Err("it panicked".to_owned()));
-                    match played {
-                        Ok(verdict) => *tally.lock().unwrap().entry(verdict).or_default() += 1,
-                        Err(why) => {
-                            let why = format!("case {number} of seed {seed}: {case:?}\n{why}");
-                            eprintln!("{why}");
-                            failures.lock().unwrap().push(why);
-                        }
-                    }
-                }
-            });
-        }
+    let played = CASES.play(|number| {
+        let case = Case::new(&mut Rng::new(seed(), STREAM + number), number);
+        let played = catch_unwind(AssertUnwindSafe(|| case.play()));
+        let played = played.unwrap_or_else(|panic| Err(panic_text(panic.as_ref())));
+        let verdict = played.map_err(|why| format!("{case:?}\n{why}"))?;
+        *tally.lock().unwrap().entry(verdict).or_default() += 1;
+        Ok(())
     });
     let tally = tally.into_inner().unwrap();
     eprintln!("{tally:?}");
-    let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
-    if only.is_none() && cases >= CASES {
+    played.expect_none_failed();
+    if played.is_whole {
         assert!(
             tally["passed"] >= 5 && tally["refused"] >= 20,
             "it was not broken well: {tally:?}"

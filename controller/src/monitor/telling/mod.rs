@@ -12,6 +12,8 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::event::{Event, What};
 use ssync_common::store::receiver_secret;
 
+use crate::clock::localized;
+
 /// Why somebody could not be told.
 #[derive(Debug)]
 pub struct Failure {
@@ -33,6 +35,7 @@ pub type Stop = AtomicBool;
 /// An event with everything that templates may ask for.
 pub struct Message {
     event: Event,
+    text: String,
     title: String,
     json: String,
     task: String,
@@ -49,6 +52,7 @@ impl Message {
             json,
             task: event.task.map(|task| task.to_string()).unwrap_or_default(),
             time: format!("{:.0}", event.at),
+            text: localized(&event.text).into_owned(),
             event: event.clone(),
             secret,
         })
@@ -57,7 +61,7 @@ impl Message {
     /// What a place of a template stands for.
     fn value(&self, place: &str) -> Option<&str> {
         Some(match place {
-            "text" => &self.event.text,
+            "text" => &self.text,
             "title" => &self.title,
             "what" => self.event.what.name(),
             "severity" => self.event.severity.name(),
