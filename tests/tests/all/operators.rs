@@ -20,6 +20,8 @@
 //!   it is, and nothing in this one says that rows of it were ever sent.
 //! - ssync's own table at the source dropped while the destination, or the table's name, is another
 //!   one than it remembers: what would tell was just taken away.
+//! - A destination restored between `adopt --new` and the run that begins anew: what was known of it was
+//!   just given up.
 //!
 //! What is allowed, since no tool can tell: `retry --lost` sets rows back by ranges of keys. What a
 //! copy got as done lies between, and may go again.

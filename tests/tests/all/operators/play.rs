@@ -562,7 +562,8 @@ impl World<'_> {
                 self.reconcile(s);
             }
             self.adopt(s, &["--new"])?;
-            self.streams[s].pending.copied = false;
+            let pending = &mut self.streams[s].pending;
+            (pending.copied, pending.anew) = (false, true);
         } else if first && pending.own_dest_dropped {
             let d = self.streams[s].dest;
             self.empty_dest(d, false);

@@ -54,6 +54,8 @@ pub struct Pending {
     pub shape_changed: bool,
     /// It is a copy, or has one, and the two were not told apart yet.
     pub copied: bool,
+    /// It was told to begin anew, and no run of it has left a record yet.
+    pub anew: bool,
 }
 
 /// A version of a row, since when it has been there.
@@ -419,6 +421,7 @@ impl Stream {
     /// Whether what would tell an older state from a newer one was taken away, and no run has come
     /// to its end since.
     pub fn is_blind(&self) -> bool {
-        self.pending.own_source_dropped || self.pending.own_dest_dropped
+        let pending = &self.pending;
+        pending.own_source_dropped || pending.own_dest_dropped || pending.anew
     }
 }
