@@ -151,9 +151,8 @@ pub fn run(command: DaemonCommand, home: Option<&Path>, json: bool) -> Result<u8
 
 /// The number of a task. The daemon knows no names.
 fn number(home: &Home, task: &OneTask) -> Result<u32> {
-    number_in_force(task.which()?, home.path(), || {
-        Store::open(&StoreLocation::from_env(home.clone())?)
-    })
+    let located = home.clone();
+    number_in_force(task.which()?, home, move || Store::open(&StoreLocation::from_env(located)?))
 }
 
 /// The name by which the daemon runs a task.
