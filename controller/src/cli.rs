@@ -296,12 +296,15 @@ pub enum StoreCommand {
 
     /// Show every task: what it does, what holds it, how it ended last
     ///
+    /// Also how many rows wait to be sent, as the daemon has counted them at most once a minute.
     /// Exit code 1 where a daemon should run and does not, or does not respond.
     Status(AnyTask),
 
     /// Report to a monitoring system whether somebody has to act
     ///
-    /// One line. Looks at the daemon, failed and suspended tasks, bad rows, receivers, and records that wait.
+    /// One line. Looks at the daemon, late schedules, failed and suspended tasks, runs whose process has
+    /// died, bad rows, receivers, and records that wait; known backlogs follow as figures. Answers
+    /// also where the configuration database does not.
     /// Exit codes: 0 everything works, 1 somebody should look, 2 something does not work.
     Health,
 

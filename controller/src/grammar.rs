@@ -15,14 +15,13 @@
 //!
 //! What was written before this grammar keeps its meaning; a test compares the forms.
 
-use std::path::Path;
-
 use clap::Args;
 use ssync_common::config::{TaskRef, find_task};
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::store::Store;
+use ssync_common::store::{Home, Store};
 
 use crate::parameters::InForce;
+use crate::patience::within;
 
 /// The task of a command that is about one.
 #[derive(Debug, Args)]
@@ -137,17 +136,17 @@ impl Scope {
 /// [`Kind::Usage`] when no task has this name; why the configuration database cannot be asked.
 pub fn number_in_force(
     which: &TaskRef,
-    home: &Path,
-    open: impl FnOnce() -> Result<Store>,
+    home: &Home,
+    open: impl FnOnce() -> Result<Store> + Send + 'static,
 ) -> Result<u32> {
     if let TaskRef::Number(number) = which {
         return Ok(*number);
     }
-    let error = match open().and_then(|mut store| store.load()) {
+    let error = match within(home, move || open()?.load()) {
         Ok(config) => return Ok(config.task(which)?.id),
         Err(e) => e,
     };
-    match InForce::read(home) {
+    match InForce::read(home.path()) {
         Ok(Some(known)) => Ok(find_task(known.tasks.iter().map(|p| &p.task), which)?.id),
         _ => Err(error),
     }

@@ -2,11 +2,12 @@
 //!
 //! - [`cli`]: what can be said; [`grammar`]: how tasks and tables are said in all of it; [`run`] does
 //!   it; [`render`] shows what went wrong.
-//! - [`clock`]: how moments are shown.
+//! - [`clock`]: how moments are shown; [`patience`]: how long commands wait for the configuration
+//!   database.
 //! - [`transfer`]: a task process in the foreground; [`books`]: its side of the configuration
 //!   database; [`terminal`]: what it shows.
 //! - [`top`]: what runs, as it runs; [`live`]: what shared memory says of it; [`parameters`]: by
-//!   what it runs.
+//!   what it runs; [`backlog`]: what waits to be sent.
 //! - [`adopt_command`], [`check_command`], [`key_command`], [`retry_command`]: further commands.
 //! - [`generate`]: man pages and shell completions.
 //! - [`daemon`]: schedules, task processes, and the commands about them.
@@ -14,6 +15,7 @@
 //! - [`demo`]: all of it at once, on made-up rows, with proof.
 
 pub mod adopt_command;
+pub mod backlog;
 pub mod bench;
 pub mod books;
 pub mod check_command;
@@ -30,6 +32,7 @@ pub mod manual;
 pub mod monitor;
 pub mod output;
 pub mod parameters;
+pub mod patience;
 pub mod render;
 pub mod retry_command;
 pub mod standstill;
@@ -82,6 +85,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
         (Some(Command::Check { scope, trial }), _) => {
             scope.check("check")?;
             let home = Home::locate(cli.home.as_deref())?;
+            let _telling = patience::tell_of_waits(&home);
             let mut store = Store::open(&StoreLocation::from_env(home)?)?;
             check_command::run(&mut store, &scope, trial, cli.json)
         }
@@ -168,13 +172,17 @@ fn foreground(
 ) -> Result<u8> {
     // Before any thread starts: a signal goes to whichever thread does not block it.
     let signals = signals::watch()?;
-    let mut store = Store::open(&StoreLocation::from_env(Home::locate(home)?)?)?;
+    let home = Home::locate(home)?;
+    let telling = patience::tell_of_waits(&home);
+    let mut store = Store::open(&StoreLocation::from_env(home)?)?;
     logging::init("worker", store.home().path())?;
     let instance_home = store.home().path().to_path_buf();
     drain_left(&mut store)?;
     let config = store.load()?;
     let params = prepare(&mut store, &config)?;
     drop(store);
+    // The run itself goes on without that database, and says so.
+    drop(telling);
     let Some(params) = params else { return Ok(0) };
     let report = transfer::run(&params, &signals, quiet || json)?;
     for waiting in spool::waiting(&instance_home, Some(report.task)) {

@@ -1,15 +1,23 @@
 //! What runs at this moment, read from shared memory; how the controller is; words for both.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use ssync_common::error::Result;
 use ssync_common::shm::task_table::ControllerView;
 use ssync_common::shm::waiting::{Outcome, TaskState};
-use ssync_common::shm::{TaskTable, TaskView, Waiting, is_controller_wanted, now_ms};
+use ssync_common::shm::{
+    TaskTable, TaskView, Waiting, is_controller_alive, is_controller_wanted, now_ms,
+};
 
 /// A controller that has not been heard of for so long hangs, milliseconds.
 pub const HEARTBEAT_AGE_MS_MAX: u64 = 60_000;
+
+/// How long a controller that lives may take to make its task table anew.
+const RELINK_TIME_MAX: Duration = Duration::from_secs(3);
+/// A pause between two looks at that.
+const RELINK_LOOK: Duration = Duration::from_millis(20);
 
 /// The task table at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,8 +37,19 @@ impl Live {
     /// When the table was laid out by another version.
     pub fn read(home: &Path) -> Result<Live> {
         // A home that does not exist yet has no memory either.
-        let table = if home.exists() { TaskTable::open(home)? } else { None };
-        Live::of(table.as_ref())
+        if !home.exists() {
+            return Live::of(None);
+        }
+        let began = Instant::now();
+        loop {
+            let live = Live::of(TaskTable::open(home)?.as_ref())?;
+            // Somebody has removed the table: a controller that lives makes it anew.
+            let is_missing = live.controller.is_none_or(|c| c.alive && c.pid == 0);
+            if !is_missing || began.elapsed() >= RELINK_TIME_MAX || !is_controller_alive(home)? {
+                return Ok(live);
+            }
+            std::thread::sleep(RELINK_LOOK);
+        }
     }
 
     /// Reads this task table.

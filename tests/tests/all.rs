@@ -4,6 +4,8 @@
 
 #[path = "all/application.rs"]
 mod application;
+#[path = "all/backlog.rs"]
+mod backlog;
 #[path = "all/bad_row_texts.rs"]
 mod bad_row_texts;
 #[path = "all/books.rs"]
@@ -40,6 +42,8 @@ mod events;
 mod fitting;
 #[path = "all/grammar.rs"]
 mod grammar;
+#[path = "all/health.rs"]
+mod health;
 #[path = "all/key_limits.rs"]
 mod key_limits;
 #[path = "all/memory.rs"]

@@ -21,11 +21,13 @@
 //! - [`claiming`], [`reading`], [`settling`], [`recovery`], [`steps`]: what they do.
 //! - [`trigger_trial`]: whether a row keeps the state that it is set to.
 //! - [`source`], [`owner`]: the source table in SQL, and its one owner.
+//! - [`backlog`]: how many rows wait to be sent.
 //! - [`retries`]: which failures are tried again, and when.
 //! - [`counts`], [`report`], [`reminder`]: the books, and what people are told.
 
 pub mod adopt;
 mod as_is;
+pub mod backlog;
 mod batch_size;
 pub mod check;
 mod claiming;
@@ -270,7 +272,8 @@ fn run_table(
                 // Others may use the connections meanwhile.
                 drop(permits);
                 let next = duration_text(wait);
-                progress.wait_to_retry(&e.context(format_args!("{tried}, the next one in {next}")));
+                let why = e.context(format_args!("{tried}, the next one in {next}"));
+                progress.wait_to_retry(&why, wait);
                 control.pause(params.task.id, &table.name, wait)?;
                 progress.retry();
                 permits = permits::acquire(params, table, progress, &control, sides, None)?;

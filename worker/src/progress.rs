@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ssync_common::error::Error;
 use ssync_common::shm::ring::Ring;
@@ -68,10 +68,10 @@ impl Progress {
         }
     }
 
-    /// The run waits for its next attempt, and why.
-    pub fn wait_to_retry(&mut self, why: &Error) {
+    /// The run waits for its next attempt, why, and for how long.
+    pub fn wait_to_retry(&mut self, why: &Error, wait: Duration) {
         if let Some(slot) = &self.slot {
-            slot.set_error(why);
+            slot.set_retry(why, wait);
         }
         self.moment.failure = Some(why.to_string());
         self.wait(Waiting::Retry);

@@ -224,6 +224,17 @@ pub trait Dialect: Send + Sync {
     /// The query, only its `n`th row (from 1).
     fn nth(&self, sql: &str, n: u64) -> String;
 
+    /// What stands behind `SELECT`, and what stands for a table in `FROM`, so that its rows are
+    /// found through this index of it and in no other way. Where the index cannot be used, the query
+    /// fails (Oracle: it goes another way).
+    fn through_index(&self, table: &str, index: &str) -> (String, String);
+
+    /// The statement that limits how long each further query of the session may take; `None` where
+    /// the database knows no such limit.
+    fn limit_query_time(&self, _secs: u64) -> Option<String> {
+        None
+    }
+
     /// What stands for a table in `FROM`, and a condition (or none), so that about one row in
     /// [`SAMPLED_OF`] comes, taken by chance.
     fn sampled(&self, table: &str) -> (String, Option<String>);

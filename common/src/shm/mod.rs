@@ -18,7 +18,7 @@ use std::path::Path;
 pub use arena::Arena;
 pub use ring::Ring;
 pub use segment::Segment;
-pub use task_table::{TaskSlot, TaskTable, TaskView, is_controller_wanted};
+pub use task_table::{TaskSlot, TaskTable, TaskView, is_controller_alive, is_controller_wanted};
 pub use waiting::Waiting;
 pub use writer_entry::{WriterEntry, WriterView};
 

@@ -64,6 +64,15 @@ shared_struct! {
     }
 }
 
+impl TableHeader {
+    /// This process is the controller.
+    fn is_controlled_since(&self, started_ms: u64) {
+        self.controller_started_ms.store(started_ms, Ordering::Relaxed);
+        self.controller_heartbeat_ms.store(now_ms(), Ordering::Relaxed);
+        self.controller_pid.store(std::process::id(), Ordering::Relaxed);
+    }
+}
+
 const SLOTS_AT: usize = HEADER_BYTES + size_of::<TableHeader>();
 const CLAIMS_AT: usize = SLOTS_AT + SLOTS * size_of::<SlotHeader>();
 const TABLE_BYTES: usize = CLAIMS_AT + CLAIMS * size_of::<ClaimEntry>();
@@ -219,10 +228,7 @@ impl TaskTable {
                 .detail(format!("process {pid}")));
         };
         let table = self.current()?;
-        let header = table.header()?;
-        header.controller_pid.store(std::process::id(), Ordering::Relaxed);
-        header.controller_started_ms.store(now_ms(), Ordering::Relaxed);
-        header.controller_heartbeat_ms.store(now_ms(), Ordering::Relaxed);
+        table.header()?.is_controlled_since(now_ms());
         let wanted = wanted_path(&self.0.home);
         std::fs::write(&wanted, format!("{}\n", std::process::id()))
             .map_err(|e| Error::from(e).context(format!("could not write {}", wanted.display())))?;
@@ -367,6 +373,19 @@ impl ControllerGuard {
         &self.table
     }
 
+    /// Makes the table anew, or takes the one that stands in its place, where somebody has removed
+    /// it from shared memory; the former one. Tasks that run go on writing there.
+    pub fn relink(&mut self) -> Result<Option<TaskTable>> {
+        if self.table.is_linked() {
+            return Ok(None);
+        }
+        let _layout = ByteLock::acquire(&self.table.0.lock_path, LOCK_LAYOUT, LAYOUT_WAIT)?;
+        let table = self.table.current()?;
+        let started_ms = self.table.header()?.controller_started_ms.load(Ordering::Relaxed);
+        table.header()?.is_controlled_since(started_ms);
+        Ok(Some(std::mem::replace(&mut self.table, table)))
+    }
+
     /// Still here.
     pub fn beat(&self) -> Result<()> {
         self.table.header()?.controller_heartbeat_ms.store(now_ms(), Ordering::Relaxed);
@@ -381,6 +400,14 @@ impl ControllerGuard {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a controller of the instance lives, whatever shared memory says of it.
+///
+/// # Errors
+/// When its lock cannot be looked at.
+pub fn is_controller_alive(home: &Path) -> Result<bool> {
+    lock::is_held(&lock::open(&lock_path(home)?)?, LOCK_CONTROLLER)
 }
 
 /// Whether the instance should have a controller: one has begun, and it has not left in good order

@@ -54,6 +54,7 @@ impl EmptyRuns {
             counts: RunCounts::default(),
             attempts: 1,
             seconds: took.as_secs_f64().max(0.0),
+            interrupted: false,
             message: None,
             error: None,
         }

@@ -235,6 +235,18 @@ pub(super) fn unlock(db: &mut Db, task: u32, table: &str, token: &str) -> Result
     db.update("task_detail", &free, mine()).map(drop)
 }
 
+/// Whether somebody works at a sub-task, as far as can be told: its lock is held, its lease is not
+/// over, and its owner is not known to be dead.
+pub(super) fn is_under_way(db: &mut Db, task: u32, table: &str) -> Result<bool> {
+    let held = match holder(db, task, table, false) {
+        // Not configured any more.
+        Err(e) if e.kind == Kind::Config => None,
+        held => held?,
+    };
+    let Some(held) = held else { return Ok(false) };
+    Ok(!held.process.is_known_dead()? && db.now_secs()? <= held.lease_until_secs)
+}
+
 fn holder(db: &mut Db, task: u32, table: &str, for_update: bool) -> Result<Option<LockInfo>> {
     let mut select = Select::new("task_detail", &LOCK_COLUMNS).filter(of_table(task, table));
     if for_update {

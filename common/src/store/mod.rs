@@ -40,6 +40,7 @@ mod settled;
 mod sql;
 mod summary;
 mod versions;
+mod waits;
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -65,6 +66,7 @@ pub use secrets::{key_secret, link_params, receiver_secret};
 pub use settled::Settled;
 pub use summary::TableSummary;
 pub use versions::{Author, ConfigVersion};
+pub use waits::waited;
 
 /// The parameter with the installation's random id.
 const INSTANCE_ID: &str = "instance_id";

@@ -10,6 +10,7 @@ use crate::process::RunId;
 use crate::store::attempts::{self, Attempts};
 use crate::store::config_tables::{of_table, of_tables};
 use crate::store::empties::{self, EmptyRuns};
+use crate::store::lock;
 use crate::store::sql::{Db, Filter, IntoValue, Row, Select, Within, json, word};
 use crate::store::{AttemptState, RowState, Store};
 use crate::value::{Key, Value};
@@ -119,6 +120,8 @@ pub struct RunRecord {
     pub attempts: u64,
     /// How long its attempts took, in seconds.
     pub seconds: f64,
+    /// Open, and nobody works at it: its process has died, and the next start resumes it.
+    pub interrupted: bool,
     /// The outcome in a line.
     pub message: Option<String>,
     /// The failure.
@@ -589,6 +592,7 @@ fn select_runs(db: &mut Db, filter: Filter, limit: Option<u64>) -> Result<Vec<Ru
             counts: counts(&row)?,
             attempts: row.opt_number("attempt_count")?.unwrap_or(1),
             seconds: micros / 1e6,
+            interrupted: false,
             message: row.opt_text("message"),
             error: row.opt_text("error").map(|_| row.json("error")).transpose()?,
         })
@@ -610,6 +614,7 @@ fn so_far(db: &mut Db, run: &mut RunRecord) -> Result<()> {
     let attempts = Attempts::of(db, run.id)?;
     run.attempts = attempts.list().len().max(1) as u64;
     run.seconds = attempts.micros() as f64 / 1e6;
+    run.interrupted = !lock::is_under_way(db, run.task, &run.table)?;
     Ok(())
 }
 

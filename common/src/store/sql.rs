@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::connector::{self, Connection, LinkParams};
 use crate::error::{Error, Kind, Result};
 use crate::store::schema;
+use crate::store::waits::Asking;
 use crate::value::Value;
 
 /// How long a transaction that lost against others is tried again.
@@ -152,6 +153,7 @@ impl<'a> Select<'a> {
 impl Db {
     /// Opens a connection.
     pub fn open(link: LinkParams) -> Result<Self> {
+        let _asking = Asking::begin();
         let conn = connector::open(&link)?;
         Ok(Db { link, conn })
     }
@@ -165,7 +167,7 @@ impl Db {
     /// and on a new connection when the old one broke before the commit: then nothing had taken
     /// effect. When the connection breaks at the commit itself, the error says so.
     pub fn transaction<T>(&mut self, mut work: impl FnMut(&mut Db) -> Result<T>) -> Result<T> {
-        let start = Instant::now();
+        let (start, _asking) = (Instant::now(), Asking::begin());
         let mut reopened = false;
         loop {
             let done = self.conn.begin().and_then(|()| work(self));
@@ -198,6 +200,7 @@ impl Db {
 
     /// Runs a query outside any transaction, on a new connection where the old one broke.
     pub fn read<T>(&mut self, mut work: impl FnMut(&mut Db) -> Result<T>) -> Result<T> {
+        let _asking = Asking::begin();
         match work(self) {
             Err(e) if e.kind == Kind::Lost => {
                 self.conn = connector::open(&self.link)?;

@@ -8,7 +8,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use ssync_common::config::{TaskNames, parse_duration};
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::store::{AttemptRecord, EmptyRuns, RunFilter, RunRecord, RunState, Store};
+use ssync_common::store::{
+    AttemptRecord, AttemptState, EmptyRuns, RunFilter, RunRecord, RunState, Store,
+};
 
 use crate::books::spool::Waiting;
 use crate::cli::HistoryArgs;
@@ -63,7 +65,7 @@ pub fn history(
         // What failed may have been an attempt before the one that is done.
         if (args.attempts || args.failed) && run.attempts > 1 {
             let attempts = store.attempts(run.id)?;
-            rows.extend((1..).zip(&attempts).map(|(n, attempt)| attempt_row(n, attempt)));
+            rows.extend((1..).zip(&attempts).map(|(n, attempt)| attempt_row(n, attempt, run)));
         }
     }
     rows.extend(empty.map(|empty| empty_row(empty, &names)));
@@ -148,12 +150,13 @@ fn since(text: &str, now: &Zoned) -> Result<Timestamp> {
 
 fn row(run: &RunRecord, names: &TaskNames) -> [String; 8] {
     let error = run.error.as_ref().map(|e| e.message.clone());
-    let outcome = [attempts_words(run), run.message.clone().or(error)];
+    let resumed = run.interrupted.then(|| RESUMED.to_owned());
+    let outcome = [attempts_words(run), run.message.clone().or(error).or(resumed)];
     [
         format!("{:.0}", run.begin),
         names.label(run.task),
         run.table.clone(),
-        word(&run.state),
+        run_state(run),
         run.counts.landed.to_string(),
         run.counts.failed.to_string(),
         seconds(run).map(|s| format!("{s:.1}")).unwrap_or_default(),
@@ -161,13 +164,13 @@ fn row(run: &RunRecord, names: &TaskNames) -> [String; 8] {
     ]
 }
 
-fn attempt_row(number: u64, attempt: &AttemptRecord) -> [String; 8] {
+fn attempt_row(number: u64, attempt: &AttemptRecord, run: &RunRecord) -> [String; 8] {
     let error = attempt.error.as_ref().map(|e| e.message.clone());
     [
         format!("{:.0}", attempt.begin),
         String::new(),
         format!("attempt {number}"),
-        word(&attempt.state),
+        attempt_state(attempt.state, run),
         attempt.landed.map(|rows| rows.to_string()).unwrap_or_default(),
         String::new(),
         // When one died is not always known.
@@ -182,6 +185,15 @@ fn attempt_row(number: u64, attempt: &AttemptRecord) -> [String; 8] {
 /// The word for a state of a run or an attempt: the one that programs get.
 pub fn word(state: &impl Serialize) -> String {
     json!(state).as_str().unwrap_or_default().to_owned()
+}
+
+/// The state of an attempt of a run, for people. The next attempt finds out that one has died; nobody
+/// needs to wait for that.
+pub fn attempt_state(state: AttemptState, run: &RunRecord) -> String {
+    match state {
+        AttemptState::Open if run.interrupted => word(&AttemptState::Died),
+        state => word(&state),
+    }
 }
 
 /// `3 attempts`, of a run that had more than one.
@@ -238,6 +250,14 @@ fn bar(value: f64, of: f64) -> String {
     }
     let eighths = ((value / of).min(1.0) * (BAR * 8) as f64).round().max(1.0) as usize;
     "█".repeat(eighths / 8) + PARTS[eighths % 8]
+}
+
+/// What becomes of an open run whose process has died.
+pub const RESUMED: &str = "resumed at the next start";
+
+/// A run's state, for people: one that is open and has no process was interrupted.
+pub fn run_state(run: &RunRecord) -> String {
+    if run.interrupted { word(&RunState::Interrupted) } else { word(&run.state) }
 }
 
 #[cfg(test)]

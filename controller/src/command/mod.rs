@@ -4,6 +4,7 @@ mod config;
 mod health;
 mod history;
 pub(crate) mod holds;
+mod late;
 pub mod link;
 pub mod receivers;
 mod records;
@@ -17,7 +18,7 @@ use std::path::Path;
 use ssync_common::error::Result;
 use ssync_common::store::{Home, Store, StoreLocation, key_secret};
 
-pub(crate) use history::word as state_word;
+pub(crate) use history::{RESUMED, run_state};
 
 use crate::books::drain::drain_left;
 use crate::books::spool;
@@ -26,12 +27,17 @@ use crate::daemon;
 use crate::grammar::number_in_force;
 use crate::key_command::{self, Keys};
 use crate::output::Output;
+use crate::patience::tell_of_waits;
 use crate::render::note;
 
 /// Runs a command; the exit code: 1 when it did its work and found that something is not well.
 pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Result<u8> {
-    let open = || {
-        let mut store = Store::open(&StoreLocation::from_env(Home::locate(home)?)?)?;
+    // Not every command needs one.
+    let home = Home::locate(home);
+    let _telling = home.as_ref().ok().map(tell_of_waits);
+    let located = home.clone();
+    let open = move || {
+        let mut store = Store::open(&StoreLocation::from_env(located?)?)?;
         // What task processes have left while it was out of reach: a suspension, say.
         if let Err(e) = drain_left(&mut store) {
             log::warn!("records of runs still wait: {e:?}");
@@ -70,7 +76,7 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
         }
         StoreCommand::Brief(args) => receivers::brief(&mut open()?, &args, out),
         StoreCommand::Status(of) => {
-            let home = Home::locate(home)?;
+            let home = home?;
             // One that hangs is no reason to show nothing: shared memory says how it is.
             let daemon = daemon::command::status(&home).unwrap_or_else(|e| {
                 note(&e.message);
@@ -78,21 +84,22 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
             });
             // With a daemon at work, a database that is gone is no reason to make an empty one.
             let instance = daemon.as_ref().and_then(|d| d.instance.clone());
-            let open = || {
-                let location = StoreLocation::from_env(home.clone())?;
+            let located = home.clone();
+            let open = move || {
+                let location = StoreLocation::from_env(located)?;
                 daemon::order::open_known(&location, instance.as_deref())
             };
-            let number = |which| number_in_force(which, home.path(), open);
+            let number = |which| number_in_force(which, &home, open.clone());
             let only = of.which().map(number).transpose()?;
-            status::status(&home.clone(), daemon.as_ref(), open, only, out)
+            status::status(&home, daemon, open, only, out)
         }
-        StoreCommand::Health => return health::health(&Home::locate(home)?, open, out),
+        StoreCommand::Health => return health::health(&home?, open, out),
         StoreCommand::Show(task) => show::show(&mut open()?, task.which()?, out),
         StoreCommand::History(args) => {
             args.scope.check("history")?;
-            let home = Home::locate(home)?;
-            let opened = open();
-            let number = |which| number_in_force(which, home.path(), open);
+            let home = home?;
+            let opened = open.clone()();
+            let number = |which| number_in_force(which, &home, open);
             let only = args.scope.task.which().map(number).transpose()?;
             let waiting = spool::waiting(home.path(), only);
             if !out.is_json() {

@@ -2,6 +2,7 @@
 //! did, its error, the batch it settled last, its bad rows, and the states of the source's rows
 //! now; and by which parameters the controller would start it. It changes nothing.
 
+use super::history::{RESUMED, attempt_state};
 use serde::Serialize;
 use serde_json::json;
 use ssync_common::config::{Config, ScheduleKind, SideSql, TableMode, TableTask, Task, TaskRef};
@@ -234,9 +235,10 @@ fn print(scene: &Scene, task: u32, out: &mut Output) {
 
 fn print_run(run: &RunRecord, attempts: &[AttemptRecord], out: &mut Output) {
     let c = &run.counts;
+    let resumed = if run.interrupted { format!(", {RESUMED}") } else { String::new() };
     out.line(format!(
-        "  last run: {}, began {:.0}{}",
-        super::state_word(&run.state),
+        "  last run: {}{resumed}, began {:.0}{}",
+        super::run_state(run),
         run.begin,
         run.end.map_or(String::new(), |end| format!(", ended {end:.0}"))
     ));
@@ -253,7 +255,7 @@ fn print_run(run: &RunRecord, attempts: &[AttemptRecord], out: &mut Output) {
         let why = attempt.error.as_ref().map_or(String::new(), |e| format!(": {}", e.message));
         out.line(format!(
             "  attempt {n}: {}, began {:.0}{}{rows}{why}",
-            super::state_word(&attempt.state),
+            attempt_state(attempt.state, run),
             attempt.begin,
             attempt.end.map_or(String::new(), |end| format!(", ended {end:.0}")),
         ));

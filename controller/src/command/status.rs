@@ -1,16 +1,18 @@
 //! `ssync status`: what is configured, how it stands, and what runs at this moment.
 
-use std::io::IsTerminal;
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use ssync_common::config::{TableTask, Task};
 use ssync_common::error::Result;
-use ssync_common::shm::TaskView;
+use ssync_common::shm::{TaskView, Waiting};
 use ssync_common::store::{Hold, HoldKind, Home, LockInfo, RunRecord, Store};
 use unicode_width::UnicodeWidthStr;
 
 use super::health::counted;
-use super::{receivers, state_word};
+use super::{RESUMED, receivers, run_state};
+use crate::backlog::Backlogs;
 use crate::books::spool;
 use crate::daemon::control::DaemonStatus;
 use crate::live::{
@@ -18,6 +20,7 @@ use crate::live::{
 };
 use crate::output::{Output, padded, widest};
 use crate::parameters::{InForce, Parameters};
+use crate::patience::within;
 use crate::terminal::grouped;
 
 const DIED: &str = "its process died: the next run settles what it left";
@@ -35,28 +38,39 @@ struct Standing {
 /// configuration database does not answer.
 pub fn status(
     home: &Home,
-    daemon: Option<&DaemonStatus>,
-    open: impl FnOnce() -> Result<Store>,
+    daemon: Option<DaemonStatus>,
+    open: impl FnOnce() -> Result<Store> + Send + 'static,
     only: Option<u32>,
     out: &mut Output,
 ) -> Result<bool> {
     let live = Live::read(home.path())?;
-    let shown = Shown { live: &live, daemon, width: width(), json: out.is_json() };
     let pulse = Pulse::of(&live, home.path(), HEARTBEAT_AGE_MS_MAX);
-    if !shown.json {
+    if !out.is_json() {
         out.line(live.controller_words());
         if pulse == Pulse::Dead {
             out.line("it was not stopped: it has died, or the host was started anew");
         }
-        if let Some((since, error)) = daemon.and_then(|d| d.configuration_error.as_ref()) {
+        if let Some((since, error)) = daemon.as_ref().and_then(|d| d.configuration_error.as_ref()) {
             out.line(format!("its configuration could not be read since {since:.0}: {error}"));
         }
-    }
-    if !shown.json {
         spool::waiting(home.path(), only).iter().for_each(|waiting| out.line(waiting.words()));
     }
-    match open().and_then(|mut store| shown.tasks(&mut store, only, out)) {
-        Ok(()) => Ok(pulse.is_well()),
+    let shown = Arc::new(Shown {
+        live,
+        daemon,
+        backlogs: Backlogs::read(home.path()),
+        json: out.is_json(),
+    });
+    let (showing, mut tasks) = (shown.clone(), Output::new(shown.json));
+    let told = within(home, move || {
+        let told = open().and_then(|mut store| showing.tasks(&mut store, only, &mut tasks));
+        told.map(|()| tasks)
+    });
+    match told {
+        Ok(tasks) => {
+            out.append(tasks);
+            Ok(pulse.is_well())
+        }
         Err(e) => {
             if !shown.json {
                 // What the controller has in force stands in shared memory.
@@ -71,20 +85,14 @@ pub fn status(
     }
 }
 
-/// Columns of the terminal; `None` where lines are read by programs, and are not folded.
-fn width() -> Option<usize> {
-    let (columns, _) = ratatui::crossterm::terminal::size().ok()?;
-    std::io::stdout().is_terminal().then_some(usize::from(columns))
-}
-
-struct Shown<'a> {
-    live: &'a Live,
-    daemon: Option<&'a DaemonStatus>,
-    width: Option<usize>,
+struct Shown {
+    live: Live,
+    daemon: Option<DaemonStatus>,
+    backlogs: Backlogs,
     json: bool,
 }
 
-impl Shown<'_> {
+impl Shown {
     fn tasks(&self, store: &mut Store, only: Option<u32>, out: &mut Output) -> Result<()> {
         let config = store.load()?;
         only.map(|id| config.task(&id.into()).map(drop)).transpose()?;
@@ -137,19 +145,21 @@ impl Shown<'_> {
             out.line("");
             out.line(self.heading(task));
             for table in &task.tables {
-                let words = match self.seen(task.id, &table.name) {
+                let mut words = match self.seen(task.id, &table.name) {
                     Some(task) if is_running(task) => self.running_words(task),
-                    Some(_) => DIED.to_owned(),
-                    None => format!("{} → {}", table.source, table.dest),
+                    Some(_) => vec![DIED.to_owned()],
+                    None => vec![format!("{} → {}", table.source, table.dest)],
                 };
-                self.table(&table.name, &[words], out);
+                let backlog = self.backlogs.of(task, table);
+                words.extend(backlog.map(|backlog| backlog.words(self.live.at_ms, None)));
+                self.table(&table.name, &words, out);
             }
         }
         // Those in the foreground may be of another configuration.
         let others = self.live.running().filter(|t| is_meant(t.task_id));
         for task in others.filter(|t| !known.iter().any(|p| p.task.id == t.task_id)) {
             out.line(format!("task {} {}", task.task_id, task.table));
-            self.table("", &[self.running_words(task)], out);
+            self.table("", &self.running_words(task), out);
         }
     }
 
@@ -175,6 +185,7 @@ impl Shown<'_> {
             "live": self.seen(task.id, &table.name),
             "last_run": standing.last,
             "bad_rows": standing.bad_rows,
+            "backlog": self.backlogs.of(task, table),
         })
     }
 
@@ -183,7 +194,7 @@ impl Shown<'_> {
         let mut words = Vec::new();
         let seen = self.seen(task.id, &table.name);
         match seen {
-            Some(task) if is_running(task) => words.push(self.running_words(task)),
+            Some(task) if is_running(task) => words.extend(self.running_words(task)),
             Some(_) => words.push(DIED.to_owned()),
             None => {
                 // The owner may have died: only the next one who takes the lock finds out.
@@ -209,10 +220,13 @@ impl Shown<'_> {
             };
             words.push(format!("{wait} to be corrected: ssync errors {}", task.id));
         }
+        let ended = standing.last.as_ref().and_then(|run| run.end);
+        let backlog = self.backlogs.of(task, table);
+        words.extend(backlog.map(|backlog| backlog.words(self.live.at_ms, ended)));
         words
     }
 
-    fn running_words(&self, task: &TaskView) -> String {
+    fn running_words(&self, task: &TaskView) -> Vec<String> {
         let rows = task.counters.rows_landed;
         let ms = self.live.at_ms.saturating_sub(task.table_started_ms).max(1);
         let mut words = format!(
@@ -227,15 +241,28 @@ impl Shown<'_> {
         if !waits.is_empty() {
             words += &format!(", waits for {waits}");
         }
-        words
+        let mut all = vec![words];
+        // Why it waits, and until when.
+        if task.wait.waiting_for == Waiting::Retry
+            && let Some(error) = &task.error
+        {
+            let at = task.retry_at_ms.and_then(|ms| i64::try_from(ms).ok());
+            let at = at.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+            let next = at.map_or(String::new(), |at| format!("next attempt at {at:.0}: "));
+            all.push(next + error);
+        }
+        all
     }
 
     fn last_words(&self, standing: &Standing) -> String {
         let Some(run) = &standing.last else { return "never ran".to_owned() };
-        let since = |then: jiff::Timestamp| {
+        let since = |then: Timestamp| {
             span(self.live.at_ms.saturating_sub(then.as_millisecond().max(0) as u64))
         };
-        let state = state_word(&run.state);
+        let state = match run.interrupted {
+            true => format!("{}, {RESUMED}", run_state(run)),
+            false => run_state(run),
+        };
         let mut words = match run.end {
             Some(end) => {
                 let rows = grouped(run.counts.landed);
@@ -255,13 +282,13 @@ impl Shown<'_> {
     /// A table's line; where it does not fit, each thing to say begins a line.
     fn table(&self, name: &str, words: &[String], out: &mut Output) {
         let line = format!("  {name}  {}", words.join("; "));
-        if self.width.is_none_or(|width| line.width() <= width) {
+        if out.fits(&line) {
             out.line(line.trim_end());
             return;
         }
         for (n, word) in words.iter().enumerate() {
             let before = if n == 0 { name.to_owned() } else { " ".repeat(name.width()) };
-            out.line(format!("  {before}  {word}").trim_end());
+            out.hanging(&format!("  {before}  "), word);
         }
     }
 }

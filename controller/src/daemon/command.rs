@@ -73,6 +73,10 @@ pub enum DaemonCommand {
     /// The child that tests links of suspended tasks (started by the daemon)
     #[command(hide = true)]
     Resumption,
+
+    /// The child that counts rows to be sent (started by the daemon)
+    #[command(hide = true)]
+    Backlog,
 }
 
 /// `ssync daemon`.
@@ -123,6 +127,7 @@ pub fn run(command: DaemonCommand, home: Option<&Path>, json: bool) -> Result<u8
         DaemonCommand::Worker { .. } => return super::roles::worker(),
         DaemonCommand::Configuration => return super::roles::reader(),
         DaemonCommand::Resumption => return super::resumption::child(),
+        DaemonCommand::Backlog => return super::counting::child(),
         DaemonCommand::Daemon(args) => return daemon(&args, located()?),
         DaemonCommand::Stop(args) => stop(&located()?, &args, &mut out)?,
         DaemonCommand::Reload => {
@@ -146,9 +151,8 @@ pub fn run(command: DaemonCommand, home: Option<&Path>, json: bool) -> Result<u8
 
 /// The number of a task. The daemon knows no names.
 fn number(home: &Home, task: &OneTask) -> Result<u32> {
-    number_in_force(task.which()?, home.path(), || {
-        Store::open(&StoreLocation::from_env(home.clone())?)
-    })
+    let located = home.clone();
+    number_in_force(task.which()?, home, move || Store::open(&StoreLocation::from_env(located)?))
 }
 
 /// The name by which the daemon runs a task.

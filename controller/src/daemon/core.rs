@@ -23,6 +23,7 @@ use ssync_common::store::{Hold, Home, StoreLocation};
 
 use super::clock::Clock;
 use super::control::{Caller, Listener, Reply};
+use super::counting::Counting;
 use super::jobs::Job;
 use super::journal::Journal;
 use super::knowing::Reading;
@@ -32,6 +33,7 @@ use super::order::Known;
 use super::resumption::Resumptions;
 use super::schedule::Plan;
 use super::telling::Telling;
+use crate::parameters;
 use crate::standstill::Standstill;
 
 /// The loop comes round at least this often: for the heartbeat, and so that a clock set back is
@@ -55,6 +57,8 @@ pub(super) enum From {
     Caller(u32),
     LinkTestChannel,
     LinkTestDeath,
+    BacklogChannel,
+    BacklogDeath,
 }
 
 impl From {
@@ -70,6 +74,8 @@ impl From {
             From::Caller(n) => (7, n),
             From::LinkTestChannel => (8, 0),
             From::LinkTestDeath => (9, 0),
+            From::BacklogChannel => (10, 0),
+            From::BacklogDeath => (11, 0),
         };
         kind << 32 | u64::from(id)
     }
@@ -87,6 +93,8 @@ impl From {
             7 => From::Caller(id),
             8 => From::LinkTestChannel,
             9 => From::LinkTestDeath,
+            10 => From::BacklogChannel,
+            11 => From::BacklogDeath,
             _ => return None,
         })
     }
@@ -120,6 +128,8 @@ pub(super) struct Daemon {
     pub home: Home,
     pub location: StoreLocation,
     pub guard: Option<ControllerGuard>,
+    /// Task tables that somebody has removed; tasks that run are still in them.
+    pub former: Vec<TaskTable>,
     pub since: Timestamp,
     pub epoll: Epoll,
     timer: TimerFd,
@@ -143,6 +153,8 @@ pub(super) struct Daemon {
     pub suspended: Vec<(Instant, Hold)>,
     /// Suspended tasks that may resume by themselves.
     pub resumptions: Resumptions,
+    /// Rows that wait to be sent.
+    pub counting: Counting,
     pub memory: Memory,
     pub entries: BTreeMap<u32, Entry>,
     pub by_hand: VecDeque<ByHand>,
@@ -211,6 +223,7 @@ impl Daemon {
             telling: Telling::new(&home)?,
             requests_seen: guard.table().requests()?,
             guard: Some(guard),
+            former: Vec::new(),
             since: Timestamp::now(),
             epoll,
             timer,
@@ -230,6 +243,7 @@ impl Daemon {
             read_error: None,
             suspended: Vec::new(),
             resumptions: Resumptions::default(),
+            counting: Counting::begin(&home),
             entries: BTreeMap::new(),
             by_hand: VecDeque::new(),
             jobs: BTreeMap::new(),
@@ -307,6 +321,7 @@ impl Daemon {
             From::JobDeath(task) => self.on_job_death(task),
             From::Caller(n) => self.on_caller(n),
             From::LinkTestChannel | From::LinkTestDeath => self.on_link_test(),
+            From::BacklogChannel | From::BacklogDeath => self.on_backlog(),
         }
     }
 
@@ -336,15 +351,41 @@ impl Daemon {
             guard.beat()?;
         }
         self.notify.say("WATCHDOG=1");
+        self.look_after_memory();
         self.hear_flags()?;
         self.take_up_strangers();
         self.look_after_strangers();
         self.end_what_stands_still();
         self.look_after_reading();
         self.look_after_resumptions();
+        self.look_after_backlogs();
         self.look_after_stopping();
         self.drop_late_callers();
         Ok(())
+    }
+
+    /// What of shared memory somebody has removed is made anew.
+    fn look_after_memory(&mut self) {
+        let Some(guard) = &mut self.guard else { return };
+        match guard.relink() {
+            Ok(None) => {}
+            Ok(Some(former)) => {
+                log::warn!("the task table was removed from shared memory, and is made anew");
+                self.former.push(former);
+                self.requests_seen = guard.table().requests().unwrap_or_default();
+            }
+            Err(e) => log::error!("the task table cannot be made anew: {e:?}"),
+        }
+        self.former.retain(|table| {
+            table.snapshot().is_ok_and(|slots| slots.iter().any(|slot| slot.alive))
+        });
+        let is_gone = self.arena.as_ref().is_some_and(|arena| !arena.is_linked());
+        if let Some(known) = self.known.as_ref().filter(|_| is_gone) {
+            match parameters::publish(self.home.path(), &known.config) {
+                Ok(arena) => self.arena = Some(Arc::new(arena)),
+                Err(e) => log::error!("the parameters cannot be made anew: {e:?}"),
+            }
+        }
     }
 
     /// Requests that came through shared memory (A28).
@@ -413,6 +454,7 @@ impl Daemon {
         self.notify.say("STOPPING=1");
         self.kill_reader();
         self.resumptions.end();
+        self.counting.end();
         self.journal.close();
         if self.stopping.is_some() {
             Memory::forget(&self.home);
@@ -459,6 +501,8 @@ mod tests {
             From::Caller(0),
             From::LinkTestChannel,
             From::LinkTestDeath,
+            From::BacklogChannel,
+            From::BacklogDeath,
         ] {
             assert_eq!(From::of(from.token()), Some(from));
         }

@@ -14,7 +14,7 @@ use ssync_common::event::{Event, What};
 use ssync_common::process::{RunId, Watched};
 use ssync_common::shm::task_table::SLOTS;
 use ssync_common::shm::waiting::TaskState;
-use ssync_common::shm::{Arena, TaskView};
+use ssync_common::shm::{Arena, TaskTable, TaskView};
 use ssync_common::store::{Hold, HoldKind};
 
 use super::control::{Answer, Reply};
@@ -292,6 +292,7 @@ impl Daemon {
     fn job_ended(&mut self, task: u32, ended: Ended) {
         let Some(job) = self.jobs.remove(&task) else { return };
         self.is_changed = true;
+        self.counting.run_ended(task, ended.what == Happened::Done);
         let cause = Cause { schedule: job.schedule, due: job.due };
         self.decided(task, cause, ended.what, ended.words.clone());
         if let Some(what) = ended.to_tell {
@@ -414,10 +415,20 @@ impl Daemon {
     /// The task table.
     pub fn slots(&self) -> Vec<TaskView> {
         let Some(guard) = &self.guard else { return Vec::new() };
-        guard.table().snapshot().unwrap_or_else(|e| {
-            log::error!("the task table cannot be read: {e:?}");
-            Vec::new()
-        })
+        let read = |table: &TaskTable| {
+            table.snapshot().unwrap_or_else(|e| {
+                log::error!("the task table cannot be read: {e:?}");
+                Vec::new()
+            })
+        };
+        let mut slots = read(guard.table());
+        // A slot has one owner, whichever table it is in: its lock says whether that lives.
+        for slot in self.former.iter().flat_map(read) {
+            if slot.alive && !slots.iter().any(|s| s.slot == slot.slot && s.started_ms > 0) {
+                slots.push(slot);
+            }
+        }
+        slots
     }
 
     /// The run of a task process that has come so far as to have one.
@@ -505,6 +516,7 @@ impl Daemon {
         }
         self.on_reader();
         self.on_link_test();
+        self.on_backlog();
         // As process 1 of a container it is also the parent of whatever nobody else reaps.
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         while std::process::id() == 1 {

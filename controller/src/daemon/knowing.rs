@@ -184,6 +184,9 @@ impl Daemon {
         self.read_next =
             Instant::now() + Duration::from_secs(known.config.controller.reread.secs());
         self.read_at = Some(Timestamp::now());
+        if is_first || !changes.is_empty() || !callers.is_empty() {
+            self.counting.configuration_read();
+        }
         if let Some((since, _)) = self.read_error.take() {
             let text = format!("the configuration was read again; it could not since {since:.0}");
             self.telling.tell(&Event::new(What::ConfigurationBack, text));

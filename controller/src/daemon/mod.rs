@@ -10,14 +10,15 @@
 //! - [`control`], [`command`]: how commands talk to it. [`notify`]: how it talks to systemd.
 //! - [`memory`]: what it leaves for the next one if it is killed.
 //! - [`telling`]: what it has people told.
-//! - [`core`]: the loop; [`firing`], [`knowing`], [`asking`], [`resumption`], [`stuck`]: what it does on
-//!   each event.
+//! - [`core`]: the loop; [`firing`], [`knowing`], [`asking`], [`resumption`], [`counting`],
+//!   [`stuck`]: what it does on each event.
 
 mod asking;
 pub mod clock;
 pub mod command;
 pub mod control;
 mod core;
+mod counting;
 pub mod decide;
 mod firing;
 mod inquiry;

@@ -7,14 +7,15 @@ use ratatui::widgets::{Block, Borders, Paragraph};
 use serde_json::Value;
 use ssync_common::shm::TaskView;
 use ssync_common::store::RunRecord;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use super::draw::Theme;
 use super::meter::chart;
 use super::model::Model;
 use crate::clock::zoned;
-use crate::command::state_word;
+use crate::command::run_state;
 use crate::live::{has_died, is_running, span, wait_words};
+use crate::output::fold;
 use crate::terminal::{bytes, grouped};
 
 /// Lines of the speed chart.
@@ -112,43 +113,6 @@ fn trouble(model: &Model, id: u32, width: u16, theme: Theme) -> Vec<Line<'static
     lines
 }
 
-/// Text in lines of at most `width` places (a wide character takes two), broken between words
-/// where that is possible.
-fn fold(text: &str, width: usize) -> Vec<String> {
-    let width = width.max(1);
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let mut word = word;
-        while !word.is_empty() {
-            let Some(line) = lines.last_mut() else { return lines };
-            let used = line.width();
-            let blank = usize::from(used > 0);
-            if used + blank + word.width() <= width {
-                line.push_str(if used > 0 { " " } else { "" });
-                line.push_str(word);
-                word = "";
-            } else if used > 0 {
-                lines.push(String::new());
-            } else {
-                let (head, rest) = word.split_at(fitting(word, width));
-                line.push_str(head);
-                word = rest;
-            }
-        }
-    }
-    lines
-}
-
-/// How many bytes of a word fit into so many places; at least its first character.
-fn fitting(word: &str, width: usize) -> usize {
-    let mut used = 0;
-    let too_wide = word.char_indices().find(|(at, c)| {
-        used += c.width().unwrap_or(0);
-        *at > 0 && used > width
-    });
-    too_wide.map_or(word.len(), |(at, _)| at)
-}
-
 /// The last runs, a line each, with what went wrong.
 fn runs(model: &Model, id: u32, n: usize, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let mut lines: Vec<_> = model.runs(id).take(n).flat_map(|r| run(r, width, theme)).collect();
@@ -179,7 +143,7 @@ fn run(run: &RunRecord, width: u16, theme: Theme) -> Vec<Line<'static>> {
     }
     let mut lines = vec![Line::from(vec![
         Span::raw(format!(" {begin}  ")),
-        Span::styled(format!("{:<11}", state_word(&run.state)), style),
+        Span::styled(format!("{:<11}", run_state(run)), style),
         Span::raw(words),
     ])];
     if let Some(why) = run.error.as_ref().map(|e| e.message.as_str()).or(run.message.as_deref()) {
@@ -361,13 +325,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn long_text_is_folded_between_words_and_within_long_ones() {
-        assert_eq!(fold("the table is full", 9), ["the table", "is full"]);
-        assert_eq!(fold("abcdefgh ij", 3), ["abc", "def", "gh", "ij"]);
-        assert_eq!(fold("", 3), [""]);
-    }
 
     #[test]
     fn parameters_become_an_outline_without_what_is_empty() {

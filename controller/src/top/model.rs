@@ -260,7 +260,7 @@ impl Model {
         let end = run.end.unwrap_or(run.begin);
         let word = match run.state {
             RunState::Interrupted => "stopped".to_owned(),
-            other => crate::command::state_word(&other),
+            _ => crate::command::run_state(run),
         };
         format!("{word} {} ago", crate::live::span(self.since_ms(end)))
     }

@@ -18,6 +18,7 @@ pub fn task(id: u32, table: &str) -> TaskView {
         owner: None,
         table: table.to_owned(),
         error: None,
+        retry_at_ms: None,
         damage: None,
         phase: Phase::Transferring,
         wait: WaitView { waiting_for: Waiting::Nothing, since_ms: 0 },

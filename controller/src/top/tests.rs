@@ -58,6 +58,7 @@ fn model() -> Model {
         counts: RunCounts { landed: 1_234_567, ..RunCounts::default() },
         attempts: 1,
         seconds: 5.0,
+        interrupted: false,
         message: None,
         error,
     };

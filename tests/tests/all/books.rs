@@ -30,15 +30,15 @@ const RUN: [&str; 3] = ["--task", "1", "--json"];
 
 /// Two SQLite files, a thousand rows in ten batches, one of them bad; the configuration on a
 /// server of its own.
-struct Scene {
+pub struct Scene {
     server: Server,
-    instance: Instance,
+    pub instance: Instance,
     source: Site,
     dest: Site,
 }
 
 impl Scene {
-    fn new(rest: &str) -> Scene {
+    pub fn new(rest: &str) -> Scene {
         let server = Server::start(Software::MariaDb, &[]);
         run_sql(&server, "CREATE DATABASE books CHARACTER SET utf8mb4");
         let mut instance = Instance::new("");
@@ -81,11 +81,11 @@ impl Scene {
     }
 
     /// The server no longer answers, or does again.
-    fn hang(&self) {
+    pub fn hang(&self) {
         kill(Pid::from_raw(self.server.pid() as i32), Signal::SIGSTOP).unwrap();
     }
 
-    fn wake(&self) {
+    pub fn wake(&self) {
         kill(Pid::from_raw(self.server.pid() as i32), Signal::SIGCONT).unwrap();
     }
 

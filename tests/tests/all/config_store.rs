@@ -428,6 +428,7 @@ fn runs_are_recorded_from_begin_to_end(place: &Place) {
         counts: RunCounts { failed: 0, ..counts },
         attempts: 1,
         seconds: 97.0,
+        interrupted: false,
         message: end.message.clone(),
         error: Some(error),
     };

@@ -131,6 +131,11 @@ fn a_wait_for_the_next_attempt_is_shown_and_ends_when_asked() {
     });
     let shown = scene.instance().run(&["status", "--json"]).expect(0);
     assert!(shown.stdout.contains("attempt 1 of 6 failed"), "{shown}");
+    assert!(shown.stdout.contains("\"retry_at_ms\":"), "{shown}");
+    let shown = scene.instance().run(&["status"]).expect(0).stdout;
+    let next = jiff::Zoned::now().checked_add(jiff::Span::new().days(1)).unwrap().date();
+    assert!(shown.contains(&format!("next attempt at {next} ")), "{shown}");
+    assert!(shown.contains(": attempt 1 of 6 failed, the next one in 1d: link d1: "), "{shown}");
     scene.house.stop(daemon);
     // Nothing of it is lost.
     scene.server.restart();

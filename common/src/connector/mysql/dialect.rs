@@ -74,6 +74,19 @@ impl Dialect for MySqlDialect {
         format!("{sql} LIMIT 1 OFFSET {}", n.saturating_sub(1))
     }
 
+    fn through_index(&self, table: &str, index: &str) -> (String, String) {
+        (String::new(), format!("{} FORCE INDEX ({})", self.table(table), self.quote(index)))
+    }
+
+    // Each server runs the comment that is meant for it, and sets its own variable.
+    fn limit_query_time(&self, secs: u64) -> Option<String> {
+        let (mysql, mariadb) = (secs * 1000, secs);
+        Some(format!(
+            "SET @ssync_limited = 1 /*!50708 , max_execution_time = {mysql} */ \
+             /*M!100101 , max_statement_time = {mariadb} */"
+        ))
+    }
+
     fn sampled(&self, table: &str) -> (String, Option<String>) {
         (self.table(table), Some(format!("RAND() * {SAMPLED_OF} < 1")))
     }

@@ -114,6 +114,12 @@ impl Dialect for OracleDialect {
         }
     }
 
+    fn through_index(&self, table: &str, index: &str) -> (String, String) {
+        // A hint names the table without its schema.
+        let name = self.quote(&name::parts(table).pop().unwrap_or_default());
+        (format!("/*+ INDEX({name} {}) */ ", self.quote(index)), self.table(table))
+    }
+
     fn sampled(&self, table: &str) -> (String, Option<String>) {
         let rest = SAMPLED_OF * SAMPLED_PERCENT / 100 - 1;
         (

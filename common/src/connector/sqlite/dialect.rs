@@ -35,6 +35,10 @@ impl Dialect for SqliteDialect {
         format!("{sql} LIMIT 1 OFFSET {}", n.saturating_sub(1))
     }
 
+    fn through_index(&self, table: &str, index: &str) -> (String, String) {
+        (String::new(), format!("{} INDEXED BY {}", self.table(table), self.quote(index)))
+    }
+
     fn sampled(&self, table: &str) -> (String, Option<String>) {
         (self.table(table), Some(format!("random() % {SAMPLED_OF} = 0")))
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +90,9 @@ struct Head {
     owner: ProcessIdentity,
     table: String,
     error: Option<String>,
+    /// When what has failed is tried again, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_at_ms: Option<u64>,
 }
 
 fn shorten(text: &str, chars: usize) -> String {
@@ -120,7 +124,8 @@ impl TaskSlot {
         run_id: RunId,
         owner: ProcessIdentity,
     ) -> TaskSlot {
-        let head = Head { task_id, run_id, owner, table: String::new(), error: None };
+        let head =
+            Head { task_id, run_id, owner, table: String::new(), error: None, retry_at_ms: None };
         TaskSlot { table, index, head: Mutex::new(head), _lock: lock }
     }
 
@@ -173,12 +178,22 @@ impl TaskSlot {
 
     /// Remembers an error: its primary line, and nothing that could be a value.
     pub fn set_error(&self, error: &Error) {
-        self.change_head(|head| head.error = Some(shorten(&error.message, ERROR_CHARS_MAX)));
+        let text = shorten(&error.message, ERROR_CHARS_MAX);
+        self.change_head(|head| (head.error, head.retry_at_ms) = (Some(text), None));
+    }
+
+    /// The same of an error after which the table is tried again, so long from now.
+    pub fn set_retry(&self, error: &Error, wait: Duration) {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.change_head(|head| {
+            head.error = Some(shorten(&error.message, ERROR_CHARS_MAX));
+            head.retry_at_ms = Some(now_ms().saturating_add(wait_ms));
+        });
     }
 
     /// Forgets the error: what failed is tried again.
     pub fn clear_error(&self) {
-        self.change_head(|head| head.error = None);
+        self.change_head(|head| (head.error, head.retry_at_ms) = (None, None));
     }
 
     /// Publishes the detailed parameters of the current table (A20): links, source and destination
@@ -395,6 +410,7 @@ impl SlotHeader {
             Err(Torn::Unfinished) => (None, Some("a write was begun and never ended")),
             Err(Torn::Damaged) => (None, Some("the memory is damaged")),
         };
+        let retry_at_ms = head.as_ref().and_then(|h| h.retry_at_ms);
         let (task_id, run_id, owner, table, error) = match head {
             Some(h) => (h.task_id, Some(h.run_id), Some(h.owner), h.table, h.error),
             None => (0, None, None, String::new(), None),
@@ -409,6 +425,7 @@ impl SlotHeader {
             owner,
             table,
             error,
+            retry_at_ms,
             damage: damage.map(str::to_owned),
             phase: Phase::from_code(self.phase.load(Ordering::Relaxed)),
             wait: get_wait(&self.waiting, &self.waiting_since_ms),

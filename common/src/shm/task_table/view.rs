@@ -45,6 +45,9 @@ pub struct TaskView {
     pub table: String,
     /// The last error.
     pub error: Option<String>,
+    /// When the table that failed is tried again, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at_ms: Option<u64>,
     /// Why names and error are missing: their writer died or is stopped in the midst of a write.
     pub damage: Option<String>,
     /// Where it stands.
