@@ -26,7 +26,7 @@ const SEALS: SealFlag =
 pub(super) fn create(label: &str, bytes: usize) -> Result<OwnedFd> {
     let cannot = |e: Errno| Error::from(e).context(format!("could not create memory {label}"));
     // Taking memory until there is none would have the kernel kill whatever is largest: the databases.
-    if let Some(free) = room::free_bytes().filter(|free| bytes as u64 > *free) {
+    if let Some(free) = room::free_bytes(bytes as u64).filter(|free| bytes as u64 > *free) {
         return Err(room::no_memory(bytes, Some(free)));
     }
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
