@@ -63,7 +63,7 @@ fn help_and_version_go_to_standard_output() {
 #[test]
 fn wrong_usage_ends_with_2_as_text_or_json() {
     for args in
-        [&[][..], &["nosuch"], &["apply"], &["pause", "seven"], &["history", "--table", "x"]]
+        [&[][..], &["nosuch"], &["apply"], &["pause", "4294967296"], &["history", "--table", "x"]]
     {
         let refused = ssync(args);
         assert_eq!(refused.status.code(), Some(2), "{args:?}");

@@ -4,10 +4,22 @@
 //! numbers beside them; nothing here compares other keys. A composite range is written in OR form, which every optimiser can turn
 //! into an index range (row-value comparison is not optimised everywhere).
 
+use ssync_common::config::TableTask;
 use ssync_common::connector::{Connection, Dialect};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::schema::{self, Column};
 use ssync_common::value::{Key, Value};
+
+/// Has the source look at the condition that says which rows are sent, without reading any.
+///
+/// # Errors
+/// What the source has against it.
+pub(crate) fn try_filter(table: &TableTask, source: &mut dyn Connection) -> Result<()> {
+    let Some(filter) = &table.filter else { return Ok(()) };
+    let name = source.dialect().table(&table.source);
+    let sql = format!("SELECT 1 FROM {name} WHERE 1 = 0 AND ({filter})");
+    source.query(&sql, &[]).map(drop).map_err(|e| e.context("where"))
+}
 
 /// One end of a range.
 #[derive(Debug, Clone, PartialEq)]

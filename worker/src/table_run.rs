@@ -32,7 +32,7 @@ use crate::plan::{self, Circumstances, Fingerprint, Sides, TablePlan};
 use crate::progress::{Phase, Progress};
 use crate::recovery::Recovery;
 use crate::snapshot::Snapshots;
-use crate::source::{RowState, SourceTable, Window};
+use crate::source::{self, RowState, SourceTable, Window};
 use crate::steps::{Steps, When};
 use crate::trigger_trial::states_are_kept;
 
@@ -297,6 +297,8 @@ impl TableRun<'_> {
             }
         } else if !complete {
             self.still_there(ends, owner, fence, run.run)?;
+            // Whoever cannot read must not empty.
+            source::try_filter(self.table, ends.source.as_mut())?;
             self.make_room(ends, owner, fence, run.run)?;
             self.scan(ends, fence, &run)?;
         } else {

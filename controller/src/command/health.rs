@@ -72,6 +72,7 @@ struct Health {
 #[derive(Serialize)]
 struct TableBacklog {
     task: u32,
+    name: Option<String>,
     table: String,
     #[serde(flatten)]
     backlog: Backlog,
@@ -199,7 +200,7 @@ impl Health {
             let text = format!("process of {} died: the next run settles what it left", task.table);
             self.add_of(Severity::Warning, task.task_id, None, text);
         }
-        self.look_at_bad_rows(store)?;
+        self.look_at_bad_rows(store, config)?;
         for trouble in receivers::troubles(home.path(), config) {
             self.add(Severity::Warning, trouble);
         }
@@ -231,7 +232,8 @@ impl Health {
         for task in &config.tasks {
             let known = task.tables.iter().filter_map(|table| {
                 let backlog = backlogs.of(task, table)?;
-                Some(TableBacklog { task: task.id, table: table.name.clone(), backlog })
+                let (name, table) = (task.name.clone(), table.name.clone());
+                Some(TableBacklog { task: task.id, name, table, backlog })
             });
             self.backlogs.extend(known);
         }
@@ -286,8 +288,15 @@ impl Health {
         Ok(())
     }
 
-    fn look_at_bad_rows(&mut self, store: &mut Store) -> Result<()> {
-        for ((task, table), n) in store.bad_rows()? {
+    /// Those of a table that is configured no longer, or under another name, cannot be sent again by
+    /// that name: `ssync errors` has them, and nobody is called for them.
+    fn look_at_bad_rows(&mut self, store: &mut Store, config: &Config) -> Result<()> {
+        let is_configured = |task: u32, table: &str| {
+            let task = config.tasks.iter().find(|t| t.id == task);
+            task.is_some_and(|task| task.tables.iter().any(|t| t.name == table))
+        };
+        let bad = store.bad_rows()?;
+        for ((task, table), n) in bad.into_iter().filter(|((t, name), _)| is_configured(*t, name)) {
             let text = match n {
                 1 => "1 bad row waits to be corrected".to_owned(),
                 n => format!("{} bad rows wait to be corrected", grouped(n)),

@@ -202,11 +202,15 @@ pub fn resume(store: &mut Store, args: &HoldArgs, out: &mut Output) -> Result<bo
             false => format!("{name} was not held"),
         });
     }
-    if what.tables.is_empty() {
-        for hold in store.holds(Some(what.task.id))? {
-            let table = hold.table.unwrap_or_default();
-            let task = what.task.id;
-            out.line(format!("table {table} is still held: ssync resume {task} {table}"));
+    let task = what.task.id;
+    for hold in store.holds(Some(task))? {
+        match hold.table {
+            // Perhaps by somebody else, meanwhile.
+            None => out.line(format!("the whole task is held: ssync resume {task}")),
+            Some(table) if what.tables.is_empty() => {
+                out.line(format!("table {table} is still held: ssync resume {task} {table}"));
+            }
+            Some(_) => {}
         }
     }
     Ok(true)

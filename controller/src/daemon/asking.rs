@@ -78,7 +78,13 @@ impl Daemon {
                 });
                 match chosen {
                     Some(Err(e)) => self.say(caller, &Reply::Failed(e)),
-                    _ => self.start_by_hand(ByHand { task, tables, caller: Some(caller), wait }),
+                    _ => self.start_by_hand(ByHand {
+                        task,
+                        tables,
+                        caller: Some(caller),
+                        wait,
+                        told: None,
+                    }),
                 }
             }
             Request::Stop { now } => {

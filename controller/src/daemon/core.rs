@@ -113,6 +113,8 @@ pub(super) struct ByHand {
     pub tables: Vec<String>,
     pub caller: Option<u32>,
     pub wait: bool,
+    /// Why it waits, as far as the caller was told.
+    pub told: Option<String>,
 }
 
 /// The way out.

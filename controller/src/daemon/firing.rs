@@ -119,7 +119,7 @@ impl Daemon {
     }
 
     /// Starts a task that somebody asked for, or says why not.
-    pub fn start_by_hand(&mut self, asked: ByHand) {
+    pub fn start_by_hand(&mut self, mut asked: ByHand) {
         let cause = Cause { schedule: None, due: None };
         let verdict = self.try_start(asked.task, &asked.tables, cause);
         match (verdict, asked.caller) {
@@ -132,8 +132,11 @@ impl Daemon {
             }
             (Verdict::Wait(why), caller) => {
                 self.decided(asked.task, cause, Happened::Waiting, why.clone());
-                if let Some(caller) = caller {
+                if let Some(caller) = caller
+                    && asked.told.as_ref() != Some(&why)
+                {
                     self.say(caller, &Reply::Note(format!("task {} waits: {why}", asked.task)));
+                    asked.told = Some(why);
                     if !self.callers.contains_key(&caller) {
                         return;
                     }
@@ -329,7 +332,7 @@ impl Daemon {
                 under_way.remaining.push_front(task);
             }
         } else if !tables.is_empty() {
-            self.by_hand.push_back(ByHand { task, tables, caller: None, wait: false });
+            self.by_hand.push_back(ByHand { task, tables, caller: None, wait: false, told: None });
         }
         let answer =
             Answer::Ran { pid: job.pid(), code: Some(ended.code), words: Some(ended.words) };

@@ -206,6 +206,10 @@ impl Model {
             (Some(task), _) if task.outcome == Outcome::Failed => {
                 (Standing::Failed, "failed".to_owned())
             }
+            // Runs without rows are not among those that are listed.
+            (Some(task), _) if task.ended_ms > 0 && task.outcome == Outcome::Succeeded => {
+                (Standing::Ready, "ready".to_owned())
+            }
             _ => match last.map(|r| r.state) {
                 Some(RunState::Failed) => (Standing::Failed, "failed".to_owned()),
                 _ => (Standing::Ready, "ready".to_owned()),

@@ -125,9 +125,7 @@ fn the_daemon_runs_the_other_tables_and_says_which_one_is_paused() {
     let pair = Pair::new();
     pair.instance.run(&["pause", "1", "first", "--reason", "moving house"]).expect(0);
     let daemon = pair.instance.start(&["daemon"], "");
-    wait_for("the daemon", || {
-        pair.instance.run(&["explain", "1"]).stdout.contains("schedule fires")
-    });
+    wait_for("the daemon", || pair.instance.run(&["reload"]).code == Some(0));
     let outcome = json(&pair.instance.run(&["run", "1", "--wait", "--json"]).expect(130));
     let words = outcome["outcome"].as_str().unwrap();
     let said = format!("{ROWS} rows landed; table first is paused since ");

@@ -7,24 +7,21 @@ use ssync_common::error::{Kind, Result};
 
 use super::{TableCheck, finding_of};
 use crate::plan::{Finding, Level};
+use crate::source;
 use crate::steps::statement_failed;
 
-/// Reads no row by the condition that says which rows are sent.
+/// Whether the source takes the condition that says which rows are sent.
 pub(super) fn try_filter(
     table: &TableTask,
     source: &mut dyn Connection,
     check: &mut TableCheck,
 ) -> Result<()> {
-    let Some(filter) = &table.filter else { return Ok(()) };
-    let name = source.dialect().table(&table.source);
-    match source.query(&format!("SELECT 1 FROM {name} WHERE 1 = 0 AND ({filter})"), &[]) {
-        Ok(_) => {}
+    match source::try_filter(table, source) {
+        Ok(()) => {}
         Err(e) if matches!(e.kind, Kind::Lost | Kind::Contention) => return Err(e),
         // What the account may not read is told by itself.
         Err(e) if e.kind == Kind::Privilege => {}
-        Err(e) => {
-            check.findings.push(Finding { level: Level::Error, ..finding_of(&e.context("where")) })
-        }
+        Err(e) => check.findings.push(Finding { level: Level::Error, ..finding_of(&e) }),
     }
     Ok(())
 }

@@ -41,6 +41,20 @@ fn overtaken(tables: &Tables, other: &Instance) -> Outcome {
 }
 
 #[test]
+fn a_condition_that_the_source_refuses_empties_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |side: &str| Site::in_file(dir.path(), side);
+    for tables in [Tables::on_mariadb(100), Tables::between(file("s"), file("d"), 100)] {
+        let instance = Instance::new(&tables.toml("", FULL));
+        instance.run(&RUN).expect(0);
+        instance.apply(&tables.toml("", &format!("{FULL}\nwhere = \"idd > 0\"")));
+        let (kind, text) = error_of(&instance.run(&RUN).expect(2));
+        assert!(kind == "Config" && text.contains("where") && text.contains("idd"), "{text}");
+        tables.assert_same();
+    }
+}
+
+#[test]
 fn rows_that_are_under_way_do_not_land_in_a_table_that_a_full_run_fills() {
     for mode in ["", INCREMENT] {
         never_at_the_same_time(&Tables::on_mariadb(100), mode);
