@@ -474,4 +474,68 @@ mod tests {
         let day = store.summary(noon, noon + 24.hours()).unwrap();
         assert_eq!((day[0].runs, day[0].failed_runs, day[0].rows), (1, 1, 88));
     }
+
+    /// Records of two processes come by different ways: the later one may be written down first, and
+    /// then takes the earlier one for dead.
+    #[test]
+    fn a_run_that_counted_as_dead_has_its_rows_once_it_says_how_it_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(&dir.path().join("home"))).unwrap();
+        let mut store = Store::open(&StoreLocation::embedded(home)).unwrap();
+        let noon: Timestamp = "2026-12-01T12:00:00Z".parse().unwrap();
+        let (mode, table) = (TableMode::Increment, "t".to_owned());
+        let begin = |n: u8| noon + i64::from(n).hours();
+        let begins = |n: u8| {
+            let (table, process) = (table.clone(), String::new());
+            let id = RunId([n; 16]);
+            let attempt = NewAttempt {
+                id,
+                task: 7,
+                table: table.clone(),
+                mode,
+                begin: begin(n),
+                process,
+                before: None,
+            };
+            let run = NewRun {
+                id: RunId([n + 10; 16]),
+                task: 7,
+                table,
+                mode,
+                plan_hash: String::new(),
+                begin: begin(n),
+                ended_before: Some(RunId([n + 9; 16])),
+                attempt: Some(id),
+                record_use_times: true,
+            };
+            [Entry::Launch(attempt), Entry::Begin(run)]
+        };
+        let (run, attempt, end) = (RunId([11; 16]), RunId([1; 16]), begin(1) + 1.minute());
+        let counts = RunCounts { landed: 100, ..RunCounts::default() };
+        let use_times = UseTimes {
+            task: 7,
+            table: table.clone(),
+            run,
+            begin: begin(1),
+            end,
+            bytes: 5,
+            result: RunState::Done,
+        };
+        let ended = Entry::End {
+            run,
+            end: RunEnd { state: RunState::Done, counts, message: None, error: None, end },
+            use_times: Some(use_times),
+            attempt: Some(attempt),
+        };
+        let mut write = |origin: u8, first: u64, entries: Vec<Entry>| {
+            let entries: Vec<_> = (first..).zip(entries).collect();
+            store.write_down(RunId([origin; 16]), &entries, true).unwrap();
+        };
+        let progress = Entry::Progress { run, attempt, resumed: 0, landed: 100 };
+        write(101, 1, [begins(1).to_vec(), vec![progress]].concat());
+        write(102, 1, begins(2).to_vec());
+        write(101, 4, vec![ended]);
+        let day = store.summary(noon, noon + 24.hours()).unwrap();
+        assert_eq!((day[0].runs, day[0].rows), (1, 100));
+    }
 }

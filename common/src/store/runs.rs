@@ -441,6 +441,8 @@ pub(super) fn finish(
         }
     }
     let Some(times) = ended.use_times else { return Ok(()) };
+    // Whoever was written down first may have told of this attempt already: that it has died.
+    db.delete("proc_use_times", row_of(&times))?;
     let told = Moved::told(db, &known)?;
     let moved = Moved {
         rows: all.landed.saturating_sub(told.rows),
@@ -450,7 +452,7 @@ pub(super) fn finish(
     match times.result {
         // Nobody finished it: only what would be missed is told.
         RunState::Abandoned if moved.rows == 0 => Ok(()),
-        _ => put_use_times(db, &times, moved),
+        _ => insert_use_times(db, &times, moved),
     }
 }
 
@@ -510,13 +512,21 @@ pub(super) fn progress(
     db.update("T_RUN", &[("landed_rows", (resumed + landed).into_value())], of_run(run)).map(drop)
 }
 
-fn put_use_times(db: &mut Db, times: &UseTimes, moved: Moved) -> Result<()> {
-    let id = [
+/// What tells a row of `proc_use_times` from others.
+fn id_of(times: &UseTimes) -> [(&'static str, Value); 4] {
+    [
         ("task_id", times.task.into_value()),
         ("table_name", (&times.table).into_value()),
         ("begin_at", times.begin.into_value()),
         ("run_id", times.run.to_string().into_value()),
-    ];
+    ]
+}
+
+fn row_of(times: &UseTimes) -> Filter {
+    id_of(times).into_iter().fold(Filter::new(), |filter, (column, value)| filter.eq(column, value))
+}
+
+fn insert_use_times(db: &mut Db, times: &UseTimes, moved: Moved) -> Result<()> {
     let took = times.end.duration_since(times.begin).as_micros().max(0);
     let rest = [
         ("end_at", times.end.into_value()),
@@ -525,9 +535,7 @@ fn put_use_times(db: &mut Db, times: &UseTimes, moved: Moved) -> Result<()> {
         ("byte_count", moved.bytes.into_value()),
         ("result", word(&times.result)),
     ];
-    let filter = id.iter().fold(Filter::new(), |f, (c, v)| f.eq(c, v.clone()));
-    db.delete("proc_use_times", filter)?;
-    db.insert("proc_use_times", &[&id[..], &rest].concat())
+    db.insert("proc_use_times", &[&id_of(times)[..], &rest].concat())
 }
 
 pub(super) fn of_run(run: RunId) -> Filter {

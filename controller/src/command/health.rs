@@ -10,7 +10,7 @@ use ssync_common::config::{Config, TableTask, Task, TaskNames, task_label};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::store::{Hold, HoldKind, Home, RunState, Store};
 
-use super::late::late;
+use super::late::{late, unable};
 use super::{RESUMED, receivers};
 use crate::backlog::{Backlog, Backlogs};
 use crate::books::spool;
@@ -211,6 +211,9 @@ impl Health {
     }
 
     fn look_at_schedules(&mut self, home: &Home, config: &Config) {
+        for (task, why) in unable(home, config) {
+            self.add_of(Severity::Critical, task, None, why);
+        }
         for late in late(home, config, Timestamp::now()) {
             let severity = match late.secs >= LATE_CRITICAL_SECS {
                 true => Severity::Critical,

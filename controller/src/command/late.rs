@@ -1,9 +1,10 @@
-//! Schedules whose firing is due and has not started.
+//! Schedules whose firing is due and has not started, and tasks that cannot be started.
 
 use jiff::Timestamp;
 use ssync_common::config::Config;
 use ssync_common::store::Home;
 
+use crate::daemon::decide::CANNOT_START;
 use crate::daemon::journal::{Decision, Happened, Journal};
 use crate::daemon::memory::{Memory, Remembered};
 use crate::daemon::timetable::Secs;
@@ -30,6 +31,18 @@ pub fn late(home: &Home, config: &Config, now: Timestamp) -> Vec<Late> {
     };
     let left = Memory::load(home).schedules;
     left.iter().filter(configured).filter_map(|left| look(left, &journal, now)).collect()
+}
+
+/// Tasks that the daemon would have started and could not, with the reason: a password that is not
+/// set, a variable that its environment lacks.
+pub fn unable(home: &Home, config: &Config) -> Vec<(u32, String)> {
+    let journal = Journal::read(home);
+    let last = |task: u32| journal.of(task, None).into_iter().next_back();
+    let ids = config.tasks.iter().map(|task| task.id);
+    ids.filter_map(|id| Some((id, last(id)?)))
+        .filter(|(_, d)| d.what == Happened::Skipped && d.reason.starts_with(CANNOT_START))
+        .map(|(id, decision)| (id, decision.reason))
+        .collect()
 }
 
 fn look(left: &Remembered, journal: &Journal, now: Timestamp) -> Option<Late> {

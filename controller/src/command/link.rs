@@ -12,8 +12,9 @@ use ssync_common::shm::task_table::{ClaimView, link_hash};
 use ssync_common::store::Store;
 
 use crate::cli::LinkCommand;
+use crate::daemon;
 use crate::output::Output;
-use crate::render;
+use crate::render::{self, note};
 
 /// Longest password, in bytes.
 const PASSWORD_BYTES_MAX: usize = 64 << 10;
@@ -127,6 +128,10 @@ fn set_password(store: &mut Store, name: &str, out: &mut Output) -> Result<bool>
     let password =
         if std::io::stdin().is_terminal() { typed_password(name)? } else { piped_password()? };
     store.set_link_password(name, &password)?;
+    // Tasks that lacked it start again.
+    if let Err(e) = daemon::command::reload_if_it_is_ours(store.home(), store.instance_id()) {
+        note(&format!("the daemon will see it later: {}", e.message));
+    }
     if out.is_json() {
         out.object(json!({ "link": name, "stored": true }));
     } else {

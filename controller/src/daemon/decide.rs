@@ -37,6 +37,9 @@ pub enum Verdict {
     Wait(String),
 }
 
+/// How the reason begins why a task is skipped for what its configuration lacks.
+pub const CANNOT_START: &str = "it cannot be started";
+
 /// Decides.
 pub fn decide(task: u32, facts: &Facts<'_>) -> Verdict {
     if facts.is_stopping {
@@ -52,7 +55,7 @@ pub fn decide(task: u32, facts: &Facts<'_>) -> Verdict {
         return Verdict::Skip(format!("it runs already: {runner}"));
     }
     if let Some(error) = facts.missing {
-        return Verdict::Skip(format!("it cannot be started: {error}"));
+        return Verdict::Skip(format!("{CANNOT_START}: {error}"));
     }
     if facts.processes >= facts.processes_max {
         return Verdict::Wait(format!(

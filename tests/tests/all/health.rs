@@ -1,6 +1,7 @@
 //! What operators see of daemon, tasks and configuration database when something is not well.
 
 use std::fs::File;
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -99,6 +100,37 @@ fn a_schedule_that_is_late_is_found_with_what_it_waits_for() {
     house.instance.release("run.after_lock");
     house.wait("nothing to be late", || {
         !json_of(&house.instance, &["health"]).to_string().contains("is late")
+    });
+    house.stop(daemon);
+}
+
+#[test]
+fn a_task_that_cannot_be_started_is_found_until_its_password_is_stored() {
+    let house = House::new(1);
+    // Nobody is there: what it fails for once it starts.
+    let link = "[[link]]\nname = \"shop\"\nurl = \"mysql://u@127.0.0.1:1/shop\"\n\
+                password = { stored = true }\n";
+    let schedule = "[[schedule]]\nid = 1\nevery = \"1s\"\n";
+    let task = task(1, "schedule = 1\nretries = 0\n").replace("\"s1\"", "\"shop\"");
+    house.apply(&(link.to_owned() + schedule + &task));
+    let daemon = house.start("");
+    let found = || json_of(&house.instance, &["health"])["findings"][0].clone();
+    let is_unable = |found: &Value| found["text"].to_string().contains("cannot be started");
+    let mut first = Value::Null;
+    house.wait("a task that cannot be started", || {
+        first = found();
+        is_unable(&first)
+    });
+    assert_eq!(first["severity"], "critical", "{first}");
+    assert!(first["text"].to_string().contains("no password is stored"), "{first}");
+    let mut command = house.instance.in_environment(Command::new(program()));
+    let stored = command.args(["link", "set-password", "shop"]).stdin(Stdio::piped()).spawn();
+    let mut stored = stored.unwrap();
+    stored.stdin.take().unwrap().write_all(b"secret\n").unwrap();
+    assert!(stored.wait().unwrap().success());
+    house.wait("the task to start", || {
+        let found = found();
+        !is_unable(&found) && found["text"].to_string().contains("failed")
     });
     house.stop(daemon);
 }
