@@ -240,8 +240,8 @@ const EN: Words = Words {
             bytes(b.bytes),
             many(b.failed_runs, "run"),
             match b.bad_rows {
-                1 => "1 row is".to_owned(),
-                n => format!("{} rows are", grouped(n)),
+                1 => "1 row was".to_owned(),
+                n => format!("{} rows were", grouped(n)),
             }
         )
     },
@@ -483,7 +483,7 @@ mod tests {
 ssync brief of db1
 2026-12-01 08:30 to 2026-12-02 08:30
 
-2,880 runs of 2 tables (2 tasks): 2,469,134 rows, 188.4 MiB; 1 run failed, 3 rows are bad.
+2,880 runs of 2 tables (2 tasks): 2,469,134 rows, 188.4 MiB; 1 run failed, 3 rows were bad.
 
 What went wrong:
   12-01 14:00  task 7, table orders failed: could not connect to warehouse
