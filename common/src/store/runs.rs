@@ -363,7 +363,8 @@ fn insert_or_open(db: &mut Db, run: &NewRun, is_late: bool) -> Result<()> {
         }
         if !is_late || known.end.is_none_or(|end| end < run.begin) {
             row.push(("run_state", word(&RunState::Open)));
-            row.push(("end_at", Value::Null));
+            // What an attempt before ended with is that attempt's.
+            row.extend(["end_at", "message", "error"].map(|column| (column, Value::Null)));
         }
         if !row.is_empty() {
             db.update("T_RUN", &row, of_run(run.id))?;

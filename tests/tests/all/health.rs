@@ -60,6 +60,29 @@ fn a_run_whose_process_died_is_shown_as_interrupted() {
 }
 
 #[test]
+fn a_pause_that_is_over_is_no_reason_beside_a_later_attempt() {
+    let house = House::new(1);
+    house.apply(&task(1, "batch_rows = 10\n"));
+    house.insert(1, 0..100);
+    let mut run = house.instance.start(&["--task", "1"], "writer.after_commit@3=pause");
+    run.reached("writer.after_commit").unwrap();
+    let pause = ["pause", "1", "--reason", "moving house", "--wait", "0"];
+    house.instance.run(&pause).expect(1);
+    house.instance.release("writer.after_commit");
+    run.wait().expect(130);
+    let told = house.instance.run(&["history"]).expect(0).stdout;
+    assert!(told.contains("moving house"), "{told}");
+    house.instance.run(&["resume", "1"]).expect(0);
+    house.instance.run_with(&["--task", "1"], "writer.after_commit@*=kill-group");
+    house.instance.wait_until_dead();
+    // (`show` lists the attempts, each with its own.)
+    for command in ["status", "history"] {
+        let told = house.instance.run(&[command]).expect(0).stdout;
+        assert!(told.contains("interrupted") && !told.contains("moving house"), "{told}");
+    }
+}
+
+#[test]
 fn a_suspension_is_found_once_with_its_reason() {
     let house = House::new(1);
     let schedule = "[[schedule]]\nid = 1\nevery = \"1h\"\nkind = \"realtime\"\n";

@@ -62,7 +62,7 @@ impl Scene {
         // A number of each software that has the range of another's BIGINT.
         let id = |site: &Site| if site.is_oracle() { "NUMBER(18)" } else { "BIGINT" };
         source.run(&[format!(
-            "CREATE TABLE src (id {} PRIMARY KEY, v VARCHAR(40) NOT NULL, \
+            "CREATE TABLE src (id {} NOT NULL PRIMARY KEY, v VARCHAR(40) NOT NULL, \
              sync_status {} DEFAULT 0 NOT NULL)",
             id(&source),
             if source.is_oracle() { "NUMBER(3)" } else { "INT" }
