@@ -63,7 +63,7 @@ fn a_run_whose_process_died_is_shown_as_interrupted() {
 fn a_pause_that_is_over_is_no_reason_beside_a_later_attempt() {
     let house = House::new(1);
     house.apply(&task(1, "batch_rows = 10\n"));
-    house.insert(1, 0..100);
+    house.insert(1, 0..1000);
     let mut run = house.instance.start(&["--task", "1"], "writer.after_commit@3=pause");
     run.reached("writer.after_commit").unwrap();
     let pause = ["pause", "1", "--reason", "moving house", "--wait", "0"];
@@ -73,7 +73,7 @@ fn a_pause_that_is_over_is_no_reason_beside_a_later_attempt() {
     let told = house.instance.run(&["history"]).expect(0).stdout;
     assert!(told.contains("moving house"), "{told}");
     house.instance.run(&["resume", "1"]).expect(0);
-    house.instance.run_with(&["--task", "1"], "writer.after_commit@*=kill-group");
+    house.instance.run_with(&["--task", "1"], "reader.after_claim@*=kill-group");
     house.instance.wait_until_dead();
     // (`show` lists the attempts, each with its own.)
     for command in ["status", "history"] {
