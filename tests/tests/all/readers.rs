@@ -184,14 +184,17 @@ fn oracle_tables_are_shared_out_by_rowid_and_by_sampled_keys() {
         );
         let mut instance = Instance::new(&task(&link, &dest.link("dst"), 4, FULL));
         instance.set_env("READERS_PW", account.password());
-        instance.run(&["--task", "1"]).expect(0);
         let counts = |sql: &str| dest.number(sql);
-        assert_eq!(counts("SELECT COUNT(*) FROM dst"), ROWS, "{key}");
-        assert_eq!(counts("SELECT COUNT(DISTINCT b) FROM dst WHERE LENGTH(c) = 90"), ROWS, "{key}");
-        assert_eq!(
-            counts("SELECT COUNT(*) FROM dst WHERE a <> CONCAT('k', b * 7919 MOD 100003)"),
-            0
-        );
-        assert!(pieces(&dest) > 1, "{key}");
+        // A sample is of whole blocks, and now and then it has none of so few.
+        let is_shared_out = (0..10).any(|_| {
+            instance.run(&["--task", "1"]).expect(0);
+            assert_eq!(counts("SELECT COUNT(*) FROM dst"), ROWS, "{key}");
+            let whole = "SELECT COUNT(DISTINCT b) FROM dst WHERE LENGTH(c) = 90";
+            assert_eq!(counts(whole), ROWS, "{key}");
+            let wrong = "SELECT COUNT(*) FROM dst WHERE a <> CONCAT('k', b * 7919 MOD 100003)";
+            assert_eq!(counts(wrong), 0);
+            pieces(&dest) > 1
+        });
+        assert!(is_shared_out, "{key}");
     }
 }
