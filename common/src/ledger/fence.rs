@@ -348,7 +348,7 @@ pub fn is_held(dest: &mut dyn Connection, fence: &Fence) -> Result<()> {
     }
 }
 
-/// Whether somebody has emptied the ledger: the entry that the last run wrote at its beginning is
+/// Whether the ledger was emptied by hand: the entry that the last run wrote at its beginning is
 /// missing. It is then unknown which rows of that run have landed.
 pub fn has_lost_entries(dest: &mut dyn Connection, pair: &Pair, record: &Record) -> Result<bool> {
     match &record.run {

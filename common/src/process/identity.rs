@@ -38,8 +38,8 @@ impl ProcessIdentity {
         })
     }
 
-    /// Whether this process is known to be gone: its pid has no process of that start, or one that has
-    /// ended and that its parent has not heard of yet, which may never come to pass. False when
+    /// Whether this process is known to be gone: its pid has no process of that start, or only a zombie:
+    /// one that has ended, and that its parent has not waited for (in a container it may never do so). False when
     /// it lives, and when that cannot be told from here: of another boot (there may be another host
     /// of this name), another host or pid namespace. Then only a lease helps.
     pub fn is_known_dead(&self) -> Result<bool> {

@@ -26,8 +26,8 @@ const V1: GroupFiles = GroupFiles {
 const V2: GroupFiles =
     GroupFiles { limit: "memory.max", used: "memory.current", cache: "inactive_file" };
 
-/// Bytes that may still be taken, as far as it takes to say whether `wanted` of them may; `None` where
-/// nothing says.
+/// Bytes that may still be taken; `None` where no limit is known. The figure may be too low once it
+/// is at least `wanted`.
 pub(super) fn free_bytes(wanted: u64) -> Option<u64> {
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let host = host_free(&text(MEMINFO));

@@ -288,8 +288,8 @@ impl TaskTable {
         Segment::unlink(&name(home)?)
     }
 
-    /// The same when nobody needs it any more: it stays while somebody uses it, and where it says of
-    /// a process that died what operators and the task's next run have to know.
+    /// Removes it unless it is still needed: it stays while a process uses it, and where it holds the
+    /// state of a process that died, which operators and the task's next run have to know.
     ///
     /// # Errors
     /// When it cannot be read or removed.
@@ -373,8 +373,8 @@ impl ControllerGuard {
         &self.table
     }
 
-    /// Makes the table anew, or takes the one that stands in its place, where somebody has removed
-    /// it from shared memory; the former one. Tasks that run go on writing there.
+    /// Where the table was removed from shared memory: creates it again, or uses the one that has
+    /// taken its place. Returns the former table, to which running tasks go on writing.
     pub fn relink(&mut self) -> Result<Option<TaskTable>> {
         if self.table.is_linked() {
             return Ok(None);

@@ -291,8 +291,8 @@ impl Health {
         Ok(())
     }
 
-    /// Those of a table that is configured no longer, or under another name, cannot be sent again by
-    /// that name: `ssync errors` has them, and nobody is called for them.
+    /// Only of configured tables. Bad rows of a table that was removed or renamed cannot be sent again
+    /// under its former name, so that an alarm would never end; `ssync errors` lists them.
     fn look_at_bad_rows(&mut self, store: &mut Store, config: &Config) -> Result<()> {
         let is_configured = |task: u32, table: &str| {
             let task = config.tasks.iter().find(|t| t.id == task);
