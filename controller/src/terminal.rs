@@ -158,7 +158,7 @@ fn word(t: &TableReport) -> &'static str {
     match t.result {
         TableResult::Done => "done",
         TableResult::DoneWithErrors => match () {
-            () if t.counts.failed > 0 => "done, some rows are bad",
+            () if t.bad_rows() > 0 => "done, some rows are bad",
             () if t.counts.waiting > 0 => "done, some rows wait for their parents",
             () => "done, some rows were locked",
         },
@@ -247,6 +247,18 @@ fn facts(t: &TableReport) -> Vec<String> {
         "was changed while it was sent, and goes again",
         "were changed while they were sent, and go again",
     );
+    if let Some(run) = &t.run_totals {
+        let bad = match run.failed {
+            0 => String::new(),
+            1 => ", 1 is bad".to_owned(),
+            n => format!(", {} are bad", grouped(n)),
+        };
+        let landed = grouped(run.landed);
+        facts.push(format!(
+            "in all {} attempts of this run: {landed} rows landed{bad}",
+            run.attempts
+        ));
+    }
     if let Some((what, percent)) = c.bottleneck() {
         facts.push(format!("waited for {} in {percent} % of the time", what.name()));
     }

@@ -131,6 +131,12 @@ impl Counts {
         self.released.saturating_sub(self.orphans.saturating_sub(self.waiting))
     }
 
+    /// Rows that were claimed, and neither put back to 0 nor left in state 1: the next attempt claims
+    /// those once more.
+    pub fn kept_claims(&self) -> u64 {
+        self.claimed.saturating_sub(self.released + self.left)
+    }
+
     /// Adds another attempt's books. What was resumed is not added: a later attempt resumes what
     /// an earlier one landed. Nor are rows that a later attempt meets once more: those that wait,
     /// and where rows have no state the bad ones.

@@ -3,6 +3,7 @@
 //! shared by the threads of a run.
 
 use ssync_common::error::{Error, Result};
+use ssync_common::event::RunTotals;
 use ssync_common::ledger::Id;
 use ssync_common::value::Key;
 
@@ -108,4 +109,8 @@ pub trait Journal: Send + Sync {
     /// The process is through with the table; `run`: its run, if it got that far. (It has ended then,
     /// for now or for good.)
     fn end(&self, run: Option<&Id>, counts: &Counts, error: Option<&Error>) -> Result<()>;
+
+    /// What a run has come to by now, this process included; `None`: what is written down of it
+    /// cannot be read now.
+    fn totals(&self, run: &Id) -> Result<Option<RunTotals>>;
 }

@@ -201,6 +201,7 @@ fn run_table(
     snapshots.table_begins();
     progress.begin(&table.name);
     let mut run = None;
+    let mut totals = None;
     let mut counts = Counts::default();
     let mut notes = Vec::new();
     let result = (|| -> Result<()> {
@@ -213,6 +214,7 @@ fn run_table(
         }
         failpoint::hit("run.after_lock", 1);
         let journal = params.books.journal(&params.task, table)?;
+        let mut is_resumed = false;
         let result = (|| -> Result<Permits> {
             let pace = Arc::new(Pace::default());
             let holds = HoldWatch::start(
@@ -244,6 +246,7 @@ fn run_table(
                     landed_before: counts.landed,
                     notes: Vec::new(),
                     run: None,
+                    resumed: false,
                     restart,
                     connected: false,
                     reads_one_state: false,
@@ -253,6 +256,7 @@ fn run_table(
                 let connected = table_run.connected;
                 restart = table_run.restart;
                 run = table_run.run.or(run);
+                is_resumed |= table_run.resumed;
                 counts.add(&table_run.counts);
                 for note in table_run.notes {
                     if !notes.contains(&note) {
@@ -280,6 +284,12 @@ fn run_table(
             }
         })();
         journal.end(run.as_ref(), &counts, result.as_ref().err())?;
+        if let Some(run) = run.filter(|_| is_resumed) {
+            totals = journal.totals(&run).unwrap_or_else(|e| {
+                log::warn!("{}: what the run has come to in all is not known: {e}", table.name);
+                None
+            });
+        }
         failpoint::hit("run.before_unlock", 1);
         let released = lock.release();
         for note in journal.notes()? {
@@ -293,5 +303,5 @@ fn run_table(
         Ok(())
     })();
     progress.end(result.as_ref().err());
-    TableReport::new(table, run, counts, notes, result, began.elapsed().as_secs_f64())
+    TableReport::new(table, (run, totals), counts, notes, result, began.elapsed().as_secs_f64())
 }

@@ -57,6 +57,7 @@ pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) 
             rows: counts.landed,
             bad_rows: counts.failed + counts.waiting,
             bytes: counts.bytes,
+            run_totals: report.run_totals,
             error: report.error.as_ref().map(|e| e.kind),
         },
     );
@@ -67,14 +68,17 @@ pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) 
             let text = format!("task {task}, table {table} failed: {why}");
             Event::new(What::TaskFailed, text)
         }
-        (TableOutcome::DoneWithErrors, _) if counts.failed + counts.waiting > 0 => {
+        (TableOutcome::DoneWithErrors, _) if report.bad_rows() + counts.waiting > 0 => {
             let mut text = format!(
                 "task {task}, table {table}: {}, {}, {} landed",
-                rows(counts.failed, "is bad", "are bad"),
+                rows(report.bad_rows(), "is bad", "are bad"),
                 rows(counts.waiting, "waits for its parent", "wait for their parents"),
-                rows(counts.landed, "has", "have")
+                rows(report.landed_rows(), "has", "have")
             );
-            if counts.failed > 0 {
+            if let Some(run) = &report.run_totals {
+                text += &format!(", in {} attempts", run.attempts);
+            }
+            if report.bad_rows() > 0 {
                 text += &format!("; ssync errors {task} names the bad ones");
             }
             Event::new(What::RowsBad, text)

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use ssync_common::config::TableTask;
 use ssync_common::error::{Error, Kind, Result};
+use ssync_common::event::RunTotals;
 use ssync_common::ledger::Id;
 use ssync_common::value::hex_bytes;
 
@@ -44,8 +45,11 @@ pub struct TableReport {
     /// Id of the run, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// The books.
+    /// The books of this process.
     pub counts: Counts,
+    /// The run in all of its attempts, where this process has resumed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_totals: Option<RunTotals>,
     /// Seconds.
     pub seconds: f64,
     /// What kept it from going faster, where that can be told.
@@ -72,7 +76,7 @@ pub struct TaskReport {
 impl TableReport {
     pub(crate) fn new(
         table: &TableTask,
-        run: Option<Id>,
+        (run, run_totals): (Option<Id>, Option<RunTotals>),
         counts: Counts,
         mut notes: Vec<String>,
         result: Result<()>,
@@ -80,10 +84,9 @@ impl TableReport {
     ) -> Self {
         notes.extend(counts.for_the_next_run());
         let error = result.err();
+        let bad = bad_of(&counts, run_totals.as_ref());
         let result = match &error {
-            None if counts.failed + counts.waiting + counts.locked_rows() > 0 => {
-                TableResult::DoneWithErrors
-            }
+            None if bad + counts.waiting + counts.locked_rows() > 0 => TableResult::DoneWithErrors,
             None => TableResult::Done,
             Some(e) if e.kind == Kind::Interrupted => TableResult::Interrupted,
             Some(e) if e.kind == Kind::Paused => TableResult::Paused,
@@ -97,6 +100,7 @@ impl TableReport {
             result,
             run: run.map(|run| hex_bytes::encode(&run)),
             counts,
+            run_totals,
             seconds,
             bottleneck: counts.bottleneck().map(|(what, _)| what),
             notes,
@@ -106,18 +110,34 @@ impl TableReport {
 
     pub(crate) fn held(held: &HeldTable) -> Self {
         let (counts, hold) = (Counts::default(), Err(held.hold.clone()));
-        TableReport::new(&held.table, None, counts, Vec::new(), hold, 0.0)
+        TableReport::new(&held.table, (None, None), counts, Vec::new(), hold, 0.0)
     }
 
     pub(crate) fn not_started(table: &TableTask, culprit: &str) -> Self {
         let note = format!("not started because of table {culprit}");
-        let mut report = TableReport::new(table, None, Counts::default(), vec![note], Ok(()), 0.0);
+        let mut report =
+            TableReport::new(table, (None, None), Counts::default(), vec![note], Ok(()), 0.0);
         report.result = TableResult::NotStarted;
         report
     }
 }
 
+/// Bad rows of a run: what an earlier attempt has met is bad all the same.
+fn bad_of(counts: &Counts, run: Option<&RunTotals>) -> u64 {
+    counts.failed.max(run.map_or(0, |run| run.failed))
+}
+
 impl TableReport {
+    /// Bad rows of the run, in all of its attempts.
+    pub fn bad_rows(&self) -> u64 {
+        bad_of(&self.counts, self.run_totals.as_ref())
+    }
+
+    /// Rows that the run has landed, in all of its attempts.
+    pub fn landed_rows(&self) -> u64 {
+        self.counts.landed.max(self.run_totals.map_or(0, |run| run.landed))
+    }
+
     /// Whether it is done, and there was nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
         let Counts { read, resumed, recovered, reopened, .. } = self.counts;
@@ -171,6 +191,7 @@ mod tests {
             result,
             run: None,
             counts,
+            run_totals: None,
             seconds: 0.0,
             bottleneck: None,
             notes: Vec::new(),

@@ -66,6 +66,8 @@ pub struct TableRun<'a> {
     pub notes: Vec<String>,
     /// Id of the run, once it has one.
     pub run: Option<Id>,
+    /// Whether that run had been begun by another process, or in a try before this one.
+    pub resumed: bool,
     /// Whether a new run is to begin even where one could be resumed; no more once it has begun.
     pub restart: bool,
     /// Whether both ends were reached.
@@ -272,10 +274,12 @@ impl TableRun<'_> {
             self.states_are_kept(ends)?;
         }
         failpoint::hit("run.after_recover", 1);
-        let ended = fence.run.as_ref().filter(|run| !run.open).map(|run| run.run);
+        let before = fence.run.clone();
+        let ended = before.as_ref().filter(|run| !run.open).map(|run| run.run);
         let former = fence.row_keys.replace(self.row_keys(ends)?);
         let run = self.open_run(ends, fence, former.as_deref())?;
         self.run = Some(run.run);
+        self.resumed = before.is_some_and(|before| before.run == run.run);
         self.bar_others(ends, fence)?;
         set_context("run", hex_bytes::encode(&run.run));
         self.journal.begin_run(&run.run, &run.plan, ended.as_ref())?;

@@ -122,10 +122,16 @@ fn done(end: &TableEnd, file: &str, offset: u64) -> Event {
         TableOutcome::Paused => "paused",
     };
     let seconds = end.end.duration_since(end.begin).as_secs_f64();
-    let text = format!(
+    let mut text = format!(
         "task {}, table {}: {word}, {} rows landed, {} bad, {seconds:.1} s",
         end.task, end.table, end.rows, end.bad_rows
     );
+    if let Some(run) = &end.run_totals {
+        text += &format!(
+            "; in all {} attempts {} rows landed, {} bad",
+            run.attempts, run.landed, run.failed
+        );
+    }
     Event {
         id: format!("{file}@{offset}"),
         at: end.end,
@@ -192,7 +198,7 @@ mod tests {
 
     use super::*;
     use crate::error::Kind;
-    use crate::event::{record, record_table};
+    use crate::event::{RunTotals, record, record_table};
 
     fn event(text: &str, at: &str) -> Event {
         let at = at.parse().unwrap();
@@ -273,13 +279,16 @@ mod tests {
             rows: 12,
             bad_rows: 1,
             bytes: 345,
+            run_totals: Some(RunTotals { attempts: 2, landed: 112, failed: 3 }),
             error: Some(Kind::Connect),
         };
         record_table(home.path(), &end);
         let all = read(&mut Follower::new(home.path(), Position::new(), true));
         assert_eq!(all.len(), 1);
         assert_eq!(all[0].what, What::TableDone);
-        assert_eq!(all[0].text, "task 7, table orders: failed, 12 rows landed, 1 bad, 1.5 s");
+        let wanted = "task 7, table orders: failed, 12 rows landed, 1 bad, 1.5 s; in all 2 attempts \
+                      112 rows landed, 3 bad";
+        assert_eq!(all[0].text, wanted);
         assert_eq!(read(&mut Follower::new(home.path(), Position::new(), false)), []);
         let of = |from: &str, to: &str| {
             tables_between(home.path(), from.parse().unwrap(), to.parse().unwrap()).unwrap()

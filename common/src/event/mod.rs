@@ -237,15 +237,29 @@ pub struct TableEnd {
     pub end: Timestamp,
     /// How it ended.
     pub result: TableOutcome,
-    /// Rows that landed.
+    /// Rows that landed in this attempt.
     pub rows: u64,
-    /// Rows that are bad.
+    /// Rows that were bad in this attempt, or wait for a parent.
     pub bad_rows: u64,
-    /// Bytes that travelled.
+    /// Bytes that travelled in this attempt.
     pub bytes: u64,
+    /// The run in all of its attempts, where this one has resumed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_totals: Option<RunTotals>,
     /// What sort of failure ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Kind>,
+}
+
+/// What a run that was resumed has come to in all of its attempts, as it is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunTotals {
+    /// How many attempts.
+    pub attempts: u64,
+    /// Rows that landed.
+    pub landed: u64,
+    /// Rows that are bad by now: without those that were put right meanwhile.
+    pub failed: u64,
 }
 
 /// Records an event, and returns when it is on the disk. Never fails: what cannot be recorded is

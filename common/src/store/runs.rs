@@ -31,10 +31,11 @@ pub enum RunState {
     Abandoned,
 }
 
-/// The rows of a run, counted.
+/// The rows of a run, counted. Of one with several attempts, each row counts once, however often it
+/// was claimed and read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunCounts {
-    /// Claimed at the source.
+    /// Claimed at the source, and not put back.
     pub claimed: u64,
     /// Read.
     pub read: u64,
@@ -284,6 +285,16 @@ impl Store {
         self.read(|db| select_runs(db, rows.clone(), filter.limit))
     }
 
+    /// Runs that are open and that nobody works at: their processes have died, and the next start of
+    /// each resumes it. Oldest first.
+    pub fn interrupted_runs(&mut self) -> Result<Vec<RunRecord>> {
+        let open = Filter::new().eq("run_state", word(&RunState::Open));
+        let mut runs = self.read(|db| select_runs(db, open.clone(), None))?;
+        runs.retain(|run| run.interrupted);
+        runs.reverse();
+        Ok(runs)
+    }
+
     /// The batches of a run, in order.
     pub fn batches(&mut self, run: RunId) -> Result<Vec<BatchRecord>> {
         self.read(|db| select_batches(db, of_run(run), &["batch_no", "part"]))
@@ -417,12 +428,9 @@ pub(super) fn finish(
     if let Some(attempt) = ended.attempt {
         let bytes = ended.use_times.as_ref().map(|times| times.bytes);
         attempts.end(db, attempt, end, (all.landed, bytes))?;
-        // What a process that died had counted is not known: at least what became of its rows.
-        all.read = all.read.max(all.landed + all.failed);
-        all.settled = all.settled.max(all.landed.saturating_sub(all.changed));
-        if known.mode == TableMode::Status {
-            all.claimed = all.claimed.max(all.landed + all.failed + all.withdrawn);
-        }
+    }
+    if ended.attempt.is_none() || attempts.list().len() > 1 {
+        all = counted_once(known.mode, &all);
     }
     let mut row = count_values(all);
     if !attempts.list().is_empty() {
@@ -455,6 +463,16 @@ pub(super) fn finish(
         RunState::Abandoned if moved.rows == 0 => Ok(()),
         _ => insert_use_times(db, &times, moved),
     }
+}
+
+/// The rows of a run with several attempts, or whose only one died. What a process that died had
+/// counted is not known, and others have counted rows that came once more: what became of each row
+/// is known.
+fn counted_once(mode: TableMode, sums: &RunCounts) -> RunCounts {
+    let read = sums.landed + sums.failed;
+    let claimed = if mode == TableMode::Status { read + sums.withdrawn } else { 0 };
+    let settled = sums.landed.saturating_sub(sums.changed);
+    RunCounts { claimed, read, settled, ..*sums }
 }
 
 /// What was written down late of a run that has ended counts.

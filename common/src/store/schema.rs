@@ -371,7 +371,7 @@ pub static TABLES: LazyLock<Vec<TableDef>> = LazyLock::new(|| {
             col("plan_hash", OwnType::Text(128), "Fingerprint of the plan it was begun with."),
             col("begin_at", TIME, "When it began, UTC."),
             opt("end_at", TIME, "When it ended, UTC; NULL: it has not."),
-            col("claimed_rows", BigInt, "Rows claimed at the source."),
+            col("claimed_rows", BigInt, "Rows claimed at the source, without those that were put back to 0."),
             col("read_rows", BigInt, "Rows read."),
             col("landed_rows", BigInt, "Rows that landed, in all attempts together."),
             col("failed_rows", BigInt, "Rows that were bad at its end."),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use ssync_common::config::Task;
 use ssync_common::error::{Error, Kind, Result};
+use ssync_common::event::RunTotals;
 use ssync_common::ledger::Id;
 use ssync_common::process::RunId;
 use ssync_common::store::{
@@ -449,7 +450,7 @@ impl Journal for RunJournal {
         let end = RunEnd {
             state,
             counts: RunCounts {
-                claimed: counts.claimed,
+                claimed: counts.kept_claims(),
                 read: counts.read,
                 landed: counts.landed,
                 failed: counts.failed,
@@ -482,6 +483,18 @@ impl Journal for RunJournal {
         });
         let attempt = Some(self.attempt.id);
         self.desk.write(Entry::End { run: RunId(*run), end, use_times, attempt })
+    }
+
+    fn totals(&self, run: &Id) -> Result<Option<RunTotals>> {
+        let run = RunId(*run);
+        let recorded = self.desk.ask(PATIENCE, move |store| store.run(run))?.flatten();
+        // The end of this process waits in a file, and the rows that it has landed.
+        let is_whole = self.desk.outage()?.is_none_or(|outage| outage.kept == 0);
+        Ok(recorded.filter(|_| is_whole).map(|run| RunTotals {
+            attempts: run.attempts,
+            landed: run.counts.landed,
+            failed: run.counts.failed,
+        }))
     }
 
     fn notes(&self) -> Result<Vec<String>> {

@@ -119,7 +119,7 @@ pub fn troubles(home: &Path, config: &Config) -> Vec<String> {
 /// The brief for programs: what is about a task also has its name.
 fn with_names(brief: &Brief) -> Value {
     let mut object = json!(brief);
-    for list in ["tables", "held", "running"] {
+    for list in ["tables", "held", "running", "interrupted"] {
         for entry in object[list].as_array_mut().into_iter().flatten() {
             *entry = named(entry.take(), &brief.names);
         }
@@ -132,12 +132,10 @@ pub fn brief(store: &mut Store, args: &BriefArgs, out: &mut Output) -> Result<bo
     let config = store.load()?;
     let home = store.home().path().to_path_buf();
     let zone = crate::clock::zone();
+    let now = Timestamp::now();
     let (from, to) = match &args.date {
         Some(date) => brief::day(date, &zone)?,
-        None => {
-            let now = Timestamp::now();
-            (now.checked_sub(24.hours()).unwrap_or(Timestamp::MIN), now)
-        }
+        None => (now.checked_sub(24.hours()).unwrap_or(Timestamp::MIN), now),
     };
     let settings = Settings {
         receivers: config.receivers,
@@ -145,7 +143,7 @@ pub fn brief(store: &mut Store, args: &BriefArgs, out: &mut Output) -> Result<bo
         monitor: config.monitor,
         retention: config.retention,
     };
-    let brief = brief::gather(&home, Ok(store), &settings, from, to);
+    let brief = brief::gather(&home, Ok(store), &settings, (from, to), to >= now);
     if let Some(e) = &brief.history_error {
         return Err(e.clone());
     }

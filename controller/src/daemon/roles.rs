@@ -200,7 +200,7 @@ fn ending(report: &TaskReport) -> Ending {
             .and_then(|v| v.as_str().map(str::to_owned))
             .unwrap_or_default(),
         landed: t.counts.landed,
-        failed: t.counts.failed,
+        failed: t.bad_rows(),
         error: t.error.clone(),
     };
     Ending {

@@ -37,8 +37,10 @@ pub struct Brief {
     pub runs: u64,
     /// Rows that landed.
     pub rows: u64,
-    /// Rows that were bad.
+    /// Rows that were bad when their run ended.
     pub bad_rows: u64,
+    /// Rows that wait to be corrected now, whenever they became bad.
+    pub bad_rows_waiting: u64,
     /// Bytes that travelled.
     pub bytes: u64,
     /// Runs that failed.
@@ -51,6 +53,9 @@ pub struct Brief {
     pub held: Vec<Hold>,
     /// What runs now.
     pub running: Vec<Running>,
+    /// Runs whose process died, and that wait for the next start. What they have landed counts once
+    /// they go on.
+    pub interrupted: Vec<Interrupted>,
     /// Receivers that could not be told.
     pub silent: Vec<Silent>,
     /// The names of its tasks.
@@ -85,6 +90,19 @@ pub struct Running {
     pub rows: u64,
 }
 
+/// A run whose process died.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Interrupted {
+    /// The task.
+    pub task: u32,
+    /// Its table.
+    pub table: String,
+    /// When it was begun.
+    pub begin: Timestamp,
+    /// Rows that have landed so far.
+    pub rows: u64,
+}
+
 /// A receiver that could not be told.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Silent {
@@ -99,19 +117,18 @@ pub struct Silent {
 }
 
 /// Collects what a brief of `from ≤ … < to` says. Without the configuration database it says so,
-/// and the rest all the same.
+/// and the rest all the same. What is so now (what runs, waits, or is held) belongs into one of a
+/// period that `reaches_now`.
 pub fn gather(
     home: &Path,
     store: Result<&mut Store>,
     settings: &Settings,
-    from: Timestamp,
-    to: Timestamp,
+    (from, to): (Timestamp, Timestamp),
+    reaches_now: bool,
 ) -> Brief {
     let mut brief = Brief { host: host_name(), from, to, ..Brief::default() };
-    let history = store
-        .and_then(|store| Ok((store.summary(from, to)?, store.holds(None)?, store.task_names()?)));
-    match history {
-        Ok((tables, held, names)) => {
+    match store.and_then(|store| recorded(store, from, to)) {
+        Ok(Recorded { tables, held, names, bad_rows_waiting, interrupted }) => {
             let sum = |of: fn(&TableSummary) -> u64| tables.iter().map(of).sum::<u64>();
             brief.runs = sum(|t| t.runs);
             brief.rows = sum(|t| t.rows);
@@ -119,6 +136,7 @@ pub fn gather(
             brief.bytes = sum(|t| t.bytes);
             brief.failed_runs = sum(|t| t.failed_runs);
             (brief.tables, brief.held, brief.names) = (tables, held, names);
+            (brief.bad_rows_waiting, brief.interrupted) = (bad_rows_waiting, interrupted);
         }
         Err(e) => brief.history_error = Some(e),
     }
@@ -130,6 +148,10 @@ pub fn gather(
             brief.failures = wrong.map(failure).collect();
         }
         Err(e) => log::error!("could not read the events: {e}"),
+    }
+    if !reaches_now {
+        (brief.held, brief.interrupted, brief.bad_rows_waiting) = (vec![], vec![], 0);
+        return brief;
     }
     brief.running = running(home).unwrap_or_default();
     for receiver in &settings.receivers {
@@ -144,6 +166,31 @@ pub fn gather(
         }
     }
     brief
+}
+
+/// What the configuration database knows.
+struct Recorded {
+    tables: Vec<TableSummary>,
+    held: Vec<Hold>,
+    names: TaskNames,
+    bad_rows_waiting: u64,
+    interrupted: Vec<Interrupted>,
+}
+
+fn recorded(store: &mut Store, from: Timestamp, to: Timestamp) -> Result<Recorded> {
+    let interrupted = store.interrupted_runs()?.into_iter().map(|run| Interrupted {
+        task: run.task,
+        table: run.table,
+        begin: run.begin,
+        rows: run.counts.landed,
+    });
+    Ok(Recorded {
+        tables: store.summary(from, to)?,
+        held: store.holds(None)?,
+        names: store.task_names()?,
+        bad_rows_waiting: store.bad_rows()?.values().sum(),
+        interrupted: interrupted.collect(),
+    })
 }
 
 /// Whether it belongs among what went wrong. (A suspension stands among what is held.)
@@ -208,6 +255,8 @@ struct Words {
     until: &'static str,
     no_history: &'static str,
     nothing: &'static str,
+    none_ended: &'static str,
+    waiting: fn(u64) -> String,
     totals: fn(&Brief, usize, usize) -> String,
     failures: &'static str,
     held: &'static str,
@@ -215,6 +264,7 @@ struct Words {
     suspended: &'static str,
     since: &'static str,
     running: &'static str,
+    interrupted: &'static str,
     slowest: &'static str,
     tables: &'static str,
     silent: &'static str,
@@ -222,6 +272,7 @@ struct Words {
     place: fn(&str, &str) -> String,
     line: fn(&TableSummary) -> String,
     run: fn(&Running) -> String,
+    so_far: fn(&Interrupted) -> String,
     mute: fn(&Silent) -> String,
 }
 
@@ -230,6 +281,11 @@ const EN: Words = Words {
     until: "to",
     no_history: "The history is missing, the configuration database could not be read",
     nothing: "Nothing was transferred.",
+    none_ended: "No run has ended.",
+    waiting: |n| match n {
+        1 => "1 bad row waits to be corrected: ssync errors.".to_owned(),
+        n => format!("{} bad rows wait to be corrected: ssync errors.", grouped(n)),
+    },
     totals: |b, tasks, tables| {
         format!(
             "{} of {} ({}): {}, {}; {} failed, {} bad.",
@@ -251,6 +307,7 @@ const EN: Words = Words {
     suspended: "suspended",
     since: "since",
     running: "Running now:",
+    interrupted: "Interrupted, to be resumed by the next start:",
     slowest: "Slowest:",
     tables: "Tables:",
     silent: "Receivers that could not be told:",
@@ -266,7 +323,8 @@ const EN: Words = Words {
         };
         format!("{}{failed}, {}, {}", many(t.runs, "run"), many(t.rows, "row"), bytes(t.bytes))
     },
-    run: |r| format!("for {}, {} rows so far", duration(r.seconds), grouped(r.rows)),
+    run: |r| format!("for {}, {} so far", duration(r.seconds), many(r.rows, "row")),
+    so_far: |i| format!("{} so far", many(i.rows, "row")),
     mute: |s| format!("{} waiting, {} given up", grouped(s.waiting), grouped(s.given_up)),
 };
 
@@ -275,6 +333,8 @@ const ZH: Words = Words {
     until: "至",
     no_history: "缺少历史记录：无法读取配置库",
     nothing: "没有传输任何数据。",
+    none_ended: "没有已结束的运行。",
+    waiting: |n| format!("目前有 {} 行错误数据待更正：ssync errors。", grouped(n)),
     totals: |b, tasks, tables| {
         format!(
             "{tasks} 个任务、{tables} 张表共运行 {} 次：{} 行，{}；失败 {} 次，错误行 {}。",
@@ -291,6 +351,7 @@ const ZH: Words = Words {
     suspended: "已挂起",
     since: "自",
     running: "正在运行：",
+    interrupted: "已中断，下次启动时续传：",
     slowest: "最慢：",
     tables: "各表：",
     silent: "未能通知的接收者：",
@@ -307,6 +368,7 @@ const ZH: Words = Words {
         format!("{} 次{failed}，{} 行，{}", grouped(t.runs), grouped(t.rows), bytes(t.bytes))
     },
     run: |r| format!("已 {}，{} 行", duration(r.seconds), grouped(r.rows)),
+    so_far: |i| format!("目前 {} 行", grouped(i.rows)),
     mute: |s| format!("待发 {}，放弃 {}", grouped(s.waiting), grouped(s.given_up)),
 };
 
@@ -330,9 +392,17 @@ pub fn render(brief: &Brief, language: Language, zone: &TimeZone) -> String {
     tasks.dedup();
     let _ = match &brief.history_error {
         Some(e) => writeln!(text, "{}: {e}", words.no_history),
-        None if brief.tables.is_empty() => writeln!(text, "{}", words.nothing),
-        None => writeln!(text, "{}", (words.totals)(brief, tasks.len(), brief.tables.len())),
+        None if !brief.tables.is_empty() => {
+            writeln!(text, "{}", (words.totals)(brief, tasks.len(), brief.tables.len()))
+        }
+        None if brief.running.is_empty() && brief.interrupted.is_empty() => {
+            writeln!(text, "{}", words.nothing)
+        }
+        None => writeln!(text, "{}", words.none_ended),
     };
+    if brief.bad_rows_waiting > 0 {
+        let _ = writeln!(text, "{}", (words.waiting)(brief.bad_rows_waiting));
+    }
     let mut list = |heading: &str, lines: Vec<String>| {
         if lines.is_empty() {
             return;
@@ -365,6 +435,11 @@ pub fn render(brief: &Brief, language: Language, zone: &TimeZone) -> String {
     let run =
         |r: &Running| format!("{}: {}", (words.place)(&label(r.task), &r.table), (words.run)(r));
     list(words.running, brief.running.iter().map(run).collect());
+    let interrupted = |i: &Interrupted| {
+        let place = (words.place)(&label(i.task), &i.table);
+        format!("{place}: {} {}, {}", words.since, time(i.begin, short), (words.so_far)(i))
+    };
+    list(words.interrupted, brief.interrupted.iter().map(interrupted).collect());
     let mute = |s: &Silent| {
         let why = s.error.as_ref().map(|e| format!(": {e}")).unwrap_or_default();
         format!("{}: {}{why}", s.receiver, (words.mute)(s))
@@ -448,6 +523,7 @@ mod tests {
             runs: 2880,
             rows: 2_469_134,
             bad_rows: 3,
+            bad_rows_waiting: 1,
             bytes: 197_530_864,
             failed_runs: 1,
             tables: vec![table(7, "orders", 1.5, 1), table(8, "items", 61.25, 0)],
@@ -465,6 +541,12 @@ mod tests {
                 error: Some(Kind::Connect),
             }],
             running: vec![Running { task: 8, table: "items".into(), seconds: 3700, rows: 1000 }],
+            interrupted: vec![Interrupted {
+                task: 9,
+                table: "bills".into(),
+                begin: at("2026-12-01T05:00:00Z"),
+                rows: 1,
+            }],
             silent: vec![Silent {
                 receiver: "mail".into(),
                 waiting: 2,
@@ -484,6 +566,7 @@ ssync brief of db1
 2026-12-01 08:30 to 2026-12-02 08:30
 
 2,880 runs of 2 tables (2 tasks): 2,469,134 rows, 188.4 MiB; 1 run failed, 3 rows were bad.
+1 bad row waits to be corrected: ssync errors.
 
 What went wrong:
   12-01 14:00  task 7, table orders failed: could not connect to warehouse
@@ -493,6 +576,9 @@ Waiting for an operator:
 
 Running now:
   task 8 (对账), items: for 1h 1m 40s, 1,000 rows so far
+
+Interrupted, to be resumed by the next start:
+  task 9, bills: since 12-01 13:00, 1 row so far
 
 Receivers that could not be told:
   mail: 2 waiting, 0 given up: connection refused
@@ -516,6 +602,7 @@ ssync 日报，主机 db1
 2026-12-01 08:30 至 2026-12-02 08:30
 
 2 个任务、2 张表共运行 2,880 次：2,469,134 行，188.4 MiB；失败 1 次，错误行 3。
+目前有 1 行错误数据待更正：ssync errors。
 
 异常：
   12-01 14:00  task 7, table orders failed: could not connect to warehouse
@@ -525,6 +612,9 @@ ssync 日报，主机 db1
 
 正在运行：
   任务 8 (对账)，items: 已 1h 1m 40s，1,000 行
+
+已中断，下次启动时续传：
+  任务 9，bills: 自 12-01 13:00, 目前 1 行
 
 未能通知的接收者：
   mail: 待发 2，放弃 0: connection refused
@@ -544,6 +634,10 @@ ssync 日报，主机 db1
     fn an_empty_brief_and_one_without_history_say_so() {
         let empty = Brief { host: "db1".into(), ..Brief::default() };
         assert!(render(&empty, Language::En, &TimeZone::UTC).contains("Nothing was transferred."));
+        let running = Running { task: 1, table: "t".into(), seconds: 9, rows: 5 };
+        let under_way = Brief { running: vec![running], ..empty.clone() };
+        let told = render(&under_way, Language::En, &TimeZone::UTC);
+        assert!(told.contains("No run has ended."), "{told}");
         let error = Some(Error::new(Kind::Connect, "connection refused"));
         let broken = Brief { history_error: error, ..empty };
         let text = render(&broken, Language::En, &TimeZone::UTC);

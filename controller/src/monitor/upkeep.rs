@@ -156,7 +156,7 @@ impl Books {
         let there = events_between(&home, to, Timestamp::now() + 1.second())
             .is_ok_and(|events| events.iter().any(sent));
         if !there {
-            let data = brief::gather(&home, self.store(), settings, from, to);
+            let data = brief::gather(&home, self.store(), settings, (from, to), true);
             let text = brief::render(&data, settings.brief.language, &TimeZone::system());
             record(&home, &Event { id, ..Event::new(What::DailyBrief, text) });
             log::info!("the daily brief is ready");

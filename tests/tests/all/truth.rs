@@ -124,6 +124,122 @@ fn a_run_that_was_killed_and_resumed_is_one_run_with_all_its_rows() {
 }
 
 #[test]
+fn a_run_that_was_killed_is_not_missing_in_the_brief() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, mut instance) = house(dir.path(), 200, "", "", "");
+    instance.set_env("TZ", "UTC");
+    instance.run_with(&RUN, "writer.after_commit@5=kill-group");
+    instance.wait_until_dead();
+    let brief = json_of(&instance, &["brief"]);
+    let landed = json_of(&instance, &["show", "1"])["tables"][0]["last_run"]["counts"].take();
+    assert_eq!(brief["brief"]["interrupted"][0]["rows"], landed["landed"], "{brief:#}");
+    let text = instance.run(&["brief"]).expect(0).stdout;
+    assert!(text.contains("No run has ended."), "{text}");
+    assert!(
+        text.contains("Interrupted, to be resumed by the next start:\n  task 1, t: "),
+        "{text}"
+    );
+    // Of a day that is over, what is so now is no part.
+    let day_before = instance.run(&["brief", "--date", "2001-01-01"]).expect(0).stdout;
+    assert!(!day_before.contains("Interrupted"), "{day_before}");
+    instance.run(&RUN).expect(0);
+    let brief = json_of(&instance, &["brief"]);
+    assert_eq!(
+        (&brief["brief"]["rows"], &brief["brief"]["interrupted"]),
+        (&200.into(), &Value::Array(vec![]))
+    );
+}
+
+#[test]
+fn the_brief_tells_how_long_a_resumed_run_took_in_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, instance) = house(dir.path(), 200, "", "", "");
+    instance.run_with(&RUN, "writer.after_commit@5=kill-group");
+    instance.wait_until_dead();
+    instance.run(&RUN).expect(0);
+    let took = json_of(&instance, &["history"])["runs"][0]["seconds"].take();
+    let brief = json_of(&instance, &["brief"]);
+    assert_eq!(brief["brief"]["tables"][0]["seconds_max"], took, "{brief:#}");
+}
+
+#[test]
+fn bad_rows_of_an_attempt_that_died_are_told_by_the_one_that_ends_the_run() {
+    let increment = "mode = \"increment\"\nwatermark = { column = \"id\", lag = \"0\" }";
+    for mode in ["", "mode = \"full\"", increment] {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, instance) = house(dir.path(), 200, "", "error_limit = 5", mode);
+        let source = Site::in_file(dir.path(), "src");
+        source.run(&["UPDATE src SET v = 'much longer than the twenty characters' WHERE id < 2"]);
+        instance.run_with(&RUN, "run.after_rows@1=kill-group");
+        instance.wait_until_dead();
+        // It does not meet them again.
+        let second = instance.run(&RUN).expect(1);
+        let table = second.table("t");
+        assert_eq!(table["result"], "done_with_errors", "{second}");
+        let totals = serde_json::json!({ "attempts": 2, "landed": 198, "failed": 2 });
+        assert_eq!(table["run_totals"], totals, "{second}");
+        let all = (jiff::Timestamp::UNIX_EPOCH, jiff::Timestamp::MAX);
+        let events = ssync_common::event::events_between(&instance.home(), all.0, all.1).unwrap();
+        let told = events.iter().find(|e| e.what == ssync_common::event::What::RowsBad).unwrap();
+        let wanted = "task 1, table t: 2 rows are bad, 0 rows wait for their parents, 198 rows have \
+                      landed, in 2 attempts; ssync errors 1 names the bad ones";
+        assert_eq!(told.text, wanted, "{mode}");
+        let reminders =
+            ssync_common::event::tables_between(&instance.home(), all.0, all.1).unwrap();
+        assert_eq!(serde_json::to_value(reminders.last().unwrap().run_totals).unwrap(), totals);
+        // Whoever corrects them finds the brief without them.
+        assert_eq!(json_of(&instance, &["brief"])["brief"]["bad_rows_waiting"], 2);
+        if mode.is_empty() {
+            source.run(&["UPDATE src SET v = 'corrected', sync_status = 0 WHERE id < 2"]);
+            instance.run(&RUN).expect(0);
+            assert_eq!(json_of(&instance, &["brief"])["brief"]["bad_rows_waiting"], 0);
+        }
+    }
+}
+
+#[test]
+fn claimed_rows_of_a_run_are_those_that_landed_are_bad_or_were_withdrawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, instance) = house(dir.path(), 200, "", "", "");
+    let claimed = || {
+        let history = json_of(&instance, &["history"]);
+        let run = &history["runs"][0];
+        let count = |what: &str| run["counts"][what].as_i64().unwrap();
+        (
+            run["state"].as_str().unwrap().to_owned(),
+            count("claimed"),
+            count("landed"),
+            count("read"),
+        )
+    };
+    // Rows that it had claimed are put back.
+    let mut run = instance.start(&RUN, "writer.before_commit@2=pause");
+    run.reached("writer.before_commit").unwrap();
+    run.signal(nix::sys::signal::Signal::SIGINT);
+    instance.release("writer.before_commit");
+    run.wait().expect(130);
+    instance.wait_until_dead();
+    let (state, at_first, landed, _) = claimed();
+    assert_eq!((state.as_str(), at_first), ("interrupted", landed));
+    instance.run(&RUN).expect(0);
+    assert_eq!(claimed(), ("done".to_owned(), 200, 200, 200));
+}
+
+#[test]
+fn a_run_whose_process_died_at_its_very_end_has_all_its_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, instance) = house(dir.path(), 30, "", "", "");
+    instance.run_with(&RUN, "run.after_finish@1=kill-group");
+    instance.wait_until_dead();
+    instance.run(&RUN).expect(0);
+    let run = json_of(&instance, &["history"])["runs"][0].take();
+    assert_eq!(run["state"], "done", "{run}");
+    for count in ["claimed", "read", "landed", "settled"] {
+        assert_eq!(run["counts"][count], 30, "{count}: {run}");
+    }
+}
+
+#[test]
 fn a_run_that_failed_and_was_resumed_is_one_run_that_failed() {
     let dir = tempfile::tempdir().unwrap();
     let before = "before = { dest = [\"DELETE FROM gate\"] }";

@@ -430,7 +430,8 @@ impl World<'_> {
         sides::rename(&stream.source, &old, &new);
         stream.table = new.clone();
         stream.backup = None;
-        stream.pending.source_was = Some(old);
+        // Of tables that had no run, no name is known.
+        stream.pending.source_was = stream.ran.then_some(old);
         stream.pending.stale_source = !adapted;
         if adapted {
             stream.settings.source = new.clone();
@@ -449,7 +450,7 @@ impl World<'_> {
         }
         let d = stream.dest;
         let new = format!("dst{number}");
-        stream.pending.dest_was = Some(self.dests[d].table.clone());
+        stream.pending.dest_was = stream.ran.then(|| self.dests[d].table.clone());
         stream.pending.stale_dest = !adapted;
         if adapted {
             stream.settings.dest = new.clone();

@@ -102,6 +102,11 @@ impl Case {
         let mut ends: BTreeMap<&str, i64> = BTreeMap::from([("done", none)]);
         for run in list(&history["runs"]) {
             let attempts = list(&run["attempts"]);
+            if self.mode == Mode::Status && run["state"] == "done" {
+                let count = |what: &str| int(&run["counts"][what]);
+                let dealt_with = count("landed") + count("failed") + count("withdrawn");
+                wrong.same("claimed rows", count("claimed"), dealt_with);
+            }
             wrong.same("attempt_count", int(&run["attempt_count"]), attempts.len() as i64);
             let of_attempts: i64 = attempts.iter().map(|a| int(&a["landed"])).sum();
             wrong.same("rows of attempts", of_attempts, int(&run["counts"]["landed"]));
