@@ -25,6 +25,7 @@ mod renumber;
 mod sealing;
 mod seats;
 mod sessions;
+mod stamp;
 
 use crate::connector::Connection;
 use crate::error::{Error, Kind, Result};
@@ -43,6 +44,7 @@ pub use self::renumber::{renumber, renumbered};
 pub use self::sealing::{Kept, KeptKey, Seals};
 pub use self::seats::{SEAT_TABLE, Seat};
 pub use self::sessions::{raise_past_ghosts, session_name, settler_name};
+pub use self::stamp::{Stamp, Succession};
 
 /// Name of the fence table.
 pub const FENCE_TABLE: &str = "SSYNC_FENCE";

@@ -140,6 +140,9 @@ fn show(name: &str, found: &Found, sources: &[String], out: &mut Output) {
     }
     let record = match (found.dest_run, found.record_is_known) {
         (None, _) => "none".to_owned(),
+        (Some(run), _) if found.is_forked => {
+            format!("last run {run}, another one than the source's")
+        }
         (Some(run), Some(false)) => format!("another one than before, last run {run}"),
         (Some(run), _) => format!("last run {run}"),
     };

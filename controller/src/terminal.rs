@@ -254,10 +254,7 @@ fn facts(t: &TableReport) -> Vec<String> {
             n => format!(", {} are bad", grouped(n)),
         };
         let landed = grouped(run.landed);
-        facts.push(format!(
-            "in all {} attempts of this run: {landed} rows landed{bad}",
-            run.attempts
-        ));
+        facts.push(format!("in all attempts of this run {landed} rows landed{bad}"));
     }
     if let Some((what, percent)) = c.bottleneck() {
         facts.push(format!("waited for {} in {percent} % of the time", what.name()));

@@ -12,7 +12,7 @@ use ssync_common::value::{Value, hex_bytes};
 use ssync_writer::transform::Action;
 
 use crate::as_is::as_is;
-use crate::identity::leads_to;
+use crate::identity::{is_forked, leads_to};
 use crate::journal::LastSettled;
 use crate::owner::{self, OWNER_TABLE, Ownership, PairText};
 use crate::params::TaskParams;
@@ -62,6 +62,8 @@ pub struct Found {
     pub record_is_known: Option<bool>,
     /// The run that the destination knows last.
     pub dest_run: Option<i64>,
+    /// Whether that is another run than the one to which the source gave this number.
+    pub is_forked: bool,
     /// Whether a run is open there.
     pub run_is_open: bool,
     /// Names of the tables of other records beside the destination.
@@ -195,6 +197,7 @@ fn found(t: &mut Table<'_>, owner: Option<&Ownership>) -> Result<Found> {
         dest_before: known.as_ref().and_then(|k| k.pair.as_ref()).map(|p| p.table.clone()),
         record_is_known: remembered.map(|id| record.as_ref().is_some_and(|r| r.ident == Some(id))),
         dest_run: record.as_ref().map(|r| r.counter),
+        is_forked: known.as_ref().is_some_and(|k| is_forked(k, record.as_ref())),
         run_is_open: record.as_ref().is_some_and(|r| r.run.as_ref().is_some_and(|run| run.open)),
         other_records: others,
     })

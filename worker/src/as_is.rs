@@ -3,14 +3,14 @@
 
 use ssync_common::config::TableMode;
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::ledger::{self, Entry, Id, Pair, Record, Which};
+use ssync_common::ledger::{self, Entry, Id, Pair, Record, Stamp, Succession, Which};
 use ssync_common::value::{Value, hex_bytes, key_text};
 
 use crate::adopt::{Table, full_run_is_known};
-use crate::identity::leads_to;
+use crate::identity::{is_forked, leads_to};
 use crate::journal::LastSettled;
 use crate::lost::{lacks, may_double, release_under_way};
-use crate::owner::{self, Ownership};
+use crate::owner::{self, Ownership, confirmed_as};
 use crate::source::{Range, RowState};
 
 /// Ranges of keys, and records, that are named to people.
@@ -51,9 +51,9 @@ pub(crate) fn as_is(t: &mut Table<'_>, last: Option<&LastSettled>) -> Result<Vec
             ("pair", t.here(&pair)),
             ("record", ident),
             ("intended", Value::Int(number)),
-            ("confirmed", Value::Int(counter)),
             ("server", server),
         ];
+        let set = [&set[..], &confirmed_as(record.as_ref())].concat();
         owner.note(t.source.as_mut(), &set)?;
         if record.is_some() {
             share(t, owner, &pair, number)?;
@@ -68,8 +68,11 @@ pub(crate) fn as_is(t: &mut Table<'_>, last: Option<&LastSettled>) -> Result<Vec
 /// Gives both ends a number, as a run does, so that an older destination is noticed. No home has it:
 /// what a destination loses of states that an operator has set is known to none.
 fn share(t: &mut Table<'_>, owner: &Ownership, pair: &Pair, number: i64) -> Result<()> {
-    ledger::note_counter(t.dest.as_mut(), pair, number)?;
-    owner.note(t.source.as_mut(), &[("confirmed", Value::Int(number))])
+    let stamp = Stamp::new(number)?;
+    let confirmed = [("confirmed", Value::Int(number)), ("stamp", Value::Text(stamp.to_string()))];
+    let succession = Succession { own: stamp, after: None };
+    ledger::note_counter(t.dest.as_mut(), pair, succession)?;
+    owner.note(t.source.as_mut(), &confirmed)
 }
 
 /// Whether the destination's record came before the rows that are under way: then its entries may
@@ -84,6 +87,7 @@ fn is_behind(
     let known = &owner.known;
     if known.pair.is_some() && !leads_to(known, pair)
         || record.map_or(0, |r| r.counter) < known.confirmed
+        || is_forked(known, record)
     {
         return Ok(true);
     }

@@ -15,7 +15,7 @@ use ssync_common::config::{INITIAL_ALL, TableMode, TableTask};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{
-    self, Entry, Fence, Id, Kept, KeptKey, Mark, Pair, Place, Raise, Record,
+    self, Entry, Fence, Id, Kept, KeptKey, Mark, Pair, Place, Raise, Record, Stamp, Succession,
 };
 use ssync_common::value::{Value, hex_bytes};
 
@@ -99,7 +99,7 @@ impl TableRun<'_> {
             let (filler, print) = (self.filler()?, self.fingerprint(ends)?);
             let judge = &mut |record: Option<&Record>| self.judge_filler(&print, record);
             let (server, filler) = (&server, filler.as_deref());
-            let mut begin = Raise::Begin { server, counter: None, filled, filler, judge };
+            let mut begin = Raise::Begin { server, stamp: None, filled, filler, judge };
             let fence = ledger::raise_past_ghosts(ends.dest.as_mut(), pair, &tables, &mut begin)?;
             self.full_stands(ends, &fence, seen)?;
             // Until now another instance's run may have begun or ended.
@@ -118,7 +118,8 @@ impl TableRun<'_> {
         let (known, same) = (&owner.known, leads_to(&owner.known, pair));
         let mut judge = |record: Option<&Record>| {
             let confirmed = if same { known.confirmed } else { 0 };
-            self.judge_counter(record.map_or(0, |r| r.counter), confirmed, known.intended)
+            self.judge_counter(record.map_or(0, |r| r.counter), confirmed, known.intended)?;
+            if same { self.judge_stamp(known, record) } else { Ok(()) }
         };
         judge(record.as_ref())?;
         let here = PairText::new(&ends.plan.dest.full_name, &pair.id);
@@ -127,13 +128,16 @@ impl TableRun<'_> {
         // A number that another home may have had as well would be nobody's: the source has it now.
         self.journal.record_counter(&owner.ident, number)?;
         failpoint::hit("run.after_intent", 1);
-        let (counter, judge) = (Some(number), &mut judge);
-        let mut begin = Raise::Begin { server: &server, counter, filled, filler: None, judge };
+        let own = Stamp::new(number)?;
+        let after = known.stamp.clone().filter(|_| same);
+        let stamp = Some(Succession { own: own.clone(), after });
+        let judge = &mut judge;
+        let mut begin = Raise::Begin { server: &server, stamp, filled, filler: None, judge };
         let fence = ledger::raise_past_ghosts(ends.dest.as_mut(), pair, &tables, &mut begin)?;
         self.full_stands(ends, &fence, seen)?;
         failpoint::hit("run.before_confirm", 1);
         self.journal.fence_taken(&owner.ident, &fence.ident, number)?;
-        owner.confirm(ends.source.as_mut(), number, &fence.ident, &ends.plan.source_server)?;
+        owner.confirm(ends.source.as_mut(), &own, &fence.ident, &ends.plan.source_server)?;
         Ok(fence)
     }
 
@@ -451,6 +455,25 @@ impl TableRun<'_> {
         Ok(())
     }
 
+    /// The same number at both ends may be that of two runs.
+    fn judge_stamp(&self, known: &Known, record: Option<&Record>) -> Result<()> {
+        if !is_forked(known, record) {
+            return Ok(());
+        }
+        let confirmed = known.confirmed;
+        Err(Error::new(
+            Kind::Balance,
+            format!("destination {} had another run {confirmed} than the source", self.table.dest),
+        )
+        .detail("the source shows rows as done that the destination's ledger does not know")
+        .hint(format!(
+            "The destination was restored or failed over to an older state, and has gone on since \
+             with a copy or an older state of the source. Compare both sides by hand: set \
+             sync_status to 0 for rows that are missing at the destination, to 2 for those that \
+             are there; then ssync adopt --as-is; {ADOPT}."
+        )))
+    }
+
     /// The first run of an `increment` into a table that has rows: were they sent already?
     fn judge_first(&mut self, ends: &mut Ends, record: Option<&Record>) -> Result<()> {
         if !is_first(self.table, record) || self.restart || self.is_empty(ends)? {
@@ -577,6 +600,13 @@ pub(crate) fn initial(plan: &TablePlan) -> Result<Option<(String, Value)>> {
         )
     })?;
     Ok(Some((watermark.column.clone(), value)))
+}
+
+/// Whether source and destination have come to where they are by different runs, though their
+/// numbers agree.
+pub(crate) fn is_forked(known: &Known, record: Option<&Record>) -> bool {
+    let at_dest = record.and_then(|record| record.stamp.as_ref());
+    known.stamp.as_ref().zip(at_dest).is_some_and(|(own, there)| there.is_other_than(own))
 }
 
 /// Whether the source's owner row is about this record.

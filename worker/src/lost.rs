@@ -16,7 +16,7 @@ use ssync_common::ledger::{self, Id, Pair, Record};
 use ssync_common::value::hex_bytes;
 use ssync_writer::transform::{Action, ColumnTransform};
 
-use crate::identity::{ADOPT, leads_to};
+use crate::identity::{ADOPT, is_forked, leads_to};
 use crate::journal::{BatchRecord, LastSettled};
 use crate::owner::{Loss, Ownership, ranges};
 use crate::params::TaskParams;
@@ -243,6 +243,18 @@ fn same_destination(
         .hint(format!(
             "The link leads to another database with tables of these names, or ssync's own tables \
              were made anew. Correct the link, or decide: {ADOPT}."
+        ))),
+        _ if is_forked(known, record) => Err(Error::new(
+            Kind::Refused,
+            format!(
+                "destination {} had another run {} than the source",
+                table.dest, known.confirmed
+            ),
+        )
+        .detail("which rows it has lost is in no record")
+        .hint(format!(
+            "The destination was restored, and has gone on since with a copy or an older state of \
+             the source. Compare both sides by hand, then ssync adopt --as-is; {ADOPT}."
         ))),
         _ => Ok(()),
     }

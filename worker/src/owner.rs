@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use ssync_common::connector::{Connection, LockWait, OwnType, beside, open};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Id, Record, id_value, in_transaction, value_id};
+use ssync_common::ledger::{self, Id, Record, Stamp, id_value, in_transaction, value_id};
 use ssync_common::process::identity::{ProcessIdentity, RunId};
 use ssync_common::value::{Value, hex_bytes};
 
@@ -58,6 +58,8 @@ pub struct Known {
     pub intended: i64,
     /// Number of the last run whose fence was raised: written after that.
     pub confirmed: i64,
+    /// Which run had that number; `None`: an older version did not write it down.
+    pub stamp: Option<Stamp>,
     /// The record at the destination: its own random id.
     pub record: Option<Id>,
     /// Where the rows went; `None`: no run has claimed any.
@@ -98,11 +100,12 @@ fn columns(conn: &dyn Connection) -> [String; 7] {
 }
 
 /// Columns that version 0.1.0 did not have; all may be NULL.
-const LATER: [(&str, OwnType); 4] = [
+const LATER: [(&str, OwnType); 5] = [
     ("server", OwnType::LongText),
     ("intended", OwnType::BigInt),
     ("confirmed", OwnType::BigInt),
     ("record", OwnType::Id),
+    ("stamp", OwnType::LongText),
 ];
 
 /// What sending lost rows again has come to, over all homes. Added where it is needed.
@@ -170,13 +173,14 @@ pub fn take(
     let d = conn.dialect();
     let [name, ident, tok, owner, lease, _, steps] = columns(conn);
     let look = format!(
-        "SELECT {ident}, {tok}, {owner}, {lease}, {}, {}, {}, {}, {}, {} FROM {} WHERE {name} = {}",
+        "SELECT {ident}, {tok}, {owner}, {lease}, {}, {}, {}, {}, {}, {}, {} FROM {} WHERE {name} = {}",
         d.now_secs(),
         d.quote("server"),
         d.quote("intended"),
         d.quote("confirmed"),
         d.quote("record"),
         d.quote("pair"),
+        d.quote("stamp"),
         d.table(&owners),
         d.param(1, None)
     );
@@ -224,10 +228,12 @@ pub fn take(
             });
         };
         let ident_known = value_id(&row[0])?;
+        let confirmed = row[7].as_i64().unwrap_or(0);
         let known = Known {
             server: row[5].as_str().map(str::to_owned),
             intended: row[6].as_i64().unwrap_or(0),
-            confirmed: row[7].as_i64().unwrap_or(0),
+            confirmed,
+            stamp: Stamp::of(confirmed, row[10].as_str()),
             record: (row[8] != Value::Null).then(|| value_id(&row[8])).transpose()?,
             pair: row[9].as_str().and_then(PairText::read),
         };
@@ -565,14 +571,15 @@ impl Ownership {
     pub fn confirm(
         &self,
         conn: &mut dyn Connection,
-        number: i64,
+        stamp: &Stamp,
         record: &Id,
         server: &str,
     ) -> Result<()> {
         self.note(
             conn,
             &[
-                ("confirmed", Value::Int(number)),
+                ("confirmed", Value::Int(stamp.number)),
+                ("stamp", Value::Text(stamp.to_string())),
                 ("record", id_value(record)),
                 ("server", Value::Text(server.to_owned())),
             ],
@@ -622,8 +629,7 @@ impl Ownership {
     /// count, and an older state than this one is a loss again.
     pub fn accept(&self, conn: &mut dyn Connection, record: Option<&Record>) -> Result<()> {
         let ident = record.and_then(|r| r.ident).map_or(Value::Null, |id| id_value(&id));
-        let counter = record.map_or(0, |r| r.counter);
-        self.note(conn, &[("confirmed", Value::Int(counter)), ("record", ident)])
+        self.note(conn, &[&confirmed_as(record)[..], &[("record", ident)]].concat())
     }
 
     /// Writes columns of the row, while the table is ours.
@@ -687,6 +693,13 @@ impl Ownership {
             Ok(())
         })
     }
+}
+
+/// What the owner row says of a destination whose state counts as it is.
+pub(crate) fn confirmed_as(record: Option<&Record>) -> [(&'static str, Value); 2] {
+    let stamp = record.and_then(|r| r.stamp.as_ref());
+    let stamp = stamp.map_or(Value::Null, |stamp| Value::Text(stamp.own.to_string()));
+    [("confirmed", Value::Int(record.map_or(0, |r| r.counter))), ("stamp", stamp)]
 }
 
 /// The identity of a source table for `increment`, at which nothing may be written: made of the

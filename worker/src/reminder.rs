@@ -75,8 +75,8 @@ pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) 
                 rows(counts.waiting, "waits for its parent", "wait for their parents"),
                 rows(report.landed_rows(), "has", "have")
             );
-            if let Some(run) = &report.run_totals {
-                text += &format!(", in {} attempts", run.attempts);
+            if report.run_totals.is_some() {
+                text += " in all attempts of the run";
             }
             if report.bad_rows() > 0 {
                 text += &format!("; ssync errors {task} names the bad ones");

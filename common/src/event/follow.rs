@@ -127,10 +127,7 @@ fn done(end: &TableEnd, file: &str, offset: u64) -> Event {
         end.task, end.table, end.rows, end.bad_rows
     );
     if let Some(run) = &end.run_totals {
-        text += &format!(
-            "; in all {} attempts {} rows landed, {} bad",
-            run.attempts, run.landed, run.failed
-        );
+        text += &format!("; in all attempts {} rows landed, {} bad", run.landed, run.failed);
     }
     Event {
         id: format!("{file}@{offset}"),
@@ -286,7 +283,7 @@ mod tests {
         let all = read(&mut Follower::new(home.path(), Position::new(), true));
         assert_eq!(all.len(), 1);
         assert_eq!(all[0].what, What::TableDone);
-        let wanted = "task 7, table orders: failed, 12 rows landed, 1 bad, 1.5 s; in all 2 attempts \
+        let wanted = "task 7, table orders: failed, 12 rows landed, 1 bad, 1.5 s; in all attempts \
                       112 rows landed, 3 bad";
         assert_eq!(all[0].text, wanted);
         assert_eq!(read(&mut Follower::new(home.path(), Position::new(), false)), []);

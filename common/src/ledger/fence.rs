@@ -2,6 +2,7 @@
 
 use super::place::Pair;
 use super::seats::{Seat, raise_seats};
+use super::stamp::Succession;
 use super::{
     Id, Kept, Mark, OpenRun, Step, Which, clear, damaged, entries, field, id_value, in_transaction,
     json_mark, json_text, json_value, record_step, step_done, value_id,
@@ -50,6 +51,8 @@ pub struct Record {
     pub mark: Option<Mark<Kept>>,
     /// The run counter; 0 where none was written yet.
     pub counter: i64,
+    /// Which run had that number; `None`: an older version did not write it down.
+    pub stamp: Option<Succession>,
     /// The server that answered when the record was last taken.
     pub server: Option<String>,
     /// Rows that finished runs of `increment` have landed.
@@ -78,9 +81,10 @@ const COLUMNS: [&str; 14] = [
 const LANDED: &str = "landed";
 const BEGUN: &str = "begun";
 const ROW_KEYS: &str = "row_keys";
+const STAMP: &str = "stamp";
 
 fn select(d: &dyn Dialect, pair_place: &str) -> String {
-    let by_name = [&LANDED, &BEGUN, &ROW_KEYS];
+    let by_name = [&LANDED, &BEGUN, &ROW_KEYS, &STAMP];
     let columns: Vec<_> = COLUMNS.iter().chain(by_name).map(|c| d.quote(c)).collect();
     format!("SELECT {} FROM {}", columns.join(", "), d.table(pair_place))
 }
@@ -105,6 +109,7 @@ fn read_record(row: &[Value]) -> Result<Record> {
         })
         .transpose()?;
     let landed = field(row, 14)?.as_i64();
+    let counter = field(row, 9)?.as_i64().unwrap_or(0);
     Ok(Record {
         id: value_id(field(row, 0)?)?,
         epoch: field(row, 1)?.as_i64().ok_or_else(|| damaged("epoch"))?,
@@ -112,7 +117,8 @@ fn read_record(row: &[Value]) -> Result<Record> {
         run,
         mark: json_mark(field(row, 7)?)?,
         ident: opt_id(8)?,
-        counter: field(row, 9)?.as_i64().unwrap_or(0),
+        counter,
+        stamp: Succession::of(counter, field(row, 17)?.as_str()),
         server: field(row, 10)?.as_str().map(str::to_owned),
         dest: opt_id(11)?,
         full_run: opt_id(12)?,
@@ -143,8 +149,8 @@ pub enum Raise<'a> {
     Begin {
         /// The server that the destination answers from.
         server: &'a str,
-        /// The run counter, where source and destination share one.
-        counter: Option<i64>,
+        /// The run's number, where source and destination share a counter.
+        stamp: Option<Succession>,
         /// What another mode's run learns of the `full` run before it; nothing where it knows.
         filled: Option<Filled>,
         /// The sub-task that fills the table anew, where the run does that.
@@ -188,10 +194,10 @@ pub fn raise(
     in_transaction(dest, |dest| {
         let rows = dest.query(&locking, &[id_value(&pair.id)])?;
         let found = rows.first().map(|row| read_record(row)).transpose()?;
-        let (server, counter, filled, filler) = match how {
-            Raise::Begin { server, counter, filled, filler, judge } => {
+        let (server, stamp, filled, filler) = match how {
+            Raise::Begin { server, stamp, filled, filler, judge } => {
                 judge(found.as_ref())?;
-                (Some(*server), *counter, filled.clone(), *filler)
+                (Some(*server), stamp.clone(), filled.clone(), *filler)
             }
             Raise::Again(believed) => match &found {
                 Some(record) if record.epoch == *believed => (None, None, None, None),
@@ -204,10 +210,9 @@ pub fn raise(
         };
         let Some(mut record) = found else {
             let (full_run, row_keys) = filled.map(|f| (f.run, f.row_keys)).unzip();
-            let counter = counter.unwrap_or(0);
             let server = server.unwrap_or_default();
             let row_keys = row_keys.flatten();
-            let new = New { server, counter, full_run, filler, row_keys };
+            let new = New { server, stamp, full_run, filler, row_keys };
             return first(dest, pair, tables, &new);
         };
         if let Some(Filled { forget: true, .. }) = filled {
@@ -229,7 +234,8 @@ pub fn raise(
         let open = record.run.as_ref().is_some_and(|run| run.open);
         let epoch = record.epoch + 1;
         let ident = record.ident.map_or_else(|| RunId::random().map(|id| id.0), Ok)?;
-        let counter = counter.unwrap_or(record.counter);
+        let counter = stamp.as_ref().map_or(record.counter, |stamp| stamp.own.number);
+        let stamp = stamp.or(record.stamp);
         let server = server.map(str::to_owned).or(record.server);
         let d = dest.dialect();
         let update = format!(
@@ -252,6 +258,7 @@ pub fn raise(
             full_run.as_ref().map_or(Value::Null, id_value),
             filler.map_or(Value::Null, Value::Text),
             row_keys.clone().map_or(Value::Null, Value::Text),
+            stamp_value(stamp.as_ref()),
             Value::Int(i64::from(open)),
             id_value(&pair.id),
         ];
@@ -271,13 +278,19 @@ pub fn raise(
 }
 
 /// What raising writes, in the order of its parameters.
-const SET: [&str; 9] =
-    ["epoch", "ident", "counter", "server", "dest", "full_run", "filler", ROW_KEYS, "run_open"];
+const SET: [&str; 10] = [
+    "epoch", "ident", "counter", "server", "dest", "full_run", "filler", ROW_KEYS, STAMP,
+    "run_open",
+];
+
+fn stamp_value(stamp: Option<&Succession>) -> Value {
+    stamp.map_or(Value::Null, |stamp| Value::Text(stamp.to_string()))
+}
 
 /// What the row of a new record holds beside its key.
 struct New<'a> {
     server: &'a str,
-    counter: i64,
+    stamp: Option<Succession>,
     full_run: Option<Id>,
     filler: Option<&'a str>,
     row_keys: Option<String>,
@@ -288,8 +301,8 @@ fn first(dest: &mut dyn Connection, pair: &Pair, tables: &str, new: &New<'_>) ->
     let ident = RunId::random()?.0;
     let d = dest.dialect();
     let insert = format!(
-        "INSERT INTO {} ({}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}) VALUES ({}, 1, {}, 0, {}, \
-         {}, {}, 0, {}, {}, {}, {})",
+        "INSERT INTO {} ({}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}) VALUES ({}, 1, {}, 0, \
+         {}, {}, {}, 0, {}, {}, {}, {}, {})",
         d.table(pair.place.fence()),
         d.quote("id"),
         d.quote("epoch"),
@@ -303,6 +316,7 @@ fn first(dest: &mut dyn Connection, pair: &Pair, tables: &str, new: &New<'_>) ->
         d.quote("full_run"),
         d.quote("filler"),
         d.quote(ROW_KEYS),
+        d.quote(STAMP),
         d.param(1, None),
         d.param(2, None),
         d.param(3, None),
@@ -311,19 +325,21 @@ fn first(dest: &mut dyn Connection, pair: &Pair, tables: &str, new: &New<'_>) ->
         d.param(6, None),
         d.param(7, None),
         d.param(8, None),
-        d.param(9, None)
+        d.param(9, None),
+        d.param(10, None)
     );
     let row_keys = new.row_keys.clone();
     let params = [
         id_value(&pair.id),
         Value::Text(tables.to_owned()),
         id_value(&ident),
-        Value::Int(new.counter),
+        Value::Int(new.stamp.as_ref().map_or(0, |stamp| stamp.own.number)),
         Value::Text(new.server.to_owned()),
         id_value(&pair.dest),
         new.full_run.as_ref().map_or(Value::Null, id_value),
         new.filler.map_or(Value::Null, |filler| Value::Text(filler.to_owned())),
         row_keys.clone().map_or(Value::Null, Value::Text),
+        stamp_value(new.stamp.as_ref()),
     ];
     dest.execute(&insert, &params)?;
     raise_seats(dest, pair, 1)?;
@@ -524,7 +540,7 @@ pub fn note_full_run(
         match dest.execute(&sql, &[id_value(&run), keys, id_value(&pair.id)])? {
             0 => {
                 let full_run = Some(run);
-                let new = New { server: "", counter: 0, full_run, filler: None, row_keys };
+                let new = New { server: "", stamp: None, full_run, filler: None, row_keys };
                 first(dest, pair, tables, &new).map(drop)
             }
             _ => Ok(()),
@@ -633,8 +649,10 @@ pub fn note_emptied(dest: &mut dyn Connection, pair: &Pair) -> Result<()> {
 }
 
 /// Gives a record a number that no run has had.
-pub fn note_counter(dest: &mut dyn Connection, pair: &Pair, counter: i64) -> Result<()> {
-    note(dest, pair, "counter", Value::Int(counter))
+pub fn note_counter(dest: &mut dyn Connection, pair: &Pair, stamp: Succession) -> Result<()> {
+    // Alone it is no record's.
+    note(dest, pair, STAMP, stamp_value(Some(&stamp)))?;
+    note(dest, pair, "counter", Value::Int(stamp.own.number))
 }
 
 fn note(dest: &mut dyn Connection, pair: &Pair, column: &str, value: Value) -> Result<()> {

@@ -85,7 +85,7 @@ impl Pair {
 }
 
 /// Columns of the fence table that version 0.1.0 did not have; all may be NULL.
-const LATER: [(&str, OwnType); 9] = [
+const LATER: [(&str, OwnType); 10] = [
     // The row's own random id: the same after a rename, a move or a copy of the tables.
     ("ident", OwnType::Id),
     // The run counter that source and destination share (`status`).
@@ -104,6 +104,8 @@ const LATER: [(&str, OwnType); 9] = [
     ("begun", OwnType::Id),
     // The keys by which rows at the destination are recognised.
     ("row_keys", OwnType::LongText),
+    // Which run had the number of the counter, and which one it came after.
+    ("stamp", OwnType::LongText),
 ];
 
 /// Whether the fence table has all columns that this version reads.

@@ -9,9 +9,9 @@ use crate::value::Value;
 /// Columns of the ledger, without the key of the record.
 const ENTRY: [&str; 7] = ["run_id", "pos", "row_count", "lo", "hi", "settled", "landed_at"];
 /// Columns of the fence that go along: not its key, the epoch, and which destination it is about.
-const FENCE: [&str; 14] = [
+const FENCE: [&str; 15] = [
     "tables", "run_id", "run_open", "plan", "upto", "mark", "ident", "counter", "server", "landed",
-    "begun", "full_run", "filler", "row_keys",
+    "begun", "full_run", "filler", "row_keys", "stamp",
 ];
 
 /// Moves the record `from` with all its entries to `to`, in one transaction; whether there was

@@ -27,7 +27,7 @@ fn number(c: &mut dyn Connection, sql: &str) -> i64 {
 fn raise_first(dest: &mut dyn Connection, pair: &Pair) -> ledger::Fence {
     let mut begin = Raise::Begin {
         server: "s",
-        counter: None,
+        stamp: None,
         filled: None,
         filler: None,
         judge: &mut |_| Ok(()),

@@ -182,7 +182,7 @@ fn bad_rows_of_an_attempt_that_died_are_told_by_the_one_that_ends_the_run() {
         let events = ssync_common::event::events_between(&instance.home(), all.0, all.1).unwrap();
         let told = events.iter().find(|e| e.what == ssync_common::event::What::RowsBad).unwrap();
         let wanted = "task 1, table t: 2 rows are bad, 0 rows wait for their parents, 198 rows have \
-                      landed, in 2 attempts; ssync errors 1 names the bad ones";
+                      landed in all attempts of the run; ssync errors 1 names the bad ones";
         assert_eq!(told.text, wanted, "{mode}");
         let reminders =
             ssync_common::event::tables_between(&instance.home(), all.0, all.1).unwrap();

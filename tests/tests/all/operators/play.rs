@@ -405,8 +405,13 @@ impl World<'_> {
                 if self.dests[d].backup.is_some() && self.rng.chance(80) {
                     return None;
                 }
+                let stream = &self.streams[s];
+                // Neither end would know of any run.
+                let is_forgotten = stream.pending.source_restored
+                    && mode.is_status()
+                    && sides::own_tables(&stream.source).is_empty();
                 let dest = &mut self.dests[d];
-                if shared || sides::own_tables(&dest.site).is_empty() {
+                if shared || is_forgotten || sides::own_tables(&dest.site).is_empty() {
                     return None;
                 }
                 sides::drop_own(&dest.site);
@@ -543,6 +548,7 @@ impl World<'_> {
         let first = says("has rows already, and nothing is known of where they came from");
         let older_dest = says("no longer has what was settled last")
             || says("has another record of what landed than before")
+            || says("had another run")
             || says("has no record of what landed, and had one")
             || (says("are under way to") && says("on another server"));
         let older_source = says("is older than what has landed of it");
@@ -758,7 +764,12 @@ impl World<'_> {
     fn send_lost_again(&mut self, s: usize) -> Played {
         let (mut knew, mut stays) = (false, false);
         // Nothing was missing in the last, and rows that are under way went to the file of before.
-        let by_hand = ["not every run is known here", "would be bad rows", "on another server"];
+        let by_hand = [
+            "not every run is known here",
+            "would be bad rows",
+            "on another server",
+            "had another run",
+        ];
         for home in 0..self.streams[s].homes.len() {
             self.streams[s].begins(self.clock);
             let outcome = self.streams[s].homes[home].run(&["retry", "--task", "1", "--lost"]);

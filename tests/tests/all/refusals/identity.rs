@@ -510,6 +510,62 @@ fn restored_source(dest: Site) {
 }
 
 #[test]
+fn a_number_that_a_copys_run_had_as_well_does_not_hide_that_the_destination_is_older() {
+    for mut base in bases() {
+        for killed in [None, Some("run.before_confirm@1=kill-group")] {
+            numbered_twice(base.site(if killed.is_some() { "killed" } else { "dst" }), killed);
+        }
+    }
+}
+
+/// The destination goes back to when the source was copied, and on with the copy; the original comes
+/// from another home, which remembers nothing.
+fn numbered_twice(dest: Site, killed: Option<&str>) {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::between(Site::in_file(dir.path(), "a"), dest, 20);
+    tables.dest.run(&["CREATE UNIQUE INDEX dst_id ON dst (id)"]);
+    let toml = tables.toml("", "write = \"ignore\"");
+    let original = Instance::new(&toml);
+    original.run(&RUN).expect(0);
+    let copy =
+        Tables { source: copied(&tables.source, dir.path(), "b"), dest: tables.dest.clone() };
+    back_up(&tables.dest);
+    tables.add(20..50);
+    original.run(&RUN).expect(0);
+    restore(&tables.dest);
+    copy.add(100_000..100_010);
+    let of_copy = Instance::new(&copy.toml("", "write = \"ignore\""));
+    of_copy.run(&RUN).expect(0);
+    if let Some(failpoint) = killed {
+        // The copy's next number is at the destination and not confirmed.
+        of_copy.run_with(&RUN, failpoint);
+        of_copy.wait_until_dead();
+    }
+    tables.add(50..60);
+    let elsewhere = Instance::new(&toml);
+    for _ in 0..2 {
+        let word = if killed.is_some() { "is older than" } else { "had another run 2 than" };
+        assert_stops(&elsewhere.run(&RUN), word);
+    }
+    if killed.is_none() {
+        let look = elsewhere.run(&["adopt", "--task", "1"]).expect(0).stdout;
+        assert!(look.contains("last run 2, another one than the source's"), "{look}");
+        let retry = elsewhere.run(&["retry", "--task", "1", "--lost"]).expect(2);
+        assert!(retry.stderr.contains("had another run 2 than the source"), "{retry}");
+    }
+    assert_eq!(tables.landed(), 30);
+    // By hand.
+    tables.source.run(&["UPDATE src SET sync_status = 0 WHERE id >= 20"]);
+    adopt(&elsewhere, &["--as-is"]);
+    elsewhere.run(&RUN).expect(0);
+    tables.dest.run(&["DELETE FROM dst WHERE id >= 100000"]);
+    tables.assert_same();
+    // The copy is one now.
+    copy.add(200_000..200_010);
+    assert_stops(&of_copy.run(&RUN), "is older than");
+}
+
+#[test]
 fn a_source_renamed_amid_a_run_is_gone_on_with_once_it_is_adopted() {
     for mut base in bases() {
         let tables = base.tables(100);
