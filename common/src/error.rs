@@ -204,11 +204,12 @@ impl std::error::Error for Error {}
 
 impl From<std::io::Error> for Error {
     fn from(e: std::io::Error) -> Self {
-        let kind = match e.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::Full,
-            _ => Kind::System,
+        let full = match e.kind() {
+            std::io::ErrorKind::StorageFull => "the disk is full",
+            std::io::ErrorKind::QuotaExceeded => "the disk quota is used up",
+            _ => return Error::new(Kind::System, e.to_string()),
         };
-        Error::new(kind, e.to_string())
+        Error::new(Kind::Full, full).detail(e.to_string())
     }
 }
 
@@ -257,6 +258,16 @@ mod tests {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
             assert!(kind.about().ends_with('.') && !kind.about().contains('|'), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_called_that() {
+        let full = Error::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
+        let told = full.context("could not write /var/lib/ssync/run/backlog.new");
+        assert_eq!(
+            (told.kind, told.message.as_str()),
+            (Kind::Full, "could not write /var/lib/ssync/run/backlog.new: the disk is full")
+        );
     }
 
     #[test]

@@ -1,13 +1,18 @@
 //! Names of tasks. A task is its number, everywhere: in runs, ledger, fence and logs. Its name is
 //! another way to say the number, and may change at any time.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::model::{Config, NAME_CHARS, Task};
 use crate::error::{Error, Kind, Result};
 
+/// What stands before a task's number in a text.
+const TASK: &str = "task ";
 /// Tasks that an error lists.
 const LISTED_MAX: usize = 20;
 
@@ -141,7 +146,7 @@ fn nearest<'t>(tasks: impl Iterator<Item = &'t Task>, which: &TaskRef) -> Option
 }
 
 /// Which task has which name, for what is listed by number.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskNames(BTreeMap<u32, String>);
 
 impl TaskNames {
@@ -160,6 +165,30 @@ impl TaskNames {
     pub fn label(&self, number: u32) -> String {
         label(number, self.get(number))
     }
+
+    /// A text for people with the names of the tasks in it: `task 3` becomes `task 3 (billing)`. Names
+    /// may change at any time, so that what is recorded has numbers only.
+    pub fn named<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut out = String::new();
+        let mut done = 0;
+        for (at, _) in text.match_indices(TASK) {
+            let digits = at + TASK.len();
+            let end = digits + text[digits..].bytes().take_while(u8::is_ascii_digit).count();
+            // `--task 3` is a command's, and `task 3 (billing)` has its name.
+            let is_word = !text[..at].ends_with(|c: char| c.is_alphanumeric() || "-_".contains(c));
+            let is_whole = !text[end..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
+            let is_bare = is_word && is_whole && !text[end..].starts_with(" (");
+            let name = text[digits..end].parse().ok().and_then(|number| self.get(number));
+            if let Some(name) = name.filter(|_| is_bare) {
+                out += &format!("{} ({name})", &text[done..end]);
+                done = end;
+            }
+        }
+        match done {
+            0 => Cow::Borrowed(text),
+            _ => Cow::Owned(out + &text[done..]),
+        }
+    }
 }
 
 impl FromIterator<(u32, String)> for TaskNames {
@@ -175,6 +204,32 @@ mod tests {
     fn task(id: u32, name: &str) -> Task {
         let name = (!name.is_empty()).then(|| name.to_owned());
         Task { id, name, ..Task::default() }
+    }
+
+    #[test]
+    fn names_are_put_into_texts_where_numbers_stand_alone() {
+        let names = TaskNames::of(&[task(3, "billing"), task(9, "对账"), task(4, "")]);
+        for (text, wanted) in [
+            ("task 3 failed", "task 3 (billing) failed"),
+            ("task 9: task 3, task 4", "task 9 (对账): task 3 (billing), task 4"),
+            ("waits for task 9", "waits for task 9 (对账)"),
+            ("task 9。", "task 9 (对账)。"),
+        ] {
+            assert_eq!(names.named(text), wanted);
+        }
+        for text in [
+            "",
+            "task ",
+            "task 33",
+            "task 3rd",
+            "task 3 (billing)",
+            "ssync --task 3",
+            "multitask 3",
+            "task 99999999999",
+            "任务 3",
+        ] {
+            assert_eq!(names.named(text), text);
+        }
     }
 
     #[test]

@@ -106,14 +106,14 @@ whats! {
     TaskMoves = "task_moves", Info;
     /// A task process has died without ending its run.
     TaskDied = "task_died", Error;
-    /// A task process was ended by the controller because it made no progress.
+    /// A task process was ended by the daemon because it made no progress.
     TaskKilled = "task_killed", Error;
     /// A table came to its end, but some rows are bad (within the configured limit).
     RowsBad = "rows_bad", Warning;
     /// The source or the destination of a table is on another server than before.
     ServerChanged = "server_changed", Warning;
     /// Firings of a schedule were left out because a run outlasted its frequency, or because the
-    /// controller was not there.
+    /// daemon was not there.
     FiringsMissed = "firings_missed", Warning;
     /// A task that is due waits, because as many tasks run on this host as there can be.
     TasksFull = "tasks_full", Warning;
@@ -123,15 +123,15 @@ whats! {
     ConfigurationBack = "configuration_back", Info;
     /// The configuration database did not take a record of a run; the record is kept in a file.
     RecordsRefused = "records_refused", Error;
-    /// The controller has started.
+    /// The daemon has started.
     ControllerStarted = "controller_started", Info;
-    /// The controller has stopped in good order.
+    /// The daemon has stopped in good order.
     ControllerStopped = "controller_stopped", Info;
-    /// The controller has died, or hangs, and nobody has started it again.
+    /// The daemon has died, or hangs, and nobody has started it again.
     ControllerDown = "controller_down", Error;
-    /// The watchdog found the controller dead or hanging, and started it again.
+    /// The watchdog found the daemon dead or hanging, and started it again.
     WatchdogRestart = "watchdog_restart", Error;
-    /// The watchdog could not bring the controller back, and has given up.
+    /// The watchdog could not bring the daemon back, and has given up.
     WatchdogGaveUp = "watchdog_gave_up", Error;
     /// The daily brief.
     DailyBrief = "daily_brief", Info;

@@ -224,7 +224,7 @@ impl TaskTable {
         let _layout = ByteLock::acquire(&self.0.lock_path, LOCK_LAYOUT, LAYOUT_WAIT)?;
         let Some(lock) = ByteLock::try_acquire(&self.0.lock_path, LOCK_CONTROLLER)? else {
             let pid = self.controller()?.pid;
-            return Err(Error::new(Kind::Locked, "a controller is running already")
+            return Err(Error::new(Kind::Locked, "a daemon is running already")
                 .detail(format!("process {pid}")));
         };
         let table = self.current()?;

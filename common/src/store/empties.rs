@@ -40,7 +40,7 @@ pub struct EmptyRuns {
 
 impl EmptyRuns {
     /// The last of them.
-    pub(super) fn last_run(self) -> RunRecord {
+    pub fn last_run(self) -> RunRecord {
         let took = self.last_end.duration_since(self.last_begin);
         RunRecord {
             id: self.last,

@@ -194,7 +194,7 @@ pub static TABLES: LazyLock<Vec<TableDef>> = LazyLock::new(|| {
             col(
                 "IS_ADD_DEL",
                 BigInt,
-                "What the controller has yet to take note of: 0 nothing, 1 added or changed, 2 removed (the row goes once noted).",
+                "What the daemon has yet to take note of: 0 nothing, 1 added or changed, 2 removed (the row goes once noted).",
             ),
             opt(
                 "hold",

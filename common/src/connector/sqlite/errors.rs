@@ -40,7 +40,16 @@ pub fn failure(file: &Path, cause: Cause) -> Error {
             Error::new(Kind::Contention, "another connection is writing to the database")
                 .detail(at())
         }
-        ffi::SQLITE_FULL => Error::new(Kind::Full, "no room for the database to grow").detail(at()),
+        ffi::SQLITE_FULL => Error::new(
+            Kind::Full,
+            format!("no room for {} to grow: its disk is full", file.display()),
+        )
+        .detail("the transaction was rolled back; what was committed before is kept")
+        .hint(format!(
+            "Make room on its file system (df -h {}), then run again: what has landed is not \
+                     sent a second time.",
+            file.parent().unwrap_or(file).display()
+        )),
         ffi::SQLITE_NOMEM => Error::new(Kind::System, "SQLite is out of memory"),
         ffi::SQLITE_PERM | ffi::SQLITE_AUTH => Error::new(Kind::Privilege, words).detail(at()),
         ffi::SQLITE_READONLY => Error::new(Kind::Database, "the database cannot be written")
@@ -165,10 +174,19 @@ mod tests {
         ] {
             let error = failure(file, cause(code, "words"));
             assert_eq!(error.kind, kind, "{code}: {error:?}");
-            let names_file = error.details.iter().any(|d| d.contains("/data/a.db"));
+            let mut texts = error.details.iter().chain([&error.message]);
+            let names_file = texts.any(|text| text.contains("/data/a.db"));
             let about_file = matches!(kind, Kind::Database | Kind::Full | Kind::Contention);
             assert!(names_file || !about_file, "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_full_disk_says_where_what_is_kept_and_what_to_do() {
+        let error = failure(Path::new("/data/a.db"), cause(ffi::SQLITE_FULL, "words"));
+        assert_eq!(error.message, "no room for /data/a.db to grow: its disk is full");
+        assert!(error.details[0].contains("what was committed before is kept"), "{error:?}");
+        assert!(error.hint.unwrap_or_default().contains("df -h /data"));
     }
 
     #[test]
