@@ -220,7 +220,7 @@ fn chart(runs: &[RunRecord], names: &TaskNames, out: &mut Output) {
             out.line("");
         }
         out.line(format!("task {}, {table}", names.label(*task)));
-        out.line(format!("  {:<14}  {:>9} {:BAR$}  {:>11}", "begin", "seconds", "", "rows"));
+        out.line(format!("  {:<20}  {:>9} {:BAR$}  {:>11}", "begin", "seconds", "", "rows"));
         let longest = runs.iter().filter_map(|r| seconds(r)).fold(0.0, f64::max);
         let most = runs.iter().map(|r| r.counts.landed).max().unwrap_or(0) as f64;
         for run in runs {
@@ -228,7 +228,7 @@ fn chart(runs: &[RunRecord], names: &TaskNames, out: &mut Output) {
             let took = seconds(run);
             let mut line = format!(
                 "  {}  {:>9} {:BAR$}  {:>11} {:BAR$}",
-                begin.strftime("%m-%d %H:%M:%S"),
+                begin.strftime("%m-%d %H:%M:%S%:z"),
                 took.map(|s| format!("{s:.1}")).unwrap_or_default(),
                 bar(took.unwrap_or(0.0), longest),
                 grouped(run.counts.landed),

@@ -64,12 +64,13 @@ pub fn list(store: &mut Store, out: &mut Output) -> Result<bool> {
 /// Tells receivers that this is a test.
 pub fn test(store: &mut Store, names: &[String], out: &mut Output) -> Result<bool> {
     let config = store.load()?;
+    let wording = Settings::from(config.clone()).wording();
     let mut objects = Vec::new();
     let mut all_well = true;
     for receiver in chosen(&config, names)? {
         let text = format!("ssync tries out receiver {}", receiver.name);
         let event = Event::new(What::Test, text);
-        let told = tell(receiver, &event, config.brief.language, &AtomicBool::new(false));
+        let told = tell(receiver, &event, &wording, &AtomicBool::new(false));
         let error = told.err().map(|failure| failure.error);
         objects.push(json!({ "name": receiver.name, "ok": error.is_none(), "error": &error }));
         match error {
@@ -137,12 +138,7 @@ pub fn brief(store: &mut Store, args: &BriefArgs, out: &mut Output) -> Result<bo
         Some(date) => brief::day(date, &zone)?,
         None => (now.checked_sub(24.hours()).unwrap_or(Timestamp::MIN), now),
     };
-    let settings = Settings {
-        receivers: config.receivers,
-        brief: config.brief,
-        monitor: config.monitor,
-        retention: config.retention,
-    };
+    let settings = Settings::from(config);
     let brief = brief::gather(&home, Ok(store), &settings, (from, to), to >= now);
     if let Some(e) = &brief.history_error {
         return Err(e.clone());

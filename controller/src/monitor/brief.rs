@@ -14,6 +14,7 @@ use ssync_common::shm::TaskTable;
 use ssync_common::shm::waiting::TaskState;
 use ssync_common::store::{Hold, HoldKind, Store, TableSummary};
 
+use super::chinese;
 use super::state::{self, Settings};
 use crate::clock::localized_to;
 
@@ -262,7 +263,8 @@ struct Words {
     held: &'static str,
     paused: &'static str,
     suspended: &'static str,
-    since: &'static str,
+    held_line: fn(&str, &str, &str) -> String,
+    colon: &'static str,
     running: &'static str,
     interrupted: &'static str,
     slowest: &'static str,
@@ -272,8 +274,10 @@ struct Words {
     place: fn(&str, &str) -> String,
     line: fn(&TableSummary) -> String,
     run: fn(&Running) -> String,
+    begun: fn(&str) -> String,
     so_far: fn(&Interrupted) -> String,
     mute: fn(&Silent) -> String,
+    seconds: fn(f64) -> String,
 }
 
 const EN: Words = Words {
@@ -305,7 +309,8 @@ const EN: Words = Words {
     held: "Waiting for an operator:",
     paused: "paused",
     suspended: "suspended",
-    since: "since",
+    held_line: |place, kind, since| format!("{place}: {kind}, since {since}"),
+    colon: ": ",
     running: "Running now:",
     interrupted: "Interrupted, to be resumed by the next start:",
     slowest: "Slowest:",
@@ -324,8 +329,10 @@ const EN: Words = Words {
         format!("{}{failed}, {}, {}", many(t.runs, "run"), many(t.rows, "row"), bytes(t.bytes))
     },
     run: |r| format!("for {}, {} so far", duration(r.seconds), many(r.rows, "row")),
+    begun: |at| format!("since {at}, "),
     so_far: |i| format!("{} so far", many(i.rows, "row")),
     mute: |s| format!("{} waiting, {} given up", grouped(s.waiting), grouped(s.given_up)),
+    seconds: |seconds| format!("{seconds:.1} s"),
 };
 
 const ZH: Words = Words {
@@ -347,9 +354,10 @@ const ZH: Words = Words {
     },
     failures: "异常：",
     held: "等待人工处理：",
-    paused: "已暂停",
-    suspended: "已挂起",
-    since: "自",
+    paused: "暂停",
+    suspended: "挂起",
+    held_line: |place, kind, since| format!("{place}：自 {since} 起{kind}"),
+    colon: "：",
     running: "正在运行：",
     interrupted: "已中断，下次启动时续传：",
     slowest: "最慢：",
@@ -367,9 +375,11 @@ const ZH: Words = Words {
         };
         format!("{} 次{failed}，{} 行，{}", grouped(t.runs), grouped(t.rows), bytes(t.bytes))
     },
-    run: |r| format!("已 {}，{} 行", duration(r.seconds), grouped(r.rows)),
+    run: |r| format!("已运行 {}，目前 {} 行", duration(r.seconds), grouped(r.rows)),
+    begun: |at| format!("{at} 开始，"),
     so_far: |i| format!("目前 {} 行", grouped(i.rows)),
-    mute: |s| format!("待发 {}，放弃 {}", grouped(s.waiting), grouped(s.given_up)),
+    mute: |s| format!("待发 {} 条，放弃 {} 条", grouped(s.waiting), grouped(s.given_up)),
+    seconds: |seconds| format!("{seconds:.1} 秒"),
 };
 
 /// The brief as plain text, for mail, chat and SMS.
@@ -379,7 +389,16 @@ pub fn render(brief: &Brief, language: Language, zone: &TimeZone) -> String {
         Language::Zh => &ZH,
     };
     let time = |at: Timestamp, form: &str| at.to_zoned(zone.clone()).strftime(form).to_string();
-    let (full, short) = ("%Y-%m-%d %H:%M", "%m-%d %H:%M");
+    let (full, short) = ("%Y-%m-%d %H:%M%:z", "%m-%d %H:%M%:z");
+    // As it is recorded, for people of this language and zone.
+    let told = |text: &str| {
+        let named = brief.names.named(text);
+        let ours = match language {
+            Language::En => named.into_owned(),
+            Language::Zh => chinese::translated(&named),
+        };
+        localized_to(&ours, zone).into_owned()
+    };
     let mut text = format!(
         "{} {}\n{} {} {}\n\n",
         words.title,
@@ -391,7 +410,7 @@ pub fn render(brief: &Brief, language: Language, zone: &TimeZone) -> String {
     let mut tasks: Vec<_> = brief.tables.iter().map(|t| t.task).collect();
     tasks.dedup();
     let _ = match &brief.history_error {
-        Some(e) => writeln!(text, "{}: {e}", words.no_history),
+        Some(e) => writeln!(text, "{}{}{e}", words.no_history, words.colon),
         None if !brief.tables.is_empty() => {
             writeln!(text, "{}", (words.totals)(brief, tasks.len(), brief.tables.len()))
         }
@@ -416,44 +435,41 @@ pub fn render(brief: &Brief, language: Language, zone: &TimeZone) -> String {
         }
     };
     let failure = |f: &Failure| {
-        let what: String = localized_to(&f.text, zone).chars().take(LINE_CHARS_MAX).collect();
+        let what: String = told(&f.text).chars().take(LINE_CHARS_MAX).collect();
         format!("{}  {what}", time(f.at, short))
     };
     list(words.failures, brief.failures.iter().map(failure).collect());
     let label = |task: u32| brief.names.label(task);
+    let of = |whose: &str, what: String| format!("{whose}{}{what}", words.colon);
     let hold = |h: &Hold| {
         let kind = match h.kind {
             HoldKind::Paused => words.paused,
             HoldKind::Suspended => words.suspended,
         };
         let place = (words.place)(&label(h.task), h.table.as_deref().unwrap_or_default());
-        let why = h.reason.as_ref().map(|r| format!(": {}", localized_to(r, zone)));
-        let why = why.unwrap_or_default();
-        format!("{place}: {kind}, {} {}{why}", words.since, time(h.since, short))
+        let why = h.reason.as_ref().map(|r| format!("{}{}", words.colon, told(r)));
+        (words.held_line)(&place, kind, &time(h.since, short)) + &why.unwrap_or_default()
     };
     list(words.held, brief.held.iter().map(hold).collect());
-    let run =
-        |r: &Running| format!("{}: {}", (words.place)(&label(r.task), &r.table), (words.run)(r));
+    let run = |r: &Running| of(&(words.place)(&label(r.task), &r.table), (words.run)(r));
     list(words.running, brief.running.iter().map(run).collect());
     let interrupted = |i: &Interrupted| {
         let place = (words.place)(&label(i.task), &i.table);
-        format!("{place}: {} {}, {}", words.since, time(i.begin, short), (words.so_far)(i))
+        of(&place, (words.begun)(&time(i.begin, short)) + &(words.so_far)(i))
     };
     list(words.interrupted, brief.interrupted.iter().map(interrupted).collect());
     let mute = |s: &Silent| {
-        let why = s.error.as_ref().map(|e| format!(": {e}")).unwrap_or_default();
-        format!("{}: {}{why}", s.receiver, (words.mute)(s))
+        let why = s.error.as_ref().map(|e| format!("{}{e}", words.colon)).unwrap_or_default();
+        of(&s.receiver, (words.mute)(s)) + &why
     };
     list(words.silent, brief.silent.iter().map(mute).collect());
     let mut slowest: Vec<_> = brief.tables.iter().filter(|t| t.seconds_max > 0.0).collect();
     slowest.sort_by(|a, b| b.seconds_max.total_cmp(&a.seconds_max));
     let slow = |t: &&TableSummary| {
-        format!("{}: {:.1} s", (words.place)(&label(t.task), &t.table), t.seconds_max)
+        of(&(words.place)(&label(t.task), &t.table), (words.seconds)(t.seconds_max))
     };
     list(words.slowest, slowest.iter().take(SLOWEST).map(slow).collect());
-    let line = |t: &TableSummary| {
-        format!("{}: {}", (words.place)(&label(t.task), &t.table), (words.line)(t))
-    };
+    let line = |t: &TableSummary| of(&(words.place)(&label(t.task), &t.table), (words.line)(t));
     list(words.tables, brief.tables.iter().map(line).collect());
     text
 }
@@ -563,22 +579,22 @@ mod tests {
         let text = render(&brief(), Language::En, &TimeZone::fixed(jiff::tz::offset(8)));
         let wanted = "\
 ssync brief of db1
-2026-12-01 08:30 to 2026-12-02 08:30
+2026-12-01 08:30+08:00 to 2026-12-02 08:30+08:00
 
 2,880 runs of 2 tables (2 tasks): 2,469,134 rows, 188.4 MiB; 1 run failed, 3 rows were bad.
 1 bad row waits to be corrected: ssync errors.
 
 What went wrong:
-  12-01 14:00  task 7, table orders failed: could not connect to warehouse
+  12-01 14:00+08:00  task 7, table orders failed: could not connect to warehouse
 
 Waiting for an operator:
-  task 7: suspended, since 12-01 14:00: table orders: could not connect to warehouse
+  task 7: suspended, since 12-01 14:00+08:00: table orders: could not connect to warehouse
 
 Running now:
   task 8 (对账), items: for 1h 1m 40s, 1,000 rows so far
 
 Interrupted, to be resumed by the next start:
-  task 9, bills: since 12-01 13:00, 1 row so far
+  task 9, bills: since 12-01 13:00+08:00, 1 row so far
 
 Receivers that could not be told:
   mail: 2 waiting, 0 given up: connection refused
@@ -599,33 +615,33 @@ Tables:
         let text = render(&brief(), Language::Zh, &TimeZone::fixed(jiff::tz::offset(8)));
         let wanted = "\
 ssync 日报，主机 db1
-2026-12-01 08:30 至 2026-12-02 08:30
+2026-12-01 08:30+08:00 至 2026-12-02 08:30+08:00
 
 2 个任务、2 张表共运行 2,880 次：2,469,134 行，188.4 MiB；失败 1 次，错误行 3。
 目前有 1 行错误数据待更正：ssync errors。
 
 异常：
-  12-01 14:00  task 7, table orders failed: could not connect to warehouse
+  12-01 14:00+08:00  任务 7，表 orders 失败：could not connect to warehouse
 
 等待人工处理：
-  任务 7: 已挂起, 自 12-01 14:00: table orders: could not connect to warehouse
+  任务 7：自 12-01 14:00+08:00 起挂起：表 orders：could not connect to warehouse
 
 正在运行：
-  任务 8 (对账)，items: 已 1h 1m 40s，1,000 行
+  任务 8 (对账)，items：已运行 1h 1m 40s，目前 1,000 行
 
 已中断，下次启动时续传：
-  任务 9，bills: 自 12-01 13:00, 目前 1 行
+  任务 9，bills：12-01 13:00+08:00 开始，目前 1 行
 
 未能通知的接收者：
-  mail: 待发 2，放弃 0: connection refused
+  mail：待发 2 条，放弃 0 条：connection refused
 
 最慢：
-  任务 8 (对账)，items: 61.2 s
-  任务 7，orders: 1.5 s
+  任务 8 (对账)，items：61.2 秒
+  任务 7，orders：1.5 秒
 
 各表：
-  任务 7，orders: 1,440 次（失败 1 次），1,234,567 行，94.2 MiB
-  任务 8 (对账)，items: 1,440 次，1,234,567 行，94.2 MiB
+  任务 7，orders：1,440 次（失败 1 次），1,234,567 行，94.2 MiB
+  任务 8 (对账)，items：1,440 次，1,234,567 行，94.2 MiB
 ";
         assert_eq!(text, wanted);
     }

@@ -7,12 +7,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ssync_common::config::{Language, Receiver};
+use ssync_common::config::Receiver;
 use ssync_common::error::Result;
 use ssync_common::event::{Event, Follower, Position};
 
 use super::state::{Fate, ReceiverState, follower};
-use super::telling::{Stop, tell};
+use super::telling::{Stop, Wording, tell};
 
 /// How often it is looked for new events.
 const GLANCE: Duration = Duration::from_millis(250);
@@ -26,7 +26,7 @@ const REFUSED_ATTEMPTS_MAX: u32 = 5;
 /// A receiver that is being served.
 pub struct Delivery {
     receiver: Receiver,
-    language: Language,
+    wording: Wording,
     stop: Arc<Stop>,
     thread: JoinHandle<()>,
 }
@@ -36,14 +36,14 @@ impl Delivery {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(home: &Path, receiver: Receiver, language: Language) -> Result<Delivery> {
+    pub fn start(home: &Path, receiver: Receiver, wording: Wording) -> Result<Delivery> {
         let stop = Arc::new(AtomicBool::new(false));
         let state = ReceiverState::load(home, &receiver.name);
         let follower = follower(home, &receiver, &state)?;
         let served = Served {
             home: home.to_path_buf(),
             receiver: receiver.clone(),
-            language,
+            wording: wording.clone(),
             state,
             follower,
             is_saved: true,
@@ -52,12 +52,12 @@ impl Delivery {
         let thread = std::thread::Builder::new()
             .name(format!("to {}", receiver.name).chars().take(15).collect())
             .spawn(move || served.run())?;
-        Ok(Delivery { receiver, language, stop, thread })
+        Ok(Delivery { receiver, wording, stop, thread })
     }
 
     /// Whether it serves just this receiver in this way.
-    pub fn serves(&self, receiver: &Receiver, language: Language) -> bool {
-        self.receiver == *receiver && self.language == language && !self.thread.is_finished()
+    pub fn serves(&self, receiver: &Receiver, wording: &Wording) -> bool {
+        self.receiver == *receiver && self.wording == *wording && !self.thread.is_finished()
     }
 
     /// Asks it to end; an attempt that is under way is first brought to its end.
@@ -80,7 +80,7 @@ impl Delivery {
 struct Served {
     home: PathBuf,
     receiver: Receiver,
-    language: Language,
+    wording: Wording,
     state: ReceiverState,
     follower: Follower,
     is_saved: bool,
@@ -117,7 +117,7 @@ impl Served {
 
     fn attempt(&mut self, event: &Event, behind: Position) {
         let message = self.state.with_more(event);
-        match tell(&self.receiver, &message, self.language, &self.stop) {
+        match tell(&self.receiver, &message, &self.wording, &self.stop) {
             Ok(()) => {
                 self.state.told(event, self.receiver.repeat.secs(), Timestamp::now());
                 self.advance(behind);

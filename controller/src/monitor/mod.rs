@@ -11,6 +11,7 @@
 //! of [`ssync_common::event`], so that it survives whatever happens to the monitor.
 
 pub mod brief;
+mod chinese;
 mod delivery;
 pub mod state;
 pub mod telling;
@@ -161,7 +162,7 @@ impl Main {
                 let news = self.watch.look_at_controller(pulse, Instant::now());
                 self.tell(news.as_slice());
             }
-            Err(e) => log::warn!("could not look at the controller: {e}"),
+            Err(e) => log::warn!("could not look at the daemon: {e}"),
         }
         self.look_at_tasks();
         let Watch { stuck, dead, controller_down, .. } = &self.watch;
@@ -219,8 +220,8 @@ impl Main {
 
     /// Serves just the receivers that are configured, as they are configured now.
     fn serve(&mut self) {
-        let language = self.settings.brief.language;
-        let is_right = |d: &Delivery| self.settings.receivers.iter().any(|r| d.serves(r, language));
+        let wording = self.settings.wording();
+        let is_right = |d: &Delivery| self.settings.receivers.iter().any(|r| d.serves(r, &wording));
         for delivery in self.deliveries.iter().filter(|d| !is_right(d)) {
             delivery.ask_to_end();
         }
@@ -230,7 +231,7 @@ impl Main {
             if self.deliveries.iter().any(|d| d.name() == receiver.name) {
                 continue;
             }
-            match Delivery::start(&self.home, receiver.clone(), language) {
+            match Delivery::start(&self.home, receiver.clone(), wording.clone()) {
                 Ok(delivery) => self.deliveries.push(delivery),
                 Err(e) => log::error!(receiver = receiver.name; "cannot be served: {e}"),
             }

@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use jiff::{Timestamp, ToSpan};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use ssync_common::config::{Brief, Monitor, Receiver, Retention};
+use ssync_common::config::{Brief, Config, Monitor, Receiver, Retention, TaskNames};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::event::{self, Event, Follower, Position, What};
+
+use super::telling::Wording;
 
 /// What is older is not told any more, in hours.
 const TOLD_HOURS_MAX: i64 = 72;
@@ -247,6 +249,28 @@ pub struct Settings {
     pub monitor: Monitor,
     /// How long records are kept.
     pub retention: Retention,
+    /// Names of tasks.
+    #[serde(default)]
+    pub names: TaskNames,
+}
+
+impl From<Config> for Settings {
+    fn from(config: Config) -> Settings {
+        Settings {
+            names: TaskNames::of(&config.tasks),
+            receivers: config.receivers,
+            brief: config.brief,
+            monitor: config.monitor,
+            retention: config.retention,
+        }
+    }
+}
+
+impl Settings {
+    /// How events are worded.
+    pub fn wording(&self) -> Wording {
+        Wording { language: self.brief.language, names: self.names.clone() }
+    }
 }
 
 impl MonitorState {

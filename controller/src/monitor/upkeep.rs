@@ -121,13 +121,7 @@ impl Books {
         let store = self.store()?;
         // What task processes have left while it was out of reach.
         drain_left(store)?;
-        let config = store.load()?;
-        Ok(Settings {
-            receivers: config.receivers,
-            brief: config.brief,
-            monitor: config.monitor,
-            retention: config.retention,
-        })
+        Ok(Settings::from(store.load()?))
     }
 
     /// Until the next brief, so that it is punctual.

@@ -282,6 +282,56 @@ fn a_failure_reaches_chat_mail_and_program_and_shows_no_secret() {
     assert_eq!(shop.receiver("chat")["waiting"], 0);
 }
 
+/// The rule for people: a task's number and name, moments in local time with their offset. Programs
+/// get numbers, and UTC.
+#[test]
+fn mail_and_chat_name_tasks_and_tell_local_time_with_its_offset() {
+    let (chat, post) = (listeners::http(0, plain()), listeners::smtp(0, plain()));
+    let [raw] = std::array::from_fn(|_| listeners::http(0, plain()));
+    let body = "body = '{\"title\":\"{title}\",\"text\":\"{text}\",\"time\":\"{time}\"}'";
+    let more = webhook("chat", chat.port(), body)
+        + &webhook("raw", raw.port(), "")
+        + &mail("post", post.port(), "");
+    let mut shop = Shop::new("name = \"bills\"\nstop_on_error = false", &more);
+    shop.instance.set_env("TZ", "Asia/Shanghai");
+    let monitor = shop.monitor();
+    shop.instance.run(&["--task", "7"]).expect(1);
+    let failed = &shop.events()[0];
+    let local = |at: Timestamp| {
+        let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(8));
+        at.to_zoned(zone).strftime("%F %T%:z").to_string()
+    };
+
+    let told: Value = serde_json::from_str(&chat.wait_for(1)[0].body).unwrap();
+    assert_eq!(told["title"], "task failed: task 7 (bills), table bad");
+    let text = told["text"].as_str().unwrap();
+    assert!(text.starts_with("task 7 (bills), table bad failed: "), "{text}");
+    assert_eq!(told["time"], local(failed.at), "{told}");
+    let mail = post.wait_for(1)[0].text.clone();
+    for part in ["task 7 (bills), table bad failed: ", &local(failed.at)] {
+        assert!(mail.contains(part), "{part} is not in {mail}");
+    }
+    // A moment within a text, and a command that is to be typed.
+    let text = "task 7 was paused at 2026-12-01T00:30:00Z: ssync --task 7";
+    let event = Event::new(What::WatchdogGaveUp, text).of_task(7);
+    record(&shop.instance.home(), &event);
+    let wanted = "task 7 (bills) was paused at 2026-12-01 08:30:00+08:00: ssync --task 7";
+    let told: Value = serde_json::from_str(&chat.wait_for(2)[1].body).unwrap();
+    assert_eq!(told["text"], wanted);
+    assert!(post.wait_for(2)[1].text.contains(wanted), "{}", post.got()[1].text);
+    // For programs.
+    let told: Event = serde_json::from_str(&raw.wait_for(2)[1].body).unwrap();
+    assert_eq!(told, event);
+    end(monitor);
+
+    let brief = shop.instance.run(&["brief"]).expect(0).stdout;
+    let second = brief.lines().nth(1).unwrap();
+    assert_eq!(second.matches("+08:00").count(), 2, "{brief}");
+    assert!(brief.contains("+08:00  task 7 (bills), table bad failed: "), "{brief}");
+    let chart = shop.instance.run(&["history", "--chart"]).expect(0).stdout;
+    assert_eq!(chart.matches("+08:00").count(), 2, "{chart}");
+}
+
 #[test]
 fn a_receiver_that_is_down_slow_or_refusing_delays_no_other_and_is_seen() {
     let down = closed_port();
@@ -438,7 +488,10 @@ fn the_brief_is_sent_once_a_day_in_its_language() {
     let monitor = shop.monitor();
     let brief = wait_until("the brief", || briefs().pop());
     assert!(brief.contains(" 至 "), "{brief}");
-    assert!(brief.contains("任务 7: 已挂起"), "{brief}");
+    assert!(
+        brief.contains("任务 7：自 ") && brief.contains(" 起挂起：表 bad：错误行 1 行"),
+        "{brief}"
+    );
     // Killed before it has noted that somebody was told, it would tell him again.
     wait_until("its note", || (shop.receiver("chat")["waiting"] == 0).then_some(()));
     monitor.signal(Signal::SIGKILL);

@@ -7,12 +7,12 @@ mod webhook;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ssync_common::config::{Language, Receiver, Way};
+use ssync_common::config::{Language, Receiver, TaskNames, Way};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::event::{Event, What};
 use ssync_common::store::receiver_secret;
 
-use crate::clock::localized;
+use crate::clock::{localized, shown};
 
 /// Why somebody could not be told.
 #[derive(Debug)]
@@ -32,6 +32,15 @@ impl From<Error> for Failure {
 /// Set when the monitor is to end.
 pub type Stop = AtomicBool;
 
+/// How events are worded for people.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Wording {
+    /// In this language, as far as texts are ours.
+    pub language: Language,
+    /// With the names of tasks.
+    pub names: TaskNames,
+}
+
 /// An event with everything that templates may ask for.
 pub struct Message {
     event: Event,
@@ -44,15 +53,15 @@ pub struct Message {
 }
 
 impl Message {
-    fn new(event: &Event, language: Language, secret: Option<String>) -> Result<Message> {
+    fn new(event: &Event, wording: &Wording, secret: Option<String>) -> Result<Message> {
         let json = serde_json::to_string(event)
             .map_err(|e| Error::new(Kind::Internal, format!("an event is no JSON: {e}")))?;
         Ok(Message {
-            title: title(event, language),
+            title: title(event, wording),
             json,
             task: event.task.map(|task| task.to_string()).unwrap_or_default(),
-            time: format!("{:.0}", event.at),
-            text: localized(&event.text).into_owned(),
+            time: shown(event.at),
+            text: localized(&wording.names.named(&event.text)).into_owned(),
             event: event.clone(),
             secret,
         })
@@ -97,7 +106,7 @@ impl Message {
 pub fn tell(
     receiver: &Receiver,
     event: &Event,
-    language: Language,
+    wording: &Wording,
     stop: &Stop,
 ) -> Result<(), Failure> {
     // Looked up each time: a file that is changed holds from then on.
@@ -108,7 +117,7 @@ pub fn tell(
         })?),
         None => None,
     };
-    let message = Message::new(event, language, secret)?;
+    let message = Message::new(event, wording, secret)?;
     let timeout = Duration::from_secs(receiver.timeout_secs);
     match &receiver.way {
         Way::Command(way) => command::tell(way, &message, timeout, stop),
@@ -122,10 +131,13 @@ fn is_set(stop: &Stop) -> bool {
 }
 
 /// A few words for a subject line.
-fn title(event: &Event, language: Language) -> String {
-    let words = match language {
-        Language::En => event.what.name().replace('_', " "),
-        Language::Zh => match event.what {
+fn title(event: &Event, wording: &Wording) -> String {
+    let words = match (wording.language, event.what) {
+        (Language::En, What::ControllerStarted) => "daemon started".to_owned(),
+        (Language::En, What::ControllerStopped) => "daemon stopped".to_owned(),
+        (Language::En, What::ControllerDown) => "daemon down".to_owned(),
+        (Language::En, what) => what.name().replace('_', " "),
+        (Language::Zh, what) => match what {
             What::TaskFailed => "任务失败",
             What::TaskSuspended => "任务已挂起",
             What::TaskResumed => "任务已自动恢复",
@@ -151,7 +163,8 @@ fn title(event: &Event, language: Language) -> String {
         }
         .to_owned(),
     };
-    match (language, event.task, &event.table) {
+    let task = event.task.map(|task| wording.names.label(task));
+    match (wording.language, task, &event.table) {
         (_, None, _) => words,
         (Language::En, Some(task), None) => format!("{words}: task {task}"),
         (Language::En, Some(task), Some(table)) => format!("{words}: task {task}, table {table}"),
