@@ -44,6 +44,12 @@ impl Backlog {
         Backlog { rows, at_least, counted_at: Some(at), reason }
     }
 
+    /// Whether it was counted before the last run of the table ended, and says nothing of what that run
+    /// has sent.
+    pub fn is_before(&self, ended: Option<Timestamp>) -> bool {
+        self.rows.is_some() && self.counted_at.is_some_and(|at| ended.is_some_and(|end| end > at))
+    }
+
     fn unknown() -> Backlog {
         let reason = Some("not counted yet".to_owned());
         Backlog { rows: None, at_least: false, counted_at: None, reason }
@@ -58,11 +64,28 @@ impl Backlog {
         let least = if self.at_least { "≥ " } else { "" };
         let noun = if rows == 1 { "row waits" } else { "rows wait" };
         let age = span(now_ms.saturating_sub(u64::try_from(at.as_millisecond()).unwrap_or(0)));
-        let before = match ended.is_some_and(|end| end > at) {
+        let before = match self.is_before(ended) {
             true => ", before its last run ended",
             false => "",
         };
         format!("{least}{} {noun} to be sent (counted {age} ago{before})", grouped(rows))
+    }
+}
+
+/// What is known of one table, for programs.
+#[derive(Debug, Clone, Serialize)]
+pub struct Shown {
+    /// What was counted.
+    #[serde(flatten)]
+    pub backlog: Backlog,
+    /// Whether that was before the last run of the table ended.
+    pub before_last_run: bool,
+}
+
+impl Shown {
+    /// With when the last run of the table ended, where that is known.
+    pub fn new(backlog: Backlog, ended: Option<Timestamp>) -> Shown {
+        Shown { before_last_run: backlog.is_before(ended), backlog }
     }
 }
 
@@ -103,7 +126,7 @@ impl Source {
 }
 
 /// What is known of all tables.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Backlogs(BTreeMap<(u32, String), Counted>);
 
 impl Backlogs {
@@ -153,10 +176,18 @@ impl Backlogs {
         let text = serde_json::to_vec(&all)
             .map_err(|e| Error::new(Kind::Internal, format!("counted rows: {e}")))?;
         let new = path(home).with_extension("new");
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(true).write(true).mode(0o600).open(&new)?.write_all(&text)?;
-        std::fs::rename(new, path(home))?;
-        Ok(())
+        let write = || -> std::io::Result<()> {
+            let mut options = OpenOptions::new();
+            options
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&new)?
+                .write_all(&text)?;
+            std::fs::rename(&new, path(home))
+        };
+        write().map_err(|e| Error::from(e).context(format!("could not write {}", new.display())))
     }
 }
 

@@ -58,6 +58,7 @@ pub fn everything<'m>(model: &'m Model, id: u32, width: u16, theme: Theme) -> Ve
     } else {
         lines.push(Line::styled(" it has not run since the host started", theme.dim()));
     }
+    lines.extend(backlogs(model, id, width, theme));
     heading(&mut lines, "runs", theme);
     lines.extend(runs(model, id, 8, width, theme));
     let params = match &model.params {
@@ -109,6 +110,23 @@ fn trouble(model: &Model, id: u32, width: u16, theme: Theme) -> Vec<Line<'static
         if let Some(damage) = &task.damage {
             say(&format!("its entry cannot be read: {damage}"), theme.bad());
         }
+    }
+    lines
+}
+
+/// Rows of each table that wait to be sent, and when they were counted.
+fn backlogs(model: &Model, id: u32, width: u16, theme: Theme) -> Vec<Line<'static>> {
+    let Some(task) = model.configured(id) else { return Vec::new() };
+    let mut lines = Vec::new();
+    for table in &task.tables {
+        let Some(backlog) = model.books.backlogs.of(task, table) else { continue };
+        if lines.is_empty() {
+            heading(&mut lines, "backlog", theme);
+        }
+        let ended = model.last_end(id, &table.name);
+        let words = format!("{}: {}", table.name, backlog.words(model.now_ms(), ended));
+        let folded = fold(&words, usize::from(width).saturating_sub(3));
+        lines.extend(folded.into_iter().map(|line| Line::raw(format!("  {line}"))));
     }
     lines
 }

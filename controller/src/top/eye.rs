@@ -8,9 +8,10 @@ use serde_json::Value;
 use ssync_common::config::TaskNames;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::shm::TaskTable;
-use ssync_common::store::{RunFilter, Store, StoreLocation};
+use ssync_common::store::{EmptyRuns, RunFilter, Store, StoreLocation};
 
 use super::model::{Books, Model};
+use crate::backlog::Backlogs;
 use crate::command::holds;
 use crate::live::Live;
 
@@ -161,6 +162,9 @@ impl Reading {
         self.books.holds = self.store()?.holds(None)?;
         let filter = RunFilter { limit: Some(RUNS), ..RunFilter::default() };
         self.books.runs = self.store()?.runs(&filter)?;
+        let empty = self.store()?.empty_runs(&filter)?;
+        self.books.empty = empty.into_iter().map(EmptyRuns::last_run).collect();
+        self.books.backlogs = Backlogs::read(self.location.home.path());
         Ok(())
     }
 

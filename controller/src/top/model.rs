@@ -9,6 +9,7 @@ use ssync_common::shm::waiting::Outcome;
 use ssync_common::store::{Hold, HoldKind, RunRecord, RunState};
 
 use super::meter::Meter;
+use crate::backlog::Backlogs;
 use crate::live::{Live, has_died, is_running, phase_words};
 
 /// What the configuration database said last.
@@ -20,6 +21,10 @@ pub struct Books {
     pub holds: Vec<Hold>,
     /// Runs, newest first.
     pub runs: Vec<RunRecord>,
+    /// The last ones that had nothing to send, of each table and hour: they are not among the others.
+    pub empty: Vec<RunRecord>,
+    /// Rows that wait to be sent, as the daemon has counted them.
+    pub backlogs: Backlogs,
 }
 
 /// What is on the screen.
@@ -245,7 +250,18 @@ impl Model {
     }
 
     fn last_run(&self, id: u32) -> Option<&RunRecord> {
-        self.runs(id).filter(|r| r.state != RunState::Open).max_by_key(|r| r.end)
+        self.ended(id).max_by_key(|r| r.end)
+    }
+
+    /// Runs of a task that are over, those that had nothing to send among them.
+    fn ended(&self, id: u32) -> impl Iterator<Item = &RunRecord> {
+        let empty = self.books.empty.iter().filter(move |r| r.task == id);
+        self.runs(id).filter(|r| r.state != RunState::Open).chain(empty)
+    }
+
+    /// When the last run of a table ended.
+    pub fn last_end(&self, id: u32, table: &str) -> Option<Timestamp> {
+        self.ended(id).filter(|run| run.table == table).filter_map(|run| run.end).max()
     }
 
     /// How the newest run that is over ended, and how long ago: `done 3 min ago`.

@@ -75,6 +75,7 @@ fn model() -> Model {
         tasks: Config::from_toml(CONFIG).unwrap().tasks,
         holds: vec![hold],
         runs: vec![failed, run(12, RunState::Done, None)],
+        ..Books::default()
     }));
     for n in 0..=20 {
         let mut orders = task(7, "orders");

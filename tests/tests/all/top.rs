@@ -177,6 +177,32 @@ fn top_shows_a_run_pauses_its_task_and_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
+fn top_shows_the_backlog_and_that_a_run_without_rows_went_well() {
+    let instance = instance(5);
+    let file = |name: &str| Site::Sqlite(instance.scratch().join("files").join(name));
+    let (source, dest) = (file("source.db"), file("dest.db"));
+    source.run(&["CREATE INDEX by_status ON orders (sync_status)"]);
+    let daemon = instance.start(&["daemon"], "");
+    let tmux = Tmux::start(&instance, 80, 40);
+    tmux.see(&["7 orders", "ready", "never ran"]);
+    tmux.keys(&["Enter"]);
+    tmux.see(&["orders: 5 rows wait to be sent (counted ", " ago)"]);
+    tmux.keys(&["Escape"]);
+    dest.run(&["ALTER TABLE orders RENAME TO away"]);
+    assert_ne!(instance.run(&["--task", "7"]).code, Some(0));
+    tmux.see(&["7 orders", "failed"]);
+    dest.run(&["ALTER TABLE away RENAME TO orders"]);
+    source.run(&["UPDATE orders SET sync_status = 2"]);
+    instance.run(&["--task", "7"]).expect(0);
+    tmux.see(&["7 orders", "ready", "done"]);
+    // Shared memory goes with the daemon: what is left is the configuration database.
+    instance.run(&["stop"]).expect(0);
+    daemon.wait().expect(0);
+    tmux.see(&["daemon: not running"]);
+    tmux.see(&["7 orders", "ready", "done"]);
+}
+
+#[test]
 fn a_signal_ends_top_and_the_terminal_is_as_before() {
     let instance = instance(1);
     let tmux = Tmux::start(&instance, 80, 24);
