@@ -10,7 +10,7 @@ use ssync_common::event::What;
 
 use crate::bench::BenchArgs;
 use crate::daemon::command::DaemonCommand;
-use crate::grammar::{AnyTask, OneTask, Scope, Tables};
+use crate::grammar::{OneTask, Scope, Tables, TaskScope};
 use crate::key_command::KeyCommand;
 
 /// Heading of the options that every command has.
@@ -137,7 +137,7 @@ pub enum Command {
     /// Rows, speed, writers, waits and errors, as they change.
     Top,
 
-    /// Say whether the controller lives, for the watchdog
+    /// Say whether the daemon lives, for the watchdog
     ///
     /// Prints `alive`, `hangs`, `dead` (it should run and does not) or `stopped` (it need not
     /// run), and facts. Exit code 0 for `alive` and `stopped`, else 1. Asks shared memory alone.
@@ -232,7 +232,7 @@ pub struct AdoptDecision {
 /// `ssync heartbeat`.
 #[derive(Debug, Args)]
 pub struct HeartbeatArgs {
-    /// A controller that was not heard of for so many seconds hangs
+    /// A daemon that was not heard of for so many seconds hangs
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub older_than_secs: u64,
 }
@@ -298,7 +298,7 @@ pub enum StoreCommand {
     ///
     /// Also how many rows wait to be sent, as the daemon has counted them at most once a minute.
     /// Exit code 1 where a daemon should run and does not, or does not respond.
-    Status(AnyTask),
+    Status(Scope),
 
     /// Report to a monitoring system whether somebody has to act
     ///
@@ -312,7 +312,7 @@ pub enum StoreCommand {
     ///
     /// What holds it, its last run with its attempts, error, batch and bad rows, how many rows of the
     /// source are in each state, and by which parameters the daemon would start it.
-    Show(OneTask),
+    Show(TaskScope),
 
     /// List past runs, newest first
     History(HistoryArgs),

@@ -96,6 +96,18 @@ fn table_name(text: &str) -> Result<String, &'static str> {
     if text.is_empty() { Err("the name of a table is missing") } else { Ok(text.to_owned()) }
 }
 
+/// A task, and tables of it.
+#[derive(Debug, Args)]
+pub struct TaskScope {
+    /// Which task.
+    #[command(flatten)]
+    pub task: OneTask,
+
+    /// Which tables.
+    #[command(flatten)]
+    pub tables: Tables,
+}
+
 /// A task or all, and tables of a task.
 #[derive(Debug, Args)]
 pub struct Scope {

@@ -1,9 +1,9 @@
 //! The command line and, built on it, the daemon.
 //!
 //! - [`cli`]: what can be said; [`grammar`]: how tasks and tables are said in all of it; [`run`] does
-//!   it; [`render`] shows what went wrong.
+//!   it; [`render`] shows what went wrong, [`suggestions`] what a mistyped command may have meant.
 //! - [`clock`]: how moments are shown; [`patience`]: how long commands wait for the configuration
-//!   database.
+//!   database; [`existing`]: the home that they find.
 //! - [`transfer`]: a task process in the foreground; [`books`]: its side of the configuration
 //!   database; [`terminal`]: what it shows.
 //! - [`top`]: what runs, as it runs; [`live`]: what shared memory says of it; [`parameters`]: by
@@ -24,6 +24,7 @@ pub mod clock;
 pub mod command;
 pub mod daemon;
 pub mod demo;
+pub mod existing;
 pub mod generate;
 pub mod grammar;
 pub mod key_command;
@@ -36,6 +37,7 @@ pub mod patience;
 pub mod render;
 pub mod retry_command;
 pub mod standstill;
+pub mod suggestions;
 pub mod terminal;
 pub mod top;
 pub mod transfer;
@@ -45,7 +47,7 @@ use crate::books::spool;
 use crate::output::{err, errln, out, outln};
 use std::path::Path;
 
-use ssync_common::config::Config;
+use ssync_common::config::{Config, TaskNames};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::event::{self, Event};
 use ssync_common::logging;
@@ -86,7 +88,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
             scope.check("check")?;
             let home = Home::locate(cli.home.as_deref())?;
             let _telling = patience::tell_of_waits(&home);
-            let mut store = Store::open(&StoreLocation::from_env(home)?)?;
+            let mut store = existing::open(&home, None)?;
             check_command::run(&mut store, &scope, trial, cli.json)
         }
         (Some(Command::Retry { task, tables, lost }), _) => {
@@ -108,6 +110,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
             })
         }
         (Some(Command::Adopt(args)), _) => {
+            existing::check_for_run(&Home::locate(cli.home.as_deref())?)?;
             let mut out = Output::new(cli.json);
             let done = adopt_command::run(&args, cli.home.as_deref(), &mut out);
             out.print()?;
@@ -127,7 +130,9 @@ fn dispatch(cli: Cli) -> Result<u8> {
         }
         (Some(Command::Top), _) => {
             let signals = signals::watch()?;
-            top::run(StoreLocation::from_env(Home::locate(cli.home.as_deref())?)?, &signals)?;
+            let home = Home::locate(cli.home.as_deref())?;
+            existing::check(&home)?;
+            top::run(StoreLocation::from_env(home)?, &signals)?;
             Ok(0)
         }
         (Some(Command::Heartbeat(args)), _) => {
@@ -173,6 +178,7 @@ fn foreground(
     // Before any thread starts: a signal goes to whichever thread does not block it.
     let signals = signals::watch()?;
     let home = Home::locate(home)?;
+    existing::check_for_run(&home)?;
     let telling = patience::tell_of_waits(&home);
     let mut store = Store::open(&StoreLocation::from_env(home)?)?;
     logging::init("worker", store.home().path())?;
@@ -185,20 +191,22 @@ fn foreground(
     drop(telling);
     let Some(params) = params else { return Ok(0) };
     let report = transfer::run(&params, &signals, quiet || json)?;
+    let names = TaskNames::of([&params.task]);
     for waiting in spool::waiting(&instance_home, Some(report.task)) {
-        errln!("{}", clock::localized(&waiting.words()));
+        errln!("{}", clock::localized(&names.named(&waiting.words())));
     }
     let text = if json {
         terminal::json(&report, &params.task)
             .map_err(|e| Error::new(Kind::Internal, format!("report: {e}")))?
     } else {
-        clock::localized(&terminal::summary(&report, &params.task)).into_owned()
+        let summary = terminal::summary(&report, &params.task);
+        clock::localized(&names.named(&summary)).into_owned()
     };
     out!("{text}");
     for table in &report.tables {
         if let Some(error) = &table.error {
             let text = render::text_of_table(report.task, &table.table, error);
-            err!("{}", clock::localized(&text));
+            err!("{}", clock::localized(&names.named(&text)));
         }
     }
     Ok(report.exit_code())

@@ -11,7 +11,7 @@ use ssync_common::shm::{
     TaskTable, TaskView, Waiting, is_controller_alive, is_controller_wanted, now_ms,
 };
 
-/// A controller that has not been heard of for so long hangs, milliseconds.
+/// A daemon that has not been heard of for so long hangs, milliseconds.
 pub const HEARTBEAT_AGE_MS_MAX: u64 = 60_000;
 
 /// How long a controller that lives may take to make its task table anew.
@@ -104,6 +104,19 @@ pub fn is_running(task: &TaskView) -> bool {
 /// Whether a task's process died in the midst of a run. Its rows wait for the next run's recovery.
 pub fn has_died(task: &TaskView) -> bool {
     !task.alive && task.state == TaskState::Running
+}
+
+/// What a task process says of itself in the task table.
+pub fn doing(entry: &TaskView) -> String {
+    let table = if entry.table.is_empty() { "no table yet" } else { &entry.table };
+    match entry.wait.waiting_for {
+        Waiting::Nothing => format!("{table}: {}", entry.phase),
+        Waiting::Retry => {
+            let why = entry.error.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+            format!("{table}: waits for {}{why}", Waiting::Retry)
+        }
+        waiting => format!("{table}: waits for {waiting}"),
+    }
 }
 
 /// What a running task does, in a word or two.

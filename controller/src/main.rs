@@ -5,11 +5,15 @@ use std::process::ExitCode;
 use clap::FromArgMatches;
 use clap::error::ErrorKind;
 use ssync_controller::cli::Cli;
-use ssync_controller::{manual, render};
+use ssync_controller::{manual, render, suggestions};
 
 fn main() -> ExitCode {
-    let parsed =
-        manual::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let command = manual::command();
+    let parsed = command
+        .clone()
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|e| suggestions::visible(e, &command));
     match parsed {
         Ok(cli) => ExitCode::from(ssync_controller::run(cli)),
         // For programs; what people see, they would see too.

@@ -77,8 +77,43 @@ fn wrong_usage_ends_with_2_as_text_or_json() {
 }
 
 #[test]
+fn a_mistyped_command_suggests_only_commands_that_people_are_to_know() {
+    let hidden: Vec<_> = Cli::command()
+        .get_subcommands()
+        .filter(|c| c.is_hide_set())
+        .map(|c| c.get_name().to_owned())
+        .collect();
+    assert!(hidden.iter().any(|name| name == "heartbeat"), "{hidden:?}");
+    for name in hidden.iter().map(String::as_str).chain(["health", "status", "link"]) {
+        let typo = &name[..name.len() - 1];
+        let said = String::from_utf8(ssync(&[typo]).stderr).unwrap();
+        let said = said + std::str::from_utf8(&ssync(&["--json", typo]).stdout).unwrap();
+        for name in hidden.iter().filter(|name| *name != "links") {
+            assert!(!said.contains(&format!("'{name}'")), "{typo}: {said}");
+        }
+    }
+    let said = String::from_utf8(ssync(&["healt"]).stderr).unwrap();
+    assert!(said.contains("a similar subcommand exists: 'health'"), "{said}");
+}
+
+/// `controller` is a name in configuration, events and JSON. What people read calls it a daemon.
+#[test]
+fn people_read_of_a_daemon() {
+    each(&Cli::command(), &mut |c| {
+        let mut texts: Vec<_> = c.get_about().into_iter().chain(c.get_long_about()).collect();
+        texts.extend(c.get_arguments().filter_map(|a| a.get_help()));
+        for text in texts {
+            assert!(!text.to_string().contains("controller"), "{}: {text}", c.get_name());
+        }
+    });
+    for what in ssync_common::event::What::ALL {
+        assert!(!what.about().contains("controller"), "{}: {}", what.name(), what.about());
+    }
+}
+
+#[test]
 fn a_home_that_cannot_be_made_is_an_error_with_advice() {
-    let failed = ssync(&["export"]);
+    let failed = ssync(&["daemon"]);
     let text = String::from_utf8(failed.stderr).unwrap();
     assert_eq!(failed.status.code(), Some(1));
     assert!(text.starts_with("ssync: could not create /proc/no-such-home"), "{text}");

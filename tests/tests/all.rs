@@ -46,6 +46,8 @@ mod grammar;
 mod health;
 #[path = "all/key_limits.rs"]
 mod key_limits;
+#[path = "all/looking.rs"]
+mod looking;
 #[path = "all/memory.rs"]
 mod memory;
 #[path = "all/mysql_describe.rs"]

@@ -152,7 +152,8 @@ fn put(file: &mut File, at: u64, bytes: &[u8]) -> Result<u64> {
 fn unwritable(e: Error, path: &Path) -> Error {
     e.context(format!("could not keep the records of the run in {}", path.display())).hint(
         "The configuration database is out of reach, and what was to be written there finds no \
-         other place. The next run goes on from what has landed.",
+         other place. What has landed is kept, and the next run goes on from there. Make room on the \
+         file system, or bring the database back.",
     )
 }
 
@@ -331,10 +332,19 @@ pub struct Waiting {
 impl Waiting {
     /// In a line.
     pub fn words(&self) -> String {
+        format!("task {}: {}", self.task, self.about_task())
+    }
+
+    /// In a line that has named the task.
+    pub fn about_task(&self) -> String {
+        let records = match self.entries {
+            1 => "1 record is kept in run/books and waits".to_owned(),
+            n => format!("{n} records are kept in run/books and wait"),
+        };
         format!(
-            "the configuration database was out of reach of task {} at {:.0} (process {}): {} \
-             records are kept in run/books and wait to be written to it",
-            self.task, self.since, self.pid, self.entries
+            "{records} to be written to the configuration database, which was out of reach at {:.0} \
+             (process {})",
+            self.since, self.pid
         )
     }
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Read};
 use std::path::Path;
 
 use serde_json::json;
-use ssync_common::config::{Change, ChangeKind, Config, SecretSource, refusal};
+use ssync_common::config::{Change, ChangeKind, Config, SecretSource, refusal, task_label};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::shm::TaskTable;
 use ssync_common::store::{Author, Store};
@@ -12,6 +12,8 @@ use ssync_common::store::{Author, Store};
 use super::retired_keys;
 use crate::cli::{ApplyArgs, Consent};
 use crate::daemon;
+use crate::daemon::command::Reloaded;
+use crate::daemon::control::Unable;
 use crate::output::{Output, err, errln};
 use crate::render::note;
 
@@ -98,6 +100,7 @@ pub(super) fn put_in_force(
             "changes": applied.changes,
             "version": applied.version,
             "in_force": force.word(),
+            "cannot_start": force.unable(),
         }));
     } else {
         show_changes(&applied.changes, out);
@@ -175,8 +178,8 @@ fn confirm(paths: &[String]) -> Result<bool> {
 enum Force {
     /// Nothing changed.
     Unchanged,
-    /// The daemon of this host has read it, and ends tasks that are under way.
-    Now(Vec<String>),
+    /// The daemon of this host has read it; what that brings about.
+    Now(Reloaded),
     /// No daemon of this host goes by it.
     NextRun,
     /// The daemon could not read it.
@@ -190,7 +193,7 @@ impl Force {
             return Force::Unchanged;
         }
         match daemon::command::reload_if_it_is_ours(store.home(), store.instance_id()) {
-            Ok(Some(ending)) => Force::Now(ending),
+            Ok(Some(read)) => Force::Now(read),
             Ok(None) => Force::NextRun,
             Err(e) => Force::Failed(e),
         }
@@ -205,12 +208,24 @@ impl Force {
         }
     }
 
+    /// Tasks that cannot be started. Without a daemon that is found out by the run.
+    fn unable(&self) -> &[Unable] {
+        match self {
+            Force::Now(read) => &read.unable,
+            Force::Unchanged | Force::NextRun | Force::Failed(_) => &[],
+        }
+    }
+
     fn words(&self) -> Vec<String> {
         match self {
             Force::Unchanged => Vec::new(),
-            Force::Now(ending) => {
+            Force::Now(Reloaded { ending, unable, .. }) => {
                 let read = "in force: the daemon has read it".to_owned();
-                [&[read], ending.as_slice()].concat()
+                let unable = unable.iter().map(|unable| {
+                    let label = task_label(unable.task, unable.name.as_deref());
+                    format!("task {label} {}", unable.words())
+                });
+                std::iter::once(read).chain(ending.iter().cloned()).chain(unable).collect()
             }
             Force::NextRun => vec![
                 "in force from the next run on (no daemon of this host uses this configuration)"

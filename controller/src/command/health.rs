@@ -1,20 +1,21 @@
 //! `ssync health`: whether somebody has to act, in one line and an exit code as monitoring systems
 //! take them.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 use ssync_common::config::{Config, TableTask, Task, TaskNames, task_label};
-use ssync_common::error::{Error, Kind, Result};
-use ssync_common::store::{Hold, HoldKind, Home, RunState, Store};
+use ssync_common::error::Result;
+use ssync_common::store::{Hold, HoldKind, RunRecord, RunState, Store};
 
-use super::late::{late, unable};
+use super::late::late;
+use super::sight::Sight;
 use super::{RESUMED, receivers};
-use crate::backlog::{Backlog, Backlogs};
-use crate::books::spool;
-use crate::live::{HEARTBEAT_AGE_MS_MAX, Live, Pulse, has_died, span};
+use crate::backlog;
+use crate::daemon::control::Unable;
+use crate::live::{Live, Pulse, has_died, span};
 use crate::output::Output;
 use crate::patience::{NO_ANSWER, within};
 use crate::terminal::grouped;
@@ -75,51 +76,44 @@ struct TableBacklog {
     name: Option<String>,
     table: String,
     #[serde(flatten)]
-    backlog: Backlog,
+    backlog: backlog::Shown,
 }
 
 /// What was found with the configuration at hand.
 struct Looked {
     health: Health,
     config: Config,
+    /// When the last run of each table ended.
+    ended: Ended,
 }
 
+type Ended = BTreeMap<(u32, String), Timestamp>;
+
 /// Prints the line; the exit code. It comes soon, whatever does not answer.
-pub fn health(
-    home: &Home,
-    open: impl FnOnce() -> Result<Store> + Send + 'static,
-    out: &mut Output,
-) -> Result<u8> {
-    // Nothing is made by looking.
-    if !home.path().is_dir() {
-        return Err(Error::new(Kind::Config, "there is no such home directory")
-            .detail(home.path().display().to_string())
-            .hint("Name the one that ssync works with by SSYNC_HOME or --home."));
-    }
-    let live = Live::read(home.path())?;
-    let pulse = Pulse::of(&live, home.path(), HEARTBEAT_AGE_MS_MAX);
-    let mut health = Health::default();
-    health.look_at_daemon(pulse);
-    let (of, seen) = (home.clone(), live.clone());
-    let looked = within(home, move || {
+pub fn health(sight: &Sight, out: &mut Output) -> Result<u8> {
+    let (seeing, open) = (sight.clone(), sight.open());
+    let looked = within(&sight.home, move || {
         let mut store = open()?;
         let config = store.load()?;
         let mut health = Health::default();
-        health.look(&mut store, &config, &seen, &of, pulse)?;
-        Ok(Looked { health, config })
+        let ended = health.look(&mut store, &config, &seeing)?;
+        Ok(Looked { health, config, ended })
     });
-    match looked {
-        Ok(Looked { health: found, config }) => {
+    let mut health = Health::default();
+    health.look_at_daemon(sight.pulse);
+    let names = match looked {
+        Ok(Looked { health: found, config, ended }) => {
             let mut findings = std::mem::take(&mut health.findings);
             findings.extend(found.findings);
             health = Health { findings, ..found };
             if config.tasks.is_empty() {
                 health.add(Severity::Warning, "nothing is configured".to_owned());
-            } else if pulse == Pulse::Stopped && !config.schedules.is_empty() {
+            } else if sight.pulse == Pulse::Stopped && !config.schedules.is_empty() {
                 let text = "no daemon runs, and schedules are configured";
                 health.add(Severity::Warning, text.to_owned());
             }
-            health.name_tasks(&TaskNames::of(&config.tasks));
+            health.look_at_backlogs(sight, &config.tasks, &ended);
+            TaskNames::of(&config.tasks)
         }
         Err(e) => {
             let text = match e.message.starts_with(NO_ANSWER) {
@@ -127,8 +121,14 @@ pub fn health(
                 false => format!("{NO_ANSWER}: {}", e.message),
             };
             health.add(Severity::Critical, text);
+            let in_force = sight.in_force().map(|f| f.tasks).unwrap_or_default();
+            let tasks: Vec<_> = in_force.into_iter().map(|p| p.task).collect();
+            health.look_at_backlogs(sight, &tasks, &Ended::new());
+            TaskNames::of(&tasks)
         }
-    }
+    };
+    health.look_at_processes(sight);
+    health.name_tasks(&names);
     health.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let worst = health.findings.first().map_or(Severity::Ok, |finding| finding.severity);
     if out.is_json() {
@@ -136,7 +136,8 @@ pub fn health(
             "health": worst, "findings": health.findings, "backlog": health.backlogs,
         }));
     } else {
-        out.line(format!("{}: {}{}", worst.word(), health.words(&live), health.figures()));
+        let (words, older) = (health.words(&sight.live), health.older_figures());
+        out.line(format!("{}: {words}{older}{}", worst.word(), health.figures()));
     }
     Ok(worst as u8)
 }
@@ -168,14 +169,8 @@ impl Health {
         }
     }
 
-    fn look(
-        &mut self,
-        store: &mut Store,
-        config: &Config,
-        live: &Live,
-        home: &Home,
-        pulse: Pulse,
-    ) -> Result<()> {
+    fn look(&mut self, store: &mut Store, config: &Config, sight: &Sight) -> Result<Ended> {
+        let mut ended = Ended::new();
         self.tasks = config.tasks.len();
         let mut holds = store.holds(None)?;
         holds.retain(|hold| hold.kind == HoldKind::Suspended);
@@ -187,34 +182,44 @@ impl Health {
         for task in &config.tasks {
             for table in &task.tables {
                 self.tables += 1;
-                let seen = live.task(task.id).filter(|seen| seen.table == table.name);
-                self.look_at_table(store, task, table, &holds, seen.is_some_and(has_died))?;
+                let seen = sight.live.task(task.id).filter(|seen| seen.table == table.name);
+                let Some(run) = store.last_run(task.id, &table.name)? else { continue };
+                let end = run.end.map(|end| ((task.id, table.name.clone()), end));
+                ended.extend(end);
+                self.look_at_run(run, task, table, &holds, seen.is_some_and(has_died));
             }
         }
         // Why nothing fires without a daemon is said already.
-        if matches!(pulse, Pulse::Alive { .. }) {
-            self.look_at_schedules(home, config);
+        if matches!(sight.pulse, Pulse::Alive { .. }) {
+            self.look_at_schedules(sight, config);
         }
-        self.look_at_backlogs(home.path(), config);
-        for task in live.tasks.iter().filter(|task| has_died(task)) {
+        self.look_at_bad_rows(store, config)?;
+        for trouble in receivers::troubles(sight.home.path(), config) {
+            self.add(Severity::Warning, trouble);
+        }
+        Ok(ended)
+    }
+
+    /// Processes that have died, and what they have left.
+    fn look_at_processes(&mut self, sight: &Sight) {
+        for task in sight.live.tasks.iter().filter(|task| has_died(task)) {
             let text = format!("process of {} died: the next run settles what it left", task.table);
             self.add_of(Severity::Warning, task.task_id, None, text);
         }
-        self.look_at_bad_rows(store, config)?;
-        for trouble in receivers::troubles(home.path(), config) {
-            self.add(Severity::Warning, trouble);
+        for waiting in &sight.waiting {
+            self.add_of(Severity::Warning, waiting.task, None, waiting.about_task());
         }
-        for waiting in spool::waiting(home.path(), None) {
-            self.add_of(Severity::Warning, waiting.task, None, waiting.words());
-        }
-        Ok(())
     }
 
-    fn look_at_schedules(&mut self, home: &Home, config: &Config) {
-        for (task, why) in unable(home, config) {
-            self.add_of(Severity::Critical, task, None, why);
+    fn look_at_schedules(&mut self, sight: &Sight, config: &Config) {
+        // What no schedule starts, people start, and are told then.
+        let is_scheduled = |unable: &Unable| {
+            config.tasks.iter().any(|t| t.id == unable.task && t.schedule.is_some())
+        };
+        for unable in sight.unable(config).iter().filter(|unable| is_scheduled(unable)) {
+            self.add_of(Severity::Critical, unable.task, None, unable.words());
         }
-        for late in late(home, config, Timestamp::now()) {
+        for late in late(&sight.home, config, Timestamp::now()) {
             let severity = match late.secs >= LATE_CRITICAL_SECS {
                 true => Severity::Critical,
                 false => Severity::Warning,
@@ -230,16 +235,40 @@ impl Health {
         }
     }
 
-    fn look_at_backlogs(&mut self, home: &Path, config: &Config) {
-        let backlogs = Backlogs::read(home);
-        for task in &config.tasks {
+    fn look_at_backlogs(&mut self, sight: &Sight, tasks: &[Task], ended: &Ended) {
+        for task in tasks {
             let known = task.tables.iter().filter_map(|table| {
-                let backlog = backlogs.of(task, table)?;
+                let backlog = sight.backlogs.of(task, table)?;
                 let (name, table) = (task.name.clone(), table.name.clone());
+                let end = ended.get(&(task.id, table.clone())).copied();
+                let backlog = backlog::Shown::new(backlog, end);
                 Some(TableBacklog { task: task.id, name, table, backlog })
             });
             self.backlogs.extend(known);
         }
+    }
+
+    /// Which of the figures say nothing of what the last run has sent.
+    fn older_figures(&self) -> String {
+        let older = self.backlogs.iter().filter(|known| known.backlog.before_last_run);
+        let older: Vec<_> = older
+            .map(|known| {
+                format!(
+                    "task {}, table {}",
+                    task_label(known.task, known.name.as_deref()),
+                    known.table
+                )
+            })
+            .collect();
+        if older.is_empty() {
+            return String::new();
+        }
+        let more = match older.len().saturating_sub(NAMED_MAX) {
+            0 => String::new(),
+            more => format!("; {more} more"),
+        };
+        let named = older.into_iter().take(NAMED_MAX).collect::<Vec<_>>().join("; ");
+        format!("; backlog from before the last run: {named}{more}")
     }
 
     /// The known backlogs, as monitoring systems take figures: `label=value;warn;crit;min`.
@@ -247,23 +276,21 @@ impl Health {
         let figure = |known: &TableBacklog| {
             // What ends a label, or a line.
             let table = known.table.replace(['\'', '=', '|', '\n'], "_");
-            let rows = known.backlog.rows?;
+            let rows = known.backlog.backlog.rows?;
             Some(format!("'backlog task {} {table}'={rows};;;0", known.task))
         };
         let figures: Vec<_> = self.backlogs.iter().filter_map(figure).collect();
         if figures.is_empty() { String::new() } else { format!(" | {}", figures.join(" ")) }
     }
 
-    fn look_at_table(
+    fn look_at_run(
         &mut self,
-        store: &mut Store,
+        run: RunRecord,
         task: &Task,
         table: &TableTask,
         suspended: &[Hold],
         is_dead: bool,
-    ) -> Result<()> {
-        let last = store.last_run(task.id, &table.name)?;
-        let Some(run) = last else { return Ok(()) };
+    ) {
         let why = run.error.map_or_else(|| "see the log".to_owned(), |error| error.message);
         let is_said = suspended.iter().any(|hold| {
             hold.task == task.id
@@ -288,7 +315,6 @@ impl Health {
             }
             RunState::Open | RunState::Done | RunState::Interrupted => {}
         }
-        Ok(())
     }
 
     /// Only of configured tables. Bad rows of a table that was removed or renamed cannot be sent again

@@ -1,10 +1,10 @@
 //! Schedules whose firing is due and has not started, and tasks that cannot be started.
 
 use jiff::Timestamp;
-use ssync_common::config::Config;
+use ssync_common::config::{Config, Task, TaskNames};
 use ssync_common::store::Home;
 
-use crate::daemon::decide::CANNOT_START;
+use crate::daemon::control::Unable;
 use crate::daemon::journal::{Decision, Happened, Journal};
 use crate::daemon::memory::{Memory, Remembered};
 use crate::daemon::timetable::Secs;
@@ -30,22 +30,22 @@ pub fn late(home: &Home, config: &Config, now: Timestamp) -> Vec<Late> {
         config.schedules.iter().any(|schedule| schedule.id == left.schedule.id)
     };
     let left = Memory::load(home).schedules;
-    left.iter().filter(configured).filter_map(|left| look(left, &journal, now)).collect()
+    let names = TaskNames::of(&config.tasks);
+    left.iter().filter(configured).filter_map(|left| look(left, &journal, &names, now)).collect()
 }
 
-/// Tasks that the daemon would have started and could not, with the reason: a password that is not
-/// set, a variable that its environment lacks.
-pub fn unable(home: &Home, config: &Config) -> Vec<(u32, String)> {
+/// Tasks that the daemon could not start the last time they were due, for when it does not say by
+/// itself which ones it cannot start.
+pub fn unable(home: &Home, config: &Config) -> Vec<Unable> {
     let journal = Journal::read(home);
-    let last = |task: u32| journal.of(task, None).into_iter().next_back();
-    let ids = config.tasks.iter().map(|task| task.id);
-    ids.filter_map(|id| Some((id, last(id)?)))
-        .filter(|(_, d)| d.what == Happened::Skipped && d.reason.starts_with(CANNOT_START))
-        .map(|(id, decision)| (id, decision.reason))
-        .collect()
+    let unable = |task: &Task| {
+        let last = journal.last(task.id).filter(|d| d.what == Happened::Unable)?;
+        Some(Unable { task: task.id, name: task.name.clone(), reason: last.reason.clone() })
+    };
+    config.tasks.iter().filter_map(unable).collect()
 }
 
-fn look(left: &Remembered, journal: &Journal, now: Timestamp) -> Option<Late> {
+fn look(left: &Remembered, journal: &Journal, names: &TaskNames, now: Timestamp) -> Option<Late> {
     let (due, task): (Secs, Option<u32>) = match &left.under_way {
         Some(firing) if firing.current.is_none() => (firing.due, firing.remaining.front().copied()),
         // Tasks of the firing before still run, and further firings are to be made up for.
@@ -60,12 +60,14 @@ fn look(left: &Remembered, journal: &Journal, now: Timestamp) -> Option<Late> {
     let schedule = left.schedule.id;
     let running = left.under_way.as_ref().is_some_and(|firing| firing.current.is_some());
     let reason = match task {
-        Some(task) if running => Some(format!("task {task} of the firing before still runs")),
+        Some(task) if running => {
+            Some(format!("task {} of the firing before still runs", names.label(task)))
+        }
         Some(task) => {
             let why = journal.of(task, Some(schedule)).into_iter().rev();
             let mut why =
                 why.filter(|d| d.what == Happened::Waiting && d.schedule == Some(schedule));
-            let words = |d: Decision| format!("task {task} waits: {}", d.reason);
+            let words = |d: Decision| format!("task {} waits: {}", names.label(task), d.reason);
             why.find(|d| d.due == Some(due)).map(words)
         }
         None => None,

@@ -10,6 +10,7 @@ pub mod receivers;
 mod records;
 mod retired_keys;
 mod show;
+mod sight;
 mod status;
 mod versions;
 
@@ -20,24 +21,30 @@ use ssync_common::store::{Home, Store, StoreLocation, key_secret};
 
 pub(crate) use history::{RESUMED, run_state};
 
+use sight::Sight;
+
 use crate::books::drain::drain_left;
 use crate::books::spool;
 use crate::cli::{ConfigCommand, LinkCommand, ReceiverCommand, StoreCommand};
-use crate::daemon;
+use crate::existing;
 use crate::grammar::number_in_force;
 use crate::key_command::{self, Keys};
 use crate::output::Output;
 use crate::patience::tell_of_waits;
-use crate::render::note;
 
 /// Runs a command; the exit code: 1 when it did its work and found that something is not well.
 pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Result<u8> {
     // Not every command needs one.
     let home = Home::locate(home);
     let _telling = home.as_ref().ok().map(tell_of_waits);
+    let makes_home = matches!(command, StoreCommand::Apply(_));
     let located = home.clone();
     let open = move || {
-        let mut store = Store::open(&StoreLocation::from_env(located?)?)?;
+        let located = located?;
+        let mut store = match makes_home {
+            true => Store::open(&StoreLocation::from_env(located)?)?,
+            false => existing::open(&located, None)?,
+        };
         // What task processes have left while it was out of reach: a suspension, say.
         if let Err(e) = drain_left(&mut store) {
             log::warn!("records of runs still wait: {e:?}");
@@ -76,25 +83,16 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
         }
         StoreCommand::Brief(args) => receivers::brief(&mut open()?, &args, out),
         StoreCommand::Status(of) => {
-            let home = home?;
-            // One that hangs is no reason to show nothing: shared memory says how it is.
-            let daemon = daemon::command::status(&home).unwrap_or_else(|e| {
-                note(&e.message);
-                None
-            });
-            // With a daemon at work, a database that is gone is no reason to make an empty one.
-            let instance = daemon.as_ref().and_then(|d| d.instance.clone());
-            let located = home.clone();
-            let open = move || {
-                let location = StoreLocation::from_env(located)?;
-                daemon::order::open_known(&location, instance.as_deref())
-            };
-            let number = |which| number_in_force(which, &home, open.clone());
-            let only = of.which().map(number).transpose()?;
-            status::status(&home, daemon, open, only, out)
+            of.check("status")?;
+            let sight = Sight::of(home?)?;
+            let number = |which| number_in_force(which, &sight.home, sight.open());
+            let only = of.task.which().map(number).transpose()?;
+            return status::status(&sight, only, &of.tables, out);
         }
-        StoreCommand::Health => return health::health(&home?, open, out),
-        StoreCommand::Show(task) => show::show(&mut open()?, task.which()?, out),
+        StoreCommand::Health => return health::health(&Sight::of(home?)?, out),
+        StoreCommand::Show(of) => {
+            show::show(&mut open()?, of.task.which()?, &of.tables.tables, out)
+        }
         StoreCommand::History(args) => {
             args.scope.check("history")?;
             let home = home?;

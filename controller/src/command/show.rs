@@ -1,6 +1,6 @@
 //! `ssync show`: the scene of a task as its last run left it (A16): what holds it, what the run
 //! did, its error, the batch it settled last, its bad rows, and the states of the source's rows
-//! now; and by which parameters the controller would start it. It changes nothing.
+//! now; and by which parameters the daemon would start it. It changes nothing.
 
 use super::history::{RESUMED, attempt_state};
 use serde::Serialize;
@@ -17,6 +17,7 @@ use ssync_worker::source::STATUS_COLUMN;
 use crate::output::Output;
 use crate::parameters::{InForce, Parameters};
 use crate::terminal::grouped;
+use crate::transfer::choose;
 
 /// Bad rows that are shown.
 const BAD_ROWS_MAX: u64 = 10;
@@ -46,10 +47,15 @@ struct States {
     other: u64,
 }
 
-/// Shows the scene of a task.
-pub fn show(store: &mut Store, which: &TaskRef, out: &mut Output) -> Result<bool> {
+/// Shows the scene of a task, or of these tables of it.
+pub fn show(
+    store: &mut Store,
+    which: &TaskRef,
+    tables: &[String],
+    out: &mut Output,
+) -> Result<bool> {
     let config = store.load()?;
-    let task = config.task(which)?;
+    let (whole_task, task) = (config.task(which)?, &choose(&config, which, tables)?);
     let holds = store.holds(Some(task.id))?;
     let whole = holds.iter().find(|h| h.table.is_none());
     let mut scenes = Vec::new();
@@ -78,16 +84,22 @@ pub fn show(store: &mut Store, which: &TaskRef, out: &mut Output) -> Result<bool
         out.line(format!("  ssync resume {} lets it run again", task.id));
     }
     if let Some(in_force) = &in_force {
-        print_in_force(in_force.task(task.id), &Parameters::of(&config, task)?, out);
+        let configured = Parameters::of(&config, whole_task)?;
+        print_in_force(in_force.task(task.id), &configured, task, out);
     }
     scenes.iter().for_each(|scene| print(scene, task.id, out));
     Ok(true)
 }
 
-/// By what the controller would start the task now, from shared memory.
-fn print_in_force(in_force: Option<&Parameters>, configured: &Parameters, out: &mut Output) {
+/// By what the daemon would start the task now, from shared memory.
+fn print_in_force(
+    in_force: Option<&Parameters>,
+    configured: &Parameters,
+    shown: &Task,
+    out: &mut Output,
+) {
     let Some(parameters) = in_force else {
-        out.line("  the controller does not know it yet: ssync reload");
+        out.line("  the daemon does not know it yet: ssync reload");
         return;
     };
     for (word, link) in [("source", &parameters.source), ("destination", &parameters.dest)] {
@@ -101,7 +113,8 @@ fn print_in_force(in_force: Option<&Parameters>, configured: &Parameters, out: &
         };
         out.line(format!("  schedule {}: every {}, {kind}", schedule.id, schedule.every));
     }
-    for table in &parameters.task.tables {
+    let is_shown = |table: &&TableTask| shown.tables.iter().any(|t| t.name == table.name);
+    for table in parameters.task.tables.iter().filter(is_shown) {
         let statements = |sql: &SideSql| sql.source.len() + sql.dest.len();
         out.line(format!(
             "  {}: {} → {}, {} SQL statements before, {} after",

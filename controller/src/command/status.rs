@@ -5,23 +5,24 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use ssync_common::config::{TableTask, Task};
-use ssync_common::error::Result;
-use ssync_common::shm::{TaskView, Waiting};
-use ssync_common::store::{Hold, HoldKind, Home, LockInfo, RunRecord, Store};
+use ssync_common::error::{Kind, Result};
+use ssync_common::shm::TaskView;
+use ssync_common::store::{Hold, HoldKind, LockInfo, RunRecord, Store};
 use unicode_width::UnicodeWidthStr;
 
 use super::health::counted;
+use super::sight::Sight;
 use super::{RESUMED, receivers, run_state};
-use crate::backlog::Backlogs;
-use crate::books::spool;
-use crate::daemon::control::DaemonStatus;
-use crate::live::{
-    HEARTBEAT_AGE_MS_MAX, Live, Pulse, has_died, is_running, phase_words, span, wait_words,
-};
+use crate::backlog;
+use crate::books::spool::Waiting;
+use crate::daemon::control::Unable;
+use crate::live::{Pulse, has_died, is_running, phase_words, span, wait_words};
 use crate::output::{Output, padded, widest};
 use crate::parameters::{InForce, Parameters};
 use crate::patience::within;
+use crate::render;
 use crate::terminal::grouped;
+use crate::transfer::choose;
 
 const DIED: &str = "its process died: the next run settles what it left";
 
@@ -34,74 +35,84 @@ struct Standing {
     bad_rows: u64,
 }
 
-/// Shows every task, or one. Shared memory comes first: what runs is shown even when the
-/// configuration database does not answer.
-pub fn status(
-    home: &Home,
-    daemon: Option<DaemonStatus>,
-    open: impl FnOnce() -> Result<Store> + Send + 'static,
-    only: Option<u32>,
-    out: &mut Output,
-) -> Result<bool> {
-    let live = Live::read(home.path())?;
-    let pulse = Pulse::of(&live, home.path(), HEARTBEAT_AGE_MS_MAX);
+/// Shows every task, or one, or tables of one; the exit code. Shared memory comes first: what runs is
+/// shown even when the configuration database does not answer.
+pub fn status(sight: &Sight, only: Option<u32>, tables: &[String], out: &mut Output) -> Result<u8> {
+    let code = u8::from(!sight.pulse.is_well());
+    let is_meant = |waiting: &&Waiting| only.is_none_or(|task| waiting.task == task);
+    let waiting: Vec<_> = sight.waiting.iter().filter(is_meant).cloned().collect();
     if !out.is_json() {
-        out.line(live.controller_words());
-        if pulse == Pulse::Dead {
+        out.line(sight.live.controller_words());
+        if sight.pulse == Pulse::Dead {
             out.line("it was not stopped: it has died, or the host was started anew");
         }
-        if let Some((since, error)) = daemon.as_ref().and_then(|d| d.configuration_error.as_ref()) {
+        let daemon = sight.daemon.as_ref();
+        if let Some((since, error)) = daemon.and_then(|d| d.configuration_error.as_ref()) {
             out.line(format!("its configuration could not be read since {since:.0}: {error}"));
         }
-        spool::waiting(home.path(), only).iter().for_each(|waiting| out.line(waiting.words()));
+        for waiting in &waiting {
+            out.line(sight.names.named(&waiting.words()));
+        }
     }
-    let shown = Arc::new(Shown {
-        live,
-        daemon,
-        backlogs: Backlogs::read(home.path()),
+    let shown = Shown {
+        sight: sight.clone(),
+        waiting,
+        only,
+        only_tables: tables.to_vec(),
         json: out.is_json(),
-    });
-    let (showing, mut tasks) = (shown.clone(), Output::new(shown.json));
-    let told = within(home, move || {
-        let told = open().and_then(|mut store| showing.tasks(&mut store, only, &mut tasks));
+    };
+    let shown = Arc::new(shown);
+    let (showing, mut tasks, open) = (shown.clone(), Output::new(shown.json), sight.open());
+    let told = within(&sight.home, move || {
+        let told = open().and_then(|mut store| showing.tasks(&mut store, &mut tasks));
         told.map(|()| tasks)
     });
     match told {
         Ok(tasks) => {
             out.append(tasks);
-            Ok(pulse.is_well())
+            Ok(code)
         }
+        // Of a task or table that is not there, there is nothing to show.
+        Err(e) if e.kind == Kind::Usage => Err(e),
         Err(e) => {
+            // What the daemon has in force stands in shared memory.
+            let in_force = sight.in_force();
             if !shown.json {
-                // What the controller has in force stands in shared memory.
-                let in_force = InForce::read(home.path()).unwrap_or_else(|e| {
-                    log::warn!("{e:?}");
-                    None
-                });
-                shown.without_database(in_force.as_ref(), only, out);
+                shown.without_database(in_force.as_ref(), out);
+                return Err(e);
             }
-            Err(e)
+            let mut object = shown.facts(shown.objects_without_database(in_force.as_ref()));
+            object["error"] = json!(e);
+            out.object(object);
+            Ok(render::fail(&e, false))
         }
     }
 }
 
 struct Shown {
-    live: Live,
-    daemon: Option<DaemonStatus>,
-    backlogs: Backlogs,
+    sight: Sight,
+    waiting: Vec<Waiting>,
+    only: Option<u32>,
+    only_tables: Vec<String>,
     json: bool,
 }
 
 impl Shown {
-    fn tasks(&self, store: &mut Store, only: Option<u32>, out: &mut Output) -> Result<()> {
+    fn tasks(&self, store: &mut Store, out: &mut Output) -> Result<()> {
         let config = store.load()?;
-        only.map(|id| config.task(&id.into()).map(drop)).transpose()?;
-        let (holds, bad_rows) = (store.holds(only)?, store.bad_rows()?);
+        let tasks = match self.only {
+            Some(id) => vec![choose(&config, &id.into(), &self.only_tables)?],
+            None => config.tasks.clone(),
+        };
+        let (holds, bad_rows) = (store.holds(self.only)?, store.bad_rows()?);
+        let unable = self.sight.unable(&config);
         let mut objects = Vec::new();
-        for task in config.tasks.iter().filter(|t| only.is_none_or(|id| t.id == id)) {
+        for task in &tasks {
+            let unable = unable.iter().find(|u| u.task == task.id);
             if !self.json {
                 out.line("");
                 out.line(self.heading(task));
+                unable.iter().for_each(|unable| out.line(format!("  {}", unable.words())));
             }
             let indent = widest(task.tables.iter().map(|t| t.name.as_str()));
             for table in &task.tables {
@@ -109,7 +120,7 @@ impl Shown {
                 let place = (task.id, table.name.clone());
                 standing.bad_rows = bad_rows.get(&place).copied().unwrap_or(0);
                 if self.json {
-                    objects.push(self.object(task, table, &standing));
+                    objects.push(self.object(task, table, &standing, unable));
                 } else {
                     let name = padded(&table.name, indent);
                     self.table(&name, &self.words(task, table, &standing), out);
@@ -118,14 +129,9 @@ impl Shown {
         }
         let troubles = receivers::troubles(store.home().path(), &config);
         if self.json {
-            out.object(json!({
-                "controller": self.live.controller,
-                "daemon": self.daemon,
-                "running": self.live.running().collect::<Vec<_>>(),
-                "tables": objects,
-                "waiting": spool::waiting(store.home().path(), only),
-                "troubles": troubles,
-            }));
+            let mut object = self.facts(objects);
+            object["troubles"] = json!(troubles);
+            out.object(object);
             return Ok(());
         }
         if config.tasks.is_empty() {
@@ -138,25 +144,51 @@ impl Shown {
         Ok(())
     }
 
-    fn without_database(&self, in_force: Option<&InForce>, only: Option<u32>, out: &mut Output) {
-        let is_meant = |id: u32| only.is_none_or(|only| only == id);
+    /// What is known whether or not the configuration database answers, with these tables.
+    fn facts(&self, tables: Vec<Value>) -> Value {
+        json!({
+            "controller": self.sight.live.controller,
+            "daemon": self.sight.daemon,
+            "running": self.sight.live.running().collect::<Vec<_>>(),
+            "tables": tables,
+            "waiting": self.waiting,
+        })
+    }
+
+    fn is_meant(&self, task: u32, table: &str) -> bool {
+        self.only.is_none_or(|only| only == task)
+            && (self.only_tables.is_empty() || self.only_tables.iter().any(|name| name == table))
+    }
+
+    /// Tables as the daemon has them in force. What only the database knows is not in them.
+    fn objects_without_database(&self, in_force: Option<&InForce>) -> Vec<Value> {
         let known = in_force.map(|f| f.tasks.as_slice()).unwrap_or_default();
-        for Parameters { task, .. } in known.iter().filter(|p| is_meant(p.task.id)) {
+        let tables = known.iter().flat_map(|p| p.task.tables.iter().map(|table| (&p.task, table)));
+        tables
+            .filter(|(task, table)| self.is_meant(task.id, &table.name))
+            .map(|(task, table)| self.outline(task, table, None))
+            .collect()
+    }
+
+    fn without_database(&self, in_force: Option<&InForce>, out: &mut Output) {
+        let known = in_force.map(|f| f.tasks.as_slice()).unwrap_or_default();
+        let is_asked = |id: u32| self.only.is_none_or(|only| only == id);
+        for Parameters { task, .. } in known.iter().filter(|p| is_asked(p.task.id)) {
             out.line("");
             out.line(self.heading(task));
-            for table in &task.tables {
+            for table in task.tables.iter().filter(|t| self.is_meant(task.id, &t.name)) {
                 let mut words = match self.seen(task.id, &table.name) {
                     Some(task) if is_running(task) => self.running_words(task),
                     Some(_) => vec![DIED.to_owned()],
                     None => vec![format!("{} → {}", table.source, table.dest)],
                 };
-                let backlog = self.backlogs.of(task, table);
-                words.extend(backlog.map(|backlog| backlog.words(self.live.at_ms, None)));
+                let backlog = self.sight.backlogs.of(task, table);
+                words.extend(backlog.map(|backlog| backlog.words(self.sight.live.at_ms, None)));
                 self.table(&table.name, &words, out);
             }
         }
         // Those in the foreground may be of another configuration.
-        let others = self.live.running().filter(|t| is_meant(t.task_id));
+        let others = self.sight.live.running().filter(|t| self.is_meant(t.task_id, &t.table));
         for task in others.filter(|t| !known.iter().any(|p| p.task.id == t.task_id)) {
             out.line(format!("task {} {}", task.task_id, task.table));
             self.table("", &self.running_words(task), out);
@@ -169,10 +201,13 @@ impl Shown {
     }
 
     fn seen(&self, task: u32, table: &str) -> Option<&TaskView> {
-        self.live.task(task).filter(|t| t.table == table && (is_running(t) || has_died(t)))
+        let seen = self.sight.live.task(task);
+        seen.filter(|t| t.table == table && (is_running(t) || has_died(t)))
     }
 
-    fn object(&self, task: &Task, table: &TableTask, standing: &Standing) -> Value {
+    /// What is known of a table without the configuration database.
+    fn outline(&self, task: &Task, table: &TableTask, ended: Option<Timestamp>) -> Value {
+        let backlog = self.sight.backlogs.of(task, table);
         json!({
             "task": task.id,
             "name": task.name,
@@ -180,13 +215,26 @@ impl Shown {
             "table": table.name,
             "source": task.source,
             "dest": task.dest,
-            "hold": standing.hold,
-            "running": standing.lock,
             "live": self.seen(task.id, &table.name),
-            "last_run": standing.last,
-            "bad_rows": standing.bad_rows,
-            "backlog": self.backlogs.of(task, table),
+            "backlog": backlog.map(|backlog| backlog::Shown::new(backlog, ended)),
         })
+    }
+
+    fn object(
+        &self,
+        task: &Task,
+        table: &TableTask,
+        standing: &Standing,
+        unable: Option<&Unable>,
+    ) -> Value {
+        let ended = standing.last.as_ref().and_then(|run| run.end);
+        let mut object = self.outline(task, table, ended);
+        object["cannot_start"] = json!(unable.map(|unable| &unable.reason));
+        object["hold"] = json!(standing.hold);
+        object["running"] = json!(standing.lock);
+        object["last_run"] = json!(standing.last);
+        object["bad_rows"] = json!(standing.bad_rows);
+        object
     }
 
     /// What there is to say of a table, most important first.
@@ -221,14 +269,14 @@ impl Shown {
             words.push(format!("{wait} to be corrected: ssync errors {}", task.id));
         }
         let ended = standing.last.as_ref().and_then(|run| run.end);
-        let backlog = self.backlogs.of(task, table);
-        words.extend(backlog.map(|backlog| backlog.words(self.live.at_ms, ended)));
+        let backlog = self.sight.backlogs.of(task, table);
+        words.extend(backlog.map(|backlog| backlog.words(self.sight.live.at_ms, ended)));
         words
     }
 
     fn running_words(&self, task: &TaskView) -> Vec<String> {
         let rows = task.counters.rows_landed;
-        let ms = self.live.at_ms.saturating_sub(task.table_started_ms).max(1);
+        let ms = self.sight.live.at_ms.saturating_sub(task.table_started_ms).max(1);
         let mut words = format!(
             "{} for {}, {} rows, {} rows/s, {}",
             phase_words(task),
@@ -237,13 +285,13 @@ impl Shown {
             grouped(rows.saturating_mul(1000) / ms),
             counted(task.writers.len(), "writer")
         );
-        let waits = wait_words(&task.wait, self.live.at_ms);
+        let waits = wait_words(&task.wait, self.sight.live.at_ms);
         if !waits.is_empty() {
             words += &format!(", waits for {waits}");
         }
         let mut all = vec![words];
         // Why it waits, and until when.
-        if task.wait.waiting_for == Waiting::Retry
+        if task.wait.waiting_for == ssync_common::shm::Waiting::Retry
             && let Some(error) = &task.error
         {
             let at = task.retry_at_ms.and_then(|ms| i64::try_from(ms).ok());
@@ -257,7 +305,7 @@ impl Shown {
     fn last_words(&self, standing: &Standing) -> String {
         let Some(run) = &standing.last else { return "never ran".to_owned() };
         let since = |then: Timestamp| {
-            span(self.live.at_ms.saturating_sub(then.as_millisecond().max(0) as u64))
+            span(self.sight.live.at_ms.saturating_sub(then.as_millisecond().max(0) as u64))
         };
         let state = match run.interrupted {
             true => format!("{}, {RESUMED}", run_state(run)),

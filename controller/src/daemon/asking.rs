@@ -4,15 +4,17 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use ssync_common::config::Task;
 use ssync_common::error::{Error, Kind};
-use ssync_common::shm::Waiting;
 
 use super::control::{
     Answer, DaemonStatus, Explained, Heard, Reply, Request, RunningTask, ScheduleStatus, has_room,
 };
 use super::core::{ByHand, Daemon, Entry, From, Stopping};
 use super::decide::hold_words;
+use super::jobs::Job;
 use super::timetable::Secs;
+use crate::live::doing;
 
 /// Firings that are foretold.
 const FORETOLD: usize = 10;
@@ -118,7 +120,7 @@ impl Daemon {
             }
         }
         if let Some(caller) = caller.filter(|_| !self.jobs.is_empty()) {
-            let tasks: Vec<_> = self.jobs.keys().map(ToString::to_string).collect();
+            let tasks: Vec<_> = self.jobs.keys().map(|task| self.label(*task)).collect();
             let note = format!("waiting for the tasks that run: {}", tasks.join(", "));
             self.say(caller, &Reply::Note(note));
         }
@@ -171,12 +173,7 @@ impl Daemon {
     }
 
     fn status(&self) -> DaemonStatus {
-        let running = self.jobs.values().map(|job| RunningTask {
-            task: job.task,
-            pid: job.pid(),
-            schedule: job.schedule,
-            since: job.since,
-        });
+        let running = self.jobs.values().map(running);
         let schedule = |entry: &Entry| {
             Some(ScheduleStatus {
                 id: entry.schedule.id,
@@ -195,6 +192,7 @@ impl Daemon {
             tasks_max: self.known.as_ref().map_or(0, |k| k.config.controller.tasks_max),
             running: running.collect(),
             schedules: self.entries.values().filter_map(schedule).collect(),
+            unable: self.unable(),
         }
     }
 
@@ -205,38 +203,37 @@ impl Daemon {
             .ok_or_else(|| Error::new(Kind::Connect, "the configuration has not been read yet"))?;
         let task = known.config.task(&id.into())?;
         let entry = task.schedule.and_then(|s| self.entries.get(&s));
+        let slot = self.slots().into_iter().find(|s| s.alive && s.task_id == id);
+        let process = match self.jobs.get(&id) {
+            Some(job) => Some(running(job)),
+            None => slot.as_ref().and_then(RunningTask::seen),
+        };
+        let doing = slot.as_ref().map_or(String::new(), |slot| format!(", {}", doing(slot)));
+        let state = match &process {
+            Some(RunningTask { pid, since, .. }) => {
+                let is_ours = self.jobs.contains_key(&id);
+                let whose = if is_ours { "" } else { ", in the foreground" };
+                format!("running since {since:.0} (process {pid}{whose}){doing}")
+            }
+            None => self.state(task, entry),
+        };
         Ok(Explained {
             task: id,
             name: task.name.clone(),
             schedule: task.schedule,
             every: entry.map(|e| e.schedule.every.to_string()),
-            state: self.state(id, entry),
+            state,
+            process,
             next: entry.map(foretell).unwrap_or_default(),
             decisions: self.journal.of(id, task.schedule),
             waiting: Vec::new(),
+            tables: Vec::new(),
         })
     }
 
-    /// What a task process says of itself in the task table.
-    fn doing(&self, task: u32) -> Option<String> {
-        let slot = self.slots().into_iter().find(|s| s.alive && s.task_id == task)?;
-        let table = if slot.table.is_empty() { "no table yet" } else { &slot.table };
-        Some(match slot.wait.waiting_for {
-            Waiting::Nothing => format!("{table}: {}", slot.phase),
-            Waiting::Retry => {
-                let why = slot.error.map_or(String::new(), |why| format!(" ({why})"));
-                format!("{table}: waits for {}{why}", Waiting::Retry)
-            }
-            waiting => format!("{table}: waits for {waiting}"),
-        })
-    }
-
-    /// How a task stands, in words.
-    fn state(&self, task: u32, entry: Option<&Entry>) -> String {
-        if let Some(job) = self.jobs.get(&task) {
-            let doing = self.doing(task).map_or(String::new(), |doing| format!(", {doing}"));
-            return format!("running since {:.0} (process {}){doing}", job.since, job.pid());
-        }
+    /// How a task stands that does not run, in words.
+    fn state(&self, configured: &Task, entry: Option<&Entry>) -> String {
+        let task = configured.id;
         if self.stopping.is_some() {
             return "the daemon is stopping".to_owned();
         }
@@ -245,16 +242,26 @@ impl Daemon {
             let tests = self.resumptions.words(task).map_or(String::new(), |w| format!("; {w}"));
             return hold_words(task, hold) + &tests;
         }
+        if let Some(unable) = self.unable().into_iter().find(|u| u.task == task) {
+            return unable.words();
+        }
         let under_way = entry.and_then(|e| e.under_way.as_ref());
         match under_way.filter(|u| u.remaining.contains(&task)) {
             Some(under_way) => match under_way.current {
-                Some(current) => format!("due, and waits for task {current} before it"),
+                Some(current) => {
+                    format!("due, and waits for task {} before it", self.label(current))
+                }
                 None => "due, and waits for its turn".to_owned(),
             },
             None if entry.is_none() => by_hand_only(task),
             None => "waits for its next firing".to_owned(),
         }
     }
+}
+
+/// A task process of this daemon.
+fn running(job: &Job) -> RunningTask {
+    RunningTask { task: job.task, pid: job.pid(), schedule: job.schedule, since: job.since }
 }
 
 /// How a task stands that no schedule fires.

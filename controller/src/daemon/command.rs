@@ -10,20 +10,28 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
-use ssync_common::config::task_label;
+use ssync_common::config::{TableTask, task_label};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::shm::TaskTable;
-use ssync_common::store::{Home, Store, StoreLocation};
+use ssync_common::store::{Hold, Home, StoreLocation};
 
 use super::asking::{by_hand_only, timestamp};
-use super::control::{Answer, DaemonStatus, Explained, Reply, Request, connect};
+use super::control::{
+    Answer, DaemonStatus, Explained, Reply, Request, RunningTask, TableStanding, Unable, connect,
+    silent,
+};
 use super::journal::{Decision, Journal};
 use super::timetable::Timetable;
 use crate::books::spool;
-use crate::grammar::{OneTask, Tables, number_in_force};
+use crate::command::run_state;
+use crate::existing;
+use crate::grammar::{OneTask, Tables, TaskScope, number_in_force};
+use crate::live::{Live, doing};
 use crate::output::Output;
-use crate::parameters::InForce;
+use crate::parameters::{InForce, Parameters};
+use crate::patience::within;
 use crate::render::note;
+use crate::transfer::choose;
 
 /// How long a daemon that was just started may take to listen.
 const START_TIME_MAX: Duration = Duration::from_secs(15);
@@ -32,6 +40,9 @@ const LOOK: Duration = Duration::from_millis(10);
 /// A daemon that does not answer by then hangs. Longer than a reading of the configuration may
 /// take.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(90);
+/// A command that only shows something waits no longer for the daemon, which answers such a request
+/// at once.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(2);
 /// The daemon's name in `ps`.
 pub const DAEMON: &str = "ssync-daemon";
 /// Decisions that `explain` shows.
@@ -57,7 +68,7 @@ pub enum DaemonCommand {
     Run(RunArgs),
 
     /// Say when a task ran, or why it did not, and when it fires next
-    Explain(OneTask),
+    Explain(TaskScope),
 
     /// A task process (started by the daemon)
     #[command(hide = true)]
@@ -131,16 +142,24 @@ pub fn run(command: DaemonCommand, home: Option<&Path>, json: bool) -> Result<u8
         DaemonCommand::Daemon(args) => return daemon(&args, located()?),
         DaemonCommand::Stop(args) => stop(&located()?, &args, &mut out)?,
         DaemonCommand::Reload => {
-            let answer = ask(&located()?, &Request::Reload, ANSWER_TIME_MAX)?;
-            if let Answer::Text(lines) = answer {
-                say(&mut out, &lines);
-            }
+            let Reloaded { changes, ending, unable } = reload(&located()?)?;
+            let unable = unable
+                .iter()
+                .map(|u| format!("task {} {}", task_label(u.task, u.name.as_deref()), u.words()));
+            let unchanged = changes.is_empty().then(|| "nothing has changed".to_owned());
+            let lines = unchanged.into_iter().chain(changes).chain(ending).chain(unable);
+            say(&mut out, &lines.collect::<Vec<_>>());
             0
         }
         DaemonCommand::Run(args) => run_task(&located()?, args, &mut out)?,
-        DaemonCommand::Explain(task) => {
+        DaemonCommand::Explain(scope) => {
             let home = located()?;
-            let explained = explain(&home, number(&home, &task)?)?;
+            existing::check(&home)?;
+            let task = number(&home, &scope.task)?;
+            let mut explained = explain(&home, task)?;
+            if !scope.tables.tables.is_empty() {
+                explained.tables = tables(&home, task, scope.tables.tables)?;
+            }
             show(&explained, &mut out);
             0
         }
@@ -152,7 +171,7 @@ pub fn run(command: DaemonCommand, home: Option<&Path>, json: bool) -> Result<u8
 /// The number of a task. The daemon knows no names.
 fn number(home: &Home, task: &OneTask) -> Result<u32> {
     let located = home.clone();
-    number_in_force(task.which()?, home, move || Store::open(&StoreLocation::from_env(located)?))
+    number_in_force(task.which()?, home, move || existing::open(&located, None))
 }
 
 /// The name by which the daemon runs a task.
@@ -225,7 +244,11 @@ fn detach(home: &Home) -> Result<u8> {
 fn no_daemon(home: &Home) -> Error {
     Error::new(Kind::Usage, "no daemon runs here")
         .detail(format!("home directory {}", home.path().display()))
-        .hint("Start one: ssync daemon.")
+}
+
+/// The same, where the command needs one.
+fn daemon_needed(home: &Home) -> Error {
+    no_daemon(home).hint("Start one: ssync daemon.")
 }
 
 fn controller_pid(home: &Home) -> Result<Option<u32>> {
@@ -239,35 +262,61 @@ fn controller_pid(home: &Home) -> Result<Option<u32>> {
 
 /// How the daemon of this home is; `None` when none runs.
 pub fn status(home: &Home) -> Result<Option<DaemonStatus>> {
-    let Some(stream) = connect(home)? else { return Ok(None) };
-    match converse(stream, &Request::Status, Duration::from_secs(5)) {
+    let Some(stream) = connect(home, LOOK_TIME_MAX)? else { return Ok(None) };
+    match converse(stream, &Request::Status, LOOK_TIME_MAX) {
         Ok(Answer::Status(status)) => Ok(Some(*status)),
-        Ok(_) => Err(Error::new(Kind::Internal, "the daemon answered something else")),
+        Ok(_) => Err(something_else()),
         Err(e) if e.kind == Kind::Lost => Ok(None),
         Err(e) => Err(e),
     }
 }
 
+/// How the daemon of this home is, for commands that only show something: that it does not answer is
+/// noted, and no reason to show nothing, since shared memory says how it is.
+pub fn status_if_it_answers(home: &Home) -> Option<DaemonStatus> {
+    status(home).unwrap_or_else(|e| {
+        note(&e.message);
+        None
+    })
+}
+
+/// What the daemon has read.
+pub struct Reloaded {
+    /// What has changed, for people.
+    pub changes: Vec<String>,
+    /// Tasks that it ends, for people.
+    pub ending: Vec<String>,
+    /// Tasks that it cannot start.
+    pub unable: Vec<Unable>,
+}
+
+fn reload(home: &Home) -> Result<Reloaded> {
+    match ask(home, &Request::Reload, ANSWER_TIME_MAX)? {
+        Answer::Read { changes, ending, unable } => Ok(Reloaded { changes, ending, unable }),
+        _ => Err(something_else()),
+    }
+}
+
+fn something_else() -> Error {
+    Error::new(Kind::Internal, "the daemon answered something else")
+}
+
 /// Has the daemon of this home read the configuration, if one runs by the database of this
-/// instance: what it says of tasks that it ends. `None`: there is no such daemon.
+/// instance. `None`: there is no such daemon.
 ///
 /// # Errors
 /// What the daemon says when it cannot.
-pub fn reload_if_it_is_ours(home: &Home, instance: &str) -> Result<Option<Vec<String>>> {
+pub fn reload_if_it_is_ours(home: &Home, instance: &str) -> Result<Option<Reloaded>> {
     let is_ours = |daemon: &DaemonStatus| daemon.instance.as_deref() == Some(instance);
     if !status(home)?.as_ref().is_some_and(is_ours) {
         return Ok(None);
     }
-    let answer = ask(home, &Request::Reload, ANSWER_TIME_MAX)?;
-    let Answer::Text(mut lines) = answer else { return Ok(Some(Vec::new())) };
-    // The others are the changes.
-    lines.retain(|line| line.starts_with("task "));
-    Ok(Some(lines))
+    reload(home).map(Some)
 }
 
 /// Tells the daemon, if there is one, that the configuration has changed. Does not wait for it.
 pub fn poke(home: &Home) {
-    let told = connect(home).and_then(|stream| match stream {
+    let told = connect(home, LOOK_TIME_MAX).and_then(|stream| match stream {
         Some(mut stream) => Ok(stream.write_all(b"\"reload\"\n")?),
         None => Ok(()),
     });
@@ -277,7 +326,7 @@ pub fn poke(home: &Home) {
 }
 
 fn ask(home: &Home, request: &Request, patience: Duration) -> Result<Answer> {
-    let stream = connect(home)?.ok_or_else(|| no_daemon(home))?;
+    let stream = connect(home, patience)?.ok_or_else(|| daemon_needed(home))?;
     converse(stream, request, patience)
 }
 
@@ -291,10 +340,7 @@ fn converse(mut stream: UnixStream, request: &Request, patience: Duration) -> Re
     stream.set_read_timeout(Some(patience))?;
     for line in BufReader::new(stream).lines() {
         let line = line.map_err(|e| match e.kind() {
-            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
-                Error::new(Kind::System, "the daemon has not answered in time")
-                    .detail(format!("waited {} seconds", patience.as_secs()))
-            }
+            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => silent(patience),
             _ => gone(),
         })?;
         let reply = serde_json::from_str(&line).map_err(|e| {
@@ -318,7 +364,7 @@ fn stop(home: &Home, args: &StopArgs, out: &mut Output) -> Result<u8> {
     }
     let patience = Duration::from_secs(args.timeout.max(1));
     let deadline = Instant::now() + patience;
-    if let Some(stream) = connect(home)? {
+    if let Some(stream) = connect(home, patience)? {
         match converse(stream, &Request::Stop { now: args.now }, patience) {
             Ok(_) => {}
             // It has ended while it was being asked.
@@ -353,7 +399,7 @@ fn run_task(home: &Home, args: RunArgs, out: &mut Output) -> Result<u8> {
     // However long the task takes, or those before it.
     let patience = Duration::from_secs(365 * 86_400);
     let Answer::Ran { pid, code, words } = ask(home, &request, patience)? else {
-        return Err(Error::new(Kind::Internal, "the daemon answered something else"));
+        return Err(something_else());
     };
     let name = name_in_force(home, task);
     if out.is_json() {
@@ -370,45 +416,107 @@ fn run_task(home: &Home, args: RunArgs, out: &mut Output) -> Result<u8> {
     Ok(code.unwrap_or(0))
 }
 
+/// Why a task ran or did not: what the daemon says, or where it does not answer, what is on record.
 fn explain(home: &Home, task: u32) -> Result<Explained> {
-    if let Some(stream) = connect(home)? {
-        match converse(stream, &Request::Explain { task }, ANSWER_TIME_MAX) {
-            Ok(Answer::Explained(explained)) => {
-                let waiting = spool::waiting(home.path(), Some(task));
-                return Ok(Explained { waiting, ..*explained });
-            }
-            Ok(_) => return Err(Error::new(Kind::Internal, "the daemon answered something else")),
-            Err(e) if e.kind == Kind::Lost => {}
-            Err(e) => return Err(e),
+    let asked = connect(home, LOOK_TIME_MAX).and_then(|stream| match stream {
+        Some(stream) => converse(stream, &Request::Explain { task }, LOOK_TIME_MAX).map(Some),
+        None => Ok(None),
+    });
+    let explained = match asked {
+        Ok(Some(Answer::Explained(explained))) => *explained,
+        Ok(Some(_)) => return Err(something_else()),
+        Ok(None) => on_record(home, task, "no daemon runs")?,
+        Err(e) if e.kind == Kind::Lost => on_record(home, task, "no daemon runs")?,
+        Err(e) if e.kind == Kind::System => {
+            note(&e.message);
+            on_record(home, task, &e.message)?
         }
-    }
-    // Without a daemon: what is configured, and what the last one has left.
-    let mut store = Store::open(&StoreLocation::from_env(home.clone())?)?;
-    let config = store.load()?;
-    let chosen = config.task(&task.into())?;
-    let schedule = config.schedules.iter().find(|s| Some(s.id) == chosen.schedule);
+        Err(e) => return Err(e),
+    };
+    Ok(Explained { waiting: spool::waiting(home.path(), Some(task)), ..explained })
+}
+
+/// What is configured and what was left behind, where no daemon answers, for this reason.
+fn on_record(home: &Home, task: u32, why: &str) -> Result<Explained> {
+    let located = home.clone();
+    let configured = within(home, move || {
+        let mut store = existing::open(&located, None)?;
+        let held = store.holds(Some(task))?.into_iter().find(|h| h.table.is_none());
+        let config = store.load()?;
+        let chosen = config.task(&task.into())?.clone();
+        let schedule = config.schedules.into_iter().find(|s| Some(s.id) == chosen.schedule);
+        Ok((chosen, schedule, held))
+    });
+    let (chosen, schedule, held) = match configured {
+        Ok(configured) => configured,
+        // What the daemon had in force is in shared memory.
+        Err(e) if e.kind == Kind::Connect => {
+            let in_force = InForce::read(home.path())?;
+            let known = in_force.as_ref().and_then(|known| known.task(task)).cloned();
+            let Parameters { task, schedule, .. } = known.ok_or_else(|| e.clone())?;
+            note(&e.message);
+            (task, schedule, None)
+        }
+        Err(e) => return Err(e),
+    };
     let mut next = Vec::new();
-    if let Some(schedule) = schedule {
+    if let Some(schedule) = &schedule {
         let timetable = Timetable::of(schedule)?;
         let first = timetable.first(Timestamp::now().as_second());
         next = timetable.from(first).take(10).filter_map(timestamp).collect();
     }
-    let held = store.holds(Some(task))?.into_iter().find(|h| h.table.is_none());
-    let state = match held {
-        Some(hold) => super::decide::hold_words(task, &hold),
-        None if chosen.schedule.is_none() => format!("no daemon runs; {}", by_hand_only(task)),
-        None => "no daemon runs; what follows is when it would fire".to_owned(),
+    let live = Live::read(home.path())?;
+    let entry = live.task(task);
+    let process = entry.and_then(RunningTask::seen);
+    let state = match (&process, held) {
+        (Some(RunningTask { pid, since, .. }), _) => {
+            let doing = entry.map_or(String::new(), |entry| format!(", {}", doing(entry)));
+            format!("running since {since:.0} (process {pid}){doing}")
+        }
+        (None, Some(hold)) => super::decide::hold_words(task, &hold),
+        (None, None) if chosen.schedule.is_none() => format!("{why}; {}", by_hand_only(task)),
+        (None, None) => format!("{why}; what follows is when it would fire"),
     };
     Ok(Explained {
         task,
-        name: chosen.name.clone(),
+        name: chosen.name,
         schedule: chosen.schedule,
-        every: schedule.map(|s| s.every.to_string()),
+        every: schedule.as_ref().map(|s| s.every.to_string()),
         state,
         next,
+        process,
         decisions: Journal::read(home).of(task, chosen.schedule),
-        waiting: spool::waiting(home.path(), Some(task)),
+        waiting: Vec::new(),
+        tables: Vec::new(),
     })
+}
+
+/// How these tables of a task stand, in their configured order.
+fn tables(home: &Home, task: u32, names: Vec<String>) -> Result<Vec<TableStanding>> {
+    let located = home.clone();
+    within(home, move || {
+        let mut store = existing::open(&located, None)?;
+        let chosen = choose(&store.load()?, &task.into(), &names)?;
+        let holds = store.holds(Some(task))?;
+        let standing = |table: &TableTask| {
+            let of_table = |hold: &&Hold| hold.table.as_ref() == Some(&table.name);
+            Ok(TableStanding {
+                table: table.name.clone(),
+                hold: holds.iter().find(of_table).cloned(),
+                last_run: store.last_run(task, &table.name)?,
+            })
+        };
+        chosen.tables.iter().map(standing).collect()
+    })
+}
+
+fn table_words(standing: &TableStanding) -> String {
+    let last = match &standing.last_run {
+        Some(run) => format!("last run {}, begun {:.0}", run_state(run), run.begin),
+        None => "never ran".to_owned(),
+    };
+    let held = standing.hold.as_ref().map_or(String::new(), |hold| hold.describe() + "; ");
+    format!("table {}: {held}{last}", standing.table)
 }
 
 fn show(explained: &Explained, out: &mut Output) {
@@ -423,7 +531,8 @@ fn show(explained: &Explained, out: &mut Output) {
     let task = task_label(explained.task, explained.name.as_deref());
     out.line(format!("task {task}: {fires}"));
     out.line(format!("now: {}", explained.state));
-    explained.waiting.iter().for_each(|waiting| out.line(waiting.words()));
+    explained.tables.iter().for_each(|table| out.line(table_words(table)));
+    explained.waiting.iter().for_each(|waiting| out.line(waiting.about_task()));
     let local = crate::clock::shown;
     if !explained.next.is_empty() {
         out.line("next firings:");

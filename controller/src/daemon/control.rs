@@ -10,12 +10,17 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, setsockopt, socket, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
 use serde::{Deserialize, Serialize};
-use ssync_common::error::{Error, Result};
-use ssync_common::store::Home;
+use ssync_common::error::{Error, Kind, Result};
+use ssync_common::shm::TaskView;
+use ssync_common::store::{Hold, Home, RunRecord};
 
 use super::journal::Decision;
 use crate::books::spool::Waiting;
+use crate::live::is_running;
 
 const SOCKET: &str = "daemon.sock";
 /// Longest request, in bytes.
@@ -72,6 +77,15 @@ pub enum Reply {
 pub enum Answer {
     /// Nothing more than that; lines for people.
     Text(Vec<String>),
+    /// To [`Request::Reload`].
+    Read {
+        /// What has changed, for people.
+        changes: Vec<String>,
+        /// Tasks that end because they, or tables of them, are removed; for people.
+        ending: Vec<String>,
+        /// Tasks that cannot be started.
+        unable: Vec<Unable>,
+    },
     /// To [`Request::Status`].
     Status(Box<DaemonStatus>),
     /// To [`Request::Explain`].
@@ -108,6 +122,27 @@ pub struct DaemonStatus {
     pub running: Vec<RunningTask>,
     /// Schedules.
     pub schedules: Vec<ScheduleStatus>,
+    /// Tasks that cannot be started.
+    #[serde(default)]
+    pub unable: Vec<Unable>,
+}
+
+/// A task that the daemon cannot start, for what it is configured with is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unable {
+    /// The task.
+    pub task: u32,
+    /// Its name.
+    pub name: Option<String>,
+    /// What is missing.
+    pub reason: String,
+}
+
+impl Unable {
+    /// In a line, about the task.
+    pub fn words(&self) -> String {
+        format!("cannot be started: {}", self.reason)
+    }
 }
 
 /// A task process.
@@ -117,10 +152,23 @@ pub struct RunningTask {
     pub task: u32,
     /// Its process.
     pub pid: u32,
-    /// The schedule that fired it; none: by hand.
+    /// The schedule that fired it; none: by hand, or in the foreground.
     pub schedule: Option<u32>,
     /// When it was started, or taken up.
     pub since: Timestamp,
+}
+
+impl RunningTask {
+    /// A task process, by its entry in the task table; `None` when it does not run.
+    pub fn seen(entry: &TaskView) -> Option<RunningTask> {
+        let since = i64::try_from(entry.started_ms).ok();
+        Some(RunningTask {
+            task: entry.task_id,
+            pid: entry.owner.as_ref().filter(|_| is_running(entry))?.pid,
+            schedule: None,
+            since: since.and_then(|ms| Timestamp::from_millisecond(ms).ok())?,
+        })
+    }
 }
 
 /// A schedule.
@@ -152,11 +200,28 @@ pub struct Explained {
     pub state: String,
     /// Its next firings.
     pub next: Vec<Timestamp>,
+    /// Its process, where it runs.
+    #[serde(default)]
+    pub process: Option<RunningTask>,
     /// What was decided, oldest first.
     pub decisions: Vec<Decision>,
     /// Records of its runs that wait for the configuration database.
     #[serde(default)]
     pub waiting: Vec<Waiting>,
+    /// The tables that were asked about.
+    #[serde(skip_deserializing)]
+    pub tables: Vec<TableStanding>,
+}
+
+/// How a table of a task stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableStanding {
+    /// The table.
+    pub table: String,
+    /// What holds it.
+    pub hold: Option<Hold>,
+    /// Its last run.
+    pub last_run: Option<RunRecord>,
 }
 
 /// The socket's path, however long the home directory's is: a socket's may have 107 bytes.
@@ -261,11 +326,8 @@ impl Caller {
         match serde_json::from_slice(&self.inbox[..end]) {
             Ok(request) => Heard::Request(request),
             Err(e) => Heard::Nonsense(
-                Error::new(
-                    ssync_common::error::Kind::Usage,
-                    format!("the daemon does not know this request: {e}"),
-                )
-                .hint("Use the same version of ssync as the daemon's."),
+                Error::new(Kind::Usage, format!("the daemon does not know this request: {e}"))
+                    .hint("Use the same version of ssync as the daemon's."),
             ),
         }
     }
@@ -289,17 +351,30 @@ impl AsFd for Caller {
     }
 }
 
-/// A command's side: connected to the daemon; `None` when none listens.
-pub fn connect(home: &Home) -> Result<Option<UnixStream>> {
+/// A command's side: connected to the daemon; `None` when none listens. One that is frozen has a queue
+/// that may be full: it is waited for no longer than `patience`.
+pub fn connect(home: &Home, patience: Duration) -> Result<Option<UnixStream>> {
     if !home.run_dir().exists() {
         return Ok(None);
     }
     let (_dir, path) = address(home)?;
-    match UnixStream::connect(&path) {
-        Ok(stream) => Ok(Some(stream)),
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-            Ok(None)
-        }
-        Err(e) => Err(Error::from(e).context("could not reach the daemon")),
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let micros = i64::try_from(patience.as_micros()).unwrap_or(i64::MAX);
+    setsockopt(&socket, sockopt::SendTimeout, &TimeVal::microseconds(micros))?;
+    let address = UnixAddr::new(&path)?;
+    loop {
+        return match nix::sys::socket::connect(socket.as_raw_fd(), &address) {
+            Ok(()) => Ok(Some(UnixStream::from(socket))),
+            Err(Errno::EINTR) => continue,
+            Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
+            Err(Errno::EAGAIN) => Err(silent(patience)),
+            Err(e) => Err(Error::from(e).context("could not reach the daemon")),
+        };
     }
+}
+
+/// A daemon that has not answered for so long.
+pub fn silent(patience: Duration) -> Error {
+    Error::new(Kind::System, "the daemon does not answer")
+        .detail(format!("waited {} seconds", patience.as_secs()))
 }

@@ -184,7 +184,7 @@ pub fn run(location: StoreLocation, ready: impl FnOnce()) -> Result<()> {
     let mut daemon = Daemon::begin(location)?;
     let pid = std::process::id();
     log::info!(pid = pid; "the daemon begins");
-    let begun = format!("the controller has started (process {pid})");
+    let begun = format!("the daemon has started (process {pid})");
     daemon.telling.tell(&Event::new(What::ControllerStarted, begun));
     ready();
     let done = daemon.work();
@@ -460,7 +460,7 @@ impl Daemon {
         self.journal.close();
         if self.stopping.is_some() {
             Memory::forget(&self.home);
-            let text = "the controller has stopped, as it was asked to";
+            let text = "the daemon has stopped, as it was asked to";
             self.telling.tell(&Event::new(What::ControllerStopped, text));
         }
         self.telling.close();

@@ -33,12 +33,11 @@ pub enum Verdict {
     Start,
     /// Leave it out this time, and why.
     Skip(String),
+    /// Leave it out: it cannot be started before its configuration is mended. What is wrong with it.
+    Unable(String),
     /// Ask again soon, and why.
     Wait(String),
 }
-
-/// How the reason begins why a task is skipped for what its configuration lacks.
-pub const CANNOT_START: &str = "it cannot be started";
 
 /// Decides.
 pub fn decide(task: u32, facts: &Facts<'_>) -> Verdict {
@@ -55,7 +54,7 @@ pub fn decide(task: u32, facts: &Facts<'_>) -> Verdict {
         return Verdict::Skip(format!("it runs already: {runner}"));
     }
     if let Some(error) = facts.missing {
-        return Verdict::Skip(format!("{CANNOT_START}: {error}"));
+        return Verdict::Unable(error.to_string());
     }
     if facts.processes >= facts.processes_max {
         return Verdict::Wait(format!(
@@ -118,6 +117,9 @@ mod tests {
         assert!(matches!(decide(7, &facts), Verdict::Wait(why) if why.starts_with("8 task")));
         facts.runner = Some("process 12".to_owned());
         assert!(matches!(decide(7, &facts), Verdict::Skip(why) if why.ends_with("process 12")));
+        let missing = Error::new(ssync_common::error::Kind::Config, "no password is stored");
+        let lacking = Facts { missing: Some(&missing), runner: None, ..facts };
+        assert_eq!(decide(7, &lacking), Verdict::Unable("no password is stored".to_owned()));
         facts.hold = Some(&hold);
         let Verdict::Skip(why) = decide(7, &facts) else { panic!() };
         assert_eq!(

@@ -17,7 +17,7 @@ use ssync_common::shm::waiting::TaskState;
 use ssync_common::shm::{Arena, TaskTable, TaskView};
 use ssync_common::store::{Hold, HoldKind};
 
-use super::control::{Answer, Reply};
+use super::control::{Answer, Reply, Unable};
 use super::core::{ByHand, Daemon, Entry, From};
 use super::decide::{Facts, Verdict, decide};
 use super::jobs::{Ended, Job, is_worker};
@@ -54,7 +54,7 @@ impl Daemon {
             }
             self.is_changed |= entry.plan.next() != next;
             for missed in &missed {
-                let why = missed_words(missed, entry.under_way.as_ref());
+                let why = missed_words(missed, entry.under_way.as_ref(), known);
                 self.journal.note(missed_decision(*id, missed, &why));
                 if matches!(missed.why, Why::Overrun | Why::Late | Why::BacklogFull) {
                     let text = format!("schedule {id}: firings skipped: {why}");
@@ -105,6 +105,10 @@ impl Daemon {
                     self.decided(task, cause, Happened::Skipped, why);
                     self.next_task(id, None);
                 }
+                Verdict::Unable(why) => {
+                    self.decided(task, cause, Happened::Unable, why);
+                    self.next_task(id, None);
+                }
                 Verdict::Start => self.next_task(id, Some(task)),
             }
         }
@@ -135,7 +139,8 @@ impl Daemon {
                 if let Some(caller) = caller
                     && asked.told.as_ref() != Some(&why)
                 {
-                    self.say(caller, &Reply::Note(format!("task {} waits: {why}", asked.task)));
+                    let label = self.label(asked.task);
+                    self.say(caller, &Reply::Note(format!("task {label} waits: {why}")));
                     asked.told = Some(why);
                     if !self.callers.contains_key(&caller) {
                         return;
@@ -145,13 +150,40 @@ impl Daemon {
             }
             (Verdict::Skip(why), Some(caller)) => {
                 self.decided(asked.task, cause, Happened::Skipped, why.clone());
-                let error =
-                    Error::new(Kind::Locked, format!("task {} was not started", asked.task))
-                        .detail(why);
-                self.say(caller, &Reply::Failed(error));
+                self.say(caller, &Reply::Failed(self.not_started(asked.task, why)));
+            }
+            (Verdict::Unable(why), Some(caller)) => {
+                self.decided(asked.task, cause, Happened::Unable, why.clone());
+                let words = format!("it cannot be started: {why}");
+                self.say(caller, &Reply::Failed(self.not_started(asked.task, words)));
             }
             (_, None) => {}
         }
+    }
+
+    fn not_started(&self, task: u32, why: String) -> Error {
+        Error::new(Kind::Locked, format!("task {} was not started", self.label(task))).detail(why)
+    }
+
+    /// A task's number and name, for people.
+    pub fn label(&self, task: u32) -> String {
+        self.known.as_ref().map_or_else(|| task.to_string(), |known| known.label(task))
+    }
+
+    /// Tasks that cannot be started: by their configuration, or because the last attempt since it was
+    /// read has shown it.
+    pub fn unable(&self) -> Vec<Unable> {
+        let Some(known) = &self.known else { return Vec::new() };
+        let was_unable = |task: u32| {
+            let last = self.journal.last(task).filter(|d| d.what == Happened::Unable)?;
+            self.read_at.is_some_and(|at| last.last >= at).then(|| last.reason.clone())
+        };
+        let unable = |task: &Task| {
+            let missing = known.missing(task).map(|e| e.to_string());
+            let reason = missing.or_else(|| was_unable(task.id))?;
+            Some(Unable { task: task.id, name: task.name.clone(), reason })
+        };
+        known.config.tasks.iter().filter_map(unable).collect()
     }
 
     /// Starts a task unless something stands against it.
@@ -175,7 +207,7 @@ impl Daemon {
         };
         let mut verdict = decide(task, &facts);
         let mut order = None;
-        let (mut is_incomplete, mut is_full) = (false, false);
+        let mut is_full = false;
         if verdict == Verdict::Start {
             // What costs more to find out.
             let slots = self.slots();
@@ -185,21 +217,18 @@ impl Daemon {
             is_full = facts.places == 0;
             let made = self.order(task, tables);
             facts.missing = made.as_ref().err();
-            is_incomplete = facts.missing.is_some() && facts.runner.is_none();
             verdict = decide(task, &facts);
             order = made.ok();
         }
         if hold.is_some() {
             self.doubt_holds();
         }
-        if let (Verdict::Skip(why), Some(_)) = (&verdict, cause.schedule)
-            && is_incomplete
-        {
-            let text = format!("task {task}: {why}");
+        if let (Verdict::Unable(why), Some(_)) = (&verdict, cause.schedule) {
+            let text = format!("task {} cannot be started: {why}", self.label(task));
             self.telling.tell_once(What::TaskFailed, task, &text, |e| e.of_task(task));
         }
         if is_full && let Verdict::Wait(why) = &verdict {
-            let text = format!("task {task} is due and waits: {why}");
+            let text = format!("task {} is due and waits: {why}", self.label(task));
             self.telling.tell_once(What::TasksFull, task, &text, |e| e.of_task(task));
         }
         match (verdict, order) {
@@ -299,7 +328,7 @@ impl Daemon {
         let cause = Cause { schedule: job.schedule, due: job.due };
         self.decided(task, cause, ended.what, ended.words.clone());
         if let Some(what) = ended.to_tell {
-            let text = format!("task {task}: {}", ended.words);
+            let text = format!("task {}: {}", self.label(task), ended.words);
             match what {
                 // Each, with its run: the monitor looks for the dead too, and keeps quiet about
                 // those it finds recorded. What recurs, it does not repeat to people either.
@@ -370,7 +399,7 @@ impl Daemon {
             lines.push(format!(
                 "task {}: no further batch of what it runs begins; what is under way is settled \
                  first (process {})",
-                job.task,
+                known.label(job.task),
                 job.pid()
             ));
             if let Err(e) = job.leave() {
@@ -563,13 +592,14 @@ fn whole_hold(known: &Known, task: u32) -> Option<&Hold> {
 }
 
 /// Why firings were missed, and which task they waited for.
-fn missed_words(missed: &Missed, under_way: Option<&UnderWay>) -> String {
+fn missed_words(missed: &Missed, under_way: Option<&UnderWay>, known: &Known) -> String {
     match (missed.why, under_way) {
         (Why::Overrun, Some(UnderWay { current: Some(task), .. })) => {
-            format!("the run before was still under way: task {task} was running")
+            format!("the run before was still under way: task {} was running", known.label(*task))
         }
         (Why::Overrun, Some(UnderWay { remaining, .. })) if !remaining.is_empty() => {
-            format!("tasks of the firing before still waited to start, task {} first", remaining[0])
+            let first = known.label(remaining[0]);
+            format!("tasks of the firing before still waited to start, task {first} first")
         }
         (why, _) => why.words().to_owned(),
     }

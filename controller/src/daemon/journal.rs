@@ -40,6 +40,8 @@ pub enum Happened {
     Failed,
     /// The task was not started.
     Skipped,
+    /// The task cannot be started: something that it is configured with is missing.
+    Unable,
     /// The task waits for its turn.
     Waiting,
     /// Firings of the schedule were left out.
@@ -56,6 +58,7 @@ impl Happened {
             Happened::Interrupted => "interrupted",
             Happened::Failed => "failed",
             Happened::Skipped => "skipped",
+            Happened::Unable => "cannot start",
             Happened::Waiting => "waiting",
             Happened::Missed => "missed",
         }
@@ -63,7 +66,14 @@ impl Happened {
 
     /// Whether many of the same in a row say no more than one.
     fn repeats(self) -> bool {
-        matches!(self, Happened::Skipped | Happened::Waiting | Happened::Missed)
+        match self {
+            Happened::Skipped | Happened::Unable | Happened::Waiting | Happened::Missed => true,
+            Happened::Started
+            | Happened::TakenUp
+            | Happened::Done
+            | Happened::Interrupted
+            | Happened::Failed => false,
+        }
     }
 }
 
@@ -183,6 +193,11 @@ impl Journal {
             .collect();
         found.sort_by_key(|d| d.last);
         found
+    }
+
+    /// The last decision about a task.
+    pub fn last(&self, task: u32) -> Option<&Decision> {
+        self.kept.get(&Place::Task(task))?.back()
     }
 
     /// Forgets tasks and schedules that are gone, and writes the file with all counts.

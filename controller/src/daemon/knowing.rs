@@ -204,13 +204,17 @@ impl Daemon {
                 |schedule| config.schedules.iter().any(|s| s.id == schedule),
             );
         }
-        let mut lines: Vec<_> = changes.iter().map(ToString::to_string).collect();
-        if lines.is_empty() {
-            lines.push("nothing has changed".to_owned());
+        let unable = self.unable();
+        for task in &unable {
+            log::warn!(task = task.task; "{}", task.words());
         }
-        lines.extend(leaving);
+        let answer = Answer::Read {
+            changes: changes.iter().map(ToString::to_string).collect(),
+            ending: leaving,
+            unable,
+        };
         for caller in callers {
-            self.say(caller, &Reply::Done(Answer::Text(lines.clone())));
+            self.say(caller, &Reply::Done(answer.clone()));
         }
     }
 
@@ -273,8 +277,8 @@ impl Daemon {
             Err(e) => log::warn!("the events cannot be read: {e}"),
         }
         let text = format!(
-            "task {}: it died with the controller; what had landed is settled, and the rest is sent",
-            death.task
+            "task {}: it died with the daemon; what had landed is settled, and the rest is sent",
+            self.label(death.task)
         );
         let event = Event::new(What::TaskDied, text).of_task(death.task).of_run(Some(&death.run));
         self.telling.tell(&event);

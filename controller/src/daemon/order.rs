@@ -221,6 +221,34 @@ impl Known {
         Ok((link.clone(), password.resolved(&format!("link {name}"))?))
     }
 
+    /// A task's number and name, for people.
+    pub fn label(&self, id: u32) -> String {
+        self.task(id).map_or_else(|| id.to_string(), Task::label)
+    }
+
+    /// Why a task cannot be started, as far as its configuration tells: a password that is not stored,
+    /// a variable that this process lacks.
+    pub fn missing(&self, task: &Task) -> Option<Error> {
+        let links = [&task.source, &task.dest].into_iter().find_map(|name| self.link(name).err());
+        links.or_else(|| self.keys_of(task).err())
+    }
+
+    /// The keys of the task's tables.
+    fn keys_of(&self, task: &Task) -> Result<BTreeMap<String, WireKey>> {
+        let named = task
+            .tables
+            .iter()
+            .flat_map(|t| t.encrypt.values().chain(t.decrypt.values()))
+            .map(|choice| choice.key());
+        let mut keys = BTreeMap::new();
+        for name in named {
+            let missing = || Error::new(Kind::Config, format!("there is no key {name}"));
+            let key = self.keys.get(name).ok_or_else(missing)?.resolved()?;
+            keys.insert(name.to_owned(), key);
+        }
+        Ok(keys)
+    }
+
     /// What a task process needs to run the tables of `task`, whose parameters are in `arena`;
     /// `is_away`: the configuration database is known to be out of reach.
     ///
@@ -234,19 +262,8 @@ impl Known {
         arena: &Arena,
         is_away: bool,
     ) -> Result<Order> {
-        let missing =
-            |what: &str, name: &str| Error::new(Kind::Config, format!("there is no {what} {name}"));
         let password = |name: &str| self.link(name).map(|(_, password)| password);
-        let named = task
-            .tables
-            .iter()
-            .flat_map(|t| t.encrypt.values().chain(t.decrypt.values()))
-            .map(|choice| choice.key());
-        let mut keys = BTreeMap::new();
-        for name in named {
-            let key = self.keys.get(name).ok_or_else(|| missing("key", name))?.resolved()?;
-            keys.insert(name.to_owned(), key);
-        }
+        let keys = self.keys_of(task)?;
         Ok(Order {
             source: password(&task.source)?,
             dest: password(&task.dest)?,

@@ -65,6 +65,14 @@ fn rows_that_wait_are_counted_once_a_minute_also_while_their_task_is_paused() {
     let shown = house.instance.run(&["status"]).expect(0).stdout;
     assert!(shown.contains("5 rows wait to be sent (counted "), "{shown}");
     assert!(shown.contains("before its last run ended)"), "{shown}");
+    let health = house.instance.run(&["health"]).expect(0).stdout;
+    assert!(health.contains("; backlog from before the last run: task 1, table t | "), "{health}");
+    for command in ["health", "status"] {
+        let told = house.instance.run(&[command, "--json"]).expect(0).stdout;
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let backlog = [&told["backlog"][0], &told["tables"][0]["backlog"]];
+        assert!(backlog.iter().any(|b| b["before_last_run"] == true), "{command}: {told}");
+    }
     house.wait("a count after the run", || look() == 0);
     house.instance.run(&["pause", "1"]).expect(0);
     house.insert(1, 5..8);

@@ -187,6 +187,7 @@ fn on_a_terminal_consent_is_asked_for() {
 #[test]
 fn every_version_is_kept_and_can_be_returned_to() {
     let ssync = Ssync::new();
+    drop(ssync.store());
     assert!(ssync.run(&["config", "log"]).expect(0).stdout.contains("no configuration"));
     ssync.apply(GOOD);
     let faster = GOOD.replace("every = \"1m 30s\"", "every = \"5s\"");

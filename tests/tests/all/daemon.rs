@@ -54,7 +54,7 @@ impl House {
         self.instance.apply(&self.with_links(toml));
     }
 
-    fn with_links(&self, toml: &str) -> String {
+    pub fn with_links(&self, toml: &str) -> String {
         let mut text = String::new();
         for (n, (source, dest)) in self.sites.iter().enumerate() {
             text += &source.link(&format!("s{}", n + 1));
@@ -259,7 +259,7 @@ fn a_second_daemon_is_refused_with_the_pid_of_the_first() {
     house.apply(&task(1, ""));
     let daemon = house.start("");
     let second = house.instance.run(&["daemon"]).expect(1);
-    assert!(second.stderr.contains("a controller is running already"), "{second}");
+    assert!(second.stderr.contains("a daemon is running already"), "{second}");
     assert!(second.stderr.contains(&format!("process {}", daemon.pid())), "{second}");
     assert!(house.status().is_some(), "the first one does not mind");
     house.stop(daemon);

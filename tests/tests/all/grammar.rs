@@ -201,7 +201,10 @@ fn a_name_is_shown_with_the_number_and_taken_for_it_and_a_rename_changes_no_reco
     house.sites[0]
         .1
         .run(&["CREATE TRIGGER no BEFORE INSERT ON t BEGIN SELECT RAISE(ABORT, 'no'); END"]);
-    run("--task billing");
+    let failed = run("--task billing");
+    for text in [&failed.stdout, &failed.stderr] {
+        assert!(text.contains("task 1 (billing), table t cannot be run: "), "{failed}");
+    }
     for (form, part) in [
         ("status", "task 1 (billing), s1 → d1"),
         ("status billing", "task 1 (billing), s1 → d1"),
