@@ -237,7 +237,8 @@ fn a_failed_real_time_task_keeps_its_scene_and_waits_for_an_operator() {
         scene.mend();
         instance.run(&["resume", "1"]).expect(0);
         // Resumed, it does what it did before: what was left under way goes, what is bad stays.
-        let outcome = instance.run(&RUN).expect(0);
+        let outcome = instance.run(&RUN).expect(1);
+        assert_eq!(result(&outcome, "b"), "done_with_errors", "{outcome}");
         assert_eq!(scene.states("b"), [(2, ROWS - 1), (3, 1)], "{outcome}");
         instance.run(&["retry", "--task", "1"]).expect(0);
         assert_eq!(["a", "b", "c"].map(|t| scene.landed(t)), [ROWS; 3]);
