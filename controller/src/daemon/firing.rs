@@ -19,7 +19,7 @@ use ssync_common::store::{Hold, HoldKind};
 
 use super::control::{Answer, Reply};
 use super::core::{ByHand, Daemon, Entry, From};
-use super::decide::{Facts, Verdict, decide};
+use super::decide::{Facts, Verdict, decide, hold_words};
 use super::jobs::{Ended, Job, is_worker};
 use super::journal::{Decision, Happened};
 use super::memory::{Memory, Remembered, UnderWay};
@@ -145,9 +145,11 @@ impl Daemon {
             }
             (Verdict::Skip(why), Some(caller)) => {
                 self.decided(asked.task, cause, Happened::Skipped, why.clone());
+                let hold = self.known.as_ref().and_then(|known| whole_hold(known, asked.task));
+                let is_held = hold.is_some_and(|hold| hold_words(asked.task, hold) == why);
+                let kind = if is_held { Kind::Paused } else { Kind::Locked };
                 let error =
-                    Error::new(Kind::Locked, format!("task {} was not started", asked.task))
-                        .detail(why);
+                    Error::new(kind, format!("task {} was not started", asked.task)).detail(why);
                 self.say(caller, &Reply::Failed(error));
             }
             (_, None) => {}
@@ -307,7 +309,9 @@ impl Daemon {
                     let run = self.run_of(task, job.pid());
                     self.telling.tell(&Event::new(what, text).of_task(task).of_run(run));
                 }
-                _ => self.telling.tell_once(what, task, &text, |e| e.of_task(task)),
+                _ => self
+                    .telling
+                    .tell_once(what, task, &text, |e| e.of_task(task).because_of(&ended.words)),
             }
         }
         if ended.suspends() {
