@@ -14,8 +14,8 @@ use crate::error::{Error, Kind, Result};
 use crate::process::RunId;
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 use crate::store::{
-    BatchRecord, ErrorRow, HoldKind, Judgement, NewAttempt, NewRun, RunCounts, RunEnd, RunState, Settled,
-    Store, UseTimes,
+    BatchRecord, ErrorRow, HoldKind, Judgement, NewAttempt, NewRun, RunCounts, RunEnd, RunState,
+    Settled, Store, UseTimes,
 };
 
 /// Number of a batch that recovery settles.

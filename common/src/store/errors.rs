@@ -249,7 +249,8 @@ impl Store {
                     d.quote("task_id"),
                 );
                 let rows = db.conn().query(&sql, &[])?;
-                tables.extend(rows.iter().filter_map(|row| Some(row.first()?.as_str()?.to_owned())));
+                tables
+                    .extend(rows.iter().filter_map(|row| Some(row.first()?.as_str()?.to_owned())));
             }
             Ok(tables)
         })

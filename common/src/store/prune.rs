@@ -73,7 +73,7 @@ impl Store {
             db.delete("T_ORIGIN", Filter::new().below("written_at", before)).map(drop)
         })?;
         pruned.errors = self.transaction(|db| {
-            let closed = RowState::ALL.iter().filter(|state| !state.is_open()).map(|s| word(s));
+            let closed = RowState::ALL.iter().filter(|state| !state.is_open()).map(word);
             let closed = Filter::new().any_of("row_state", closed.collect());
             db.delete("T_ERROR_ROW", closed.below("error_at", before))
         })?;
@@ -103,8 +103,7 @@ fn newest_run(store: &mut Store, task: u32, table: &str) -> Result<Option<String
 }
 
 fn runs_with_bad_rows(db: &mut Db) -> Result<BTreeSet<String>> {
-    let bad = Filter::new()
-        .any_of("row_state", RowState::open().iter().map(|state| word(state)).collect());
+    let bad = Filter::new().any_of("row_state", RowState::open().iter().map(word).collect());
     let rows = db.select(Select::new("T_ERROR_ROW", &["run_id"]).filter(bad))?;
     rows.iter().map(|row| row.text("run_id")).collect()
 }

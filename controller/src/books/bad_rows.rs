@@ -123,10 +123,7 @@ pub fn gone(rows: Vec<ErrorRow>, look: &mut Look<'_>) -> Result<Vec<ErrorRow>> {
 
 /// Does something with records whose rows can be asked for in one statement. Rows without a key
 /// cannot be asked for.
-fn alike(
-    rows: Vec<ErrorRow>,
-    mut work: impl FnMut(Vec<ErrorRow>) -> Result<()>,
-) -> Result<()> {
+fn alike(rows: Vec<ErrorRow>, mut work: impl FnMut(Vec<ErrorRow>) -> Result<()>) -> Result<()> {
     let rows: Vec<_> = rows.into_iter().filter(|row| !row.key.is_empty()).collect();
     let alike = rows.chunk_by(|a, b| a.key_columns == b.key_columns);
     alike.flat_map(|rows| rows.chunks(KEYS_AT_ONCE)).try_for_each(|rows| work(rows.to_vec()))

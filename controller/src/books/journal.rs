@@ -18,6 +18,7 @@ use ssync_common::store::{
 use ssync_common::value::{Key, hex_bytes};
 use ssync_worker::counts::Counts;
 use ssync_worker::journal::{BadRow, BatchRecord, Journal, LastSettled, Look, Moment, Read};
+use ssync_worker::retries::is_after_failure;
 
 use super::bad_rows;
 use super::dealt_with::{self, Reading};
@@ -224,6 +225,11 @@ impl RunJournal {
     }
 }
 
+/// Whether a record says what is wrong with a row now.
+fn is_error_of(row: &ErrorRow, error: &Error) -> bool {
+    (&row.column, row.kind, &row.text) == (&error.column, error.kind, &error.message)
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
     mutex.lock().map_err(|_| Error::new(Kind::Internal, "a thread of the run panicked"))
 }
@@ -351,7 +357,7 @@ impl Journal for RunJournal {
             }
             bad.run = Some(*run);
         }
-        let (mut new, mut again) = (Vec::new(), Vec::new());
+        let (mut new, mut again, mut stays) = (Vec::new(), Vec::new(), Vec::new());
         for row in rows {
             if row.key.is_empty() {
                 bad.keyless += 1;
@@ -359,7 +365,14 @@ impl Journal for RunJournal {
                 continue;
             }
             let key = key_json(&row.key)?;
-            again.extend(bad.of_others.remove(&key).unwrap_or_default());
+            let mut before = bad.of_others.remove(&key).unwrap_or_default();
+            // What this very run has met before, and sent again, is one record still.
+            let is_same = |r: &ErrorRow| r.run.0 == *run && is_error_of(r, &row.error);
+            if let Some(same) = before.iter().position(is_same) {
+                stays.push(before.remove(same));
+                bad.recorded.insert(key.clone());
+            }
+            again.extend(before);
             if bad.recorded.insert(key.clone()) {
                 new.push(row);
             }
@@ -382,18 +395,18 @@ impl Journal for RunJournal {
                 verdict: None,
             })
             .collect();
-        if rows.is_empty() {
-            return Ok(bad.count());
-        }
-        if let Err(e) = self.desk.write(Entry::Bad { rows, are_new: bad.are_known }) {
+        if !rows.is_empty()
+            && let Err(e) = self.desk.write(Entry::Bad { rows, are_new: bad.are_known })
+        {
             // What is recorded must be looked up again.
             bad.run = None;
             return Err(e);
         }
-        let again = again.iter().map(|row| {
-            bad_rows::judgement(row, RowState::Repeated, Some(RunId(*run)), "it was bad again")
-        });
-        self.write_judged(again.collect())?;
+        let again = again.iter().map(|row| (row, RowState::Repeated));
+        let again = again.chain(stays.iter().map(|row| (row, RowState::Bad)));
+        let judged =
+            |(row, state)| bad_rows::judgement(row, state, Some(RunId(*run)), "it was bad again");
+        self.write_judged(again.map(judged).collect())?;
         Ok(bad.count())
     }
 
@@ -460,7 +473,7 @@ impl Journal for RunJournal {
                 changed: counts.changed,
                 skipped: counts.skipped,
             },
-            message: None,
+            message: error.filter(|e| is_after_failure(e)).map(ToString::to_string),
             error: error.cloned(),
             end: Timestamp::now(),
         };

@@ -15,7 +15,7 @@ use crate::output::Output;
 
 /// Lists bad rows.
 pub fn errors(store: &mut Store, args: &ErrorsArgs, out: &mut Output) -> Result<bool> {
-    let task = args.scope.task.number(store)?;
+    let task = args.scope.recorded(store)?;
     let states = if args.all { vec![] } else { RowState::open() };
     let filter = ErrorFilter {
         task,

@@ -450,8 +450,14 @@ fn a_row_that_landed_in_a_run_that_died_is_known_to_have_landed_in_it() {
     assert_fates(&instance, &[a, b, c, ("4", "withdrawn", false), e, f]);
     instance.run(&RUN).expect(0);
     let landed = |row| (row, "landed", true);
-    let wanted =
-        [landed("1"), landed("2"), landed("3"), ("4", "withdrawn", false), landed("5"), landed("6")];
+    let wanted = [
+        landed("1"),
+        landed("2"),
+        landed("3"),
+        ("4", "withdrawn", false),
+        landed("5"),
+        landed("6"),
+    ];
     assert_fates(&instance, &wanted);
 }
 
