@@ -33,8 +33,8 @@ use crate::value::{Key, Value};
 
 pub use self::fence::{
     Fence, Filled, Finish, Raise, Record, bar_others, begin_again, begin_run, check_epoch, epoch,
-    finish_run, forget_server, has_lost_entries, is_held, keep_bounds, last_landed, note_counter,
-    note_emptied, note_full_run, note_plan, note_tables, raise, record, records,
+    finish_run, forget_server, give_up_run, has_lost_entries, is_held, keep_bounds, last_landed,
+    note_counter, note_emptied, note_full_run, note_plan, note_tables, raise, record, records,
 };
 pub use self::place::{
     Pair, Place, complete, definitions, ensure_tables, is_of_now, kept_whole, make_tables,

@@ -7,7 +7,7 @@ use serde_json::json;
 use ssync_common::config::TableTask;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::store::{Home, Store, StoreLocation};
-use ssync_worker::adopt::{self, Decision, Found};
+use ssync_worker::adopt::{self, Bar, Decision, Found};
 use ssync_worker::params::TaskParams;
 
 use crate::books::drain::drain_left;
@@ -71,6 +71,19 @@ fn carry_out(
     table: &TableTask,
     decision: &Decision,
 ) -> Result<Vec<String>> {
+    // Ended is only what nobody is at.
+    if let Some(Bar { sub_task: Some((task, name)), .. }) =
+        adopt::bar(params, table)?.filter(Bar::may_be_ended)
+        && let Some(holder) = store.lock_holder(task, &name)?
+        && !holder.process.is_known_dead()?
+    {
+        return Err(Error::new(
+            Kind::Locked,
+            format!("a full run into {} is at work: task {task}, table {name}", table.dest),
+        )
+        .detail(format!("by {}", holder.owner_text()))
+        .hint("Decide once it has ended."));
+    }
     let last = store.last_settled(params.task.id, &table.name)?.map(last_settled).transpose()?;
     adopt::decide(params, table, decision, last.as_ref())
 }
@@ -148,6 +161,10 @@ fn show(name: &str, found: &Found, sources: &[String], out: &mut Output) {
     };
     let open = if found.run_is_open { ", a run is open" } else { "" };
     out.line(format!("    record           {record}{open}"));
+    if let Some(bar) = &found.barred_by {
+        let over = if bar.may_be_ended() { "; --as-is or --new ends it" } else { "" };
+        out.line(format!("    barred by        an open full run of {}{over}", bar.whose()));
+    }
     if !found.other_records.is_empty() {
         out.line(format!("    other records    {}", found.other_records.join(", ")));
     }

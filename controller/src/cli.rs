@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use ssync_common::config::TaskRef;
+use ssync_common::error::{Error, Kind, Result};
 use ssync_common::event::What;
 
 use crate::bench::BenchArgs;
@@ -183,7 +184,7 @@ pub enum GenerateKind {
 }
 
 /// What others than ssync's own processes may tell.
-fn what_of(word: &str) -> Result<What, String> {
+fn what_of(word: &str) -> std::result::Result<What, String> {
     [What::WatchdogRestart, What::WatchdogGaveUp]
         .into_iter()
         .find(|what| what.name() == word)
@@ -485,7 +486,8 @@ pub struct ErrorsArgs {
     #[command(flatten)]
     pub scope: Scope,
 
-    /// Rows that have landed since, too
+    /// Also rows that have landed since, are gone from the source or no longer to be sent, and how
+    /// that is known
     #[arg(long)]
     pub all: bool,
 
@@ -497,17 +499,49 @@ pub struct ErrorsArgs {
 /// `ssync resume`, and what `ssync pause` shares with it.
 #[derive(Debug, Args)]
 pub struct HoldArgs {
-    /// Which task.
-    #[command(flatten)]
-    pub task: OneTask,
+    /// The task: its number or its name
+    #[arg(value_name = "TASK", required_unless_present = "task_option")]
+    task: Option<String>,
 
     /// One table of it; without any, the whole task
     #[arg(conflicts_with = "tables")]
-    pub table: Option<String>,
+    table: Option<String>,
+
+    /// The same as the argument TASK; the argument is the table then
+    #[arg(long = "task", id = "task_option", value_name = "TASK", conflicts_with = "table")]
+    option: Option<TaskRef>,
 
     /// Several tables.
     #[command(flatten)]
-    pub tables: Tables,
+    tables: Tables,
+}
+
+impl HoldArgs {
+    /// The task, and the tables of it that are named.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when a task or a table is named twice.
+    pub fn named(&self) -> Result<(TaskRef, Vec<String>)> {
+        let usage = |text: String| Error::new(Kind::Usage, text);
+        let mut tables = self.tables.tables.clone();
+        let Some(option) = &self.option else {
+            let task = self.task.as_deref().unwrap_or_default();
+            tables.extend(self.table.clone());
+            let task = task.parse().map_err(|e: String| usage(format!("{task:?} {e}")))?;
+            return Ok((task, tables));
+        };
+        if let Some(argument) = &self.task {
+            // A number is a task's; whatever else stands beside --task is the table.
+            if matches!(argument.parse(), Ok(TaskRef::Number(_))) || !tables.is_empty() {
+                return Err(usage(format!(
+                    "the argument '--task <TASK>' cannot be used with '{argument}'"
+                ))
+                .hint("Name the task once, and its tables by --tables."));
+            }
+            tables.push(argument.clone());
+        }
+        Ok((option.clone(), tables))
+    }
 }
 
 /// `ssync pause`.

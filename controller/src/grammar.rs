@@ -16,7 +16,7 @@
 //! What was written before this grammar keeps its meaning; a test compares the forms.
 
 use clap::Args;
-use ssync_common::config::{TaskRef, find_task};
+use ssync_common::config::{TaskRef, find_task, unknown_table};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::store::{Home, Store};
 
@@ -138,6 +138,38 @@ impl Scope {
         let tables = self.tables.join(",");
         Err(Error::new(Kind::Usage, "--tables needs a task, and none is named")
             .hint(format!("Name the task first: ssync {command} TASK --tables {tables}.")))
+    }
+}
+
+impl Scope {
+    /// The number of the task whose records are asked for, if one is named. Its tables must be
+    /// configured, or be in records of a time when they were.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when there is no such task or table.
+    pub fn recorded(&self, store: &mut Store) -> Result<Option<u32>> {
+        let number = self.task.number(store)?;
+        let Some(number) = number.filter(|_| !self.tables.is_empty()) else { return Ok(number) };
+        let config = store.load()?;
+        let which = TaskRef::Number(number);
+        let task = config.task(&which);
+        let tables = task.as_ref().map_or(&[][..], |task| &task.tables);
+        let names: Vec<_> = tables.iter().map(|table| table.name.as_str()).collect();
+        let is_unknown = |table: &&String| !names.contains(&table.as_str());
+        let mut unknown = self.tables.iter().filter(is_unknown).peekable();
+        if unknown.peek().is_none() {
+            return Ok(Some(number));
+        }
+        let former = store.recorded_tables(number)?;
+        let Some(unknown) = unknown.find(|table| !former.contains(*table)) else {
+            return Ok(Some(number));
+        };
+        if former.is_empty() {
+            task.as_ref().map_err(Clone::clone)?;
+        }
+        let label = task.as_ref().map_or_else(|_| number.to_string(), |task| task.label());
+        let former = former.iter().map(String::as_str).filter(|name| !names.contains(name));
+        Err(unknown_table(&label, unknown, names.iter().copied(), former))
     }
 }
 

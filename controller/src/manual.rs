@@ -252,7 +252,7 @@ const EXIT_CODES: &[(&str, &str)] = &[
     (
         "",
         "0 all landed, 1 something failed or some rows were not sent, 2 usage or configuration, 130 \
-         interrupted, or a table is paused",
+         interrupted, or something of what was asked for is paused or suspended",
     ),
     ("check", "0 everything can run, 1 something failed (a server is down), 2 tables are refused"),
     ("retry", "those of a run; with --lost, 1 also while rows of other homes are missing"),
@@ -264,9 +264,10 @@ const EXIT_CODES: &[(&str, &str)] = &[
     (
         "run",
         "0 started (with --wait: all landed), 1 it failed, 2 usage or configuration, 130 \
-         interrupted, or a table is paused",
+         interrupted, or something of what was asked for is paused or suspended",
     ),
-    ("pause", "0 in effect, 1 batches are still under way, 2 usage"),
+    ("pause", "0 in effect, 1 batches are still under way, or it was resumed meanwhile, 2 usage"),
+    ("resume", "0 it may run again, 1 it was held again meanwhile, 2 usage"),
 ];
 const USUAL_EXIT_CODES: &str = "0 done, 1 it failed, 2 usage or configuration";
 

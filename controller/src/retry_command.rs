@@ -15,6 +15,7 @@ use ssync_worker::lost::{Memory, Restored, Settled, restore};
 use ssync_worker::params::TaskParams;
 use ssync_worker::reopen::{reopen, without_states};
 
+use crate::books::bad_rows;
 use crate::books::mirror::Mirror;
 use crate::books::settled::last_settled;
 use crate::terminal::grouped;
@@ -99,13 +100,28 @@ fn leave_out_stateless(task: &mut Task, are_named: bool) -> Result<()> {
 }
 
 fn send_bad(store: &mut Store, params: &TaskParams, table: &TableTask) -> Result<Restored> {
-    let rows = reopen(params, table)?;
-    store.mark_retried(&ErrorFilter {
-        task: Some(params.task.id),
-        tables: vec![table.name.clone()],
-        states: vec![RowState::Bad],
-        ..ErrorFilter::default()
+    let (task, name) = (params.task.id, &table.name);
+    let mut withdrawn = 0;
+    let rows = reopen(params, table, |look| {
+        let open = ErrorFilter {
+            task: Some(task),
+            tables: vec![name.clone()],
+            states: RowState::open(),
+            ..ErrorFilter::default()
+        };
+        let rows = store.errors(&open)?;
+        let judged =
+            bad_rows::judge(rows, look, &mut |at| store.sent_since(task, name, at).map(Some))?;
+        withdrawn = judged.iter().filter(|row| row.state == RowState::Withdrawn).count();
+        store.judge(&judged)
     })?;
+    if withdrawn > 0 {
+        errln!(
+            "{name}: {withdrawn} bad {} not sent again, gone from the source or set to another \
+             state: see ssync errors --all",
+            if withdrawn == 1 { "row is" } else { "rows are" }
+        );
+    }
     Ok(Restored { rows, ..Restored::default() })
 }
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::thread;
 
 use crossbeam_channel::Receiver;
-use ssync_common::config::{Config, Schedule, ScheduleKind, TableMode, Task, TaskRef};
+use ssync_common::config::{
+    Config, Schedule, ScheduleKind, TableMode, Task, TaskRef, unknown_table,
+};
 use ssync_common::connector::{LinkParams, open};
 use ssync_common::crypto::KeyRing;
 use ssync_common::error::{Error, Kind, Result};
@@ -32,12 +34,8 @@ pub fn choose(config: &Config, which: &TaskRef, tables: &[String]) -> Result<Tas
     }
     let wanted: BTreeSet<_> = tables.iter().map(String::as_str).collect();
     if let Some(unknown) = wanted.iter().find(|w| !task.tables.iter().any(|t| t.name == **w)) {
-        let names: Vec<_> = task.tables.iter().map(|t| t.name.as_str()).collect();
-        return Err(Error::new(
-            Kind::Usage,
-            format!("task {} has no table {unknown}", task.label()),
-        )
-        .hint(format!("Its tables: {}.", names.join(", "))));
+        let names = task.tables.iter().map(|t| t.name.as_str());
+        return Err(unknown_table(&task.label(), unknown, names, []));
     }
     task.tables.retain(|t| wanted.contains(t.name.as_str()));
     Ok(task)
@@ -50,7 +48,7 @@ pub fn leave_out_held(holds: &[Hold], task: &mut Task) -> Result<Vec<HeldTable>>
         let since = hold.describe();
         match &hold.table {
             None => {
-                return Err(Error::new(Kind::Locked, format!("task {} is {since}", task.label()))
+                return Err(Error::new(Kind::Paused, format!("task {} is {since}", task.label()))
                     .hint(format!("ssync resume {} lets it run again.", task.id)));
             }
             Some(table) if task.tables.iter().any(|t| t.name == *table) => {
@@ -63,13 +61,24 @@ pub fn leave_out_held(holds: &[Hold], task: &mut Task) -> Result<Vec<HeldTable>>
         }
     }
     if task.tables.is_empty() {
-        return Err(Error::new(
-            Kind::Locked,
-            format!("every table of task {} is held", task.label()),
-        )
-        .hint(format!("ssync resume {} TABLE lets one run again.", task.id)));
+        return Err(all_held(task, &held));
     }
     Ok(held)
+}
+
+/// All that was asked for is held.
+fn all_held(task: &Task, held: &[HeldTable]) -> Error {
+    let names: Vec<_> = held.iter().map(|held| held.table.name.as_str()).collect();
+    let what = match names.as_slice() {
+        [one] => format!("table {one} of task {} is held", task.label()),
+        _ => format!("tables {} of task {} are held", names.join(", "), task.label()),
+    };
+    let error = Error::new(Kind::Paused, what).hint(format!(
+        "ssync resume {} --tables {} lets them run again.",
+        task.id,
+        names.join(",")
+    ));
+    held.iter().fold(error, |error, held| error.detail(held.hold.message.clone()))
 }
 
 /// Leaves out what is held once its rows were set back: they wait until it runs again.

@@ -12,6 +12,7 @@ use ssync_common::value::{Value, hex_bytes};
 use ssync_writer::transform::Action;
 
 use crate::as_is::as_is;
+pub use crate::full_runs::Bar;
 use crate::identity::{is_forked, leads_to};
 use crate::journal::LastSettled;
 use crate::owner::{self, OWNER_TABLE, Ownership, PairText};
@@ -66,6 +67,9 @@ pub struct Found {
     pub is_forked: bool,
     /// Whether a run is open there.
     pub run_is_open: bool,
+    /// The open `full` run that bars the table's runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub barred_by: Option<Bar>,
     /// Names of the tables of other records beside the destination.
     pub other_records: Vec<String>,
 }
@@ -164,6 +168,20 @@ impl<'a> Table<'a> {
         PairText::new(&self.plan.dest.full_name, &pair.id).value()
     }
 
+    /// The record of the runs that fill the destination anew.
+    fn full_pair(&self) -> Pair {
+        Pair::new(&Id::default(), &self.table.dest, &self.plan.dest.full_name)
+    }
+
+    /// The open `full` run that bars the table's runs, if there is one.
+    fn bar(&mut self) -> Result<Option<Bar>> {
+        if self.table.mode == TableMode::Full {
+            return Ok(None);
+        }
+        let (pair, full_name) = (self.full_pair(), self.plan.dest.full_name.clone());
+        Bar::of(self.params, self.dest.as_mut(), &pair, (&self.table.dest, &full_name))
+    }
+
     fn is_status(&self) -> bool {
         self.table.mode == TableMode::Status
     }
@@ -199,6 +217,7 @@ fn found(t: &mut Table<'_>, owner: Option<&Ownership>) -> Result<Found> {
         dest_run: record.as_ref().map(|r| r.counter),
         is_forked: known.as_ref().is_some_and(|k| is_forked(k, record.as_ref())),
         run_is_open: record.as_ref().is_some_and(|r| r.run.as_ref().is_some_and(|run| run.open)),
+        barred_by: t.bar()?,
         other_records: others,
     })
 }
@@ -212,18 +231,53 @@ pub fn decide(
     last: Option<&LastSettled>,
 ) -> Result<Vec<String>> {
     let mut t = Table::open(params, table)?;
-    match (decision, table.mode) {
+    let ended = match decision {
+        Decision::Renamed { .. } => None,
+        Decision::AsIs | Decision::New => end_barring(&mut t)?,
+    };
+    let notes = match (decision, table.mode) {
         (Decision::Renamed { source, dest }, _) => {
             renamed(&mut t, source.as_deref(), dest.as_deref())
         }
         (Decision::AsIs, TableMode::Status) => as_is(&mut t, last),
+        (Decision::AsIs, TableMode::Increment) if ended.is_some() => {
+            let (pair, _) = t.record(None)?;
+            full_run_is_known(&mut t, &pair)?;
+            ledger::begin_again(t.dest.as_mut(), &pair).map(|_| Vec::new())
+        }
         (Decision::AsIs, TableMode::Increment) => goes_on(&mut t).map(|()| Vec::new()),
         (Decision::AsIs, TableMode::Full) => Err(Error::new(
             Kind::Usage,
             format!("table {} is in mode full, which begins anew by itself", t.table.name),
         )),
         (Decision::New, _) => t.owned_if_status(new).map(|()| Vec::new()),
+    };
+    Ok(ended.into_iter().chain(notes?).collect())
+}
+
+/// The open `full` run that bars the table's runs, if there is one.
+pub fn bar(params: &TaskParams, table: &TableTask) -> Result<Option<Bar>> {
+    Table::open(params, table)?.bar()
+}
+
+/// Ends the open `full` run that bars the table's runs, if there is one; what people should know of
+/// that.
+///
+/// # Errors
+/// [`Kind::Refused`] where its sub-task may still resume it.
+fn end_barring(t: &mut Table<'_>) -> Result<Option<String>> {
+    let Some(bar) = t.bar()? else { return Ok(None) };
+    if !bar.may_be_ended() {
+        return Err(bar.error(t.params.task.id, t.table));
     }
+    let full = t.full_pair();
+    let tables = ledger::record(t.dest.as_mut(), &full)?.map_or_else(String::new, |r| r.tables);
+    bar.end(t.dest.as_mut(), &full, &tables)?;
+    Ok(Some(format!(
+        "the full run of {}, which nothing resumes, is over; what it has left in {} counts",
+        bar.whose(),
+        t.table.dest
+    )))
 }
 
 /// A former name in full: in the schema of today's, unless it names its own.

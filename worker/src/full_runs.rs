@@ -10,25 +10,112 @@
 //!   had landed and was not settled has been emptied away, and is sent again as well.
 
 use serde::{Deserialize, Serialize};
-use ssync_common::config::TableMode;
-use ssync_common::connector::split_table_name;
+use ssync_common::config::{TableMode, TableTask};
+use ssync_common::connector::{Connection, split_table_name};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
-use ssync_common::ledger::{self, Fence, Filled, Id, OpenRun, Pair, Record};
+use ssync_common::ledger::{self, Fence, Filled, Id, OpenRun, Pair, Raise, Record};
 
 use crate::identity::ADOPT;
+use crate::params::TaskParams;
 use crate::plan::Fingerprint;
 use crate::source::{Range, RowState};
 use crate::steps::shadow_name;
 use crate::table_run::{Ends, TableRun};
 
 /// The sub-task that fills a table anew, as the table's record keeps it.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Filler {
     /// The random id of its installation.
     instance: String,
     task: u32,
     table: String,
+}
+
+/// A `full` run that is open, and bars runs of other modes into its destination.
+#[derive(Debug, Clone, Serialize)]
+pub struct Bar {
+    /// Its sub-task, task and table, where that was written down.
+    pub sub_task: Option<(u32, String)>,
+    /// Whether that is one of this installation.
+    pub is_ours: bool,
+    /// Whether that sub-task still fills the destination; `None`: not known here.
+    pub is_configured: Option<bool>,
+    /// The run.
+    #[serde(skip)]
+    run: Id,
+}
+
+impl Bar {
+    /// What bars runs of other modes into a table, if anything does; `pair` is a record beside it.
+    pub(crate) fn of(
+        params: &TaskParams,
+        dest: &mut dyn Connection,
+        pair: &Pair,
+        (name, full_name): (&str, &str),
+    ) -> Result<Option<Bar>> {
+        let Some(record) = ledger::record(dest, &pair.of_full(full_name))? else { return Ok(None) };
+        let Some(run) = record.run.filter(|run| run.open).map(|run| run.run) else {
+            return Ok(None);
+        };
+        let filler = record.filler.and_then(|f| serde_json::from_str::<Filler>(&f).ok());
+        let Some(Filler { instance, task, table }) = filler else {
+            return Ok(Some(Bar { sub_task: None, is_ours: false, is_configured: None, run }));
+        };
+        let is_ours = instance == params.instance;
+        let is_configured =
+            if is_ours { params.books.still_fills(task, &table, name)? } else { None };
+        Ok(Some(Bar { sub_task: Some((task, table)), is_ours, is_configured, run }))
+    }
+
+    /// Whether an operator's word may end it: its sub-task is gone, and nobody resumes it.
+    pub fn may_be_ended(&self) -> bool {
+        self.is_ours && self.is_configured == Some(false)
+    }
+
+    /// Whose run it is, for people.
+    pub fn whose(&self) -> String {
+        let whose = if self.is_ours { "this" } else { "another" };
+        match &self.sub_task {
+            Some((task, table)) => format!("task {task}, table {table} of {whose} installation"),
+            None => "a sub-task that is not known".to_owned(),
+        }
+    }
+
+    /// What a run, or a decision, about a sub-task of another mode is refused with.
+    pub(crate) fn error(&self, task: u32, table: &TableTask) -> Error {
+        let (name, dest) = (&table.name, &table.dest);
+        let error = Error::new(
+            Kind::Refused,
+            format!("a full run into {dest} is open: it is at work, or was broken off"),
+        )
+        .detail(format!("it is of {}", self.whose()))
+        .detail("it has emptied the destination, or is about to exchange it");
+        match &self.sub_task {
+            _ if self.may_be_ended() => error
+                .detail("that sub-task does not fill the table any more: nothing resumes the run")
+                .hint(format!(
+                    "See what it has left in {dest}, and then decide: ssync adopt {task} --tables \
+                     {name} --as-is or --new ends it."
+                )),
+            Some((filler, filled)) if self.is_ours => error.hint(format!(
+                "Let it come to its end: ssync --task {filler} --tables {filled}. A table that one \
+                 sub-task fills anew cannot be filled by another one meanwhile."
+            )),
+            _ => error.hint(format!(
+                "Let it come to its end there. Where that installation or sub-task is gone, fill the \
+                 table once from here: with mode = \"full\", ssync --task {task} --tables {name} \
+                 --restart takes it over; then go back to the former mode, and ssync adopt {task} \
+                 --tables {name} --new."
+            )),
+        }
+    }
+
+    /// Ends it: whatever of it may still be under way lands nothing more, and it is no longer open.
+    pub(crate) fn end(&self, dest: &mut dyn Connection, full: &Pair, tables: &str) -> Result<()> {
+        ledger::raise_past_ghosts(dest, full, tables, &mut Raise::Bar)?;
+        ledger::give_up_run(dest, full, &self.run)
+    }
 }
 
 impl TableRun<'_> {
@@ -113,7 +200,7 @@ impl TableRun<'_> {
             return Ok(None);
         };
         if full.open {
-            return Err(self.is_being_filled());
+            return Err(self.is_being_filled(ends, pair));
         }
         if record.and_then(|record| record.full_run) == Some(full.run) {
             return Ok(None);
@@ -174,19 +261,16 @@ impl TableRun<'_> {
         Ok(true)
     }
 
-    fn is_being_filled(&self) -> Error {
-        Error::new(
-            Kind::Refused,
-            format!(
-                "a full run into {} is open: it is at work, or was broken off",
-                self.table.dest
+    fn is_being_filled(&self, ends: &mut Ends, pair: &Pair) -> Error {
+        let names = (self.table.dest.as_str(), ends.plan.dest.full_name.as_str());
+        match Bar::of(self.params, ends.dest.as_mut(), pair, names) {
+            Ok(Some(bar)) => bar.error(self.params.task.id, self.table),
+            Ok(None) => Error::new(
+                Kind::Contention,
+                format!("a full run has filled {} meanwhile", self.table.dest),
             ),
-        )
-        .detail("it has emptied the destination, or is about to exchange it")
-        .hint(
-            "Let it come to its end with mode = \"full\". A table that one sub-task fills anew \
-             cannot be filled by another one meanwhile.",
-        )
+            Err(e) => e,
+        }
     }
 
     fn was_filled(&self) -> Error {
@@ -229,7 +313,7 @@ impl TableRun<'_> {
         }
         failpoint::hit("run.before_full_looked_for", 1);
         match self.full_run(ends, &fence.pair)? {
-            Some(full) if full.open => Err(self.is_being_filled()),
+            Some(full) if full.open => Err(self.is_being_filled(ends, &fence.pair)),
             full if full.as_ref().map(|full| full.run) == seen => Ok(()),
             _ => Err(Error::new(
                 Kind::Contention,

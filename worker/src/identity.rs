@@ -331,9 +331,9 @@ impl TableRun<'_> {
                     .hint(format!(
                         "The link leads elsewhere, the destination was made anew, or it was restored \
                          to a state from before its first run. Correct the link, or send again what \
-                         is missing by ssync retry --lost --task … --tables … in every home that runs \
-                         this table (without a unique index: compare both sides by hand, then ssync \
-                         adopt --as-is), or decide: {ADOPT}."
+                         is missing by {} in every home that runs this table (without a unique index: \
+                         compare both sides by hand, then ssync adopt --as-is), or decide: {ADOPT}.",
+                        self.retry_lost()
                     )));
                 }
             }
@@ -435,10 +435,10 @@ impl TableRun<'_> {
             ))
             .detail("the source shows rows as done that the destination's ledger does not know")
             .hint(format!(
-                "The destination was restored or failed over to an older state. ssync retry --lost \
-                 --task … --tables …, in every home that runs this table, sets the rows of the \
-                 missing batches back to 0. A destination without a unique index: compare both sides \
-                 by hand, then ssync adopt --as-is; {ADOPT}."
+                "The destination was restored or failed over to an older state. {}, in every home \
+                 that runs this table, sets the rows of the missing batches back to 0. A destination \
+                 without a unique index: compare both sides by hand, then ssync adopt --as-is; {ADOPT}.",
+                self.retry_lost()
             )));
         }
         if fence > intended {

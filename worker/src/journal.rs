@@ -8,6 +8,7 @@ use ssync_common::ledger::Id;
 use ssync_common::value::Key;
 
 use crate::counts::Counts;
+use crate::source::Sought;
 
 /// A settled part of a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,8 +57,21 @@ pub enum Read {
     AboveMark,
 }
 
-/// Says how many of the rows with these keys have landed; the first is the names of the key columns.
-pub type Landed<'a> = dyn FnMut(&[String], &[Key]) -> Result<u64> + 'a;
+/// Says how many of the rows with these keys are among those that are sought at the source; the first
+/// is the names of the key columns. `None`: the source has another key by now, nobody can say.
+pub type Look<'a> = dyn FnMut(&[String], &[Key], Sought<'_>) -> Result<Option<u64>> + 'a;
+
+/// When the source is asked what became of bad rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Rows that carry a state, before any is claimed: those in state 0 are to be sent again, and
+    /// those in state 2 were sent by an earlier run, or by none.
+    Before,
+    /// Rows that carry a state, once all were sent.
+    After,
+    /// Rows that carry none, once all of them were read.
+    Read,
+}
 
 /// Where the runs of one table are written down.
 pub trait Journal: Send + Sync {
@@ -94,11 +108,10 @@ pub trait Journal: Send + Sync {
     /// How many bad rows this process has met.
     fn bad_rows(&self) -> Result<u64>;
 
-    /// Settles the records of bad rows that have landed since, whether `ssync retry` had them sent
-    /// again or a person set them back at the source. `landed` is told the names of the key columns
-    /// and some keys, and says how many of these rows have landed. A row that is bad again stands in
-    /// a record of this run.
-    fn resolve_landed(&self, landed: &mut Landed<'_>) -> Result<()>;
+    /// Writes down what became of rows that were bad, as far as the source tells: they have landed
+    /// (`ssync retry` had them sent again, or a person set them back), are gone, or somebody else
+    /// set their state. A row that is bad again stands in a record of this run.
+    fn judge_bad_rows(&self, moment: Moment, look: &mut Look<'_>) -> Result<()>;
 
     /// What was settled last, in this run or an earlier one.
     fn last_settled(&self) -> Result<Option<LastSettled>>;

@@ -61,7 +61,7 @@ pub mod recovery;
 mod reminder;
 pub mod reopen;
 pub mod report;
-mod retries;
+pub mod retries;
 mod settling;
 mod snapshot;
 pub mod source;
@@ -276,9 +276,11 @@ fn run_table(
                 // Others may use the connections meanwhile.
                 drop(permits);
                 let next = duration_text(wait);
-                let why = e.context(format_args!("{tried}, the next one in {next}"));
+                let why = e.clone().context(format_args!("{tried}, the next one in {next}"));
                 progress.wait_to_retry(&why, wait);
-                control.pause(params.task.id, &table.name, wait)?;
+                control
+                    .pause(params.task.id, &table.name, wait)
+                    .map_err(|wish| retries.stopped(wish, &e))?;
                 progress.retry();
                 permits = permits::acquire(params, table, progress, &control, sides, None)?;
             }

@@ -85,12 +85,19 @@ impl TableRun<'_> {
             ),
         )
         .detail("the source shows rows as done that the destination's ledger does not know")
-        .hint(
-            "The destination was restored or failed over to an older state. ssync retry --lost \
-             --task … --tables …, in every home that runs this table, sets the rows of the missing \
-             batches back to 0. A destination without a unique index: compare both sides by hand, \
-             then ssync adopt --as-is.",
-        ))
+        .hint(format!(
+            "The destination was restored or failed over to an older state. {}, in every home that \
+             runs this table, sets the rows of the missing batches back to 0. A destination without \
+             a unique index: compare both sides by hand, then ssync adopt {} --tables {} --as-is.",
+            self.retry_lost(),
+            self.params.task.id,
+            self.table.name
+        )))
+    }
+
+    /// The command that sets back what the destination has lost.
+    pub(crate) fn retry_lost(&self) -> String {
+        format!("ssync retry {} --lost --tables {}", self.params.task.id, self.table.name)
     }
 
     /// By which keys rows of the destination are recognised, as the record keeps it.

@@ -66,7 +66,8 @@ pub fn table_ended(params: &TaskParams, report: &TableReport, begin: Timestamp) 
         (TableOutcome::Failed, error) => {
             let why = error.as_ref().map_or_else(String::new, ToString::to_string);
             let text = format!("task {task}, table {table} failed: {why}");
-            Event::new(What::TaskFailed, text)
+            let event = Event::new(What::TaskFailed, text);
+            error.as_ref().map_or(event.clone(), |error| event.because(error))
         }
         (TableOutcome::DoneWithErrors, _) if report.bad_rows() + counts.waiting > 0 => {
             let mut text = format!(

@@ -5,6 +5,7 @@ use ssync_common::config::{TableMode, TableTask};
 use ssync_common::connector::{Connection, open};
 use ssync_common::error::{Error, Kind, Result};
 
+use crate::journal::Look;
 use crate::owner::{self, Ownership};
 use crate::params::TaskParams;
 use crate::plan::{self, Planned, TablePlan};
@@ -23,8 +24,13 @@ pub(crate) struct Sides {
     pub(crate) rows: SourceTable,
 }
 
-/// Sets bad rows back to 0 at the source; how many. The caller holds the sub-task's lock.
-pub fn reopen(params: &TaskParams, table: &TableTask) -> Result<u64> {
+/// Sets bad rows back to 0 at the source; how many. Then `judge` may look what became of recorded
+/// ones. The caller holds the sub-task's lock.
+pub fn reopen(
+    params: &TaskParams,
+    table: &TableTask,
+    judge: impl FnOnce(&mut Look<'_>) -> Result<()>,
+) -> Result<u64> {
     owned(params, table, |sides, owner| {
         let mut moved = 0;
         let mut after = Bound::Open;
@@ -32,14 +38,15 @@ pub fn reopen(params: &TaskParams, table: &TableTask) -> Result<u64> {
             let above = Range::above(after);
             let keys =
                 sides.rows.keys(sides.source.as_mut(), RowState::Failed, &above, CHUNK_ROWS)?;
-            let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
-                return Ok(moved);
-            };
+            let (Some(first), Some(last)) = (keys.first(), keys.last()) else { break };
             let range = Range::closed(first, last);
             let states = (RowState::Failed, RowState::ToSend);
             moved += move_all(sides.source.as_mut(), &sides.rows, owner, &range, states, None)?;
             after = Bound::Excluding(last.clone());
         }
+        let (rows, source) = (&sides.rows, sides.source.as_mut());
+        judge(&mut |columns, keys, sought| rows.look(source, columns, keys, &sought))?;
+        Ok(moved)
     })
 }
 
@@ -50,7 +57,8 @@ pub fn without_states(table: &TableTask) -> Error {
         format!("table {} is not in mode status: its rows carry no state", table.name),
     )
     .hint(
-        "Correct the rows. A full run sends them by itself, and so does an increment run after one          that failed; after one that was done, once their watermark moves.",
+        "Correct the rows. A full run sends them by itself, and so does an increment run after one \
+         that failed; after one that was done, once their watermark moves.",
     )
 }
 

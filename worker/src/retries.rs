@@ -43,6 +43,24 @@ impl Retries {
     pub fn attempt(&self) -> String {
         format!("attempt {} of {}", self.done, self.max + 1)
     }
+
+    /// An operator's wish that comes while the next attempt is waited for, after this failure: with
+    /// both. What has failed before says so in its details.
+    pub fn stopped(&self, wish: Error, failure: &Error) -> Error {
+        let (next, all) = (self.done + 1, self.max + 1);
+        let message = format!(
+            "{}, while it waited for attempt {next} of {all}; the last one failed: {failure}",
+            wish.message
+        );
+        let error = Error { message, ..wish }.detail(format!("{}: {failure}", self.attempt()));
+        failure.details.iter().fold(error, |error, fact| error.detail(fact.clone()))
+    }
+}
+
+/// Whether this is an operator's wish that came after an attempt had failed: something to be
+/// recorded. One that comes before any attempt has a run is nothing that happened.
+pub fn is_after_failure(error: &Error) -> bool {
+    error.kind.is_wanted() && !error.details.is_empty()
 }
 
 #[cfg(test)]

@@ -154,6 +154,17 @@ pub struct Window {
 /// The column that carries a row's state.
 pub const STATUS_COLUMN: &str = "sync_status";
 
+/// What is asked about some rows of the source, by their keys.
+#[derive(Debug, Clone, Copy)]
+pub enum Sought<'a> {
+    /// Those that are there, and that the operator's condition chooses, where it counts.
+    There,
+    /// Those in a state.
+    In(RowState),
+    /// Those whose keys are within one of these ranges, ends included.
+    Within(&'a [(Key, Key)]),
+}
+
 /// States of a source row (A18).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowState {
@@ -286,6 +297,46 @@ impl SourceTable {
         self.counted(conn, &c)
     }
 
+    /// The same, where the key still consists of these columns.
+    pub fn look(
+        &self,
+        conn: &mut dyn Connection,
+        columns: &[String],
+        keys: &[Key],
+        sought: &Sought<'_>,
+    ) -> Result<Option<u64>> {
+        match self.order.iter().map(|column| &column.name).eq(columns) {
+            true => self.count_sought(conn, keys, sought).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// How many of the rows with these keys are among those that are sought.
+    pub fn count_sought(
+        &self,
+        conn: &mut dyn Connection,
+        keys: &[Key],
+        sought: &Sought<'_>,
+    ) -> Result<u64> {
+        let mut c = Condition::default();
+        self.any_of(&mut c, keys);
+        match sought {
+            Sought::There => self.filter(&mut c),
+            Sought::In(state) => self.state(&mut c, *state),
+            Sought::Within([]) => return Ok(0),
+            Sought::Within(ranges) => {
+                let mut ways = Vec::new();
+                for (lo, hi) in *ranges {
+                    let before = c.sql.len();
+                    self.range(&mut c, &Range::closed(lo, hi));
+                    ways.push(format!("({})", c.sql.split_off(before).join(" AND ")));
+                }
+                c.sql.push(format!("({})", ways.join(" OR ")));
+            }
+        }
+        self.counted(conn, &c)
+    }
+
     /// How many of the rows with these keys are in a state.
     pub fn count_of(
         &self,
@@ -293,19 +344,21 @@ impl SourceTable {
         state: RowState,
         keys: &[Key],
     ) -> Result<u64> {
-        let mut c = Condition::default();
+        self.count_sought(conn, keys, &Sought::In(state))
+    }
+
+    /// Only rows with these keys.
+    fn any_of(&self, c: &mut Condition, keys: &[Key]) {
         let mut ways = Vec::new();
         for key in keys {
             let mut all = Vec::new();
             for (i, value) in key.iter().enumerate() {
                 c.params.push(value.clone());
-                all.push(format!("{} = {}", self.column(i), self.param(&c, i)));
+                all.push(format!("{} = {}", self.column(i), self.param(c, i)));
             }
             ways.push(format!("({})", all.join(" AND ")));
         }
         c.sql.push(format!("({})", ways.join(" OR ")));
-        self.state(&mut c, state);
-        self.counted(conn, &c)
     }
 
     fn counted(&self, conn: &mut dyn Connection, c: &Condition) -> Result<u64> {

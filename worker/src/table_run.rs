@@ -22,7 +22,7 @@ use ssync_common::value::{Value, hex_bytes};
 use crate::control::Control;
 use crate::counts::Counts;
 use crate::idle::{Borrowed, Connections};
-use crate::journal::Journal;
+use crate::journal::{Journal, Moment};
 use crate::lease::Lease;
 use crate::needs;
 use crate::owner::{self, Ownership};
@@ -283,6 +283,9 @@ impl TableRun<'_> {
         self.bar_others(ends, fence)?;
         set_context("run", hex_bytes::encode(&run.run));
         self.journal.begin_run(&run.run, &run.plan, ended.as_ref())?;
+        if status {
+            self.judge_bad_rows(ends, Moment::Before)?;
+        }
         self.steps(ends, owner, fence, run.run, |steps, table| {
             steps.run_sql(When::Before, &table.before)
         })?;
@@ -315,9 +318,7 @@ impl TableRun<'_> {
             self.count_landed(ends, fence, run.run)?;
             self.done(ends, owner, fence, run.run, Step::Complete)?;
         }
-        if status {
-            self.resolve_landed(ends)?;
-        }
+        self.judge_bad_rows(ends, if status { Moment::After } else { Moment::Read })?;
         if swaps {
             self.steps(ends, owner, fence, run.run, |steps, _| steps.swap(&dest))?;
         }
@@ -582,16 +583,17 @@ impl TableRun<'_> {
         self.steps(ends, owner, fence, run, |steps, _| steps.done(step))
     }
 
-    /// Which of the rows that were bad have landed: those that the source shows as done. Others wait
-    /// for a person, a parent or a lock, or are not for this run.
-    fn resolve_landed(&mut self, ends: &mut Ends) -> Result<()> {
+    /// What the source shows of the rows that were bad. Those that are neither done nor gone wait for a
+    /// person, a parent or a lock, or are not for this run.
+    fn judge_bad_rows(&mut self, ends: &mut Ends, moment: Moment) -> Result<()> {
         let mut rows = self.source_table(&ends.plan, ends.source.as_ref(), None);
-        rows.filter = None;
-        let names: Vec<_> = ends.plan.key.iter().map(|c| c.name.clone()).collect();
+        rows.order.clone_from(&ends.plan.key);
+        if moment != Moment::Read {
+            rows.filter = None;
+        }
         let source = ends.source.as_mut();
-        self.journal.resolve_landed(&mut |columns, keys| match *columns == *names {
-            true => rows.count_of(source, RowState::Done, keys),
-            false => Ok(0),
+        self.journal.judge_bad_rows(moment, &mut |columns, keys, sought| {
+            rows.look(source, columns, keys, &sought)
         })
     }
 

@@ -33,7 +33,7 @@ mod violation;
 pub use diff::{Change, ChangeKind, diff};
 pub use model::*;
 pub use receivers::*;
-pub use task_name::{TaskNames, TaskRef, find as find_task, label as task_label};
+pub use task_name::{TaskNames, TaskRef, find as find_task, label as task_label, unknown_table};
 pub use time::{Clock, Lag, Moment, PERIOD_SECS_MAX, Period, duration_text, parse_duration};
 pub(crate) use validate::check_url;
 pub use validate::validate;

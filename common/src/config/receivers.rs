@@ -28,7 +28,7 @@ pub struct Receiver {
     /// Seconds that one attempt may take.
     #[serde(default = "timeout_secs")]
     pub timeout_secs: u64,
-    /// The same about the same table is not told again within this time.
+    /// The same about the same table is not told again within this time; a failure of another cause is.
     #[serde(default = "repeat")]
     pub repeat: Period,
 }
@@ -242,7 +242,7 @@ options! { Receiver in "[[receiver]]" {
     /// Seconds that one attempt may take.
     timeout_secs: u64 = default(timeout_secs).range(1, 300).shown();
 
-    /// The same event about the same table is not told again within this time.
+    /// The same event about the same table is not told again within this time; a failure of another cause is.
     repeat: Period = default(repeat).shown();
 } }
 

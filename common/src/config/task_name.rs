@@ -135,14 +135,42 @@ fn unknown<'t>(tasks: impl Iterator<Item = &'t Task> + Clone, which: &TaskRef) -
 /// The name that looks most like the one that was given.
 fn nearest<'t>(tasks: impl Iterator<Item = &'t Task>, which: &TaskRef) -> Option<String> {
     let TaskRef::Name(given) = which else { return None };
+    let close = |task: &'t Task| Some((distance(given, task.name.as_deref()?)?, task.label()));
+    tasks.filter_map(close).min().map(|(_, label)| label)
+}
+
+/// How far a name is from the one that was given; `None`: too far to be meant.
+fn distance(given: &str, name: &str) -> Option<usize> {
     // Any longer one is a mistake of another kind, and costs time to compare.
     let given: String = given.chars().take(NAME_CHARS).flat_map(char::to_lowercase).collect();
-    let distance = |name: &str| {
-        let distance = strsim::damerau_levenshtein(&given, &name.to_lowercase());
-        (distance <= 1 + name.chars().count() / 4).then_some(distance)
+    let distance = strsim::damerau_levenshtein(&given, &name.to_lowercase());
+    (distance <= 1 + name.chars().count() / 4).then_some(distance)
+}
+
+/// A table that a task does not have.
+///
+/// `names` are those that it has, `former` those that only records know.
+pub fn unknown_table<'n>(
+    task: &str,
+    given: &str,
+    names: impl IntoIterator<Item = &'n str>,
+    former: impl IntoIterator<Item = &'n str>,
+) -> Error {
+    let names: Vec<_> = names.into_iter().collect();
+    let former: Vec<_> = former.into_iter().collect();
+    let all = names.iter().chain(&former);
+    let near = all.filter_map(|name| Some((distance(given, name)?, *name))).min();
+    let listed = |names: &[&str]| {
+        let more = names.len().saturating_sub(LISTED_MAX);
+        let list = names.iter().take(LISTED_MAX).copied().collect::<Vec<_>>().join(", ");
+        if more > 0 { format!("{list} and {more} more") } else { list }
     };
-    let close = |task: &'t Task| Some((distance(task.name.as_deref()?)?, task.label()));
-    tasks.filter_map(close).min().map(|(_, label)| label)
+    let mut hint = near.map_or(String::new(), |(_, near)| format!("Did you mean {near}? "));
+    hint += &format!("Its tables: {}.", listed(&names));
+    if !former.is_empty() {
+        hint += &format!(" Only in records: {}.", listed(&former));
+    }
+    Error::new(Kind::Usage, format!("task {task} has no table {given}")).hint(hint)
 }
 
 /// Which task has which name, for what is listed by number.

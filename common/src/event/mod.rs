@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::process::RunId;
 
 pub use follow::{Follower, Position, death_is_recorded, events_between, tables_between};
@@ -36,6 +36,8 @@ pub use spool::Written;
 pub const DIR: &str = "events";
 /// Characters kept of an event's text.
 const TEXT_CHARS_MAX: usize = 16 << 10;
+/// Characters by which causes are told apart.
+const CAUSE_CHARS_MAX: usize = 200;
 
 /// How much an event matters; in rising order.
 #[derive(
@@ -163,6 +165,10 @@ pub struct Event {
     /// The run it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
+    /// What tells one cause from another where the same thing happens again: a failure of another
+    /// cause is told at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// What happened, for people: complete by itself, since it may be all that somebody reads on
     /// a telephone. Never a row value, never a secret.
     pub text: String,
@@ -182,6 +188,7 @@ impl Event {
             task: None,
             table: None,
             run: None,
+            cause: None,
             text: text.into().chars().take(TEXT_CHARS_MAX).collect(),
         }
     }
@@ -196,6 +203,23 @@ impl Event {
     #[must_use]
     pub fn of_table(self, task: u32, table: &str) -> Event {
         Event { task: Some(task), table: Some(table.to_owned()), ..self }
+    }
+
+    /// Because of this failure. Bad rows are one cause, whichever they are.
+    #[must_use]
+    pub fn because(self, failure: &Error) -> Event {
+        let kind = failure.kind.name();
+        match failure.kind.is_row_fault() {
+            true => self.because_of(kind),
+            false => self.because_of(&format!("{kind} {failure}")),
+        }
+    }
+
+    /// Because of something, in words; numbers in them do not make it another cause.
+    #[must_use]
+    pub fn because_of(self, words: &str) -> Event {
+        let words = words.chars().filter(|c| !c.is_ascii_digit());
+        Event { cause: Some(words.take(CAUSE_CHARS_MAX).collect()), ..self }
     }
 
     /// About this run, where there is one.

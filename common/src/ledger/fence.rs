@@ -515,6 +515,24 @@ pub fn finish_run(
     })
 }
 
+/// Writes down, on an operator's word, that a run is over which nothing resumes. Its fence must have
+/// been raised since.
+pub fn give_up_run(dest: &mut dyn Connection, pair: &Pair, run: &Id) -> Result<()> {
+    in_transaction(dest, |dest| {
+        let d = dest.dialect();
+        let sql = format!(
+            "UPDATE {} SET {} = 0 WHERE {} = {} AND {} = {}",
+            d.table(pair.place.fence()),
+            d.quote("run_open"),
+            d.quote("id"),
+            d.param(1, None),
+            d.quote("run_id"),
+            d.param(2, None)
+        );
+        one_row(dest.execute(&sql, &[id_value(&pair.id), id_value(run)])?)
+    })
+}
+
 /// Writes down that an operator takes what a `full` run has filled the table with for known: on the
 /// record of another mode, which is made where there is none.
 pub fn note_full_run(

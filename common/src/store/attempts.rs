@@ -389,7 +389,8 @@ pub(super) fn credit(db: &mut Db, run: RunId, attempt: RunId, rows: u64) -> Resu
 /// An attempt ends that never had a run: a failure is recorded as one, what an operator wanted is
 /// none.
 pub(super) fn end_without_run(db: &mut Db, attempt: &NewAttempt, end: &RunEnd) -> Result<()> {
-    if end.state == RunState::Interrupted {
+    // One that only waited for its next attempt has failed before, and says so.
+    if end.state == RunState::Interrupted && end.message.is_none() {
         return db.delete("T_ATTEMPT", one(attempt.id, attempt.id)).map(drop);
     }
     let set = [

@@ -14,8 +14,8 @@ use crate::error::{Error, Kind, Result};
 use crate::process::RunId;
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 use crate::store::{
-    BatchRecord, ErrorRow, HoldKind, NewAttempt, NewRun, RunCounts, RunEnd, RunState, Settled,
-    Store, UseTimes,
+    BatchRecord, ErrorRow, HoldKind, Judgement, NewAttempt, NewRun, RunCounts, RunEnd, RunState,
+    Settled, Store, UseTimes,
 };
 
 /// Number of a batch that recovery settles.
@@ -70,8 +70,10 @@ pub enum Entry {
         /// Whether none of them is recorded yet, as far as the writer knows.
         are_new: bool,
     },
-    /// Bad rows, by run and number, need nobody's attention any more.
+    /// Bad rows, by run and number, need nobody's attention any more: of older versions.
     Resolved(Vec<(RunId, u64)>),
+    /// What became of bad rows.
+    Judged(Vec<Judgement>),
     /// A run ends, for now or for good.
     End {
         /// The run.
@@ -208,6 +210,7 @@ fn apply(db: &mut Db, entry: &Entry, is_late: bool) -> Result<()> {
         }
         Entry::Bad { rows, .. } => errors::add_new(db, rows),
         Entry::Resolved(rows) => errors::resolve(db, rows),
+        Entry::Judged(rows) => errors::judge(db, rows),
         Entry::End { run, end, use_times, attempt } => {
             let ended = Ended { attempt: *attempt, use_times: use_times.clone() };
             finish(db, *run, end, ended, is_late)

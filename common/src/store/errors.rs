@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Kind, Result};
 use crate::process::RunId;
 use crate::store::Store;
-use crate::store::config_tables::of_tables;
+use crate::store::config_tables::{of_table, of_tables};
+use crate::store::runs::select_batches;
 use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, json_text, whole_number, word};
 use crate::value::{Key, Value, key_text};
 
@@ -22,8 +23,76 @@ pub enum RowState {
     /// Is to be sent again.
     Retried,
     /// Has landed since.
+    Landed,
+    /// Is not to be sent any more: gone from the source, or somebody else set its state.
+    Withdrawn,
+    /// Was bad again: a later record has it.
+    Repeated,
+    /// Needs nobody's attention any more; whether it has landed is not known. Versions before 14 of
+    /// the schema wrote nothing else.
     Resolved,
 }
+
+impl RowState {
+    /// Every state.
+    pub const ALL: [RowState; 6] = [
+        RowState::Bad,
+        RowState::Retried,
+        RowState::Landed,
+        RowState::Withdrawn,
+        RowState::Repeated,
+        RowState::Resolved,
+    ];
+
+    /// Whether the row still needs attention.
+    pub fn is_open(self) -> bool {
+        matches!(self, RowState::Bad | RowState::Retried)
+    }
+
+    /// The states in which a row still needs attention.
+    pub fn open() -> Vec<RowState> {
+        RowState::ALL.into_iter().filter(|state| state.is_open()).collect()
+    }
+}
+
+/// What became of a bad row, and how that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The run that landed it, or met it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// When it was found out.
+    pub at: Timestamp,
+    /// How it is known, for people.
+    pub how: String,
+}
+
+/// A bad row, by run and number, is in another state from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// The run that met it.
+    pub run: RunId,
+    /// Its number in the run.
+    pub number: u64,
+    /// Its state.
+    pub state: RowState,
+    /// Why.
+    pub verdict: Verdict,
+}
+
+/// Key ranges that runs of a sub-task have settled since a moment, newest run first.
+#[derive(Debug, Clone, Default)]
+pub struct Sent {
+    /// Run, first key and last key.
+    pub ranges: Vec<(RunId, Key, Key)>,
+    /// Whether that is all of them.
+    pub is_all: bool,
+}
+
+/// Runs that are looked through for what they settled.
+const RUNS_MAX: u64 = 100;
+/// Ranges that are looked through.
+const RANGES_MAX: usize = 2000;
 
 /// A row that could not be transferred. Never its values, beside the key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +119,9 @@ pub struct ErrorRow {
     pub at: Timestamp,
     /// Where it stands.
     pub state: RowState,
+    /// Why it is no longer `bad`, where that was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
 }
 
 impl ErrorRow {
@@ -105,6 +177,9 @@ impl Store {
             "error_text",
             "error_at",
             "row_state",
+            "state_at",
+            "state_run",
+            "state_reason",
         ];
         let order = ["task_id", "table_name", "run_id", "error_no"];
         self.read(|db| {
@@ -135,30 +210,70 @@ impl Store {
         })
     }
 
-    /// Notes that the rows are to be sent again; the number of rows.
-    pub fn mark_retried(&mut self, filter: &ErrorFilter) -> Result<u64> {
-        let state = RowState::Retried;
-        // Of those in other states only: the count is then the same on every database.
-        let others: Vec<_> = [RowState::Bad, RowState::Retried, RowState::Resolved]
-            .into_iter()
-            .filter(|s| *s != state && (filter.states.is_empty() || filter.states.contains(s)))
-            .collect();
-        if others.is_empty() {
-            return Ok(0);
-        }
-        let rows = ErrorFilter { states: others, ..filter.clone() }.rows();
-        self.transaction(|db| {
-            db.update("T_ERROR_ROW", &[("row_state", word(&state))], rows.clone())
+    /// Writes down what became of bad rows.
+    pub fn judge(&mut self, judgements: &[Judgement]) -> Result<()> {
+        self.transaction(|db| judge(db, judgements))
+    }
+
+    /// What runs of a sub-task have settled since a moment.
+    pub fn sent_since(&mut self, task: u32, table: &str, since: Timestamp) -> Result<Sent> {
+        self.read(|db| {
+            let runs = Select::new("T_RUN", &["run_id"]).filter(of_table(task, table));
+            let runs = db.select(runs.order(&["begin_at DESC"]).limit(RUNS_MAX))?;
+            let mut sent = Sent { ranges: Vec::new(), is_all: (runs.len() as u64) < RUNS_MAX };
+            for run in runs {
+                let settled = Filter::new().eq("run_id", run.text("run_id")?);
+                let settled = settled.at_least("settled_at", since);
+                for batch in select_batches(db, settled, &["batch_no", "part"])? {
+                    sent.ranges.push((batch.run, batch.low, batch.high));
+                }
+                if sent.ranges.len() > RANGES_MAX {
+                    sent.is_all = false;
+                    break;
+                }
+            }
+            Ok(sent)
         })
     }
 
-    /// Notes that these rows, by run and number, need nobody's attention any more.
-    pub fn mark_rows_resolved(&mut self, rows: &[(RunId, u64)]) -> Result<()> {
-        self.transaction(|db| resolve(db, rows))
+    /// The sub-tasks of a task that runs, empty runs or bad rows are recorded of.
+    pub fn recorded_tables(&mut self, task: u32) -> Result<BTreeSet<String>> {
+        self.read(|db| {
+            let mut tables = BTreeSet::new();
+            for place in ["T_RUN", "T_EMPTY_RUN", "T_ATTEMPT", "T_ERROR_ROW"] {
+                let d = db.conn().dialect();
+                let sql = format!(
+                    "SELECT DISTINCT {} FROM {} WHERE {} = {task}",
+                    d.quote("table_name"),
+                    d.table(place),
+                    d.quote("task_id"),
+                );
+                let rows = db.conn().query(&sql, &[])?;
+                tables
+                    .extend(rows.iter().filter_map(|row| Some(row.first()?.as_str()?.to_owned())));
+            }
+            Ok(tables)
+        })
     }
 }
 
-/// Notes that these rows, by run and number, need nobody's attention any more.
+/// Writes down what became of bad rows.
+pub(super) fn judge(db: &mut Db, judgements: &[Judgement]) -> Result<()> {
+    for Judgement { run, number, state, verdict } in judgements {
+        let row = Filter::new().eq("run_id", run.to_string()).eq("error_no", *number);
+        let set = [
+            ("row_state", word(state)),
+            ("state_at", verdict.at.into_value()),
+            ("state_run", verdict.run.map(|run| run.to_string()).into_value()),
+            ("state_reason", (&verdict.how).into_value()),
+        ];
+        db.update("T_ERROR_ROW", &set, row)?;
+    }
+    Ok(())
+}
+
+/// Notes that these rows, by run and number, need nobody's attention any more: entries of older
+/// versions, which do not say what became of them.
 pub(super) fn resolve(db: &mut Db, rows: &[(RunId, u64)]) -> Result<()> {
     let state = [("row_state", word(&RowState::Resolved))];
     for (run, number) in rows {
@@ -212,6 +327,9 @@ pub(super) fn add(db: &mut Db, row: &ErrorRow) -> Result<()> {
         ("error_text", (&row.text).into_value()),
         ("error_at", row.at.into_value()),
         ("row_state", word(&row.state)),
+        ("state_at", row.verdict.as_ref().map(|v| v.at).into_value()),
+        ("state_run", row.verdict.as_ref().and_then(|v| v.run).map(|r| r.to_string()).into_value()),
+        ("state_reason", row.verdict.as_ref().map(|v| v.how.clone()).into_value()),
     ];
     db.insert("T_ERROR_ROW", &values)
 }
@@ -229,5 +347,12 @@ fn error_row(row: Row) -> Result<ErrorRow> {
         text: row.opt_text("error_text").unwrap_or_default(),
         at: row.time("error_at")?,
         state: row.word("row_state")?,
+        verdict: match (row.opt_time("state_at")?, row.opt_text("state_reason")) {
+            (Some(at), Some(how)) => {
+                let run = row.opt_text("state_run").map(|_| row.parsed("state_run")).transpose()?;
+                Some(Verdict { run, at, how })
+            }
+            _ => None,
+        },
     })
 }

@@ -40,6 +40,11 @@ pub struct Hold {
 }
 
 impl Hold {
+    /// Whether it is the same one, not a later one of the same part.
+    pub fn is_same(&self, other: &Hold) -> bool {
+        (self.task, &self.table, self.since) == (other.task, &other.table, other.since)
+    }
+
     /// `paused since 2026-12-01T00:00:00Z: moving house`.
     pub fn describe(&self) -> String {
         let word = match self.kind {
@@ -66,13 +71,8 @@ impl Store {
     ) -> Result<bool> {
         let now = Timestamp::now();
         self.transaction(|db| match kind {
-            HoldKind::Paused if table.is_none() => {
-                let why = reason.map_or(String::new(), |why| format!(": {why}"));
-                let note = format!("paused since {now:.0}{why}");
-                let was_suspended = pin(db, task, None, &note)?;
-                Ok(was_suspended || put(db, task, table, kind, reason, None, now)?)
-            }
-            _ => put(db, task, table, kind, reason, None, now),
+            HoldKind::Paused => pause(db, task, table, reason, now),
+            HoldKind::Suspended => put(db, task, table, kind, reason, None, now),
         })
     }
 
@@ -110,12 +110,51 @@ impl Store {
     /// # Errors
     /// [`Kind::Config`] when there is no such task or table.
     pub fn resume(&mut self, task: u32, table: Option<&str>) -> Result<Option<Hold>> {
+        Ok(self.resume_all(task, &[table])?.0.into_iter().next().flatten())
+    }
+
+    /// Pauses several parts of a task, `None` the whole of it, all of them or none; for each, whether
+    /// this call held it, and what holds it now.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] when there is no such task or table.
+    pub fn pause_all(
+        &mut self,
+        task: u32,
+        parts: &[Option<&str>],
+        reason: Option<&str>,
+    ) -> Result<Vec<(bool, Option<Hold>)>> {
+        let now = Timestamp::now();
         self.transaction(|db| {
-            let (place, filter) = place(db, task, table)?;
-            let held = hold_of(db, place, task, table, filter.clone())?;
-            let free: Vec<_> = hold_columns(table).iter().map(|c| (*c, Value::Null)).collect();
-            db.update(place, &free, filter)?;
-            Ok(held)
+            let pause = |table: &Option<&str>| {
+                let changed = pause(db, task, *table, reason, now)?;
+                let (place, filter) = place(db, task, *table)?;
+                Ok((changed, hold_of(db, place, task, *table, filter)?))
+            };
+            parts.iter().map(pause).collect()
+        })
+    }
+
+    /// Lets several parts of a task run again, `None` the whole of it; for each, what held it, and
+    /// what of the task is still held. Resuming a task leaves its tables' own holds.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] when there is no such task or table.
+    pub fn resume_all(
+        &mut self,
+        task: u32,
+        parts: &[Option<&str>],
+    ) -> Result<(Vec<Option<Hold>>, Vec<Hold>)> {
+        self.transaction(|db| {
+            let mut were = Vec::new();
+            for table in parts {
+                let (place, filter) = place(db, task, *table)?;
+                let held = hold_of(db, place, task, *table, filter.clone())?;
+                let free: Vec<_> = hold_columns(*table).iter().map(|c| (*c, Value::Null)).collect();
+                db.update(place, &free, filter)?;
+                were.push(held);
+            }
+            Ok((were, holds_of(db, Some(task))?))
         })
     }
 
@@ -127,24 +166,44 @@ impl Store {
 
     /// Everything that is held, or what of one task is.
     pub fn holds(&mut self, task: Option<u32>) -> Result<Vec<Hold>> {
-        self.read(|db| {
-            let mut holds = Vec::new();
-            let columns = ["task_id", "hold", "hold_at", "hold_reason", "hold_error"];
-            let present = Filter::new().maybe("task_id", task).any_of("hold", held());
-            let select = Select::new("T_EXTRACTION_TASK", &columns).filter(present);
-            for row in db.select(select.order(&["task_id"]))? {
-                holds.push(hold(&row, row.number("task_id")?, None)?);
-            }
-            let columns = ["task_id", "table_name", "hold", "hold_at", "hold_reason"];
-            let present = Filter::new().maybe("task_id", task).any_of("hold", held());
-            let select =
-                Select::new("task_detail", &columns).filter(present.eq("is_removed", false));
-            for row in db.select(select.order(&["task_id", "position"]))? {
-                holds.push(hold(&row, row.number("task_id")?, Some(row.text("table_name")?))?);
-            }
-            Ok(holds)
-        })
+        self.read(|db| holds_of(db, task))
     }
+}
+
+fn holds_of(db: &mut Db, task: Option<u32>) -> Result<Vec<Hold>> {
+    let mut holds = Vec::new();
+    let columns = ["task_id", "hold", "hold_at", "hold_reason", "hold_error"];
+    let present = Filter::new().maybe("task_id", task).any_of("hold", held());
+    let select = Select::new("T_EXTRACTION_TASK", &columns).filter(present);
+    for row in db.select(select.order(&["task_id"]))? {
+        holds.push(hold(&row, row.number("task_id")?, None)?);
+    }
+    let columns = ["task_id", "table_name", "hold", "hold_at", "hold_reason"];
+    let present = Filter::new().maybe("task_id", task).any_of("hold", held());
+    let select = Select::new("task_detail", &columns).filter(present.eq("is_removed", false));
+    for row in db.select(select.order(&["task_id", "position"]))? {
+        holds.push(hold(&row, row.number("task_id")?, Some(row.text("table_name")?))?);
+    }
+    Ok(holds)
+}
+
+/// Pauses a task or a table since then; whether this did. A suspended task that a person pauses does
+/// not resume by itself.
+fn pause(
+    db: &mut Db,
+    task: u32,
+    table: Option<&str>,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> Result<bool> {
+    let was_suspended = match table {
+        None => {
+            let why = reason.map_or(String::new(), |why| format!(": {why}"));
+            pin(db, task, None, &format!("paused since {now:.0}{why}"))?
+        }
+        Some(_) => false,
+    };
+    Ok(was_suspended || put(db, task, table, HoldKind::Paused, reason, None, now)?)
 }
 
 /// Holds a task or a table since then; whether this did. `error`: the failure, where the task may

@@ -52,7 +52,7 @@ pub use attempts::{AttemptRecord, AttemptState, LastSign, NewAttempt};
 pub use config_tables::TaskChange;
 pub use empties::EmptyRuns;
 pub use entries::Entry;
-pub use errors::{ErrorFilter, ErrorRow, RowState};
+pub use errors::{ErrorFilter, ErrorRow, Judgement, RowState, Sent, Verdict};
 pub use holds::{Hold, HoldKind};
 pub use location::{DB_ENV, DB_PASSWORD_ENV, DB_PASSWORD_FILE_ENV, HOME_ENV, Home, StoreLocation};
 pub use lock::{LockInfo, Owner, TableLock};

@@ -73,8 +73,9 @@ impl Store {
             db.delete("T_ORIGIN", Filter::new().below("written_at", before)).map(drop)
         })?;
         pruned.errors = self.transaction(|db| {
-            let resolved = Filter::new().eq("row_state", word(&RowState::Resolved));
-            db.delete("T_ERROR_ROW", resolved.below("error_at", before))
+            let closed = RowState::ALL.iter().filter(|state| !state.is_open()).map(word);
+            let closed = Filter::new().any_of("row_state", closed.collect());
+            db.delete("T_ERROR_ROW", closed.below("error_at", before))
         })?;
         Ok(pruned)
     }
@@ -102,8 +103,7 @@ fn newest_run(store: &mut Store, task: u32, table: &str) -> Result<Option<String
 }
 
 fn runs_with_bad_rows(db: &mut Db) -> Result<BTreeSet<String>> {
-    let bad = Filter::new()
-        .any_of("row_state", [RowState::Bad, RowState::Retried].map(|s| word(&s)).to_vec());
+    let bad = Filter::new().any_of("row_state", RowState::open().iter().map(word).collect());
     let rows = db.select(Select::new("T_ERROR_ROW", &["run_id"]).filter(bad))?;
     rows.iter().map(|row| row.text("run_id")).collect()
 }
@@ -245,6 +245,7 @@ mod tests {
                 text: "too long".into(),
                 at: self.now - (24 * 100).hours(),
                 state,
+                verdict: None,
             };
             self.store.record_errors(&[row]).unwrap();
         }

@@ -429,7 +429,8 @@ pub(super) fn finish(
         let bytes = ended.use_times.as_ref().map(|times| times.bytes);
         attempts.end(db, attempt, end, (all.landed, bytes))?;
     }
-    if ended.attempt.is_none() || attempts.list().len() > 1 {
+    let known_attempts = attempts.list().len();
+    if known_attempts > 1 || known_attempts == 1 && ended.attempt.is_none() {
         all = counted_once(known.mode, &all);
     }
     let mut row = count_values(all);

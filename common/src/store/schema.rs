@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 
 /// The newest version with which anything else than a column of an option came.
-const VERSION_OF_THE_REST: i64 = 13;
+const VERSION_OF_THE_REST: i64 = 14;
 
 /// The schema this build writes.
 pub const VERSION: i64 = newest_of([
@@ -483,8 +483,12 @@ pub static TABLES: LazyLock<Vec<TableDef>> = LazyLock::new(|| {
             col(
                 "row_state",
                 WORD,
-                "`bad`; `retried`: to be sent again; `resolved`: it has landed since.",
+                "`bad`; `retried`: to be sent again; `landed`: since, in `state_run`; `withdrawn`: no longer to be sent; \
+                 `repeated`: bad again, in `state_run`; `resolved`: whether it has landed is not known.",
             ),
+            since(14, opt("state_at", TIME, "When it was found to be in this state, UTC; empty: it was always in it, or an older version noted it.")),
+            since(14, opt("state_run", HEX, "The run that landed it, or met it again.")),
+            since(14, opt("state_reason", LongText, "How that is known.")),
         ],
         key: &["run_id", "error_no"],
         unique: &["task_id", "table_name", "run_id", "error_no"],

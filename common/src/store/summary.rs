@@ -237,6 +237,7 @@ mod tests {
             text: "too long".into(),
             at,
             state: RowState::Bad,
+            verdict: None,
         }
     }
 

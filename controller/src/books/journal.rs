@@ -1,6 +1,7 @@
 //! A run as it is written down.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::take;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -11,13 +12,15 @@ use ssync_common::event::RunTotals;
 use ssync_common::ledger::Id;
 use ssync_common::process::RunId;
 use ssync_common::store::{
-    BatchState, Entry, ErrorFilter, ErrorRow, NewAttempt, NewRun, RowState, RunCounts, RunEnd,
-    RunState, Settled, Tenure, UseTimes,
+    BatchState, Entry, ErrorFilter, ErrorRow, Judgement, NewAttempt, NewRun, RowState, RunCounts,
+    RunEnd, RunState, Sent, Settled, Tenure, UseTimes,
 };
 use ssync_common::value::{Key, hex_bytes};
 use ssync_worker::counts::Counts;
-use ssync_worker::journal::{BadRow, BatchRecord, Journal, Landed, LastSettled, Read};
+use ssync_worker::journal::{BadRow, BatchRecord, Journal, LastSettled, Look, Moment, Read};
+use ssync_worker::retries::is_after_failure;
 
+use super::bad_rows;
 use super::dealt_with::{self, Reading};
 use super::desk::{Desk, PATIENCE};
 use super::mirror::Mirror;
@@ -25,10 +28,8 @@ use super::settled::last_settled;
 
 /// Bad rows of earlier runs that are looked at: is one of them bad again?
 const BAD_BEFORE_MAX: u64 = 10_000;
-/// Rows that are asked for in one statement: whether they have landed.
-const KEYS_AT_ONCE: usize = 100;
-/// Records that are settled in one transaction.
-const RESOLVED_AT_ONCE: usize = 1000;
+/// Records that are judged in one transaction.
+const JUDGED_AT_ONCE: usize = 1000;
 /// How long a list of bad rows may take to be read.
 const LIST_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -46,6 +47,8 @@ pub struct RunJournal {
     resumed: Mutex<Option<(Id, u64)>>,
     /// What the run has read, once it has.
     read: Mutex<Option<Read>>,
+    /// Records of bad rows that the run has read once more, and whether the row is gone.
+    dealt_with: Mutex<Vec<(bool, ErrorRow)>>,
     /// What this process has settled last.
     settled: Mutex<Option<LastSettled>>,
     notes: Mutex<Vec<String>>,
@@ -63,7 +66,7 @@ struct BadRows {
     /// Whether that is all of them: the database could be asked.
     are_known: bool,
     /// Records of other runs that wait for somebody, by key as JSON: a row that is bad again is one.
-    of_others: BTreeMap<String, (RunId, u64)>,
+    of_others: BTreeMap<String, Vec<ErrorRow>>,
     /// Keys of those that this process has met.
     met: BTreeSet<String>,
     /// Those without a key that this process has met.
@@ -93,6 +96,7 @@ impl RunJournal {
             known_run: Mutex::default(),
             resumed: Mutex::default(),
             read: Mutex::default(),
+            dealt_with: Mutex::default(),
             settled: Mutex::default(),
             notes: Mutex::default(),
             tenure: Mutex::default(),
@@ -141,12 +145,15 @@ impl RunJournal {
         Ok(())
     }
 
-    /// Settles the records of bad rows that a run without states has read once more, and that are bad
-    /// no longer. A database that is out of reach has them until the next run.
-    fn resolve_dealt_with(&self, run: RunId) -> Result<()> {
-        let Some(read) = *locked(&self.read)? else { return Ok(()) };
-        let reading =
-            Reading { task: self.attempt.task, table: self.attempt.table.clone(), run, read };
+    /// Looks for the records of bad rows that a run without states has read once more, and for those
+    /// of them whose rows are gone; they count once the run is done. A database that is out of reach
+    /// has them until the next run.
+    fn look_at_read(&self, look: &mut Look<'_>) -> Result<()> {
+        let (Some(read), Some(run)) = (*locked(&self.read)?, *locked(&self.known_run)?) else {
+            return Ok(());
+        };
+        let (task, table) = (self.attempt.task, self.attempt.table.clone());
+        let reading = Reading { task, table, run: RunId(run), read };
         // A database that hangs is found out by the small question.
         let first = ErrorFilter { limit: Some(1), ..reading.bad() };
         match self.desk.ask(PATIENCE, move |store| store.errors(&first))? {
@@ -154,21 +161,48 @@ impl RunJournal {
             _ => return Ok(()),
         }
         let rows = self.desk.ask(LIST_TIME_MAX, move |store| dealt_with::rows(store, &reading))?;
-        let mut resolved = Vec::new();
+        let Some(rows) = rows else { return Ok(()) };
+        let looked = rows.iter().take(BAD_BEFORE_MAX as usize).cloned().collect();
+        let gone = bad_rows::gone(looked, look)?;
+        let gone: BTreeSet<_> = gone.iter().map(|row| (row.run, row.number)).collect();
+        let name = |row: &ErrorRow| (row.run, row.number);
+        *locked(&self.dealt_with)? =
+            rows.into_iter().map(|row| (gone.contains(&name(&row)), row)).collect();
+        Ok(())
+    }
+
+    /// Judges the records of bad rows that a run without states has read once more, now that it is
+    /// done: those that are bad no longer have landed, unless they are gone.
+    fn judge_read(&self, run: RunId) -> Result<()> {
+        let rows = take(&mut *locked(&self.dealt_with)?);
+        let mut judged = Vec::new();
         {
             let bad = locked(&self.bad)?;
-            for row in rows.unwrap_or_default() {
-                let is_bad = match row.key.is_empty() {
-                    true => row.run == run,
-                    false => bad.met.contains(&key_json(&row.key)?),
+            for (is_gone, row) in &rows {
+                let (state, how) = match (row.key.is_empty(), is_gone) {
+                    (true, _) if row.run == run => continue,
+                    // Which of the rows it was, nobody can say.
+                    (true, _) => (RowState::Resolved, "a later run has read the table anew"),
+                    (false, true) => (RowState::Withdrawn, bad_rows::GONE),
+                    (false, false) if bad.met.contains(&key_json(&row.key)?) => continue,
+                    (false, false) => (RowState::Landed, "a run has read and landed it"),
                 };
-                if !is_bad {
-                    resolved.push((row.run, row.number));
-                }
+                let by = (state != RowState::Withdrawn).then_some(run);
+                judged.push(bad_rows::judgement(row, state, by, how));
             }
         }
-        let mut parts = resolved.chunks(RESOLVED_AT_ONCE);
-        parts.try_for_each(|part| self.desk.write(Entry::Resolved(part.to_vec())))
+        self.write_judged(judged)
+    }
+
+    fn write_judged(&self, judged: Vec<Judgement>) -> Result<()> {
+        let mut parts = judged.chunks(JUDGED_AT_ONCE);
+        parts.try_for_each(|part| self.desk.write(Entry::Judged(part.to_vec())))
+    }
+
+    /// What runs of this sub-task have settled since a moment; `None` without the database.
+    fn sent_since(&self, since: Timestamp) -> Result<Option<Sent>> {
+        let (task, table) = (self.attempt.task, self.attempt.table.clone());
+        self.desk.ask(LIST_TIME_MAX, move |store| store.sent_since(task, &table, since))
     }
 
     /// What was settled before this process: by the database, else by what this host remembers.
@@ -191,32 +225,9 @@ impl RunJournal {
     }
 }
 
-/// Those of some rows that have landed. Mostly none has, or all: one question tells.
-fn landed_of(
-    rows: &[ErrorRow],
-    landed: &mut Landed<'_>,
-    found: &mut Vec<(RunId, u64)>,
-) -> Result<()> {
-    let Some(first) = rows.first() else { return Ok(()) };
-    let is_alike = |row: &ErrorRow| row.key_columns == first.key_columns && !row.key.is_empty();
-    let are_alike = rows.iter().all(is_alike);
-    if are_alike {
-        let keys: Vec<_> = rows.iter().map(|row| row.key.clone()).collect();
-        match landed(&first.key_columns, &keys)? {
-            0 => return Ok(()),
-            n if n == keys.len() as u64 => {
-                found.extend(rows.iter().map(|row| (row.run, row.number)));
-                return Ok(());
-            }
-            _ => {}
-        }
-    }
-    if rows.len() > 1 {
-        let (left, right) = rows.split_at(rows.len() / 2);
-        landed_of(left, landed, found)?;
-        landed_of(right, landed, found)?;
-    }
-    Ok(())
+/// Whether a record says what is wrong with a row now.
+fn is_error_of(row: &ErrorRow, error: &Error) -> bool {
+    (&row.column, row.kind, &row.text) == (&error.column, error.kind, &error.message)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
@@ -338,13 +349,15 @@ impl Journal for RunJournal {
                 .map(|r| key_json(&r.key))
                 .collect::<Result<_>>()?;
             bad.of_others.clear();
-            let others = before.unwrap_or_default().into_iter().filter(|r| r.run.0 != *run);
+            // A row of this very run that was set back since is sent again, too.
+            let is_other = |r: &ErrorRow| r.run.0 != *run || r.state == RowState::Retried;
+            let others = before.unwrap_or_default().into_iter().filter(is_other);
             for row in others.filter(|row| !row.key.is_empty()) {
-                bad.of_others.insert(key_json(&row.key)?, (row.run, row.number));
+                bad.of_others.entry(key_json(&row.key)?).or_default().push(row);
             }
             bad.run = Some(*run);
         }
-        let (mut new, mut again) = (Vec::new(), Vec::new());
+        let (mut new, mut again, mut stays) = (Vec::new(), Vec::new(), Vec::new());
         for row in rows {
             if row.key.is_empty() {
                 bad.keyless += 1;
@@ -352,7 +365,14 @@ impl Journal for RunJournal {
                 continue;
             }
             let key = key_json(&row.key)?;
-            again.extend(bad.of_others.remove(&key));
+            let mut before = bad.of_others.remove(&key).unwrap_or_default();
+            // What this very run has met before, and sent again, is one record still.
+            let is_same = |r: &ErrorRow| r.run.0 == *run && is_error_of(r, &row.error);
+            if let Some(same) = before.iter().position(is_same) {
+                stays.push(before.remove(same));
+                bad.recorded.insert(key.clone());
+            }
+            again.extend(before);
             if bad.recorded.insert(key.clone()) {
                 new.push(row);
             }
@@ -372,19 +392,21 @@ impl Journal for RunJournal {
                 text: row.error.message.clone(),
                 at: Timestamp::now(),
                 state: RowState::Bad,
+                verdict: None,
             })
             .collect();
-        if rows.is_empty() {
-            return Ok(bad.count());
-        }
-        if let Err(e) = self.desk.write(Entry::Bad { rows, are_new: bad.are_known }) {
+        if !rows.is_empty()
+            && let Err(e) = self.desk.write(Entry::Bad { rows, are_new: bad.are_known })
+        {
             // What is recorded must be looked up again.
             bad.run = None;
             return Err(e);
         }
-        if !again.is_empty() {
-            self.desk.write(Entry::Resolved(again))?;
-        }
+        let again = again.iter().map(|row| (row, RowState::Repeated));
+        let again = again.chain(stays.iter().map(|row| (row, RowState::Bad)));
+        let judged =
+            |(row, state)| bad_rows::judgement(row, state, Some(RunId(*run)), "it was bad again");
+        self.write_judged(again.map(judged).collect())?;
         Ok(bad.count())
     }
 
@@ -392,14 +414,19 @@ impl Journal for RunJournal {
         Ok(locked(&self.bad)?.count())
     }
 
-    fn resolve_landed(&self, landed: &mut Landed<'_>) -> Result<()> {
-        // What waits for a person may be much, and stay so.
-        for (state, limit) in [(RowState::Retried, None), (RowState::Bad, Some(BAD_BEFORE_MAX))] {
+    fn judge_bad_rows(&self, moment: Moment, look: &mut Look<'_>) -> Result<()> {
+        // What waits for a person may be much, and stay so: once a run is enough.
+        let states: &[(RowState, Option<u64>)] = match moment {
+            Moment::Before => &[(RowState::Retried, None), (RowState::Bad, Some(BAD_BEFORE_MAX))],
+            Moment::After => &[(RowState::Retried, None)],
+            Moment::Read => return self.look_at_read(look),
+        };
+        for (state, limit) in states {
             let filter = ErrorFilter {
                 task: Some(self.attempt.task),
                 tables: vec![self.attempt.table.clone()],
-                states: vec![state],
-                limit,
+                states: vec![*state],
+                limit: *limit,
                 ..ErrorFilter::default()
             };
             // A database that hangs is found out by the small question.
@@ -415,21 +442,8 @@ impl Journal for RunJournal {
                      configuration database is out of reach",
                 );
             };
-            let (mut resolved, mut others) = (Vec::new(), Vec::new());
-            for row in rows {
-                let is_again = state == RowState::Retried
-                    && locked(&self.bad)?.met.contains(&key_json(&row.key)?);
-                match is_again {
-                    true => resolved.push((row.run, row.number)),
-                    false => others.push(row),
-                }
-            }
-            for part in others.chunks(KEYS_AT_ONCE) {
-                landed_of(part, landed, &mut resolved)?;
-            }
-            for part in resolved.chunks(RESOLVED_AT_ONCE) {
-                self.desk.write(Entry::Resolved(part.to_vec()))?;
-            }
+            let judged = bad_rows::judge(rows, look, &mut |since| self.sent_since(since))?;
+            self.write_judged(judged)?;
         }
         Ok(())
     }
@@ -459,7 +473,7 @@ impl Journal for RunJournal {
                 changed: counts.changed,
                 skipped: counts.skipped,
             },
-            message: None,
+            message: error.filter(|e| is_after_failure(e)).map(ToString::to_string),
             error: error.cloned(),
             end: Timestamp::now(),
         };
@@ -467,7 +481,7 @@ impl Journal for RunJournal {
             return self.desk.write(Entry::EndWithoutRun { attempt: self.attempt.clone(), end });
         };
         if state == RunState::Done
-            && let Err(e) = self.resolve_dealt_with(RunId(*run))
+            && let Err(e) = self.judge_read(RunId(*run))
         {
             // The end must be written down all the same.
             log::warn!("{}: records of bad rows stay as they are: {e:?}", self.attempt.table);

@@ -10,8 +10,10 @@
 //! - [`desk`]: the way to the database, online or not.
 //! - [`spool`], [`drain`]: what waits for it, in files, and how it gets there.
 //! - [`journal`]: one run, written down.
+//! - [`bad_rows`]: what became of rows that were bad.
 //! - [`mirror`]: what was settled last, once more on this host.
 
+pub mod bad_rows;
 mod dealt_with;
 pub mod desk;
 pub mod drain;

@@ -31,7 +31,7 @@ pub fn history(
     let since =
         args.since.as_deref().map(|text| since(text, &zoned(Timestamp::now()))).transpose()?;
     let filter = RunFilter {
-        task: args.scope.task.number(store)?,
+        task: args.scope.recorded(store)?,
         tables: args.scope.tables.clone(),
         since,
         has_failed: args.failed,

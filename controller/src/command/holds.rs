@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use ssync_common::config::Task;
 use ssync_common::error::Result;
+use ssync_common::failpoint;
 use ssync_common::shm::TaskTable;
-use ssync_common::store::{Hold, HoldKind, Store};
+use ssync_common::store::{Hold, Store};
 
 use crate::cli::{HoldArgs, PauseArgs};
 use crate::daemon;
@@ -33,11 +34,10 @@ impl Target {
     /// # Errors
     /// When there is no such task or table; nothing is changed then.
     fn of(args: &HoldArgs, store: &mut Store) -> Result<Target> {
-        let named = args.table.iter().chain(&args.tables.tables).cloned();
-        let mut tables: Vec<_> = named.collect();
+        let (which, mut tables) = args.named()?;
         tables.sort_unstable();
         tables.dedup();
-        let task = transfer::choose(&store.load()?, args.task.which()?, &tables)?;
+        let task = transfer::choose(&store.load()?, &which, &tables)?;
         if !tables.is_empty() {
             // In the configured order.
             tables = task.tables.iter().map(|table| table.name.clone()).collect();
@@ -76,17 +76,20 @@ impl Target {
     }
 }
 
-/// Holds a task or a table for an operator, and tells its process; false when it was held already.
+/// What a pause has made, or found: whether it held the part, and what holds it.
+type Paused = (bool, Option<Hold>);
+
+/// Holds parts of a task for an operator, `None` the whole of it, and tells its process.
 pub fn hold(
     store: &mut Store,
     task: u32,
-    table: Option<&str>,
+    parts: &[Option<&str>],
     reason: Option<&str>,
-) -> Result<bool> {
-    let changed = store.hold(task, table, HoldKind::Paused, reason)?;
+) -> Result<Vec<Paused>> {
+    let paused = store.pause_all(task, parts, reason)?;
     poke(store, task)?;
     daemon::command::poke(store.home());
-    Ok(changed)
+    Ok(paused)
 }
 
 /// Tells the task's process that there is something new to look at. On another host it looks by
@@ -98,26 +101,31 @@ fn poke(store: &Store, task: u32) -> Result<()> {
     Ok(())
 }
 
-/// Holds a task or tables of it, and waits until nothing of it is being transferred any more.
+/// Holds a task or tables of it, and waits until nothing of it is being transferred any more. False
+/// where that takes too long, or somebody resumes it meanwhile.
 pub fn pause(store: &mut Store, args: &PauseArgs, out: &mut Output) -> Result<bool> {
     let what = Target::of(&args.what, store)?;
     let parts = what.parts();
-    let mut changed = Vec::new();
-    for table in &parts {
-        changed.push(hold(store, what.task.id, *table, args.reason.as_deref())?);
-    }
-    let under_way = await_effect(store, &what, Duration::from_secs(args.wait))?;
+    let made = hold(store, what.task.id, &parts, args.reason.as_deref())?;
+    failpoint::hit("pause.held", 1);
+    let (under_way, resumed) = await_effect(store, &what, &made, Duration::from_secs(args.wait))?;
+    let is_resumed = |table: &Option<&str>| resumed.iter().any(|r| r.as_deref() == *table);
+    let has_effect = under_way.is_empty() && resumed.is_empty();
     if out.is_json() {
-        let mut object = what.object(true, &changed);
+        let changed: Vec<_> = made.iter().map(|(changed, _)| *changed).collect();
+        let mut object = what.object(resumed.is_empty(), &changed);
         object["under_way"] = json!(under_way);
+        object["resumed"] = json!(resumed);
         out.object(object);
-        return Ok(under_way.is_empty());
+        return Ok(has_effect);
     }
-    for (table, changed) in parts.into_iter().zip(changed) {
+    for (table, (changed, held)) in parts.into_iter().zip(made) {
         let name = what.words(table);
-        out.line(match changed {
-            true => format!("{name} is paused"),
-            false => format!("{name} was held already"),
+        let since = held.map_or_else(String::new, |held| format!(": {}", held.describe()));
+        out.line(match (is_resumed(&table), changed) {
+            (true, _) => format!("{name} was paused, and has been resumed meanwhile"),
+            (false, true) => format!("{name} is paused"),
+            (false, false) => format!("{name} was held already{since}"),
         });
     }
     for Transfer { table, owner } in &under_way {
@@ -125,7 +133,7 @@ pub fn pause(store: &mut Store, args: &PauseArgs, out: &mut Output) -> Result<bo
             "table {table} has not come to a halt yet: {owner} has batches to finish"
         ));
     }
-    Ok(under_way.is_empty())
+    Ok(has_effect)
 }
 
 /// A table that is being transferred, and by whom.
@@ -135,16 +143,28 @@ struct Transfer {
     owner: String,
 }
 
-/// Tells the task's process to look, and waits for it; what is still under way after `patience`.
-fn await_effect(store: &mut Store, what: &Target, patience: Duration) -> Result<Vec<Transfer>> {
+/// Tells the task's process to look, and waits for it; what is still under way after `patience`, and
+/// the parts that somebody has resumed by then.
+fn await_effect(
+    store: &mut Store,
+    what: &Target,
+    made: &[Paused],
+    patience: Duration,
+) -> Result<(Vec<Transfer>, Vec<Option<String>>)> {
     let began = Instant::now();
     let mut is_told = false;
     loop {
         // Each time: a task process may have begun since.
         poke(store, what.task.id)?;
         let under_way = transfers(store, what)?;
-        if under_way.is_empty() || began.elapsed() >= patience {
-            return Ok(under_way);
+        // After the transfers: what is found held now was held while they ended.
+        let holds = store.holds(Some(what.task.id))?;
+        let is_there = |held: &&Hold| holds.iter().any(|hold| hold.is_same(held));
+        let held = made.iter().filter_map(|(_, held)| held.as_ref());
+        let resumed: Vec<_> =
+            held.filter(|held| !is_there(held)).map(|held| held.table.clone()).collect();
+        if under_way.is_empty() || !resumed.is_empty() || began.elapsed() >= patience {
+            return Ok((under_way, resumed));
         }
         if !is_told && began.elapsed() >= SILENT_MAX {
             is_told = true;
@@ -173,39 +193,45 @@ fn transfers(store: &mut Store, what: &Target) -> Result<Vec<Transfer>> {
     Ok(under_way)
 }
 
-/// Lets a task run again, and tells the daemon; what held it.
-pub fn release(store: &mut Store, task: u32) -> Result<Option<Hold>> {
-    let held = store.resume(task, None)?;
+/// What a resumption has found: what held each part, and what of the task is held still.
+type Resumed = (Vec<Option<Hold>>, Vec<Hold>);
+
+/// Lets parts of a task run again, `None` the whole of it, and tells the daemon.
+pub fn release(store: &mut Store, task: u32, parts: &[Option<&str>]) -> Result<Resumed> {
+    let resumed = store.resume_all(task, parts)?;
     daemon::command::poke(store.home());
-    Ok(held)
+    Ok(resumed)
 }
 
 /// Lets a task or tables of it run again, and says so once the daemon of this host goes by it.
 pub fn resume(store: &mut Store, args: &HoldArgs, out: &mut Output) -> Result<bool> {
     let what = Target::of(args, store)?;
-    let parts = what.parts();
-    let mut changed = Vec::new();
-    for table in &parts {
-        changed.push(store.resume(what.task.id, *table)?.is_some());
-    }
+    let (parts, task) = (what.parts(), what.task.id);
+    let (were, still) = release(store, task, &parts)?;
+    failpoint::hit("resume.released", 1);
     if let Err(e) = daemon::command::reload_if_it_is_ours(store.home(), store.instance_id()) {
         note(&format!("the daemon will see it later: {}", e.message));
     }
+    // What this command has made may have been undone by now.
+    let holds = store.holds(Some(task))?;
+    let is_held = |table: Option<&str>| holds.iter().any(|hold| hold.table.as_deref() == table);
+    let is_paused_again = parts.iter().any(|table| is_held(*table));
     if out.is_json() {
-        out.object(what.object(false, &changed));
-        return Ok(true);
+        let changed: Vec<_> = were.iter().map(Option::is_some).collect();
+        out.object(what.object(is_paused_again, &changed));
+        return Ok(!is_paused_again);
     }
-    for (table, changed) in parts.into_iter().zip(changed) {
-        let name = what.words(table);
-        out.line(match changed {
-            true => format!("{name} may run again"),
-            false => format!("{name} was not held"),
+    for (table, held) in parts.iter().zip(were) {
+        let name = what.words(*table);
+        out.line(match (held.is_some(), is_held(*table)) {
+            (true, false) => format!("{name} may run again"),
+            (true, true) => format!("{name} was resumed, and has been held again meanwhile"),
+            (false, false) => format!("{name} was not held"),
+            (false, true) => format!("{name} was not held, and has been held meanwhile"),
         });
     }
-    let task = what.task.id;
-    for hold in store.holds(Some(task))? {
+    for hold in still {
         match hold.table {
-            // Perhaps by somebody else, meanwhile.
             None => out.line(format!("the whole task is held: ssync resume {task}")),
             Some(table) if what.tables.is_empty() => {
                 out.line(format!("table {table} is still held: ssync resume {task} {table}"));
@@ -213,5 +239,5 @@ pub fn resume(store: &mut Store, args: &HoldArgs, out: &mut Output) -> Result<bo
             Some(_) => {}
         }
     }
-    Ok(true)
+    Ok(!is_paused_again)
 }

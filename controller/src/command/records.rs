@@ -1,17 +1,22 @@
 //! `ssync errors`: rows that could not be transferred.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use ssync_common::config::TaskNames;
 use ssync_common::error::Result;
-use ssync_common::store::{ErrorFilter, ErrorRow, RowState, Store};
+use ssync_common::process::RunId;
+use ssync_common::store::{ErrorFilter, ErrorRow, RowState, Store, Verdict};
 
 use crate::cli::ErrorsArgs;
 use crate::output::Output;
 
 /// Lists bad rows.
 pub fn errors(store: &mut Store, args: &ErrorsArgs, out: &mut Output) -> Result<bool> {
-    let task = args.scope.task.number(store)?;
-    let states = if args.all { vec![] } else { vec![RowState::Bad, RowState::Retried] };
+    let task = args.scope.recorded(store)?;
+    let states = if args.all { vec![] } else { RowState::open() };
     let filter = ErrorFilter {
         task,
         tables: args.scope.tables.clone(),
@@ -28,6 +33,12 @@ pub fn errors(store: &mut Store, args: &ErrorsArgs, out: &mut Output) -> Result<
         out.object(json!({ "errors": errors, "more": more }));
         return Ok(true);
     }
+    let mut begins = BTreeMap::new();
+    for run in found.iter().filter_map(|row| row.verdict.as_ref()?.run) {
+        if let Entry::Vacant(unknown) = begins.entry(run) {
+            unknown.insert(store.run(run)?.map(|run| run.begin));
+        }
+    }
     let row = |e: &ErrorRow| {
         [
             names.label(e.task),
@@ -37,20 +48,33 @@ pub fn errors(store: &mut Store, args: &ErrorsArgs, out: &mut Output) -> Result<
             row_state(e.state).to_owned(),
             format!("{:.0}", e.at),
             e.text.clone(),
+            outcome(e, &begins),
         ]
     };
     let rows: Vec<_> = found.iter().map(row).collect();
-    out.table(["TASK", "TABLE", "ROW", "COLUMN", "STATE", "SINCE", "ERROR"], &rows);
+    out.table(["TASK", "TABLE", "ROW", "COLUMN", "STATE", "SINCE", "ERROR", "OUTCOME"], &rows);
     if more {
         out.line(format!("and more: these are the first {}; see --limit", args.limit));
     }
     Ok(true)
 }
 
+/// How the state of a row is known.
+fn outcome(row: &ErrorRow, begins: &BTreeMap<RunId, Option<Timestamp>>) -> String {
+    let Some(Verdict { run, at, how }) = &row.verdict else { return String::new() };
+    match run.and_then(|run| begins.get(&run).copied().flatten()) {
+        Some(begin) => format!("{at:.0}: {how} (run of {begin:.0})"),
+        None => format!("{at:.0}: {how}"),
+    }
+}
+
 fn row_state(state: RowState) -> &'static str {
     match state {
         RowState::Bad => "bad",
         RowState::Retried => "retried",
+        RowState::Landed => "landed",
+        RowState::Withdrawn => "withdrawn",
+        RowState::Repeated => "bad again",
         RowState::Resolved => "resolved",
     }
 }
@@ -70,5 +94,6 @@ fn error_object(row: &ErrorRow, names: &TaskNames) -> Value {
         "error": row.text,
         "at": row.at,
         "state": row.state,
+        "verdict": row.verdict,
     })
 }

@@ -33,6 +33,8 @@ pub enum Verdict {
     Start,
     /// Leave it out this time, and why.
     Skip(String),
+    /// Leave it out: an operator or a failure holds it, and why.
+    Held(String),
     /// Leave it out: it cannot be started before its configuration is mended. What is wrong with it.
     Unable(String),
     /// Ask again soon, and why.
@@ -48,7 +50,7 @@ pub fn decide(task: u32, facts: &Facts<'_>) -> Verdict {
         return Verdict::Skip("the task is not configured any more".to_owned());
     }
     if let Some(hold) = facts.hold {
-        return Verdict::Skip(hold_words(task, hold));
+        return Verdict::Held(hold_words(task, hold));
     }
     if let Some(runner) = &facts.runner {
         return Verdict::Skip(format!("it runs already: {runner}"));
@@ -121,7 +123,7 @@ mod tests {
         let lacking = Facts { missing: Some(&missing), runner: None, ..facts };
         assert_eq!(decide(7, &lacking), Verdict::Unable("no password is stored".to_owned()));
         facts.hold = Some(&hold);
-        let Verdict::Skip(why) = decide(7, &facts) else { panic!() };
+        let Verdict::Held(why) = decide(7, &facts) else { panic!() };
         assert_eq!(
             why,
             "suspended after a failure since 2026-01-01T00:00:00Z (table orders: disk full); \

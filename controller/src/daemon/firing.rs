@@ -101,7 +101,7 @@ impl Daemon {
             let cause = Cause { schedule: Some(id), due: Some(under_way.due) };
             match self.try_start(task, &[], cause) {
                 Verdict::Wait(why) => return self.decided(task, cause, Happened::Waiting, why),
-                Verdict::Skip(why) => {
+                Verdict::Skip(why) | Verdict::Held(why) => {
                     self.decided(task, cause, Happened::Skipped, why);
                     self.next_task(id, None);
                 }
@@ -151,6 +151,11 @@ impl Daemon {
             (Verdict::Skip(why), Some(caller)) => {
                 self.decided(asked.task, cause, Happened::Skipped, why.clone());
                 self.say(caller, &Reply::Failed(self.not_started(asked.task, why)));
+            }
+            (Verdict::Held(why), Some(caller)) => {
+                self.decided(asked.task, cause, Happened::Skipped, why.clone());
+                let error = Error { kind: Kind::Paused, ..self.not_started(asked.task, why) };
+                self.say(caller, &Reply::Failed(error));
             }
             (Verdict::Unable(why), Some(caller)) => {
                 self.decided(asked.task, cause, Happened::Unable, why.clone());
@@ -336,7 +341,9 @@ impl Daemon {
                     let run = self.run_of(task, job.pid());
                     self.telling.tell(&Event::new(what, text).of_task(task).of_run(run));
                 }
-                _ => self.telling.tell_once(what, task, &text, |e| e.of_task(task)),
+                _ => self
+                    .telling
+                    .tell_once(what, task, &text, |e| e.of_task(task).because_of(&ended.words)),
             }
         }
         if ended.suspends() {

@@ -16,6 +16,7 @@ use ssync_common::secret::{Secret, WireSecret};
 use ssync_common::shm::Arena;
 use ssync_common::store::{Hold, Home, Store, StoreLocation, env_secret, key_secret, link_params};
 use ssync_worker::params::{Books, TaskParams};
+use ssync_worker::retries::is_after_failure;
 
 use crate::parameters::{Parameters, Reference};
 
@@ -436,7 +437,8 @@ pub struct TableEnding {
 impl TableEnding {
     /// Whether it was left out, and not paused under way.
     fn is_held(&self) -> bool {
-        self.landed == 0 && self.error.as_ref().is_some_and(|e| e.kind == Kind::Paused)
+        let left_out = |e: &Error| e.kind == Kind::Paused && !is_after_failure(e);
+        self.landed == 0 && self.error.as_ref().is_some_and(left_out)
     }
 }
 

@@ -188,7 +188,9 @@ pub fn standing(home: &Path, receiver: &Receiver) -> Result<Standing> {
 
 fn key(event: &Event) -> String {
     let task = event.task.map(|t| t.to_string()).unwrap_or_default();
-    format!("{} {task} {}", event.what.name(), event.table.as_deref().unwrap_or_default())
+    let cause = event.cause.as_ref().map_or(String::new(), |cause| format!(" {cause}"));
+    let table = event.table.as_deref().unwrap_or_default();
+    format!("{} {task} {table}{cause}", event.what.name())
 }
 
 /// Whether a schedule can make it happen again and again without anybody doing anything.
@@ -372,6 +374,32 @@ mod tests {
             let held = event(What::TaskSuspended, "2026-12-01T11:10:00Z");
             assert_eq!(state.fate(&receiver, &held, now), Fate::Tell);
             state.told(&held, receiver.repeat.secs(), now);
+        }
+    }
+
+    #[test]
+    fn a_new_cause_of_the_same_failure_is_told_at_once_and_the_same_one_is_not() {
+        use ssync_common::error::{Error, Kind};
+        let (receiver, mut state) = (receiver(), ReceiverState::default());
+        let now: Timestamp = "2026-12-01T12:00:00Z".parse().unwrap();
+        let failed = |kind: Kind, words: &str| {
+            event(What::TaskFailed, "2026-12-01T11:59:00Z").because(&Error::new(kind, words))
+        };
+        for (kind, words, fate) in [
+            (Kind::Connect, "link a: connection refused after 3 s", Fate::Tell),
+            (Kind::Connect, "link a: connection refused after 17 s", Fate::Repeated),
+            (Kind::Login, "link a: access denied", Fate::Tell),
+            (Kind::Login, "link a: access denied", Fate::Repeated),
+            (Kind::Connect, "link a: connection refused after 4 s", Fate::Repeated),
+            // Each row of its own would never end.
+            (Kind::Data, "2 bad rows, 1 allowed: too long", Fate::Tell),
+            (Kind::Data, "9 bad rows, 1 allowed: out of range", Fate::Repeated),
+        ] {
+            let event = failed(kind, words);
+            assert_eq!(state.fate(&receiver, &event, now), fate, "{words}");
+            if fate == Fate::Tell {
+                state.told(&event, receiver.repeat.secs(), now);
+            }
         }
     }
 

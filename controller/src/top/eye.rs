@@ -172,13 +172,15 @@ impl Reading {
         let names = TaskNames::of(&self.books.tasks);
         let store = self.store()?;
         Ok(match ask {
-            Ask::Pause(task) => match holds::hold(store, task, None, Some(REASON))? {
-                true => format!("task {} is paused; r lets it run again", names.label(task)),
-                false => format!("task {} was held already", names.label(task)),
+            Ask::Pause(task) => match holds::hold(store, task, &[None], Some(REASON))?.first() {
+                Some((true, _)) => {
+                    format!("task {} is paused; r lets it run again", names.label(task))
+                }
+                _ => format!("task {} was held already", names.label(task)),
             },
-            Ask::Resume(task) => match holds::release(store, task)? {
-                Some(_) => format!("task {} may run again", names.label(task)),
-                None => format!("task {} was not held", names.label(task)),
+            Ask::Resume(task) => match holds::release(store, task, &[None])?.0.as_slice() {
+                [Some(_)] => format!("task {} may run again", names.label(task)),
+                _ => format!("task {} was not held", names.label(task)),
             },
         })
     }

@@ -423,6 +423,7 @@ fn entries(run: RunId) -> Vec<(u64, Entry)> {
         text: "too long".into(),
         at,
         state: RowState::Bad,
+        verdict: None,
     };
     let begin = NewRun {
         id: run,

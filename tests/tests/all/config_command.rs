@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 use jiff::Timestamp;
 use ssync_common::error::{Error, Kind};
 use ssync_common::process::RunId;
-use ssync_common::store::{Entry, ErrorRow, NewRun, RowState, RunCounts, RunEnd, RunState};
+use ssync_common::store::{
+    Entry, ErrorRow, Judgement, NewRun, RowState, RunCounts, RunEnd, RunState, Verdict,
+};
 use ssync_common::value::Value;
 use ssync_tests::command::Ssync;
 use ssync_tests::ssync::write_down;
@@ -293,7 +295,8 @@ fn tables_and_tasks_are_held_until_they_are_resumed() {
     assert_eq!(said, "table orders of task 7 is paused\n");
     assert_eq!(paused(&status()), [false, true]);
     let said = ssync.run(&["pause", "7", "orders"]).expect(0).stdout;
-    assert_eq!(said, "table orders of task 7 was held already\n");
+    assert!(said.starts_with("table orders of task 7 was held already: paused since "), "{said}");
+    assert!(said.ends_with(": month end\n"), "{said}");
     ssync.run(&["pause", "7"]).expect(0);
     assert_eq!(paused(&status()), [true, true]);
     let told = ssync.run(&["status", "--task", "7", "--json"]).expect(0).json();
@@ -365,11 +368,15 @@ fn past_runs_and_bad_rows_are_listed() {
             text: "data too long".into(),
             at: at(1),
             state: RowState::Bad,
+            verdict: None,
         };
         store.record_errors(&[row]).unwrap();
         write_down(&mut store, [Entry::End { run: id, end, use_times: None, attempt: None }]);
         if n == 0 {
-            store.mark_rows_resolved(&[(id, 0)]).unwrap();
+            let how = "a run sent it and settled it".to_owned();
+            let verdict = Verdict { run: Some(id), at: at(60), how };
+            let (number, state) = (0, RowState::Landed);
+            store.judge(&[Judgement { run: id, number, state, verdict }]).unwrap();
         }
     }
 
@@ -479,6 +486,7 @@ fn health_is_one_line_and_an_exit_code() {
         text: "too long".into(),
         at: now,
         state: RowState::Bad,
+        verdict: None,
     };
     store.record_errors(&[row]).unwrap();
     let bad = ssync.run(&["health", "--json"]).expect(1).json();

@@ -559,6 +559,7 @@ fn bad_row(run: u8, id: i64) -> ErrorRow {
         text: "data too long 😀".into(),
         at: at(id),
         state: RowState::Bad,
+        verdict: None,
     }
 }
 
@@ -578,31 +579,35 @@ fn bad_rows_are_numbered_found_and_marked(place: &Place) {
     let orders = ErrorFilter { task: Some(7), tables: vec!["orders".into()], ..Default::default() };
     let run = ErrorFilter { run: Some(RunId([1; 16])), ..orders.clone() };
     let in_state = |state| ErrorFilter { states: vec![state], ..orders.clone() };
-    assert_eq!(store.mark_retried(&run).unwrap(), 3);
-    assert_eq!(store.mark_retried(&run).unwrap(), 0);
+    let judged = |rows: &[ErrorRow], state| {
+        let verdict = Verdict { run: Some(RunId([9; 16])), at: at(9), how: "known 😀".into() };
+        let judged = |r: &ErrorRow| Judgement {
+            run: r.run,
+            number: r.number,
+            state,
+            verdict: verdict.clone(),
+        };
+        (verdict.clone(), rows.iter().map(judged).collect::<Vec<_>>())
+    };
+    let ones = store.errors(&run).unwrap();
+    let (verdict, retried) = judged(&ones, RowState::Retried);
+    store.judge(&retried).unwrap();
     assert_eq!(store.errors(&in_state(RowState::Bad)).unwrap().len(), 1);
-    assert_eq!(store.errors(&in_state(RowState::Retried)).unwrap().len(), 3);
-    // One row, whichever run met it; then the others.
-    let named = |rows: Vec<ErrorRow>| rows.iter().map(|r| (r.run, r.number)).collect::<Vec<_>>();
-    let mut ones = store.errors(&orders).unwrap();
-    ones.retain(|row| row.key == [Value::Int(1)]);
-    assert_eq!(ones.len(), 2);
-    store.mark_rows_resolved(&named(ones)).unwrap();
-    assert_eq!(store.errors(&in_state(RowState::Resolved)).unwrap().len(), 2);
-    let others = store.errors(&in_state(RowState::Retried)).unwrap();
-    assert_eq!(others.len(), 2);
-    store.mark_rows_resolved(&named(others)).unwrap();
-    assert_eq!(store.errors(&in_state(RowState::Resolved)).unwrap().len(), 4);
+    let found = store.errors(&in_state(RowState::Retried)).unwrap();
+    assert_eq!(found.len(), 3);
+    assert!(found.iter().all(|row| row.verdict.as_ref() == Some(&verdict)));
+    for state in RowState::ALL.into_iter().filter(|state| !state.is_open()) {
+        store.judge(&judged(&ones[..2], state).1).unwrap();
+        assert_eq!(store.errors(&in_state(state)).unwrap().len(), 2, "{state:?}");
+        let open = ErrorFilter { states: RowState::open(), ..orders.clone() };
+        assert_eq!(store.errors(&open).unwrap().len(), 2);
+    }
     // Another table's are not touched.
     let log = ErrorFilter { tables: vec!["log".into()], ..Default::default() };
     assert_eq!(store.errors(&log).unwrap()[0].state, RowState::Bad);
     assert_eq!(
         store.errors(&ErrorFilter { limit: Some(2), ..Default::default() }).unwrap().len(),
         2
-    );
-    assert_eq!(
-        store.mark_retried(&ErrorFilter { task: Some(8), ..Default::default() }).unwrap(),
-        0
     );
 }
 

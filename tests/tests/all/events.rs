@@ -138,7 +138,7 @@ fn a_failed_task_of_a_realtime_schedule_is_suspended_and_said_to_be() {
     assert_eq!(whats, [What::TaskFailed, What::TaskSuspended]);
     assert!(shop.events()[1].text.contains("ssync resume 7"));
     // Held: it does not even begin, so nothing is recorded anew.
-    shop.instance.run(&["--task", "7"]).expect(1);
+    shop.instance.run(&["--task", "7"]).expect(130);
     assert_eq!((shop.events().len(), shop.tables().len()), (2, 2));
 }
 

@@ -116,6 +116,7 @@ fn older_forms_and_names_mean_the_same_as_numbers_in_the_new_form() {
         ("pause 1 first", "resume 1 first"),
         ("pause 对账-daily first", "resume 对账-daily first"),
         ("pause --task 1 --table first", "resume --task 对账-daily --table first"),
+        ("pause --task 1 first", "resume first --task 对账-daily"),
     ] {
         let held = hold(pause, resume);
         assert_eq!((&held.0, &held.2, &held.3), (&paused, &resumed, &after), "{pause}");
@@ -144,7 +145,7 @@ fn several_tables_are_paused_and_looked_at_together() {
     let wanted = "table first of task 1 (对账-daily) is paused\n\
                   table second of task 1 (对账-daily) is paused\n";
     assert_eq!(said, wanted);
-    run("--task 1").expect(1);
+    run("--task 1").expect(130);
     let told: Value = serde_json::from_str(&run("resume 1 --table first --json").stdout).unwrap();
     assert_eq!((&told["table"], &told["name"]), (&"first".into(), &NAME.into()));
     let told: Value =
@@ -162,6 +163,44 @@ fn several_tables_are_paused_and_looked_at_together() {
     let tables = |form: &str| run(form).expect(0).stdout.lines().count() - 1;
     let all = ["history 1", "history 1 --tables first", "history 1 --tables first,second"];
     assert_eq!(all.map(tables), [2, 1, 2]);
+}
+
+/// An empty list would say that nothing was ever wrong with it.
+#[test]
+fn records_of_a_table_that_nobody_knows_are_refused_and_those_of_a_former_one_are_shown() {
+    let pair = named_pair();
+    let run = |form: &str| pair.instance.run(&words(form));
+    for command in ["errors", "history"] {
+        for (form, hint) in [
+            ("1 --tables frist", "Did you mean first? Its tables: first, second."),
+            ("1 --tables second,NOPE", "hint: Its tables: first, second."),
+            ("9 --tables first", "Configured tasks: 1"),
+        ] {
+            let refused = run(&format!("{command} {form}")).expect(2);
+            assert!(refused.stdout.is_empty() && refused.stderr.contains(hint), "{refused}");
+        }
+        // As an unknown task.
+        let unknown = run(&format!("{command} nosuch --json")).expect(2);
+        let table = run(&format!("{command} 1 --tables NOPE --json")).expect(2);
+        let kind = |outcome: &Outcome| {
+            let error: Value = serde_json::from_str(outcome.stdout.trim()).unwrap();
+            error["error"]["kind"].as_str().unwrap().to_owned()
+        };
+        assert_eq!((kind(&table), kind(&unknown)), ("Usage".to_owned(), "Usage".to_owned()));
+    }
+    // Its records stay when it goes.
+    let mut config = pair.instance.store().load().unwrap();
+    config.tasks[0].tables.retain(|table| table.name == "second");
+    pair.instance.apply(&config.to_toml().unwrap());
+    assert!(run("history 1 --tables first").expect(0).stdout.contains("first"));
+    run("errors 1 --tables first").expect(0);
+    let refused = run("history 1 --tables firts").expect(2);
+    let hint = "Did you mean first? Its tables: second. Only in records: first.";
+    assert!(refused.stderr.contains(hint), "{refused}");
+    config.tasks.clear();
+    pair.instance.apply(&config.to_toml().unwrap());
+    assert!(run("history 1 --tables first").expect(0).stdout.contains("first"));
+    assert!(run("history 1 --tables NOPE").expect(2).stderr.contains("first, second"));
 }
 
 #[test]

@@ -170,3 +170,68 @@ fn a_pause_is_found_in_the_configuration_database_without_being_told() {
     assert_eq!(result(&outcome, "first"), "paused", "{outcome}");
     pair.assert_at_rest_within("first");
 }
+
+/// Another command comes between what a command does and what it answers.
+fn answered(pair: &Pair, command: &[&str], point: &str, between: &[&str]) -> Outcome {
+    pair.instance.forget_failpoints();
+    let mut asked = pair.instance.start(command, &format!("{point}@1=pause"));
+    asked.reached(point).unwrap_or_else(|| panic!("{}", pair.instance.logs()));
+    pair.instance.run(between).expect(0);
+    pair.instance.release(point);
+    asked.wait()
+}
+
+#[test]
+fn a_pause_and_a_resumption_do_not_claim_what_another_command_has_undone() {
+    let pair = Pair::new();
+    for part in [&["1"][..], &["1", "first"]] {
+        let of = |verb: &'static str| [&[verb], part].concat();
+        let paused = answered(&pair, &of("pause"), "pause.held", &of("resume")).expect(1);
+        assert!(paused.stdout.contains("has been resumed meanwhile"), "{paused}");
+        assert!(!paused.stdout.contains(" is paused"), "{paused}");
+        assert_eq!(pair.instance.store().holds(None).unwrap(), []);
+        pair.instance.run(&of("pause")).expect(0);
+        let resumed = answered(&pair, &of("resume"), "resume.released", &of("pause")).expect(1);
+        assert!(resumed.stdout.contains("has been held again meanwhile"), "{resumed}");
+        assert!(!resumed.stdout.contains("may run again"), "{resumed}");
+        // Whoever finds it held is told since when and why.
+        let again = pair.instance.run(&of("pause")).expect(0);
+        assert!(again.stdout.contains("was held already: paused since "), "{again}");
+        pair.instance.run(&of("resume")).expect(0);
+    }
+    let json_of = |command: &[&str], point, between: &[&str]| {
+        json(&answered(&pair, &[command, &["--json"]].concat(), point, between).expect(1))
+    };
+    let paused = json_of(&["pause", "1"], "pause.held", &["resume", "1"]);
+    assert_eq!((&paused["held"], &paused["changed"]), (&false.into(), &true.into()));
+    pair.instance.run(&["pause", "1"]).expect(0);
+    let resumed = json_of(&["resume", "1"], "resume.released", &["pause", "1"]);
+    assert_eq!((&resumed["held"], &resumed["changed"]), (&true.into(), &true.into()));
+}
+
+/// Not one of them has failed; and not all that was asked for has been done.
+#[test]
+fn whatever_is_held_of_what_is_asked_for_is_the_same_exit_code() {
+    let pair = Pair::new();
+    let run = |args: &[&str]| pair.instance.run(args);
+    run(&["pause", "1", "first"]).expect(0);
+    let one = run(&["--task", "1", "--tables", "first", "--json"]).expect(130);
+    assert_eq!(json(&one)["error"]["kind"], "Paused", "{one}");
+    assert!(one.stderr.contains("ssync resume 1 --tables first"), "{one}");
+    run(&["--task", "1"]).expect(130);
+    run(&["retry", "1", "--tables", "first"]).expect(130);
+    run(&["pause", "1", "second"]).expect(0);
+    let both = run(&["--task", "1"]).expect(130);
+    run(&["resume", "1", "--tables", "first,second"]).expect(0);
+    assert!(both.stderr.contains("ssync resume 1 --tables first,second"), "{both}");
+    run(&["pause", "1"]).expect(0);
+    let whole = run(&["--task", "1", "--json"]).expect(130);
+    assert_eq!(json(&whole)["error"]["kind"], "Paused", "{whole}");
+    let daemon = pair.instance.start(&["daemon"], "");
+    wait_for("the daemon", || run(&["reload"]).code == Some(0));
+    run(&["run", "1", "--wait"]).expect(130);
+    run(&["resume", "1"]).expect(0);
+    run(&["stop"]).expect(0);
+    daemon.wait().expect(0);
+    run(&["--task", "1"]).expect(0);
+}

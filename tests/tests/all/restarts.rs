@@ -143,6 +143,67 @@ fn a_wait_for_the_next_attempt_is_shown_and_ends_when_asked() {
     assert_eq!(scene.house.arrived(1), 3);
 }
 
+/// It had failed once, and would have been tried again: that is no run that was not there.
+#[test]
+fn a_wait_for_the_next_attempt_that_an_operator_ends_is_in_the_history() {
+    let mut scene = Scene::new(End::Dest);
+    scene.house.apply(&task(1, "retry_wait = \"1d\""));
+    scene.house.insert(1, 0..3);
+    scene.server.stop();
+    let last = |wish: &str| {
+        let history = scene.instance().run(&["history", "1", "--json"]).expect(0);
+        let history: serde_json::Value = serde_json::from_str(&history.stdout).unwrap();
+        let run = &history["runs"][0];
+        assert_eq!(run["state"], "interrupted", "{wish}: {history}");
+        assert_eq!(run["attempts"].as_array().unwrap().len(), 1, "{history}");
+        let text = run["message"].as_str().unwrap().to_owned();
+        assert!(text.contains(wish), "{text}");
+        assert!(text.contains("while it waited for attempt 2 of 6; the last one failed: link d1"));
+        history["runs"].as_array().unwrap().len()
+    };
+    let mut run = scene.instance().start(&RUN, "");
+    scene.await_retry(&mut run);
+    run.signal(Signal::SIGINT);
+    run.wait().expect(130);
+    assert_eq!(last("interrupted by the operator"), 1);
+    let mut run = scene.instance().start(&RUN, "");
+    scene.await_retry(&mut run);
+    scene.instance().run(&["pause", "1"]).expect(0);
+    run.wait().expect(130);
+    assert_eq!(last("task 1 is paused since "), 2);
+    scene.instance().run(&["resume", "1"]).expect(0);
+    // A run that finds it paused before anything was tried is none.
+    scene.instance().run(&["pause", "1", "t"]).expect(0);
+    scene.instance().run(&RUN).expect(130);
+    assert_eq!(last("task 1 is paused since "), 2);
+    scene.instance().run(&["resume", "1", "t"]).expect(0);
+    // The same in a run that the daemon has started.
+    let explained = |words: &str| {
+        let told = scene.instance().run(&["explain", "1"]).expect(0).stdout;
+        told.lines().any(|line| line.contains("interrupted") && line.contains(words))
+    };
+    for stop in [&["pause", "1", "t"][..], &["stop"]] {
+        let daemon = scene.house.start("");
+        scene.instance().run(&["run", "1"]).expect(0);
+        scene.house.wait("a wait for the next attempt", || scene.waits_to_retry());
+        scene.instance().run(stop).expect(0);
+        scene
+            .house
+            .wait("an end that is explained", || explained("while it waited for attempt 2 of 6"));
+        scene.instance().run(&["resume", "1", "t"]).expect(0);
+        if stop[0] == "stop" {
+            daemon.wait().expect(0);
+            assert_eq!(last("interrupted by the operator"), 4);
+        } else {
+            assert_eq!(last("table t is paused since "), 3);
+            scene.house.stop(daemon);
+        }
+    }
+    scene.server.restart();
+    scene.instance().run(&RUN).expect(0);
+    assert_eq!(scene.house.arrived(1), 3);
+}
+
 /// A real-time task that nobody fires.
 fn realtime(rest: &str) -> String {
     let schedule = "[[schedule]]\nid = 1\nevery = \"1d\"\nkind = \"realtime\"\n";

@@ -275,7 +275,8 @@ fn listed(instance: &Instance) -> Vec<String> {
     };
     let errors = json("errors");
     let keys = errors["errors"].as_array().unwrap().iter();
-    let keys: Vec<_> = keys.map(|e| e["row"].as_str().unwrap().to_owned()).collect();
+    let mut keys: Vec<_> = keys.map(|e| e["row"].as_str().unwrap().to_owned()).collect();
+    keys.sort();
     assert_eq!(json("status")["tables"][0]["bad_rows"], keys.len());
     keys
 }
@@ -361,4 +362,123 @@ fn a_retry_leaves_tables_without_states_out() {
     instance.apply(&tables.toml("", increment));
     let refused = instance.run(&["retry", "--task", "1"]).expect(2);
     assert!(refused.stderr.contains("t is not in mode status"), "{refused}");
+}
+
+/// Twelve rows between two files, of which the destination refuses those with keys 1 to 6; one run
+/// has met them.
+fn six_bad(dir: &Path, table: &str) -> (Tables, Instance) {
+    let tables = Tables::between(Site::in_file(dir, "src"), Site::in_file(dir, "dst"), 12);
+    tables.dest.run(&[
+        "DROP TABLE dst",
+        "CREATE TABLE dst (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(300) CHECK (v <> 'bad'))",
+    ]);
+    tables.source.run(&["UPDATE src SET v = 'bad' WHERE id BETWEEN 1 AND 6"]);
+    let instance = Instance::new(&tables.toml("error_limit = 10", table));
+    instance.run(&RUN).expect(1);
+    assert_eq!(listed(&instance).len(), 6);
+    (tables, instance)
+}
+
+/// What became of each bad row, records of one row in order: its state, and whether that names a run.
+fn fates(instance: &Instance) -> Vec<(String, String, bool)> {
+    let all: Value =
+        serde_json::from_str(&instance.run(&["errors", "--all", "--json"]).stdout).unwrap();
+    let fate = |row: &Value| {
+        let text = |name: &str| row[name].as_str().unwrap().to_owned();
+        (text("row"), text("state"), row["verdict"]["run"].is_string())
+    };
+    let mut fates: Vec<_> = all["errors"].as_array().unwrap().iter().map(fate).collect();
+    fates.sort();
+    fates
+}
+
+#[track_caller]
+fn assert_fates(instance: &Instance, wanted: &[(&str, &str, bool)]) {
+    let wanted =
+        wanted.iter().map(|(row, state, run)| (format!("id={row}"), (*state).to_owned(), *run));
+    let text = instance.run(&["errors", "--all"]).stdout;
+    assert_eq!(fates(instance), wanted.collect::<Vec<_>>(), "{text}");
+}
+
+#[test]
+fn a_bad_row_that_is_gone_or_that_a_person_called_done_is_not_listed_as_landed() {
+    for command in [&RUN[..], &["retry", "1"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let (tables, instance) = six_bad(dir.path(), "");
+        tables.source.run(&[
+            "DELETE FROM src WHERE id = 1",
+            "UPDATE src SET sync_status = 2 WHERE id = 2",
+            "UPDATE src SET sync_status = 0, v = 'good' WHERE id = 3",
+            "UPDATE src SET sync_status = 9 WHERE id = 4",
+            "UPDATE src SET sync_status = 0 WHERE id = 6",
+        ]);
+        instance.run(command).expect(1);
+        let mut wanted = vec![
+            ("1", "withdrawn", false),
+            ("2", "withdrawn", false),
+            ("3", "landed", true),
+            ("4", "withdrawn", false),
+            ("5", "bad", false),
+            ("6", "bad", false),
+            ("6", "repeated", true),
+        ];
+        if command[0] == "retry" {
+            wanted.insert(5, ("5", "repeated", true));
+        }
+        assert_fates(&instance, &wanted);
+        assert_eq!(listed(&instance), ["id=5", "id=6"]);
+        // Now, what one run has met twice.
+        tables.source.run(&["UPDATE src SET sync_status = 0, v = 'good' WHERE id IN (5, 6)"]);
+        instance.run(&RUN).expect(0);
+        assert_eq!(listed(&instance), [""; 0]);
+        assert_eq!(tables.landed(), 12 - 3);
+        let text = instance.run(&["errors", "--all"]).expect(0).stdout;
+        assert!(text.contains("the source no longer has it"), "{text}");
+        assert!(text.contains("no run of this home has sent it"), "{text}");
+    }
+}
+
+#[test]
+fn a_row_that_landed_in_a_run_that_died_is_known_to_have_landed_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tables, instance) = six_bad(dir.path(), "");
+    tables.source.run(&["UPDATE src SET v = 'good' WHERE id <> 4", "DELETE FROM src WHERE id = 4"]);
+    instance.run_with(&["retry", "1"], "run.after_rows@1=kill-group");
+    instance.wait_until_dead();
+    // Nobody has looked since.
+    let [a, b, c, e, f] = ["1", "2", "3", "5", "6"].map(|row| (row, "retried", false));
+    assert_fates(&instance, &[a, b, c, ("4", "withdrawn", false), e, f]);
+    instance.run(&RUN).expect(0);
+    let landed = |row| (row, "landed", true);
+    let wanted = [
+        landed("1"),
+        landed("2"),
+        landed("3"),
+        ("4", "withdrawn", false),
+        landed("5"),
+        landed("6"),
+    ];
+    assert_fates(&instance, &wanted);
+}
+
+#[test]
+fn a_bad_row_without_a_state_that_is_gone_is_withdrawn_once_all_are_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tables, instance) = six_bad(dir.path(), WITHOUT_STATES[1]);
+    tables.source.run(&[
+        "DELETE FROM src WHERE id IN (1, 2)",
+        "UPDATE src SET v = 'good' WHERE id IN (3, 4)",
+    ]);
+    instance.run(&RUN).expect(1);
+    let wanted = [
+        ("1", "withdrawn", false),
+        ("2", "withdrawn", false),
+        ("3", "landed", true),
+        ("4", "landed", true),
+        ("5", "bad", false),
+        ("5", "repeated", true),
+        ("6", "bad", false),
+        ("6", "repeated", true),
+    ];
+    assert_fates(&instance, &wanted);
 }

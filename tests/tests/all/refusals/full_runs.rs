@@ -360,3 +360,71 @@ fn records_of_former_versions_go_on_where_they_came_after_the_full_run() {
     as_before(&later("=", 1000));
     refused(&status.run(&RUN).expect(2), "a full run has filled dst");
 }
+
+/// A `full` run that was broken off, of a sub-task that is gone since: nothing resumes it.
+#[test]
+fn a_full_run_that_nothing_resumes_is_ended_by_the_decision_that_its_hint_names() {
+    for (mode, decision) in [("", "--as-is"), ("", "--new"), (INCREMENT, "--as-is")] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |side: &str| Site::in_file(dir.path(), side);
+        let tables = Tables::between(file("s"), file("d"), 60);
+        let full = tables.toml("", FULL).replace("id = 1", "id = 2");
+        let instance = Instance::new(&full.replace("name = \"t\"", "name = \"x\""));
+        instance.run_with(&["--task", "2"], "writer.after_commit@2=kill-group");
+        instance.wait_until_dead();
+        instance.apply(&tables.toml("", &sends(mode, "")));
+        let barred = instance.run(&RUN).expect(2);
+        refused(&barred, "is open");
+        refused(&barred, "task 2, table x of this installation");
+        refused(&barred, "ssync adopt 1 --tables t --as-is or --new ends it");
+        let looked = instance.run(&["adopt", "1"]).expect(0);
+        assert!(looked.stdout.contains("barred by        an open full run of task 2"), "{looked}");
+        // What it has left is for a person to judge.
+        tables.dest.run(&["DELETE FROM dst"]);
+        let decided = instance.run(&["adopt", "1", "--tables", "t", decision]).expect(0);
+        assert!(decided.stdout.contains("which nothing resumes, is over"), "{decided}");
+        instance.run(&RUN).expect(0);
+        tables.assert_same();
+    }
+}
+
+#[test]
+fn a_decision_about_a_table_that_a_full_run_may_still_fill_waits_for_that_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |side: &str| Site::in_file(dir.path(), side);
+    let tables = Tables::between(file("s"), file("d"), 60);
+    tables.dest.run(&[
+        "DROP TABLE dst",
+        "CREATE TABLE dst (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(300))",
+    ]);
+    let filling = format!(
+        "[[task]]\nid = 2\nsource = \"src\"\ndest = \"dst\"\nbatch_rows = 10\nwriters = 1\n\
+         [[task.table]]\nname = \"x\"\nsource = \"src\"\ndest = \"dst\"\n{FULL}\n"
+    );
+    let instance = Instance::new(&(tables.toml("", &sends("", UPSERT)) + &filling));
+    instance.run_with(&["--task", "2"], "writer.after_commit@2=kill-group");
+    instance.wait_until_dead();
+    for decision in ["--as-is", "--new"] {
+        let waits = instance.run(&["adopt", "1", "--tables", "t", decision]).expect(2);
+        let hint = "Let it come to its end: ssync --task 2 --tables x.";
+        assert!(waits.stderr.contains(hint), "{waits}");
+    }
+    instance.run(&["--task", "2", "--tables", "x"]).expect(0);
+    instance.run(&["adopt", "1", "--tables", "t", "--as-is"]).expect(0);
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+    // Of another installation nobody here knows whether it is gone: the table is filled once from here.
+    let other = Instance::new(&tables.toml("", FULL));
+    other.run_with(&["--task", "1"], "writer.after_commit@2=kill-group");
+    other.wait_until_dead();
+    let barred = instance.run(&["adopt", "1", "--tables", "t", "--as-is"]).expect(2);
+    assert!(barred.stderr.contains("of another installation"), "{barred}");
+    assert!(barred.stderr.contains("ssync --task 1 --tables t --restart"), "{barred}");
+    instance.apply(&tables.toml("", FULL));
+    instance.run(&["--task", "1", "--tables", "t", "--restart"]).expect(0);
+    instance.apply(&tables.toml("", &sends("", UPSERT)));
+    instance.run(&["adopt", "1", "--tables", "t", "--new"]).expect(0);
+    tables.add(60..70);
+    instance.run(&RUN).expect(0);
+    tables.assert_same();
+}

@@ -73,7 +73,7 @@ pub(super) fn assert_stops(outcome: &Outcome, words: &str) {
     assert_ne!(outcome.code, Some(0), "{outcome}");
     let (_, text) = error_of(outcome);
     assert!(text.contains(words), "{words:?} is not in {outcome}");
-    let ways_out = ["ssync adopt", "initial", "ssync retry --lost"];
+    let ways_out = ["ssync adopt", "initial", "ssync retry 1 --lost --tables"];
     assert!(ways_out.iter().any(|way| text.contains(way)), "no way out: {outcome}");
 }
 
