@@ -315,7 +315,8 @@ fn complete(command: Command, path: &str) -> Command {
 fn usage(command: &Command, path: &str) -> Option<String> {
     let positionals = command.get_positionals().filter(|arg| arg.get_id() != "task");
     let rest: Vec<_> = positionals.map(|arg| format!(" {arg}")).collect();
-    let is_about_one = command.get_groups().any(|group| group.get_id() == "OneTask");
+    let one = ["OneTask", "HoldArgs"];
+    let is_about_one = command.get_groups().any(|group| one.contains(&group.get_id().as_str()));
     is_about_one.then(|| format!("ssync {path} [OPTIONS] <TASK>{}", rest.concat()))
 }
 
