@@ -9,36 +9,28 @@ use crate::daemon::order::open_known;
 const HINT: &str = "Name the one that ssync works with by SSYNC_HOME or --home. ssync apply FILE makes \
                     a new one.";
 
-/// Refuses a directory that is not there, or is no home.
+/// Refuses a directory that is not there, or is no home. A host whose configuration is on a server gets
+/// its home by the first command.
 ///
 /// # Errors
 /// [`Kind::Config`].
 pub fn check(home: &Home) -> Result<()> {
+    if !StoreLocation::from_env(home.clone())?.is_embedded {
+        return Ok(());
+    }
     let shown = home.path().display();
     if !home.path().is_dir() {
         return Err(Error::new(Kind::Config, "there is no such home directory")
             .detail(shown.to_string())
             .hint(HINT));
     }
-    // A database on a server leaves only `run`.
+    // One whose configuration was on a server has only `run`.
     if !home.database().exists() && !home.run_dir().exists() {
         return Err(Error::new(Kind::Config, format!("{shown} is no home of ssync"))
             .detail("there is no configuration database in it (ssync.db)")
             .hint(HINT));
     }
     Ok(())
-}
-
-/// As [`check`], for commands that run tasks: a host whose configuration is on a server gets its home by
-/// the first of them.
-///
-/// # Errors
-/// [`Kind::Config`].
-pub fn check_for_run(home: &Home) -> Result<()> {
-    match StoreLocation::from_env(home.clone())?.is_embedded {
-        true => check(home),
-        false => Ok(()),
-    }
 }
 
 /// Opens the configuration database of a home that is there; one that is gone is not made anew.

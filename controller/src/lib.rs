@@ -110,7 +110,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
             })
         }
         (Some(Command::Adopt(args)), _) => {
-            existing::check_for_run(&Home::locate(cli.home.as_deref())?)?;
+            existing::check(&Home::locate(cli.home.as_deref())?)?;
             let mut out = Output::new(cli.json);
             let done = adopt_command::run(&args, cli.home.as_deref(), &mut out);
             out.print()?;
@@ -178,7 +178,7 @@ fn foreground(
     // Before any thread starts: a signal goes to whichever thread does not block it.
     let signals = signals::watch()?;
     let home = Home::locate(home)?;
-    existing::check_for_run(&home)?;
+    existing::check(&home)?;
     let telling = patience::tell_of_waits(&home);
     let mut store = Store::open(&StoreLocation::from_env(home)?)?;
     logging::init("worker", store.home().path())?;

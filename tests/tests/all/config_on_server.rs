@@ -58,7 +58,7 @@ fn a_task_lives_its_life(url: &str, password: &str) {
 
     // Held, it does not run; resumed, it does.
     ok(&["pause", "对账", "orders"]);
-    let held = instance.run(&["--task", "1"]).expect(1);
+    let held = instance.run(&["--task", "1"]).expect(130);
     assert!(held.stderr.contains("orders is left out"), "{held}");
     ok(&["resume", "1", "orders"]);
 

@@ -359,7 +359,7 @@ fn a_failed_real_time_task_is_not_fired_until_it_is_resumed() {
     });
     let started = house.decisions(1, Happened::Started).len();
     assert_eq!(started, 1, "{:?}", house.decisions(1, Happened::Started));
-    let refused = house.instance.run(&["run", "1"]).expect(1);
+    let refused = house.instance.run(&["run", "1"]).expect(130);
     assert!(refused.stderr.contains("suspended after a failure"), "{refused}");
     let explained = house.instance.run(&["explain", "1"]).expect(0).stdout;
     assert!(explained.contains("now: suspended after a failure"), "{explained}");
