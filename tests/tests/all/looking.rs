@@ -278,7 +278,7 @@ fn a_task_that_is_not_started_is_named_as_everywhere_else() {
     house.apply(&task(1, "name = \"bills\"\n"));
     let daemon = house.start("");
     house.instance.run(&["pause", "bills"]).expect(0);
-    let refused = house.instance.run(&["run", "bills"]).expect(1);
+    let refused = house.instance.run(&["run", "bills"]).expect(130);
     assert!(refused.stderr.contains("task 1 (bills) was not started"), "{refused}");
     house.stop(daemon);
 }

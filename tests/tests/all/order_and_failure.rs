@@ -218,7 +218,7 @@ fn a_failed_real_time_task_keeps_its_scene_and_waits_for_an_operator() {
             &["--task", "1", "--restart"],
             &["retry", "--task", "1"],
         ] {
-            let refused = instance.run(args).expect(1);
+            let refused = instance.run(args).expect(130);
             assert!(refused.stderr.contains("task 1 is suspended since"), "{args:?}: {refused}");
             assert!(refused.stderr.contains("ssync resume 1"), "{args:?}: {refused}");
             assert_eq!(picture(&scene), before, "{args:?}: {refused}");
