@@ -319,7 +319,7 @@ fn a_bad_row_that_a_person_sets_back_is_settled_when_it_lands() {
     let told = errors["errors"].as_array().unwrap().iter();
     let told: Vec<_> =
         told.map(|e| (e["row"].as_str().unwrap(), e["state"].as_str().unwrap())).collect();
-    assert_eq!(told, [("id=3", "bad"), ("id=4", "resolved"), ("id=5", "bad")]);
+    assert_eq!(told, [("id=3", "bad"), ("id=4", "landed"), ("id=5", "bad")]);
     assert_eq!(json_of(&instance, &["status"])["tables"][0]["bad_rows"], 2);
 }
 
