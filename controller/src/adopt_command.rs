@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 use ssync_common::config::TableTask;
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::store::{Home, Store, StoreLocation};
+use ssync_common::store::{Home, Store};
 use ssync_worker::adopt::{self, Bar, Decision, Found};
 use ssync_worker::params::TaskParams;
 
@@ -14,12 +14,13 @@ use crate::books::drain::drain_left;
 use crate::books::mirror::Mirror;
 use crate::books::settled::last_settled;
 use crate::cli::AdoptArgs;
+use crate::existing;
 use crate::output::Output;
 use crate::transfer;
 
 /// Shows, or decides.
 pub fn run(args: &AdoptArgs, home: Option<&Path>, out: &mut Output) -> Result<()> {
-    let mut store = Store::open(&StoreLocation::from_env(Home::locate(home)?)?)?;
+    let mut store = existing::open(&Home::locate(home)?, None)?;
     drain_left(&mut store)?;
     let config = store.load()?;
     let chosen = transfer::choose(&config, args.task.which()?, &args.tables.tables)?;

@@ -110,7 +110,6 @@ fn dispatch(cli: Cli) -> Result<u8> {
             })
         }
         (Some(Command::Adopt(args)), _) => {
-            existing::check(&Home::locate(cli.home.as_deref())?)?;
             let mut out = Output::new(cli.json);
             let done = adopt_command::run(&args, cli.home.as_deref(), &mut out);
             out.print()?;
@@ -178,9 +177,8 @@ fn foreground(
     // Before any thread starts: a signal goes to whichever thread does not block it.
     let signals = signals::watch()?;
     let home = Home::locate(home)?;
-    existing::check(&home)?;
     let telling = patience::tell_of_waits(&home);
-    let mut store = Store::open(&StoreLocation::from_env(home)?)?;
+    let mut store = existing::open(&home, None)?;
     logging::init("worker", store.home().path())?;
     let instance_home = store.home().path().to_path_buf();
     drain_left(&mut store)?;
@@ -191,6 +189,10 @@ fn foreground(
     drop(telling);
     let Some(params) = params else { return Ok(0) };
     let report = transfer::run(&params, &signals, quiet || json)?;
+    // It may have suspended the task.
+    if params.realtime && report.exit_code() != 0 {
+        daemon::command::poke(&home);
+    }
     let names = TaskNames::of([&params.task]);
     for waiting in spool::waiting(&instance_home, Some(report.task)) {
         errln!("{}", clock::localized(&names.named(&waiting.words())));

@@ -639,6 +639,8 @@ fn so_far(db: &mut Db, run: &mut RunRecord) -> Result<()> {
         run.counts.landed = settled_rows(db, run.id)?;
     }
     run.counts.failed = bad_rows(db, run.id)?;
+    // The others are those of attempts that have ended.
+    run.counts = counted_once(run.mode, &run.counts);
     let attempts = Attempts::of(db, run.id)?;
     run.attempts = attempts.list().len().max(1) as u64;
     run.seconds = attempts.micros() as f64 / 1e6;

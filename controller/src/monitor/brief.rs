@@ -1,12 +1,13 @@
 //! The brief (A12, A27): what was transferred, what failed, what waits for people.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
-use ssync_common::config::{Language, TaskNames};
+use ssync_common::config::{Language, TableMode, TaskNames};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::event::{What, events_between};
 use ssync_common::process::identity::host_name;
@@ -100,8 +101,8 @@ pub struct Interrupted {
     pub table: String,
     /// When it was begun.
     pub begin: Timestamp,
-    /// Rows that have landed so far.
-    pub rows: u64,
+    /// Rows that have landed so far; `None`: not known before the run goes on (`full`, `increment`).
+    pub rows: Option<u64>,
 }
 
 /// A receiver that could not be told.
@@ -179,17 +180,25 @@ struct Recorded {
 }
 
 fn recorded(store: &mut Store, from: Timestamp, to: Timestamp) -> Result<Recorded> {
+    let tables: BTreeSet<_> = store
+        .load()?
+        .tasks
+        .into_iter()
+        .flat_map(|task| task.tables.into_iter().map(move |table| (task.id, table.name)))
+        .collect();
+    let bad_rows = store.bad_rows()?.into_iter().filter(|(place, _)| tables.contains(place));
     let interrupted = store.interrupted_runs()?.into_iter().map(|run| Interrupted {
         task: run.task,
         table: run.table,
         begin: run.begin,
-        rows: run.counts.landed,
+        // Of other modes it is known once the next attempt has looked at the destination.
+        rows: (run.mode == TableMode::Status).then_some(run.counts.landed),
     });
     Ok(Recorded {
         tables: store.summary(from, to)?,
         held: store.holds(None)?,
         names: store.task_names()?,
-        bad_rows_waiting: store.bad_rows()?.values().sum(),
+        bad_rows_waiting: bad_rows.map(|(_, rows)| rows).sum(),
         interrupted: interrupted.collect(),
     })
 }
@@ -330,7 +339,10 @@ const EN: Words = Words {
     },
     run: |r| format!("for {}, {} so far", duration(r.seconds), many(r.rows, "row")),
     begun: |at| format!("since {at}, "),
-    so_far: |i| format!("{} so far", many(i.rows, "row")),
+    so_far: |i| match i.rows {
+        Some(rows) => format!("{} so far", many(rows, "row")),
+        None => "how many rows have landed is known once it goes on".to_owned(),
+    },
     mute: |s| format!("{} waiting, {} given up", grouped(s.waiting), grouped(s.given_up)),
     seconds: |seconds| format!("{seconds:.1} s"),
 };
@@ -377,7 +389,10 @@ const ZH: Words = Words {
     },
     run: |r| format!("已运行 {}，目前 {} 行", duration(r.seconds), grouped(r.rows)),
     begun: |at| format!("{at} 开始，"),
-    so_far: |i| format!("目前 {} 行", grouped(i.rows)),
+    so_far: |i| match i.rows {
+        Some(rows) => format!("目前 {} 行", grouped(rows)),
+        None => "已到达行数须待续传后才可知".to_owned(),
+    },
     mute: |s| format!("待发 {} 条，放弃 {} 条", grouped(s.waiting), grouped(s.given_up)),
     seconds: |seconds| format!("{seconds:.1} 秒"),
 };
@@ -561,7 +576,7 @@ mod tests {
                 task: 9,
                 table: "bills".into(),
                 begin: at("2026-12-01T05:00:00Z"),
-                rows: 1,
+                rows: Some(1),
             }],
             silent: vec![Silent {
                 receiver: "mail".into(),

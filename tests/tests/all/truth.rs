@@ -99,6 +99,7 @@ fn a_run_that_was_killed_and_resumed_is_one_run_with_all_its_rows() {
     // While it is open, what has landed is told.
     let open = json_of(&instance, &["show", "1"])["tables"][0]["last_run"].take();
     assert_eq!(open["state"], "open", "{open}");
+    assert_eq!(open["counts"]["claimed"], open["counts"]["landed"], "{open}");
     let health = instance.run(&["health"]).expect(1);
     assert!(health.stdout.contains("died: the next run settles what it left"), "{health}");
     instance.run(&RUN).expect(0);
@@ -148,6 +149,20 @@ fn a_run_that_was_killed_is_not_missing_in_the_brief() {
         (&brief["brief"]["rows"], &brief["brief"]["interrupted"]),
         (&200.into(), &Value::Array(vec![]))
     );
+}
+
+#[test]
+fn a_database_that_is_gone_is_not_made_anew_by_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, instance) = house(dir.path(), 10, "", "", "");
+    let (database, away) = (instance.home().join("ssync.db"), instance.home().join("away.db"));
+    std::fs::rename(&database, &away).unwrap();
+    for args in [&RUN[..], &["retry", "1"], &["adopt", "1"]] {
+        let refused = instance.run(args).expect(1);
+        assert!(refused.stderr.contains("is gone") && !database.exists(), "{args:?}: {refused}");
+    }
+    std::fs::rename(&away, &database).unwrap();
+    instance.run(&RUN).expect(0);
 }
 
 #[test]
