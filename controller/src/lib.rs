@@ -187,7 +187,8 @@ fn foreground(
     drop(store);
     // The run itself goes on without that database, and says so.
     drop(telling);
-    let Some(params) = params else { return Ok(0) };
+    // Rows were set back, and wait until what is held runs again.
+    let Some(params) = params else { return Ok(Kind::Paused.exit_code()) };
     let report = transfer::run(&params, &signals, quiet || json)?;
     // It may have suspended the task.
     if params.realtime && report.exit_code() != 0 {

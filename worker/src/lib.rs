@@ -291,6 +291,13 @@ fn run_table(
                 log::warn!("{}: what the run has come to in all is not known: {e}", table.name);
                 None
             });
+            if totals.is_none() {
+                notes.push(
+                    "what earlier attempts of this run came to, and whether rows were bad in them, \
+                     is not known: see ssync history once the configuration database is back"
+                        .to_owned(),
+                );
+            }
         }
         failpoint::hit("run.before_unlock", 1);
         let released = lock.release();

@@ -166,10 +166,13 @@ pub fn unknown_table<'n>(
         if more > 0 { format!("{list} and {more} more") } else { list }
     };
     let mut hint = near.map_or(String::new(), |(_, near)| format!("Did you mean {near}? "));
-    hint += &format!("Its tables: {}.", listed(&names));
+    if !names.is_empty() {
+        hint += &format!("Its tables: {}.", listed(&names));
+    }
     if !former.is_empty() {
         hint += &format!(" Only in records: {}.", listed(&former));
     }
+    let hint = hint.trim_start();
     Error::new(Kind::Usage, format!("task {task} has no table {given}")).hint(hint)
 }
 

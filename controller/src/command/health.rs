@@ -100,7 +100,7 @@ pub fn health(sight: &Sight, out: &mut Output) -> Result<u8> {
         Ok(Looked { health, config, ended })
     });
     let mut health = Health::default();
-    health.look_at_daemon(sight.pulse);
+    health.look_at_daemon(sight);
     let names = match looked {
         Ok(Looked { health: found, config, ended }) => {
             let mut findings = std::mem::take(&mut health.findings);
@@ -158,8 +158,12 @@ impl Health {
         }
     }
 
-    fn look_at_daemon(&mut self, pulse: Pulse) {
-        match pulse {
+    fn look_at_daemon(&mut self, sight: &Sight) {
+        match sight.pulse {
+            // It may hang; once that is certain it is worse.
+            Pulse::Alive { .. } if sight.is_silent => {
+                self.add(Severity::Warning, "the daemon does not answer".to_owned());
+            }
             Pulse::Alive { .. } | Pulse::Stopped => {}
             Pulse::Hangs { age_ms, .. } => {
                 let text = format!("the daemon does not respond for {}", span(age_ms));

@@ -108,6 +108,7 @@ pub fn pause(store: &mut Store, args: &PauseArgs, out: &mut Output) -> Result<bo
     let parts = what.parts();
     let made = hold(store, what.task.id, &parts, args.reason.as_deref())?;
     failpoint::hit("pause.held", 1);
+    have_daemon_see(store);
     let (under_way, resumed) = await_effect(store, &what, &made, Duration::from_secs(args.wait))?;
     let is_resumed = |table: &Option<&str>| resumed.iter().any(|r| r.as_deref() == *table);
     let has_effect = under_way.is_empty() && resumed.is_empty();
@@ -203,15 +204,21 @@ pub fn release(store: &mut Store, task: u32, parts: &[Option<&str>]) -> Result<R
     Ok(resumed)
 }
 
+/// Returns once the daemon of this host goes by what is held now: whoever asks it to run a task next
+/// gets the right answer.
+fn have_daemon_see(store: &Store) {
+    if let Err(e) = daemon::command::reload_if_it_is_ours(store.home(), store.instance_id()) {
+        note(&format!("the daemon will see it later: {}", e.message));
+    }
+}
+
 /// Lets a task or tables of it run again, and says so once the daemon of this host goes by it.
 pub fn resume(store: &mut Store, args: &HoldArgs, out: &mut Output) -> Result<bool> {
     let what = Target::of(args, store)?;
     let (parts, task) = (what.parts(), what.task.id);
     let (were, still) = release(store, task, &parts)?;
     failpoint::hit("resume.released", 1);
-    if let Err(e) = daemon::command::reload_if_it_is_ours(store.home(), store.instance_id()) {
-        note(&format!("the daemon will see it later: {}", e.message));
-    }
+    have_daemon_see(store);
     // What this command has made may have been undone by now.
     let holds = store.holds(Some(task))?;
     let is_held = |table: Option<&str>| holds.iter().any(|hold| hold.table.as_deref() == table);

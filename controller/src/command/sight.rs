@@ -8,11 +8,12 @@ use ssync_common::store::{Home, Store};
 use super::late;
 use crate::backlog::Backlogs;
 use crate::books::spool::{self, Waiting};
-use crate::daemon::command::status_if_it_answers;
+use crate::daemon;
 use crate::daemon::control::{DaemonStatus, Unable};
 use crate::existing;
 use crate::live::{HEARTBEAT_AGE_MS_MAX, Live, Pulse};
 use crate::parameters::InForce;
+use crate::render::note;
 
 /// One look.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ pub struct Sight {
     pub pulse: Pulse,
     /// What the daemon says, where one runs and answers.
     pub daemon: Option<DaemonStatus>,
+    /// Whether one was asked, and has not answered.
+    pub is_silent: bool,
     /// Rows that wait to be sent, as they were counted last.
     pub backlogs: Backlogs,
     /// Records that wait for the configuration database.
@@ -40,7 +43,12 @@ impl Sight {
     /// When there is no such home, or shared memory cannot be read.
     pub fn of(home: Home) -> Result<Sight> {
         existing::check(&home)?;
-        let daemon = status_if_it_answers(&home);
+        let asked = daemon::command::status(&home);
+        let is_silent = asked.is_err();
+        let daemon = asked.unwrap_or_else(|e| {
+            note(&e.message);
+            None
+        });
         let live = Live::read(home.path())?;
         let known = in_force(&home).map(|f| f.tasks).unwrap_or_default();
         Ok(Sight {
@@ -51,6 +59,7 @@ impl Sight {
             home,
             live,
             daemon,
+            is_silent,
         })
     }
 

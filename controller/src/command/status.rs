@@ -38,7 +38,7 @@ struct Standing {
 /// Shows every task, or one, or tables of one; the exit code. Shared memory comes first: what runs is
 /// shown even when the configuration database does not answer.
 pub fn status(sight: &Sight, only: Option<u32>, tables: &[String], out: &mut Output) -> Result<u8> {
-    let code = u8::from(!sight.pulse.is_well());
+    let code = u8::from(!sight.pulse.is_well() || sight.is_silent);
     let is_meant = |waiting: &&Waiting| only.is_none_or(|task| waiting.task == task);
     let waiting: Vec<_> = sight.waiting.iter().filter(is_meant).cloned().collect();
     if !out.is_json() {

@@ -253,7 +253,9 @@ impl Daemon {
                 }
                 None => "due, and waits for its turn".to_owned(),
             },
-            None if entry.is_none() => by_hand_only(task),
+            None if entry.is_none() => {
+                by_hand_only(&format!("ssync run {task} or ssync --task {task}"))
+            }
             None => "waits for its next firing".to_owned(),
         }
     }
@@ -264,11 +266,9 @@ fn running(job: &Job) -> RunningTask {
     RunningTask { task: job.task, pid: job.pid(), schedule: job.schedule, since: job.since }
 }
 
-/// How a task stands that no schedule fires.
-pub(super) fn by_hand_only(task: u32) -> String {
-    format!(
-        "no schedule fires it: it runs when asked for, by ssync run {task} or ssync --task {task}"
-    )
+/// How a task stands that no schedule fires; `how` people run it.
+pub(super) fn by_hand_only(how: &str) -> String {
+    format!("no schedule fires it: it runs when asked for, by {how}")
 }
 
 fn foretell(entry: &Entry) -> Vec<Timestamp> {

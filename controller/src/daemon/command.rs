@@ -271,15 +271,6 @@ pub fn status(home: &Home) -> Result<Option<DaemonStatus>> {
     }
 }
 
-/// How the daemon of this home is, for commands that only show something: that it does not answer is
-/// noted, and no reason to show nothing, since shared memory says how it is.
-pub fn status_if_it_answers(home: &Home) -> Option<DaemonStatus> {
-    status(home).unwrap_or_else(|e| {
-        note(&e.message);
-        None
-    })
-}
-
 /// What the daemon has read.
 pub struct Reloaded {
     /// What has changed, for people.
@@ -474,7 +465,9 @@ fn on_record(home: &Home, task: u32, why: &str) -> Result<Explained> {
             format!("running since {since:.0} (process {pid}){doing}")
         }
         (None, Some(hold)) => super::decide::hold_words(task, &hold),
-        (None, None) if chosen.schedule.is_none() => format!("{why}; {}", by_hand_only(task)),
+        (None, None) if chosen.schedule.is_none() => {
+            format!("{why}; {}", by_hand_only(&format!("ssync --task {task}")))
+        }
         (None, None) => format!("{why}; what follows is when it would fire"),
     };
     Ok(Explained {

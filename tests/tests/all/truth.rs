@@ -344,7 +344,7 @@ fn a_task_without_a_schedule_is_explained() {
     let (_, instance) = house(dir.path(), 1, "", "", "");
     let explained = instance.run(&["explain", "1"]).expect(0).stdout;
     let wanted = "task 1: no schedule\nnow: no daemon runs; no schedule fires it: it runs when asked \
-                  for, by ssync run 1 or ssync --task 1\nthe daemon has not run it; runs in the \
+                  for, by ssync --task 1\nthe daemon has not run it; runs in the \
                   foreground: ssync history\n";
     assert_eq!(explained, wanted);
 }

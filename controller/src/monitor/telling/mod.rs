@@ -154,7 +154,7 @@ fn title(event: &Event, wording: &Wording) -> String {
             What::RecordsRefused => "运行记录未能写入配置库",
             What::ControllerStarted => "守护进程已启动",
             What::ControllerStopped => "守护进程已停止",
-            What::ControllerDown => "守护进程已异常退出",
+            What::ControllerDown => "守护进程已异常退出或无响应",
             What::WatchdogRestart => "看门狗重启了守护进程",
             What::WatchdogGaveUp => "看门狗放弃重启",
             What::DailyBrief => "日报",

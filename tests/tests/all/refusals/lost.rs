@@ -222,7 +222,7 @@ fn lost_rows_of_what_is_held_are_set_back_and_sent_once_it_runs_again() {
         restore(&tables.dest);
         assert_stops(&instance.run(&RUN), OLDER);
         assert!(instance.store().hold(1, table, kind, Some("by test")).unwrap());
-        let outcome = instance.run(&LOST).expect(0);
+        let outcome = instance.run(&LOST).expect(130);
         for words in ["20 rows set back", "nothing is sent yet", "by test", "ssync resume 1"] {
             assert!(outcome.stderr.contains(words), "{words:?} is not in {outcome}");
         }
