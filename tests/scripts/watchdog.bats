@@ -83,11 +83,11 @@ events() { cat "$SSYNC_HOME"/events/events-*.jsonl 2>/dev/null || true; }
     await dead
     run watchdog
     [ "$status" -eq 0 ]
-    [[ $output == *"the controller had died; restarted, 1 of 5 times"* ]]
+    [[ $output == *"the daemon had died; restarted, 1 of 5 times"* ]]
     [ -n "$(pid)" ]
     [ "$(pid)" != "$before" ]
     [[ $(events) == *'"what":"watchdog_restart"'*"it was restarted"* ]]
-    grep -q "the controller had died" "$SSYNC_HOME"/logs/watchdog-*.log
+    grep -q "the daemon had died" "$SSYNC_HOME"/logs/watchdog-*.log
     run watchdog
     [ -z "$output" ]
 }
@@ -111,7 +111,7 @@ events() { cat "$SSYNC_HOME"/events/events-*.jsonl 2>/dev/null || true; }
     [[ $(heartbeat --older-than-secs 2 || true) == "hangs pid=$before "* ]]
     run watchdog --older-than-secs 2
     [ "$status" -eq 0 ]
-    [[ $output == *"the controller hung"*"restarted"* ]]
+    [[ $output == *"the daemon hung"*"restarted"* ]]
     [ "$(pid)" != "$before" ]
     # Gone, but for what the host's first process has yet to collect.
     [[ $(sed -E 's/.*\) ([A-Z]) .*/\1/' "/proc/$before/stat" 2>/dev/null) =~ ^[ZX]?$ ]]

@@ -2,6 +2,7 @@
 //! chance. For a test `NAME`:
 //!
 //! - `SSYNC_TEST_NAME_CASES=500` runs 500 cases instead of the default number.
+//! - `SSYNC_TEST_NAME_FIRST=200` begins with that one: a long run that was ended goes on.
 //! - `SSYNC_TEST_NAME_CASE=17` runs only that one.
 //! - `SSYNC_TEST_SEED=…` takes other ones.
 
@@ -14,6 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use crate::rng::seed;
+
+/// A long run says how far it is after so many cases.
+const TOLD_EVERY: u64 = 100;
 
 /// The cases of a test.
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +45,9 @@ impl Cases {
         let number = |text: String| text.parse::<u64>().expect("the variable is a number");
         let only = variable("CASE").map(number);
         let cases = variable("CASES").map_or(self.default, number);
-        let (first, end) = only.map_or((0, cases), |n| (n, n + 1));
-        let next = AtomicU64::new(first);
+        let first = variable("FIRST").map_or(0, number);
+        let (first, end) = only.map_or((first, cases), |n| (n, n + 1));
+        let (next, ended) = (AtomicU64::new(first), AtomicU64::new(first));
         let failures = Mutex::new(Vec::new());
         let work = || {
             loop {
@@ -57,10 +62,15 @@ impl Cases {
                     eprintln!("{why}");
                     failures.lock().unwrap().push(why);
                 }
+                let ended = ended.fetch_add(1, Ordering::Relaxed) + 1;
+                if ended.is_multiple_of(TOLD_EVERY) {
+                    let failed = failures.lock().unwrap().len();
+                    eprintln!("{ended} of {end} cases, {failed} failed");
+                }
             }
         };
         thread::scope(|scope| (0..self.threads).for_each(|_| drop(scope.spawn(work))));
-        let is_whole = only.is_none() && cases >= self.default;
+        let is_whole = only.is_none() && first == 0 && cases >= self.default;
         Played { failures: failures.into_inner().unwrap(), is_whole }
     }
 }
