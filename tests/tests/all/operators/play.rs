@@ -435,8 +435,7 @@ impl World<'_> {
         sides::rename(&stream.source, &old, &new);
         stream.table = new.clone();
         stream.backup = None;
-        // Of tables that had no run, no name is known.
-        stream.pending.source_was = stream.ran.then_some(old);
+        stream.pending.source_was = stream.is_known().then_some(old);
         stream.pending.stale_source = !adapted;
         if adapted {
             stream.settings.source = new.clone();
@@ -455,7 +454,7 @@ impl World<'_> {
         }
         let d = stream.dest;
         let new = format!("dst{number}");
-        stream.pending.dest_was = stream.ran.then(|| self.dests[d].table.clone());
+        stream.pending.dest_was = stream.is_known().then(|| self.dests[d].table.clone());
         stream.pending.stale_dest = !adapted;
         if adapted {
             stream.settings.dest = new.clone();
@@ -628,7 +627,7 @@ impl World<'_> {
             self.send_lost_again(s)?;
         } else if (says("empty") && says("and rows have landed there") || says("had landed"))
             && pending.dest_emptied
-            || says("__ssync_new has") && says("had landed") && pending.dest_restored
+            || says("__ssync_new") && says("had landed") && pending.dest_restored
             || says("that was being loaded beside") && pending.dest_restored
             || says("cannot be swapped") && pending.shape_changed
         {

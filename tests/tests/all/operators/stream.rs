@@ -236,6 +236,12 @@ impl Stream {
             Some(SourceBackup { backup, rows, trigger, dest, source_was, copied, lost_records });
     }
 
+    /// Whether the names of its tables are remembered: those of tables that had no run are not. A copy
+    /// brings along what the original remembers.
+    pub fn is_known(&self) -> bool {
+        self.ran || self.is_copy
+    }
+
     /// How a run of now fills its destination.
     pub fn filling(&self) -> Filling {
         Filling {
