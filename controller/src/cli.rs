@@ -233,7 +233,7 @@ pub struct AdoptDecision {
 /// `ssync heartbeat`.
 #[derive(Debug, Args)]
 pub struct HeartbeatArgs {
-    /// A daemon that was not heard of for so many seconds hangs
+    /// Age of the last heartbeat, in seconds, from which on the daemon counts as hanging
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub older_than_secs: u64,
 }

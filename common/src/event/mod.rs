@@ -36,7 +36,7 @@ pub use spool::Written;
 pub const DIR: &str = "events";
 /// Characters kept of an event's text.
 const TEXT_CHARS_MAX: usize = 16 << 10;
-/// Characters by which causes are told apart.
+/// Length of a cause in characters; causes that differ only after that count as the same.
 const CAUSE_CHARS_MAX: usize = 200;
 
 /// How much an event matters; in rising order.
@@ -165,8 +165,8 @@ pub struct Event {
     /// The run it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// What tells one cause from another where the same thing happens again: a failure of another
-    /// cause is told at once.
+    /// The cause, in a form that is the same whenever the cause is: receivers hold a repeated event
+    /// back only while its cause is the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
     /// What happened, for people: complete by itself, since it may be all that somebody reads on

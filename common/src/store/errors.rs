@@ -24,7 +24,7 @@ pub enum RowState {
     Retried,
     /// Has landed since.
     Landed,
-    /// Is not to be sent any more: gone from the source, or somebody else set its state.
+    /// Will not be sent: it is gone from the source, or somebody has changed its state.
     Withdrawn,
     /// Was bad again: a later record has it.
     Repeated,

@@ -451,7 +451,7 @@ pub(super) fn finish(
         }
     }
     let Some(times) = ended.use_times else { return Ok(()) };
-    // Whoever was written down first may have told of this attempt already: that it has died.
+    // A later record may have been written first, and has then recorded this attempt as dead.
     db.delete("proc_use_times", row_of(&times))?;
     let told = Moved::told(db, &known)?;
     let moved = Moved {

@@ -33,7 +33,7 @@ pub struct TableSummary {
 }
 
 impl TableSummary {
-    /// There was a run of so many microseconds.
+    /// Takes the duration of a run, in microseconds, into account.
     fn take_seconds(&mut self, micros: u64) {
         self.seconds_max = self.seconds_max.max(micros as f64 / 1e6);
     }
