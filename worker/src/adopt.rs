@@ -245,7 +245,7 @@ pub fn decide(
             full_run_is_known(&mut t, &pair)?;
             ledger::begin_again(t.dest.as_mut(), &pair).map(|_| Vec::new())
         }
-        (Decision::AsIs, TableMode::Increment) => goes_on(&mut t).map(|()| Vec::new()),
+        (Decision::AsIs, TableMode::Increment) => goes_on(&mut t),
         (Decision::AsIs, TableMode::Full) => Err(Error::new(
             Kind::Usage,
             format!("table {} is in mode full, which begins anew by itself", t.table.name),
@@ -318,6 +318,11 @@ fn renamed(t: &mut Table<'_>, source: Option<&str>, dest: Option<&str>) -> Resul
             let place = Place::beside(&quoted(dest));
             froms.push(Pair { place, ..t.pair(owner, source, dest) });
         }
+        if source.is_some() && dest.is_some() {
+            let before = sources.iter().map(|source| (source, &now_dest));
+            let between = before.chain(dests.iter().map(|dest| (&now_source, dest)));
+            refuse_between(t, owner, &froms, &to, &between.collect::<Vec<_>>())?;
+        }
         notes.extend(make_way(t, owner, &froms, &to, name)?);
         let mut moved = false;
         for from in &froms {
@@ -355,6 +360,60 @@ fn was_moved(
     Ok(was_sent_there && record.and_then(|record| record.ident) == known.record)
 }
 
+/// Refuses where both tables were renamed and a run went on between the two: of one former name and
+/// one of today, `between`, there is a record, which is younger than that of both former names.
+fn refuse_between(
+    t: &mut Table<'_>,
+    owner: Option<&Ownership>,
+    froms: &[Pair],
+    to: &Pair,
+    between: &[(&String, &String)],
+) -> Result<()> {
+    for (source, dest) in between {
+        let place = Place::beside(&quoted(dest));
+        let pair = Pair { place, ..t.pair(owner, source, dest) };
+        // A source that keeps its own identity has one record for each destination.
+        if pair.id == to.id || froms.iter().any(|from| from.id == pair.id) {
+            continue;
+        }
+        let Some(record) = known_record(t.dest.as_mut(), &pair)? else { continue };
+        let other = |was: &str, today: &str, option: &str| {
+            if was == today { None } else { Some(format!("{option} {was}")) }
+        };
+        let (now_source, now_dest) = (&t.plan.source_name, &t.plan.dest.full_name);
+        let options = other(source, now_source, "--source-was")
+            .or_else(|| other(dest, now_dest, "--dest-was"))
+            .unwrap_or_default();
+        return Err(Error::new(
+            Kind::Refused,
+            format!("between the two renames a run of {source} to {dest} began"),
+        )
+        .detail(format!("its record: {}", in_words(&record)))
+        .hint(format!(
+            "That record is younger than the one of both former names. {options} alone goes on by it."
+        )));
+    }
+    Ok(())
+}
+
+/// What a record knows, for people. Only runs that write at the source are counted.
+fn in_words(record: &Record) -> String {
+    let last = (record.counter > 0).then(|| format!("last run {}", record.counter));
+    let open = record.run.as_ref().is_some_and(|run| run.open).then(|| "a run is open".to_owned());
+    let mark = record.mark.as_ref().map(|_| "with a mark".to_owned());
+    let parts: Vec<_> = [last, open, mark].into_iter().flatten().collect();
+    if parts.is_empty() { "of no run".to_owned() } else { parts.join(", ") }
+}
+
+/// The record of a pair whose place may have none, or one of an earlier version.
+fn known_record(dest: &mut dyn Connection, pair: &Pair) -> Result<Option<Record>> {
+    if dest.describe(pair.place.fence())?.is_none() {
+        return Ok(None);
+    }
+    ledger::ensure_tables(dest, &pair.place)?;
+    ledger::record(dest, pair)
+}
+
 /// Where the table of today has a record of its own, beside the one of its former name `name`: that
 /// one goes where it is of a table that had this name earlier, since the source's last runs went to
 /// the table that was renamed. Otherwise an operator has to look.
@@ -367,9 +426,8 @@ fn make_way(
 ) -> Result<Option<String>> {
     let mut renamed = None;
     for from in froms.iter().filter(|from| from.id != to.id) {
-        if renamed.is_none() && t.dest.describe(from.place.fence())?.is_some() {
-            ledger::ensure_tables(t.dest.as_mut(), &from.place)?;
-            renamed = ledger::record(t.dest.as_mut(), from)?;
+        if renamed.is_none() {
+            renamed = known_record(t.dest.as_mut(), from)?;
         }
     }
     let today = ledger::record(t.dest.as_mut(), to)?;
@@ -391,17 +449,12 @@ fn make_way(
             today.counter
         )));
     }
-    let what = |record: &Record| {
-        let mark = if record.mark.is_some() { ", with a mark" } else { "" };
-        let open = if record.run.as_ref().is_some_and(|run| run.open) { ", open" } else { "" };
-        format!("last run {}{open}{mark}", record.counter)
-    };
     let error = Error::new(
         Kind::Refused,
         format!("table {} has a record of what landed under its name of today", t.table.dest),
     )
-    .detail(format!("of {name}: {}", what(&renamed)))
-    .detail(format!("of {}: {}", t.plan.dest.full_name, what(&today)));
+    .detail(format!("of {name}: {}", in_words(&renamed)))
+    .detail(format!("of {}: {}", t.plan.dest.full_name, in_words(&today)));
     Err(match known {
         Some(_) if is_known(&today) => error
             .detail("the source's last runs went to the table that had the name of today")
@@ -498,17 +551,17 @@ fn source_was(t: &mut Table<'_>, name: &str, before: &[String], today: &str) -> 
 }
 
 /// An increment whose source is on another server now, with all that it had: its record is the one
-/// of tables of these names.
-fn goes_on(t: &mut Table<'_>) -> Result<()> {
+/// of tables of these names. What people should know of that.
+fn goes_on(t: &mut Table<'_>) -> Result<Vec<String>> {
     let (pair, record) = t.record(None)?;
     if ledger::begin_again(t.dest.as_mut(), &pair)? {
-        return Ok(());
+        return Ok(Vec::new());
     }
     if record.is_some_and(|r| r.mark.is_some() || r.run.is_some()) {
         return Err(Error::new(Kind::Refused, "the record of this source is here already")
             .hint("The next run goes on by it. --restart sends everything again."));
     }
-    let tables = format!("{} -> {}", t.table.source, t.table.dest);
+    let tables = t.tables();
     let known: Vec<_> = ledger::records(t.dest.as_mut(), &pair.place)?
         .into_iter()
         .filter(|r| r.id != pair.id && r.tables == tables && r.mark.is_some())
@@ -520,10 +573,28 @@ fn goes_on(t: &mut Table<'_>) -> Result<()> {
         )
         .hint("With initial, say up to which value of the watermark rows are there."));
     };
+    let print = t.fingerprint()?;
+    if record.run.as_ref().is_some_and(|run| print.is_of_a_neighbour(&run.plan)) {
+        return Err(Error::new(
+            Kind::Refused,
+            format!("the record of {tables} is of another table on this server"),
+        )
+        .detail(format!("this one is {}", t.plan.source_name))
+        .hint(
+            "If that table was renamed, or its schema, --source-was SCHEMA.TABLE goes on by its \
+             record. Of a copy, say with initial up to which value of the watermark its rows are \
+             there.",
+        ));
+    }
     ledger::delete(t.dest.as_mut(), &pair)?;
     let from = pair.beside(record.id);
     ledger::relocate(t.dest.as_mut(), &from, &pair)?;
-    note_renamed(t, &pair)
+    note_renamed(t, &pair)?;
+    Ok(vec![format!(
+        "goes on by the record that a source on another server had ({}); if that source still sends \
+         rows here, its next run stops",
+        in_words(record)
+    )])
 }
 
 /// The record is of the tables of now, and what is under way is the same run, of tables that have

@@ -58,12 +58,7 @@ impl Tables {
 
     /// Both sides as given, the destination without a key, so that nothing hides a doubled row.
     fn between(source: Site, dest: Site, rows: i64) -> Tables {
-        let (number, text) = kinds(&source);
-        source.run(&[format!(
-            "CREATE TABLE src (id {number} NOT NULL PRIMARY KEY, v {text} NOT NULL, sync_status \
-             {} DEFAULT 0 NOT NULL)",
-            if source.is_oracle() { "NUMBER(1)" } else { "INT" }
-        )]);
+        create_source(&source);
         create_dest(&dest);
         let tables = Tables { source, dest };
         tables.add(0..rows);
@@ -124,6 +119,15 @@ fn kinds(site: &Site) -> (&'static str, &'static str) {
         true => ("NUMBER(18)", "VARCHAR2(300 CHAR)"),
         false => ("BIGINT", "VARCHAR(300)"),
     }
+}
+
+fn create_source(source: &Site) {
+    let (number, text) = kinds(source);
+    source.run(&[format!(
+        "CREATE TABLE src (id {number} NOT NULL PRIMARY KEY, v {text} NOT NULL, sync_status {} \
+         DEFAULT 0 NOT NULL)",
+        if source.is_oracle() { "NUMBER(1)" } else { "INT" }
+    )]);
 }
 
 /// The destination, without rows.

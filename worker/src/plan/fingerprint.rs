@@ -163,6 +163,14 @@ impl Fingerprint {
         Some([SOURCE_SERVER, SOURCE_TABLE, DEST_TABLE].into_iter().all(same))
     }
 
+    /// Whether the run of this fingerprint is known to have read another table of this very server.
+    pub fn is_of_a_neighbour(&self, known: &str) -> bool {
+        let changed = self.changed_since(known);
+        changed.contains(&PARTS[SOURCE_TABLE])
+            && !changed.contains(&PARTS[SOURCE_SERVER])
+            && !self.ignored.contains(&SOURCE_SERVER)
+    }
+
     /// Whether the run of this fingerprint is known to have read this very table. Former versions
     /// did not write down which one theirs read.
     pub fn is_of_this_source(&self, known: &str) -> bool {

@@ -595,6 +595,9 @@ impl World<'_> {
             }
         } else if first && pending.dest_restored {
             self.take_out(s);
+        } else if first && is_copy && !self.streams[s].ran {
+            // The mark that is there is the original's.
+            self.send_all(s);
         } else if first && pending.source_restored {
             // As another file. Its copy may have a mark there, too.
             if self.adopt(s, &["--as-is"]).is_err() {
@@ -726,7 +729,20 @@ impl World<'_> {
         for (option, name) in [("--source-was", &source), ("--dest-was", &dest)] {
             decision.extend(name.iter().flat_map(|name| [option, name.as_str()]));
         }
-        self.adopt(s, &decision)
+        let told = self.adopt(s, &decision);
+        // A run began between the two renames: the hint says by which name its record is found.
+        let why = told.as_ref().err().cloned().unwrap_or_default();
+        let hint = why.split(" alone goes on by it").next().filter(|hint| hint.len() < why.len());
+        let named = hint.and_then(|hint| hint.rsplit("--").next());
+        let alone = decision.chunks(2).find(|pair| {
+            named.is_some_and(|named| {
+                pair[0].trim_start_matches('-') == named.split(' ').next().unwrap_or("")
+            })
+        });
+        match alone {
+            Some(option) => self.adopt(s, option),
+            None => told,
+        }
     }
 
     fn adopt(&mut self, s: usize, decision: &[&str]) -> Played {

@@ -6,7 +6,7 @@ use ssync_tests::sites::Site;
 use ssync_tests::ssync::{Instance, Outcome};
 
 use super::identity::{adopt, assert_stops, back_up, rename, restore};
-use super::{RUN, Tables};
+use super::{RUN, Tables, create_source};
 
 const KEY: &str = "CREATE UNIQUE INDEX dst_id ON dst (id)";
 
@@ -272,6 +272,53 @@ fn an_increment_into_a_table_that_was_replaced_by_another_goes_on_by_that_ones_m
     adopt(&instance, &["--dest-was", "old"]);
     instance.run(&RUN).expect(0);
     tables.assert_same();
+}
+
+/// The record of both former names is older than the one of the run between the renames.
+#[test]
+fn an_increment_that_ran_between_two_renames_goes_on_by_the_record_of_that_run() {
+    let increment = "mode = \"increment\"\nwatermark = { column = \"id\", lag = \"0\" }";
+    let tables = Tables::on_mariadb(60);
+    let toml = tables.toml("", increment);
+    let named = |source: &str, dest: &str| {
+        let names = format!("source = \"{source}\"\ndest = \"{dest}\"\nmode");
+        toml.replace("source = \"src\"\ndest = \"dst\"\nmode", &names)
+    };
+    let instance = Instance::new(&toml);
+    instance.run(&RUN).expect(0);
+    rename(&tables.dest, "dst", "emptied");
+    tables.dest.run(&["CREATE TABLE dw LIKE emptied", "DROP TABLE emptied"]);
+    instance.apply(&named("src", "dw"));
+    instance.run_with(&RUN, "writer.after_commit@2=kill-group");
+    instance.wait_until_dead();
+    rename(&tables.source, "src", "orders");
+    instance.apply(&named("orders", "dw"));
+    assert_refuses(
+        &decide(&instance, &["--source-was", "src", "--dest-was", "dst"]),
+        &["between the two renames a run of", "a run is open", "--source-was ref_", "alone goes on by it"],
+    );
+    adopt(&instance, &["--source-was", "src"]);
+    instance.run(&RUN).expect(0);
+    assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dw"), 60);
+    assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dw"), 60);
+}
+
+/// What was copied on one server is another table: the original goes on.
+#[test]
+fn a_copy_of_an_increments_source_does_not_take_the_originals_record() {
+    let increment = "mode = \"increment\"\nwatermark = { column = \"id\", lag = \"0\" }";
+    let original = Tables::on_mariadb(30);
+    let instance = Instance::new(&original.toml("", increment));
+    instance.run(&RUN).expect(0);
+    let copy = Tables { source: Site::on_server(mariadb(), "ref"), dest: original.dest.clone() };
+    create_source(&copy.source);
+    copy.add(1000..1010);
+    let second = Instance::new(&copy.toml("", increment));
+    assert_stops(&second.run(&RUN), "a mark is there of src -> dst");
+    assert_refuses(&decide(&second, &["--as-is"]), &["another table on this server", "initial"]);
+    original.add(30..40);
+    instance.run(&RUN).expect(0);
+    original.assert_same();
 }
 
 #[test]

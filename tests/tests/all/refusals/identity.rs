@@ -835,7 +835,8 @@ fn an_increment_whose_source_was_moved_goes_on_by_its_mark_once_it_is_adopted() 
         Tables { source: copied(&tables.source, dir.path(), "b"), dest: tables.dest.clone() };
     instance.apply(&moved.toml("", INCREMENT));
     assert_stops(&instance.run(&RUN), "a mark is there of src -> dst");
-    adopt(&instance, &["--as-is"]);
+    let told = instance.run(&["adopt", "--task", "1", "--tables", "t", "--as-is"]).expect(0);
+    assert!(told.stdout.contains("if that source still sends rows here"), "{told}");
     instance.run(&RUN).expect(0);
     moved.assert_same();
     moved.add(200..210);
