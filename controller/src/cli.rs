@@ -494,6 +494,11 @@ pub struct ErrorsArgs {
     /// At most so many rows
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub limit: u64,
+
+    /// Take rows off the list that nobody is going to correct, such as those of a task that was
+    /// removed: who did so and REASON are kept. In the source they stay as they are
+    #[arg(long, value_name = "REASON", conflicts_with_all = ["all", "limit"])]
+    pub close: Option<String>,
 }
 
 /// `ssync resume`, and what `ssync pause` shares with it.

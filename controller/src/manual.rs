@@ -93,8 +93,8 @@ const EXAMPLES: &[(&str, Examples)] = &[
     (
         "errors",
         [
-            ("ssync errors 7", "rows of task 7 that wait to be corrected"),
-            ("ssync errors --all --json", "also those that have landed since"),
+            ("ssync errors 7 --all", "bad rows of task 7, and what became of them"),
+            ("ssync errors 7 --close T-411", "nobody is going to correct them"),
         ],
     ),
     (

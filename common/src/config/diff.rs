@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::model::Config;
+use super::renames::Renames;
 
 /// What happened to a part of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -17,6 +18,8 @@ pub enum ChangeKind {
     Changed,
     /// It is gone.
     Removed,
+    /// It is called otherwise, and keeps its records and its pauses.
+    Renamed,
 }
 
 /// One difference.
@@ -26,10 +29,10 @@ pub struct Change {
     pub path: String,
     /// What happened.
     pub kind: ChangeKind,
-    /// The old value as TOML would show it; absent for whole sections.
+    /// The old value as TOML would show it, or the old name; absent for whole sections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old: Option<String>,
-    /// The new value.
+    /// The new value, or the new name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new: Option<String>,
 }
@@ -38,10 +41,13 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = match self.kind {
             ChangeKind::Added => '+',
-            ChangeKind::Changed => '~',
+            ChangeKind::Changed | ChangeKind::Renamed => '~',
             ChangeKind::Removed => '-',
         };
         write!(f, "{sign} {}", self.path)?;
+        if self.kind == ChangeKind::Renamed {
+            f.write_str(", which keeps its records and pauses")?;
+        }
         match (&self.old, &self.new) {
             (Some(old), Some(new)) => write!(f, ": {old} → {new}"),
             (Some(value), None) | (None, Some(value)) => write!(f, ": {value}"),
@@ -50,13 +56,31 @@ impl fmt::Display for Change {
     }
 }
 
-/// Every difference, in the order of the new configuration, removals last in their list.
+/// Every difference, what is called otherwise first, then in the order of the new configuration,
+/// removals last in their list. What was renamed is compared under its new name.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
+    let renames = Renames::between(old, new);
+    let mut changes = renamed(&renames);
+    let old = &renames.applied_to(old);
     // Config serialises to plain JSON; a failure is impossible, and would show everything as new.
     let tree = |c: &Config| serde_json::to_value(c).unwrap_or(Value::Null);
-    let mut changes = Vec::new();
     values("", Some(&tree(old)), Some(&tree(new)), &mut changes);
     changes
+}
+
+fn renamed(renames: &Renames) -> Vec<Change> {
+    let change = |path: String, old: &dyn fmt::Display, new: &dyn fmt::Display| Change {
+        path,
+        kind: ChangeKind::Renamed,
+        old: Some(old.to_string()),
+        new: Some(new.to_string()),
+    };
+    let tasks = renames.tasks.iter().map(|(old, new)| change(format!("task[{new}]"), old, new));
+    let tables = renames
+        .tables
+        .iter()
+        .map(|(task, old, new)| change(format!("task[{task}].table[{new}]"), old, new));
+    tasks.chain(tables).collect()
 }
 
 fn values(path: &str, old: Option<&Value>, new: Option<&Value>, out: &mut Vec<Change>) {

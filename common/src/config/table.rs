@@ -18,7 +18,8 @@ section! {
     /// A sub-task: one table.
     #[derive(Debug, Clone, PartialEq)]
     pub struct TableTask in "[[task.table]]" {
-        /// What `--tables` names; unique in its task.
+        /// What `--tables` names; unique in its task. A sub-task that gets another name keeps its records
+        /// and its pauses, as long as `source`, `dest` and `mode` stay.
         name: String = required()
             .names_entry("")
             .column("table_name")

@@ -18,7 +18,8 @@ section! {
     /// A task: an ordered list of tables from one link to another.
     #[derive(Debug, Clone, PartialEq)]
     pub struct Task in "[[task]]" {
-        /// Number, unique; what `--task` names.
+        /// Number, unique; what `--task` names. A task that gets another number keeps its records and
+        /// its pauses where its name is the same, or its links and tables are.
         id: u32 = required()
             .range(1, u32::MAX as u64)
             .names_entry("0")

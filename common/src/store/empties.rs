@@ -5,7 +5,7 @@ use jiff::{Timestamp, Unit};
 use serde::Serialize;
 
 use super::runs::{self, KnownRun};
-use crate::config::TableMode;
+use crate::config::{SubTask, TableMode};
 use crate::error::Result;
 use crate::process::RunId;
 use crate::store::config_tables::{of_table, of_tables};
@@ -128,6 +128,34 @@ pub(super) fn is_empty(
         && end.state == RunState::Done
         && matches!(attempts, [only] if only.state == AttemptState::Done)
         && *all == RunCounts::default()
+}
+
+/// Gives those of a sub-task to another, which may have some of the same hours: they are added.
+pub(super) fn give(db: &mut Db, from: &SubTask, to: &SubTask) -> Result<()> {
+    let select = Select::new("T_EMPTY_RUN", &COLUMNS).filter(of_table(from.0, &from.1));
+    for row in db.select(select)? {
+        let empty = record(&row)?;
+        let of_hour = |table: &SubTask| of_table(table.0, &table.1).eq("hour_at", empty.hour);
+        let select = Select::new("T_EMPTY_RUN", &COLUMNS).filter(of_hour(to));
+        let Some(other) = db.select(select)?.first().map(record).transpose()? else {
+            let name = [("task_id", to.0.into_value()), ("table_name", (&to.1).into_value())];
+            db.update("T_EMPTY_RUN", &name, of_hour(from))?;
+            continue;
+        };
+        let last = if other.last_begin < empty.last_begin { &empty } else { &other };
+        let micros = ((empty.seconds + other.seconds) * 1e6).round() as i64;
+        let sum = [
+            ("run_count", (empty.runs + other.runs).into_value()),
+            ("use_micros", micros.into_value()),
+            ("last_begin_at", last.last_begin.into_value()),
+            ("last_end_at", last.last_end.into_value()),
+            ("last_run_id", last.last.to_string().into_value()),
+            ("row_mode", word(&last.mode)),
+        ];
+        db.update("T_EMPTY_RUN", &sum, of_hour(to))?;
+        db.delete("T_EMPTY_RUN", of_hour(from))?;
+    }
+    Ok(())
 }
 
 /// Counts a run instead of keeping it.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::config::SubTask;
 use crate::error::{Kind, Result};
 use crate::process::RunId;
 use crate::store::Store;
@@ -283,19 +284,29 @@ pub(super) fn resolve(db: &mut Db, rows: &[(RunId, u64)]) -> Result<()> {
     Ok(())
 }
 
-/// Adds the rows of a run that are not recorded as bad yet. Rows without a key are all new.
+/// Adds the rows of a run that are not recorded as bad yet. Rows without a key are all new. They
+/// belong to the sub-task that their run does, which may have been renamed since it began.
 pub(super) fn add_new(db: &mut Db, rows: &[ErrorRow]) -> Result<()> {
-    let mut known: BTreeMap<RunId, BTreeSet<String>> = BTreeMap::new();
+    type Known = (BTreeSet<String>, Option<SubTask>);
+    let mut known: BTreeMap<RunId, Known> = BTreeMap::new();
     for row in rows {
-        let keys = match known.entry(row.run) {
+        let (keys, of) = match known.entry(row.run) {
             Entry::Occupied(keys) => keys.into_mut(),
-            Entry::Vacant(place) => place.insert(bad_keys(db, row.run)?),
+            Entry::Vacant(place) => place.insert((bad_keys(db, row.run)?, sub_task(db, row.run)?)),
         };
         if keys.insert(json_text(&row.key)?) || row.key.is_empty() {
-            add(db, row)?;
+            let (task, table) = of.clone().unwrap_or_else(|| (row.task, row.table.clone()));
+            add(db, &ErrorRow { task, table, ..row.clone() })?;
         }
     }
     Ok(())
+}
+
+/// The sub-task that a run is recorded of.
+fn sub_task(db: &mut Db, run: RunId) -> Result<Option<SubTask>> {
+    let of_run = Filter::new().eq("run_id", run.to_string());
+    let rows = db.select(Select::new("T_RUN", &["task_id", "table_name"]).filter(of_run))?;
+    rows.first().map(|row| Ok((row.number("task_id")?, row.text("table_name")?))).transpose()
 }
 
 /// Keys, as JSON, of the rows of a run that are recorded as bad.

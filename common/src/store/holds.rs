@@ -170,6 +170,25 @@ impl Store {
     }
 }
 
+/// Everything that is held.
+pub(super) fn all(db: &mut Db) -> Result<Vec<Hold>> {
+    holds_of(db, None)
+}
+
+/// Holds something as it was held before, under another name.
+pub(super) fn hold_again(db: &mut Db, hold: &Hold) -> Result<()> {
+    let (place, filter) = place(db, hold.task, hold.table.as_deref())?;
+    let mut set = vec![
+        ("hold", word(&hold.kind)),
+        ("hold_at", hold.since.into_value()),
+        ("hold_reason", hold.reason.clone().into_value()),
+    ];
+    if hold.table.is_none() {
+        set.push(("hold_error", hold.error.as_ref().map(word).into_value()));
+    }
+    db.update(place, &set, filter).map(drop)
+}
+
 fn holds_of(db: &mut Db, task: Option<u32>) -> Result<Vec<Hold>> {
     let mut holds = Vec::new();
     let columns = ["task_id", "hold", "hold_at", "hold_reason", "hold_error"];

@@ -17,6 +17,7 @@
 //! | `empties` | runs that had nothing to send, counted (`T_EMPTY_RUN`) |
 //! | `entries` | `T_ORIGIN`: the same and locks, holds, each once, whatever happened on the way |
 //! | `counters` | `T_RUN_COUNTER`: which runs were this home's |
+//! | `renames` | records and pauses of sub-tasks that are called otherwise from now on |
 //! | `settled` | what was settled last (`T_PARAMETER`) |
 //! | `summary`, `prune` | runs: added up, and taken away when they are old |
 
@@ -31,6 +32,7 @@ mod location;
 mod lock;
 mod option_rows;
 mod prune;
+mod renames;
 mod runs;
 pub mod schema;
 mod seal;
@@ -44,7 +46,7 @@ mod waits;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::config::{Change, Config, TaskNames, diff, refusal, validate};
+use crate::config::{Change, Config, Renames, TaskNames, diff, refusal, validate};
 use crate::error::{Error, Result};
 use sql::{Db, Filter, Select};
 
@@ -169,7 +171,10 @@ impl Store {
             judge(&changes)?;
             let mut version = None;
             if !changes.is_empty() {
+                let renames = Renames::between(&old, config);
+                let held = renames::holds(db, &renames, &old)?;
                 config_tables::write(db, &old, config)?;
+                renames::carry(db, &renames, &old, &held)?;
                 version = Some(versions::keep(db, &old, config, author)?);
             }
             Ok(Applied { changes, version })

@@ -4,9 +4,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::config::SubTask;
 use crate::error::{Error, Kind, Result};
 use crate::process::RunId;
-use crate::store::sql::Db;
+use crate::store::sql::{Db, Filter};
 use crate::store::{Store, schema};
 
 /// First part of the names of the parameters.
@@ -61,6 +62,14 @@ impl Store {
         let settled = |(name, text): (String, String)| parse(&name, &text);
         known.into_iter().filter(|(_, text)| !text.is_empty()).map(settled).collect()
     }
+}
+
+/// Gives what of a sub-task was settled last to another.
+pub(super) fn give(db: &mut Db, from: &SubTask, to: &SubTask) -> Result<()> {
+    let (from, to) = (name(from.0, &from.1), name(to.0, &to.1));
+    let Some(text) = schema::parameter(db, &from)? else { return Ok(()) };
+    schema::set_parameter(db, &to, &text)?;
+    db.delete("T_PARAMETER", Filter::new().eq("param_name", from)).map(drop)
 }
 
 fn name(task: u32, table: &str) -> String {

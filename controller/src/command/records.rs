@@ -6,24 +6,25 @@ use std::collections::btree_map::Entry;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use ssync_common::config::TaskNames;
-use ssync_common::error::Result;
+use ssync_common::error::{Error, Kind, Result};
 use ssync_common::process::RunId;
-use ssync_common::store::{ErrorFilter, ErrorRow, RowState, Store, Verdict};
+use ssync_common::store::{Author, ErrorFilter, ErrorRow, RowState, Store, Verdict};
 
+use crate::books::bad_rows::judgement;
 use crate::cli::ErrorsArgs;
 use crate::output::Output;
+use crate::terminal::grouped;
 
 /// Lists bad rows.
 pub fn errors(store: &mut Store, args: &ErrorsArgs, out: &mut Output) -> Result<bool> {
     let task = args.scope.recorded(store)?;
     let states = if args.all { vec![] } else { RowState::open() };
-    let filter = ErrorFilter {
-        task,
-        tables: args.scope.tables.clone(),
-        run: None,
-        states,
-        limit: Some(args.limit.saturating_add(1)),
-    };
+    let filter =
+        ErrorFilter { task, tables: args.scope.tables.clone(), states, ..ErrorFilter::default() };
+    if let Some(reason) = &args.close {
+        return close(store, &filter, reason, out);
+    }
+    let filter = ErrorFilter { limit: Some(args.limit.saturating_add(1)), ..filter };
     let mut found = store.errors(&filter)?;
     let more = found.len() as u64 > args.limit;
     found.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
@@ -55,6 +56,29 @@ pub fn errors(store: &mut Store, args: &ErrorsArgs, out: &mut Output) -> Result<
     out.table(["TASK", "TABLE", "ROW", "COLUMN", "STATE", "SINCE", "ERROR", "OUTCOME"], &rows);
     if more {
         out.line(format!("and more: these are the first {}; see --limit", args.limit));
+    }
+    Ok(true)
+}
+
+/// Takes rows off the list: no run is going to deal with them.
+fn close(store: &mut Store, open: &ErrorFilter, reason: &str, out: &mut Output) -> Result<bool> {
+    if open.task.is_none() {
+        return Err(Error::new(Kind::Usage, "--close needs a task")
+            .hint("ssync errors TASK --close REASON; --tables a,b closes rows of these only."));
+    }
+    if reason.trim().is_empty() {
+        return Err(Error::new(Kind::Usage, "--close needs a reason"));
+    }
+    let how = format!("closed by {}: {}", Author::of_this_process(None).name, reason.trim());
+    let rows = store.errors(open)?;
+    let judged: Vec<_> =
+        rows.iter().map(|row| judgement(row, RowState::Resolved, None, how.as_str())).collect();
+    store.judge(&judged)?;
+    if out.is_json() {
+        out.object(json!({ "closed": rows.len() }));
+    } else {
+        let what = if rows.len() == 1 { "row" } else { "rows" };
+        out.line(format!("{} {what} closed", grouped(rows.len() as u64)));
     }
     Ok(true)
 }

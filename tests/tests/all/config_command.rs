@@ -58,6 +58,14 @@ before = { dest = ["DELETE FROM stage", "ANALYZE"] }
 after = { source = ["ANALYZE"] }
 "#;
 
+/// One table less, and another one more.
+fn with_clients() -> String {
+    GOOD.replace(
+        "name = \"customers\"\nsource = \"customers\"",
+        "name = \"clients\"\nsource = \"clients\"",
+    )
+}
+
 #[test]
 fn what_is_applied_is_exported_and_applying_the_export_changes_nothing() {
     let ssync = Ssync::new();
@@ -92,7 +100,10 @@ fn changes_are_told_with_their_paths_and_old_and_new_values() {
             "columns = [\"id\", { from = \"cust\", to = \"customer\" }, \"at\"]",
             "columns = [\"id\", \"at\"]",
         )
-        .replace("name = \"customers\"\n", "name = \"clients\"\n");
+        .replace(
+            "name = \"customers\"\nsource = \"customers\"",
+            "name = \"clients\"\nsource = \"clients\"",
+        );
     let file = ssync.scratch().join("ssync.toml");
     std::fs::write(&file, changed).unwrap();
     let file = file.to_str().unwrap();
@@ -128,7 +139,7 @@ fn what_a_file_does_not_name_goes_only_with_consent() {
     let ssync = Ssync::new();
     ssync.apply(GOOD);
     let before = ssync.run(&["export"]).stdout;
-    let less = GOOD.replace("name = \"customers\"\n", "name = \"clients\"\n");
+    let less = with_clients();
     let refused = ssync.run_with_input(&["apply", "-"], &less).expect(2);
     refused.says(&[
         "1 part of the configuration would go",
@@ -163,7 +174,7 @@ fn on_a_terminal_consent_is_asked_for() {
     let ssync = Ssync::new();
     ssync.apply(GOOD);
     let file = ssync.scratch().join("less.toml");
-    std::fs::write(&file, GOOD.replace("name = \"customers\"\n", "name = \"clients\"\n")).unwrap();
+    std::fs::write(&file, with_clients()).unwrap();
     for (answer, code) in [("n\n", 2), ("\n", 2), ("yes\n", 0)] {
         let apply = ssync.command(&["apply", file.to_str().unwrap()]);
         let line = std::iter::once(apply.get_program())

@@ -25,6 +25,8 @@ mod lost;
 mod owners;
 #[path = "refusals/precedents.rs"]
 mod precedents;
+#[path = "refusals/renamed_sub_tasks.rs"]
+mod renamed_sub_tasks;
 #[path = "refusals/restored.rs"]
 mod restored;
 #[path = "refusals/resumed.rs"]

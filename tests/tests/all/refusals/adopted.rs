@@ -295,7 +295,12 @@ fn an_increment_that_ran_between_two_renames_goes_on_by_the_record_of_that_run()
     instance.apply(&named("orders", "dw"));
     assert_refuses(
         &decide(&instance, &["--source-was", "src", "--dest-was", "dst"]),
-        &["between the two renames a run of", "a run is open", "--source-was ref_", "alone goes on by it"],
+        &[
+            "between the two renames a run of",
+            "a run is open",
+            "--source-was ref_",
+            "alone goes on by it",
+        ],
     );
     adopt(&instance, &["--source-was", "src"]);
     instance.run(&RUN).expect(0);
