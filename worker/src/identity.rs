@@ -585,10 +585,7 @@ pub(crate) fn initial(plan: &TablePlan) -> Result<Option<(String, Value)>> {
     if text == INITIAL_ALL {
         return Ok(None);
     }
-    let column = plan
-        .order
-        .first()
-        .ok_or_else(|| Error::new(Kind::Internal, "increment without a watermark"))?;
+    let column = plan.watermark()?;
     let value = mark::parse(text, column.kind).ok_or_else(|| {
         Error::new(
             Kind::Config,

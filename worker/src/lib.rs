@@ -250,6 +250,7 @@ fn run_table(
                     restart,
                     connected: false,
                     reads_one_state: false,
+                    window: None,
                     claimed_nothing: 0,
                 };
                 let result = table_run.attempt();

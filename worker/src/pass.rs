@@ -153,6 +153,7 @@ impl TableRun<'_> {
         self.journal.resumed(&run.run, self.counts.resumed)?;
         let window = match (self.table.mode, &run.upto) {
             (TableMode::Increment, Some(upto)) => Some(Window {
+                column: ends.plan.watermark()?.clone(),
                 above: match (&fence.mark, &self.table.watermark) {
                     (Some(mark), Some(w)) => {
                         let mark = seals.open_mark(mark)?;
@@ -181,7 +182,8 @@ impl TableRun<'_> {
             };
             stretches = split(&table, ends.source.as_mut(), stretches, &how)?;
         }
-        self.stream(ends, fence, run, Rows::Scan(stretches), window, sessions)?;
+        self.stream(ends, fence, run, Rows::Scan(stretches), window.clone(), sessions)?;
+        self.window = window;
         self.leave_state(&ends.plan);
         let from_mark = self.table.mode == TableMode::Increment && fence.mark.is_some();
         self.journal.has_read(if from_mark { Read::AboveMark } else { Read::All })

@@ -113,6 +113,16 @@ pub struct TablePlan {
 }
 
 impl TablePlan {
+    /// The watermark of an `increment`.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] where nothing is walked.
+    pub fn watermark(&self) -> Result<&Column> {
+        self.order
+            .first()
+            .ok_or_else(|| Error::new(Kind::Internal, "increment without a watermark"))
+    }
+
     /// Place in the batch and kind of these columns.
     pub fn places(&self, columns: &[Column]) -> Vec<(usize, schema::Kind)> {
         columns

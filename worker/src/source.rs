@@ -143,6 +143,8 @@ pub struct SourceTable {
 /// The part of the watermark that a run reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {
+    /// The watermark.
+    pub column: Column,
     /// Lower end; `None` reads from the beginning.
     pub above: Option<Value>,
     /// Whether the lower end itself is read again (an overlap).
@@ -159,6 +161,8 @@ pub const STATUS_COLUMN: &str = "sync_status";
 pub enum Sought<'a> {
     /// Those that are there, and that the operator's condition chooses, where it counts.
     There,
+    /// Those that are there, chosen, and in the part of the watermark that the run reads.
+    Read,
     /// Those in a state.
     In(RowState),
     /// Those whose keys are within one of these ranges, ends included.
@@ -238,15 +242,16 @@ impl SourceTable {
 
     fn window(&self, c: &mut Condition) {
         let Some(window) = &self.window else { return };
+        let column = self.dialect.quote(&window.column.name);
+        let mut bound = |op: &str, value: &Value| {
+            c.params.push(value.clone());
+            let param = self.dialect.param(c.params.len(), Some(&window.column));
+            c.sql.push(format!("{column} {op} {param}"));
+        };
         if let Some(above) = &window.above {
-            c.params.push(above.clone());
-            let param = self.param(c, 0);
-            let op = if window.overlap { ">=" } else { ">" };
-            c.sql.push(format!("{} {op} {param}", self.column(0)));
+            bound(if window.overlap { ">=" } else { ">" }, above);
         }
-        c.params.push(window.upto.clone());
-        let param = self.param(c, 0);
-        c.sql.push(format!("{} <= {param}", self.column(0)));
+        bound("<=", &window.upto);
     }
 
     fn filter(&self, c: &mut Condition) {
@@ -322,6 +327,10 @@ impl SourceTable {
         self.any_of(&mut c, keys);
         match sought {
             Sought::There => self.filter(&mut c),
+            Sought::Read => {
+                self.filter(&mut c);
+                self.window(&mut c);
+            }
             Sought::In(state) => self.state(&mut c, *state),
             Sought::Within([]) => return Ok(0),
             Sought::Within(ranges) => {

@@ -74,6 +74,8 @@ pub struct TableRun<'a> {
     pub connected: bool,
     /// Whether all rows of the run are read from one state of the source.
     pub reads_one_state: bool,
+    /// The part of the watermark that was read, once it was.
+    pub window: Option<Window>,
     /// Stretches of rows to be sent of which none could be claimed, though nobody held them.
     pub claimed_nothing: u64,
 }
@@ -586,7 +588,7 @@ impl TableRun<'_> {
     /// What the source shows of the rows that were bad. Those that are neither done nor gone wait for a
     /// person, a parent or a lock, or are not for this run.
     fn judge_bad_rows(&mut self, ends: &mut Ends, moment: Moment) -> Result<()> {
-        let mut rows = self.source_table(&ends.plan, ends.source.as_ref(), None);
+        let mut rows = self.source_table(&ends.plan, ends.source.as_ref(), self.window.clone());
         rows.order.clone_from(&ends.plan.key);
         if moment != Moment::Read {
             rows.filter = None;

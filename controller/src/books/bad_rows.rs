@@ -111,14 +111,44 @@ fn waits_since(row: &ErrorRow) -> Timestamp {
     row.verdict.as_ref().map_or(row.at, |verdict| verdict.at)
 }
 
-/// Those of some records whose rows are gone, or are not chosen any more.
-pub fn gone(rows: Vec<ErrorRow>, look: &mut Look<'_>) -> Result<Vec<ErrorRow>> {
-    let mut gone = Vec::new();
-    alike(rows, |rows| {
-        gone.extend(part(rows, &Sought::There, look)?.1);
-        Ok(())
-    })?;
-    Ok(gone)
+/// What a run without states has done with a row that was bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It has read it.
+    Read,
+    /// It is gone from the source, or is not chosen any more.
+    Gone,
+    /// It has read it, if it is still there.
+    Unknown,
+}
+
+/// What a run without states has done with rows that were bad; of some it is known that it has read
+/// them, if they are there. Others that are there, and that it has not read, are left out.
+pub fn fates(rows: Vec<(bool, ErrorRow)>, look: &mut Look<'_>) -> Result<Vec<(Fate, ErrorRow)>> {
+    let mut fates: Vec<(Fate, ErrorRow)> = Vec::new();
+    for is_read in [true, false] {
+        let some = rows.iter().filter(|(read, _)| *read == is_read).map(|(_, row)| row.clone());
+        let (keyed, keyless): (Vec<_>, Vec<_>) = some.partition(|row| !row.key.is_empty());
+        if is_read {
+            fates.extend(keyless.into_iter().map(|row| (Fate::Unknown, row)));
+        }
+        alike(keyed, |rows| {
+            let sought = if is_read { Sought::There } else { Sought::Read };
+            let (read, others) = part(rows.clone(), &sought, look)?;
+            let is_answered = !(read.is_empty() && others.is_empty());
+            let gone = match is_read {
+                true => others,
+                false => part(others, &Sought::There, look)?.1,
+            };
+            fates.extend(read.into_iter().map(|row| (Fate::Read, row)));
+            fates.extend(gone.into_iter().map(|row| (Fate::Gone, row)));
+            if is_read && !is_answered {
+                fates.extend(rows.into_iter().map(|row| (Fate::Unknown, row)));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(fates)
 }
 
 /// Does something with records whose rows can be asked for in one statement. Rows without a key

@@ -33,20 +33,17 @@ impl Reading {
     }
 }
 
-/// The records of bad rows that are among those that the run has read.
-pub fn rows(store: &mut Store, reading: &Reading) -> Result<Vec<ErrorRow>> {
-    let mut rows = store.errors(&reading.bad())?;
-    if reading.read == Read::All {
-        return Ok(rows);
-    }
+/// The records of bad rows, and of which it is known that the run has read their rows.
+pub fn rows(store: &mut Store, reading: &Reading) -> Result<Vec<(bool, ErrorRow)>> {
+    let rows = store.errors(&reading.bad())?;
     let mut read: BTreeMap<RunId, bool> = [(reading.run, true)].into();
     for row in &rows {
         if let Entry::Vacant(unknown) = read.entry(row.run) {
-            unknown.insert(is_read_again(store, row.run)?);
+            unknown.insert(reading.read == Read::All || is_read_again(store, row.run)?);
         }
     }
-    rows.retain(|row| read.get(&row.run) == Some(&true));
-    Ok(rows)
+    let is_read = |row: &ErrorRow| read.get(&row.run) == Some(&true);
+    Ok(rows.into_iter().map(|row| (is_read(&row), row)).collect())
 }
 
 /// Whether the rows of an earlier run lie above the mark: it has not moved the mark behind them.

@@ -20,7 +20,7 @@ use ssync_worker::counts::Counts;
 use ssync_worker::journal::{BadRow, BatchRecord, Journal, LastSettled, Look, Moment, Read};
 use ssync_worker::retries::is_after_failure;
 
-use super::bad_rows;
+use super::bad_rows::{self, Fate};
 use super::dealt_with::{self, Reading};
 use super::desk::{Desk, PATIENCE};
 use super::mirror::Mirror;
@@ -47,8 +47,8 @@ pub struct RunJournal {
     resumed: Mutex<Option<(Id, u64)>>,
     /// What the run has read, once it has.
     read: Mutex<Option<Read>>,
-    /// Records of bad rows that the run has read once more, and whether the row is gone.
-    dealt_with: Mutex<Vec<(bool, ErrorRow)>>,
+    /// Records of bad rows, and what the run has done with the rows.
+    dealt_with: Mutex<Vec<(Fate, ErrorRow)>>,
     /// What this process has settled last.
     settled: Mutex<Option<LastSettled>>,
     notes: Mutex<Vec<String>>,
@@ -162,12 +162,8 @@ impl RunJournal {
         }
         let rows = self.desk.ask(LIST_TIME_MAX, move |store| dealt_with::rows(store, &reading))?;
         let Some(rows) = rows else { return Ok(()) };
-        let looked = rows.iter().take(BAD_BEFORE_MAX as usize).cloned().collect();
-        let gone = bad_rows::gone(looked, look)?;
-        let gone: BTreeSet<_> = gone.iter().map(|row| (row.run, row.number)).collect();
-        let name = |row: &ErrorRow| (row.run, row.number);
-        *locked(&self.dealt_with)? =
-            rows.into_iter().map(|row| (gone.contains(&name(&row)), row)).collect();
+        let looked = rows.into_iter().take(BAD_BEFORE_MAX as usize).collect();
+        *locked(&self.dealt_with)? = bad_rows::fates(looked, look)?;
         Ok(())
     }
 
@@ -178,14 +174,14 @@ impl RunJournal {
         let mut judged = Vec::new();
         {
             let bad = locked(&self.bad)?;
-            for (is_gone, row) in &rows {
-                let (state, how) = match (row.key.is_empty(), is_gone) {
-                    (true, _) if row.run == run => continue,
+            for (fate, row) in &rows {
+                let (state, how) = match fate {
+                    Fate::Unknown if row.run == run => continue,
                     // Which of the rows it was, nobody can say.
-                    (true, _) => (RowState::Resolved, "a later run has read the table anew"),
-                    (false, true) => (RowState::Withdrawn, bad_rows::GONE),
-                    (false, false) if bad.met.contains(&key_json(&row.key)?) => continue,
-                    (false, false) => (RowState::Landed, "a run has read and landed it"),
+                    Fate::Unknown => (RowState::Resolved, "a later run has read the table anew"),
+                    Fate::Gone => (RowState::Withdrawn, bad_rows::GONE),
+                    Fate::Read if bad.met.contains(&key_json(&row.key)?) => continue,
+                    Fate::Read => (RowState::Landed, "a run has read and landed it"),
                 };
                 let by = (state != RowState::Withdrawn).then_some(run);
                 judged.push(bad_rows::judgement(row, state, by, how));

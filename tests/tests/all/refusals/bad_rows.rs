@@ -482,3 +482,34 @@ fn a_bad_row_without_a_state_that_is_gone_is_withdrawn_once_all_are_read_again()
     ];
     assert_fates(&instance, &wanted);
 }
+
+/// A row that is mended gets a newer watermark, and the next run reads it.
+#[test]
+fn a_bad_row_of_an_increment_that_is_done_is_dealt_with_once_it_was_read_again_or_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = orphans(dir.path());
+    tables.source.run(&["ALTER TABLE src ADD ver INT DEFAULT 1", "UPDATE src SET ver = id + 1"]);
+    let increment = "mode = \"increment\"\nwatermark = { column = \"ver\", lag = \"0\" }\n\
+                     write = \"insert\"\ncolumns = [\"id\", \"v\"]\n";
+    let instance = Instance::new(&tables.toml("error_limit = 5", increment));
+    instance.run(&RUN).expect(1);
+    assert_eq!(listed(&instance), ["id=15", "id=16", "id=27"]);
+    tables.dest.run(&["INSERT INTO par VALUES (15)"]);
+    tables
+        .source
+        .run(&["UPDATE src SET ver = 100 WHERE id IN (15, 27)", "DELETE FROM src WHERE id = 16"]);
+    instance.run(&RUN).expect(1);
+    let wanted = [
+        ("15", "landed", true),
+        ("16", "withdrawn", false),
+        ("27", "repeated", true),
+        ("27", "bad", false),
+    ];
+    let mut found = fates(&instance);
+    found.sort();
+    let mut wanted: Vec<_> =
+        wanted.map(|(row, state, run)| (format!("id={row}"), state.to_owned(), run)).into();
+    wanted.sort();
+    assert_eq!(found, wanted);
+    assert_eq!(listed(&instance), ["id=27"]);
+}
