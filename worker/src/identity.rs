@@ -352,11 +352,22 @@ impl TableRun<'_> {
                  destination come to its end, then change it. If the table was renamed, {ADOPT}."
             )));
         }
-        let Some(id) = known.record else { return Ok(()) };
         // At rest a destination may be changed. One that was renamed, restored under another name
         // or moved is the same one, and its record must come along.
         let beside = ledger::records(ends.dest.as_mut(), &pair.place)?;
-        let record = beside.iter().find(|record| record.ident == Some(id));
+        let record = match known.record {
+            Some(id) => beside.iter().find(|record| record.ident == Some(id)),
+            // The source has confirmed no run. If the destination knows of more than it intended, it
+            // was restored to a state from before its first run came to anything.
+            None => {
+                let is_of = |record: &&Record| hex_bytes::encode(&record.id) == before.id;
+                let record = beside.iter().find(is_of);
+                match record.filter(|record| record.counter > known.intended) {
+                    Some(record) => Some(record),
+                    None => return Ok(()),
+                }
+            }
+        };
         let is_here = record.is_some();
         if is_here && ends.dest.describe(&quoted(&before.table))?.is_some() {
             if let Some(record) = record.filter(|record| record.counter < known.confirmed) {

@@ -669,6 +669,38 @@ fn a_destination_renamed_amid_a_run_is_gone_on_with_once_it_is_adopted() {
     }
 }
 
+/// The backup knows where the rows were to go, and of no run that came to anything.
+#[test]
+fn a_source_restored_to_before_its_first_run_is_noticed_though_its_destination_was_renamed() {
+    for mut base in bases() {
+        let tables = base.tables(100);
+        let toml = tables.toml("", "");
+        let instance = Instance::new(&toml);
+        instance.run_with(&RUN, "run.after_intent@1=kill-group");
+        instance.wait_until_dead();
+        let own = ["src", "SSYNC_OWNER"];
+        let kept = |table: &str| format!("CREATE TABLE bak_{table} AS SELECT * FROM {table}");
+        tables.source.run(&own.map(kept));
+        instance.run(&RUN).expect(0);
+        for table in own {
+            tables.source.run(&[
+                format!("DELETE FROM {table}"),
+                format!("INSERT INTO {table} SELECT * FROM bak_{table}"),
+            ]);
+        }
+        rename(&tables.dest, "dst", "dw");
+        instance.apply(&toml.replace("dest = \"dst\"\napp", "dest = \"dw\"\napp"));
+        assert_stops(&instance.run(&RUN), "went to another destination before");
+        adopt(&instance, &["--dest-was", "dst"]);
+        assert_stops(&instance.run(&RUN), "is older than what has landed");
+        tables.source.run(&["UPDATE src SET sync_status = 2"]);
+        adopt(&instance, &["--as-is"]);
+        instance.run(&RUN).expect(0);
+        assert_eq!(tables.dest.number("SELECT COUNT(*) FROM dw"), 100);
+        assert_eq!(tables.dest.number("SELECT COUNT(DISTINCT id) FROM dw"), 100);
+    }
+}
+
 /// What a destination has lost is not forgotten when the rows go to another one from then on.
 #[test]
 fn an_older_destination_is_noticed_when_the_rows_go_elsewhere() {
