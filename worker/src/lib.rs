@@ -26,6 +26,7 @@
 //! - [`counts`], [`report`], [`reminder`]: the books, and what people are told.
 
 pub mod adopt;
+mod advice;
 mod as_is;
 pub mod backlog;
 mod batch_size;

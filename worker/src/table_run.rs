@@ -19,6 +19,7 @@ use ssync_common::logging::set_context;
 use ssync_common::process::identity::RunId;
 use ssync_common::value::{Value, hex_bytes};
 
+use crate::advice;
 use crate::control::Control;
 use crate::counts::Counts;
 use crate::idle::{Borrowed, Connections};
@@ -29,7 +30,7 @@ use crate::owner::{self, Ownership};
 use crate::pace::Pace;
 use crate::params::TaskParams;
 use crate::plan::{self, Circumstances, Fingerprint, Sides, TablePlan};
-use crate::progress::{Phase, Progress};
+use crate::progress::{Phase, Progress, Waiting};
 use crate::recovery::Recovery;
 use crate::snapshot::Snapshots;
 use crate::source::{self, RowState, SourceTable, Window};
@@ -92,6 +93,11 @@ pub(crate) struct Ends {
 impl TableRun<'_> {
     /// Runs the table once.
     pub fn attempt(&mut self) -> Result<()> {
+        let done = self.attempted();
+        done.map_err(|e| advice::about(e, self.params.task.id, &self.table.name))
+    }
+
+    fn attempted(&mut self) -> Result<()> {
         self.progress.phase(Phase::Connecting);
         let mut ends = self.connect()?;
         self.connected = true;
@@ -181,9 +187,11 @@ impl TableRun<'_> {
 
     fn owned(&mut self, ends: &mut Ends, owner: Option<&Ownership>) -> Result<()> {
         self.progress.phase(Phase::Locking);
+        self.progress.wait(Waiting::Fence);
         ends.dest.set_lock_wait(LockWait::Patient)?;
         let pair = self.pair(ends, owner)?;
         let mut fence = self.take_fence(ends, owner, &pair)?;
+        self.progress.wait(Waiting::Nothing);
         failpoint::hit("run.after_fence", 1);
         let mut unsettled = Vec::new();
         if self.table.mode == TableMode::Status {

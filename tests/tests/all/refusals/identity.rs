@@ -730,7 +730,7 @@ fn an_older_destination_is_noticed_when_the_rows_go_elsewhere() {
     // An operator may leave it as it is.
     restore(&tables.dest);
     instance.apply(&toml);
-    assert_stops(&instance.run(&RUN), "ssync adopt");
+    assert_stops(&instance.run(&RUN), "ssync adopt 1 --tables t");
     adopt(&instance, &["--as-is"]);
     tables.add(400..410);
     instance.run(&RUN).expect(0);
