@@ -129,6 +129,11 @@ fn speed_and_wait(moment: &Moment) -> String {
     }
 }
 
+/// `1 run`, `2,880 runs`.
+pub fn counted(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(n)) }
+}
+
 /// `1234567` as `1,234,567`.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
@@ -253,8 +258,8 @@ fn facts(t: &TableReport) -> Vec<String> {
             1 => ", 1 is bad".to_owned(),
             n => format!(", {} are bad", grouped(n)),
         };
-        let landed = grouped(run.landed);
-        facts.push(format!("in all attempts of this run {landed} rows landed{bad}"));
+        let landed = counted(run.landed, "row");
+        facts.push(format!("in all attempts of this run {landed} landed{bad}"));
     }
     if let Some((what, percent)) = c.bottleneck() {
         facts.push(format!("waited for {} in {percent} % of the time", what.name()));

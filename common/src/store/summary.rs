@@ -21,9 +21,11 @@ pub struct TableSummary {
     pub runs: u64,
     /// Those that failed, or of which an attempt failed before it was resumed.
     pub failed_runs: u64,
+    /// Those that were interrupted, by an operator or the end of the daemon, and have not gone on.
+    pub interrupted_runs: u64,
     /// Rows that landed.
     pub rows: u64,
-    /// Rows that were bad.
+    /// Rows that were bad, each once: one that was bad again in a later run of this time counts there.
     pub bad_rows: u64,
     /// Bytes that travelled; 0 where finished tables are not recorded in `proc_use_times`.
     pub bytes: u64,
@@ -54,7 +56,9 @@ impl Store {
             count_runs(db, &period, None, &mut all, |summary| &mut summary.runs)?;
             let failed = Some("failed");
             count_runs(db, &period, failed, &mut all, |summary| &mut summary.failed_runs)?;
+            interrupted(db, &period, &mut all)?;
             use_times(db, &period, &mut all)?;
+            bad_rows(db, &period, &mut all)?;
             rows(db, &period, &mut all)
         })?;
         Ok(all.into_values().collect())
@@ -149,9 +153,59 @@ fn use_times(db: &mut Db, period: &Period, all: &mut Summaries) -> Result<()> {
     Ok(())
 }
 
-/// Bad rows, how long runs took, and the rows of tasks that are not recorded in `proc_use_times`.
-fn rows(db: &mut Db, period: &Period, all: &mut Summaries) -> Result<()> {
+fn interrupted(db: &mut Db, period: &Period, all: &mut Summaries) -> Result<()> {
     let mut params = Vec::new();
+    let within = period.of(db, "r", &mut params);
+    let d = db.conn().dialect();
+    let r = |column: &str| format!("r.{}", d.quote(column));
+    let (task, table) = (r("task_id"), r("table_name"));
+    let sql = format!(
+        "SELECT {task}, {table}, COUNT(*) FROM {} r WHERE {within} AND {} = 'interrupted' \
+         GROUP BY {task}, {table}",
+        d.table("T_RUN"),
+        r("run_state"),
+    );
+    for row in db.conn().query(&sql, &params)? {
+        let Some(summary) = of(&row, all) else { continue };
+        summary.interrupted_runs += number(&row, 2);
+    }
+    Ok(())
+}
+
+/// Rows that were bad when their run ended. Of those that were bad again until the end of the period,
+/// the last time counts.
+fn bad_rows(db: &mut Db, period: &Period, all: &mut Summaries) -> Result<()> {
+    let mut params = Vec::new();
+    let within = period.of(db, "r", &mut params);
+    params.push(period.to.into_value());
+    let d = db.conn().dialect();
+    let (e, r) = (
+        |column: &str| format!("e.{}", d.quote(column)),
+        |column: &str| format!("r.{}", d.quote(column)),
+    );
+    let (task, table) = (e("task_id"), e("table_name"));
+    let sql = format!(
+        "SELECT {task}, {table}, COUNT(*) FROM {} e WHERE EXISTS (SELECT 1 FROM {} r WHERE {} = {} AND \
+         {within}) AND NOT ({} = 'repeated' AND {at} IS NOT NULL AND {at} < {}) GROUP BY {task}, {table}",
+        d.table("T_ERROR_ROW"),
+        d.table("T_RUN"),
+        r("run_id"),
+        e("run_id"),
+        e("row_state"),
+        d.param(params.len(), None),
+        at = e("state_at"),
+    );
+    for row in db.conn().query(&sql, &params)? {
+        let Some(summary) = of(&row, all) else { continue };
+        summary.bad_rows += number(&row, 2);
+    }
+    Ok(())
+}
+
+/// How long runs took, and the rows of tasks that are not recorded in `proc_use_times`.
+fn rows(db: &mut Db, period: &Period, all: &mut Summaries) -> Result<()> {
+    // Parameters stand in the order of the text.
+    let mut params = vec![period.from.into_value()];
     let within = period.of(db, "r", &mut params);
     let d = db.conn().dialect();
     let (r, u) = (
@@ -171,29 +225,39 @@ fn rows(db: &mut Db, period: &Period, all: &mut Summaries) -> Result<()> {
         r("run_id"),
         begin = u("begin_at"),
     );
+    // What attempts before the period had landed belongs into the period of their end.
+    let a = |column: &str| format!("a.{}", d.quote(column));
+    let earlier = format!(
+        "SELECT SUM({}) FROM {} a WHERE {} = {} AND {} IN ('failed', 'interrupted') AND {} < {}",
+        a("landed_rows"),
+        d.table("T_ATTEMPT"),
+        a("run_id"),
+        r("run_id"),
+        a("attempt_state"),
+        a("end_at"),
+        d.param(1, None),
+    );
     let x = |column: &str| format!("x.{}", d.quote(column));
     let sql = format!(
-        "SELECT {task}, {table}, SUM({bad}), SUM(CASE WHEN x.seen = 1 THEN 0 ELSE {landed} END), \
-         MAX({micros}) FROM (SELECT {}, {}, {}, {}, {}, CASE WHEN EXISTS (SELECT 1 FROM {} u WHERE {recorded}) \
+        "SELECT {task}, {table}, SUM(CASE WHEN x.seen = 1 OR x.earlier > {landed} THEN 0 \
+         ELSE {landed} - x.earlier END), \
+         MAX({micros}) FROM (SELECT {}, {}, {}, {}, COALESCE(({earlier}), 0) earlier, CASE WHEN EXISTS (SELECT 1 FROM {} u WHERE {recorded}) \
          THEN 1 ELSE 0 END seen FROM {} r WHERE {within}) x GROUP BY {task}, {table}",
         r("task_id"),
         r("table_name"),
         r("landed_rows"),
-        r("failed_rows"),
         r("use_micros"),
         d.table("proc_use_times"),
         d.table("T_RUN"),
         task = x("task_id"),
         table = x("table_name"),
-        bad = x("failed_rows"),
         landed = x("landed_rows"),
         micros = x("use_micros"),
     );
     for row in db.conn().query(&sql, &params)? {
         let Some(summary) = of(&row, all) else { continue };
-        summary.bad_rows += number(&row, 2);
-        summary.rows += number(&row, 3);
-        summary.take_seconds(number(&row, 4));
+        summary.rows += number(&row, 2);
+        summary.take_seconds(number(&row, 3));
     }
     Ok(())
 }
@@ -220,8 +284,8 @@ mod tests {
     use crate::error::Kind;
     use crate::process::RunId;
     use crate::store::{
-        Entry, ErrorRow, Home, NewAttempt, NewRun, RowState, RunCounts, RunEnd, RunState,
-        StoreLocation, UseTimes,
+        Entry, ErrorRow, Home, Judgement, NewAttempt, NewRun, RowState, RunCounts, RunEnd,
+        RunState, StoreLocation, UseTimes, Verdict,
     };
 
     fn bad_row(run: RunId, table: &str, at: Timestamp) -> ErrorRow {
@@ -285,6 +349,48 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_a_resumed_run_count_in_the_period_in_which_their_attempt_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(&dir.path().join("home"))).unwrap();
+        let mut store = Store::open(&StoreLocation::embedded(home)).unwrap();
+        let noon: Timestamp = "2026-12-01T12:00:00Z".parse().unwrap();
+        for recorded in [true, false] {
+            let run = RunId::random().unwrap();
+            let mut day = |begin: Timestamp, state| {
+                attempt(&mut store, run, begin, state, recorded);
+                store.summary(begin - 1.hours(), begin + 1.hours()).unwrap()
+            };
+            for (hours, state) in [(0, RunState::Failed), (24, RunState::Done)] {
+                let day = day(noon + hours.hours(), state);
+                let of = day.iter().find(|of| of.table == if recorded { "a" } else { "b" });
+                assert_eq!(of.unwrap().rows, 10, "recorded: {recorded}, after {hours} hours");
+            }
+        }
+    }
+
+    /// Bad again in a later run, the first record of a row says so.
+    #[test]
+    fn a_row_that_was_bad_again_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(&dir.path().join("home"))).unwrap();
+        let mut store = Store::open(&StoreLocation::embedded(home)).unwrap();
+        let noon: Timestamp = "2026-12-01T12:00:00Z".parse().unwrap();
+        let runs = [(); 2].map(|()| RunId::random().unwrap());
+        for (n, run) in (0..).zip(runs) {
+            attempt(&mut store, run, noon + (n * 24).hours(), RunState::Done, true);
+        }
+        let how = "bad again".to_owned();
+        let verdict = Verdict { run: Some(runs[1]), at: noon + 24.hours(), how };
+        let judged = Judgement { run: runs[0], number: 0, state: RowState::Repeated, verdict };
+        let entries = [(1, Entry::Judged(vec![judged]))];
+        store.write_down(RunId::random().unwrap(), &entries, false).unwrap();
+        let mut bad = |days: i64| {
+            store.summary(noon - 1.hours(), noon + (days * 24 - 1).hours()).unwrap()[0].bad_rows
+        };
+        assert_eq!((bad(1), bad(2)), (1, 1));
+    }
+
+    #[test]
     fn every_run_that_ended_in_the_period_counts_once() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::locate(Some(&dir.path().join("home"))).unwrap();
@@ -311,6 +417,7 @@ mod tests {
             table: table.into(),
             runs: 2,
             failed_runs: 1,
+            interrupted_runs: 0,
             rows: 40,
             bad_rows: 4,
             bytes,

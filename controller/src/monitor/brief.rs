@@ -18,6 +18,7 @@ use ssync_common::store::{Hold, HoldKind, Store, TableSummary};
 use super::chinese;
 use super::state::{self, Settings};
 use crate::clock::localized_to;
+use crate::terminal::{counted, grouped};
 
 /// Lines of a list.
 const LINES_MAX: usize = 20;
@@ -47,6 +48,8 @@ pub struct Brief {
     pub bytes: u64,
     /// Runs that failed.
     pub failed_runs: u64,
+    /// Runs that were interrupted, and have not gone on.
+    pub interrupted_runs: u64,
     /// By task and table.
     pub tables: Vec<TableSummary>,
     /// What went wrong, oldest first.
@@ -137,6 +140,7 @@ pub fn gather(
             brief.bad_rows = sum(|t| t.bad_rows);
             brief.bytes = sum(|t| t.bytes);
             brief.failed_runs = sum(|t| t.failed_runs);
+            brief.interrupted_runs = sum(|t| t.interrupted_runs);
             (brief.tables, brief.held, brief.names) = (tables, held, names);
             (brief.bad_rows_waiting, brief.interrupted) = (bad_rows_waiting, interrupted);
         }
@@ -301,13 +305,18 @@ const EN: Words = Words {
     },
     totals: |b, tasks, tables| {
         format!(
-            "{} of {} ({}): {}, {}; {} failed, {} bad.",
-            many(b.runs, "run"),
-            many(tables as u64, "table"),
-            many(tasks as u64, "task"),
-            many(b.rows, "row"),
+            "{} of {} ({}): {}, {}; {} failed,{} {} bad.",
+            counted(b.runs, "run"),
+            counted(tables as u64, "table"),
+            counted(tasks as u64, "task"),
+            counted(b.rows, "row"),
             bytes(b.bytes),
-            many(b.failed_runs, "run"),
+            counted(b.failed_runs, "run"),
+            match b.interrupted_runs {
+                0 => String::new(),
+                1 => " 1 was interrupted,".to_owned(),
+                n => format!(" {} were interrupted,", grouped(n)),
+            },
             match b.bad_rows {
                 1 => "1 row was".to_owned(),
                 n => format!("{} rows were", grouped(n)),
@@ -335,12 +344,21 @@ const EN: Words = Words {
             0 => String::new(),
             n => format!(", {} failed", grouped(n)),
         };
-        format!("{}{failed}, {}, {}", many(t.runs, "run"), many(t.rows, "row"), bytes(t.bytes))
+        let interrupted = match t.interrupted_runs {
+            0 => String::new(),
+            n => format!(", {} interrupted", grouped(n)),
+        };
+        format!(
+            "{}{failed}{interrupted}, {}, {}",
+            counted(t.runs, "run"),
+            counted(t.rows, "row"),
+            bytes(t.bytes)
+        )
     },
-    run: |r| format!("for {}, {} so far", duration(r.seconds), many(r.rows, "row")),
+    run: |r| format!("for {}, {} so far", duration(r.seconds), counted(r.rows, "row")),
     begun: |at| format!("since {at}, "),
     so_far: |i| match i.rows {
-        Some(rows) => format!("{} so far", many(rows, "row")),
+        Some(rows) => format!("{} so far", counted(rows, "row")),
         None => "how many rows have landed is known once it goes on".to_owned(),
     },
     mute: |s| format!("{} waiting, {} given up", grouped(s.waiting), grouped(s.given_up)),
@@ -356,11 +374,15 @@ const ZH: Words = Words {
     waiting: |n| format!("目前有 {} 行错误数据待更正：ssync errors。", grouped(n)),
     totals: |b, tasks, tables| {
         format!(
-            "{tasks} 个任务、{tables} 张表共运行 {} 次：{} 行，{}；失败 {} 次，错误行 {}。",
+            "{tasks} 个任务、{tables} 张表共运行 {} 次：{} 行，{}；失败 {} 次，{}错误行 {}。",
             grouped(b.runs),
             grouped(b.rows),
             bytes(b.bytes),
             grouped(b.failed_runs),
+            match b.interrupted_runs {
+                0 => String::new(),
+                n => format!("中断 {} 次，", grouped(n)),
+            },
             grouped(b.bad_rows)
         )
     },
@@ -385,7 +407,16 @@ const ZH: Words = Words {
             0 => String::new(),
             n => format!("（失败 {} 次）", grouped(n)),
         };
-        format!("{} 次{failed}，{} 行，{}", grouped(t.runs), grouped(t.rows), bytes(t.bytes))
+        let interrupted = match t.interrupted_runs {
+            0 => String::new(),
+            n => format!("（中断 {} 次）", grouped(n)),
+        };
+        format!(
+            "{} 次{failed}{interrupted}，{} 行，{}",
+            grouped(t.runs),
+            grouped(t.rows),
+            bytes(t.bytes)
+        )
     },
     run: |r| format!("已运行 {}，目前 {} 行", duration(r.seconds), grouped(r.rows)),
     begun: |at| format!("{at} 开始，"),
@@ -489,24 +520,6 @@ pub fn render(brief: &Brief, language: Language, zone: &TimeZone) -> String {
     text
 }
 
-/// 1234567 → `1,234,567`.
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// `1 run`, `2,880 runs`.
-fn many(n: u64, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(n)) }
-}
-
 fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = n as f64;
@@ -539,6 +552,7 @@ mod tests {
             table: table.into(),
             runs: 1440,
             failed_runs,
+            interrupted_runs: 0,
             rows: 1_234_567,
             bad_rows: 0,
             bytes: 98_765_432,
@@ -557,6 +571,7 @@ mod tests {
             bad_rows_waiting: 1,
             bytes: 197_530_864,
             failed_runs: 1,
+            interrupted_runs: 0,
             tables: vec![table(7, "orders", 1.5, 1), table(8, "items", 61.25, 0)],
             failures: vec![Failure {
                 at: at("2026-12-01T06:00:00Z"),
