@@ -57,13 +57,17 @@ impl Backlog {
 
     /// For people, as of now; `ended` is when the last run of the table ended.
     pub fn words(&self, now_ms: u64, ended: Option<Timestamp>) -> String {
+        let age = |at: Timestamp| {
+            span(now_ms.saturating_sub(u64::try_from(at.as_millisecond()).unwrap_or(0)))
+        };
         let (Some(rows), Some(at)) = (self.rows, self.counted_at) else {
-            let why = self.reason.as_ref().map_or(String::new(), |why| format!(" ({why})"));
-            return format!("backlog unknown{why}");
+            let tried = self.counted_at.map(|at| format!("tried {} ago", age(at)));
+            let why: Vec<_> = self.reason.clone().into_iter().chain(tried).collect();
+            return format!("backlog unknown ({})", why.join("; "));
         };
         let least = if self.at_least { "≥ " } else { "" };
         let noun = if rows == 1 { "row waits" } else { "rows wait" };
-        let age = span(now_ms.saturating_sub(u64::try_from(at.as_millisecond()).unwrap_or(0)));
+        let age = age(at);
         let before = match self.is_before(ended) {
             true => ", before its last run ended",
             false => "",
@@ -211,8 +215,11 @@ mod tests {
             words(Ok(Some(100_000)), Timestamp::from_second(3).ok()),
             "≥ 100,000 rows wait to be sent (counted 12 s ago, before its last run ended)"
         );
-        assert_eq!(words(Ok(None), None), "backlog unknown (no index begins with sync_status)");
+        assert_eq!(
+            words(Ok(None), None),
+            "backlog unknown (no index begins with sync_status; tried 12 s ago)"
+        );
         let lost = Error::new(Kind::Lost, "server gone");
-        assert_eq!(words(Err(lost), None), "backlog unknown (server gone)");
+        assert_eq!(words(Err(lost), None), "backlog unknown (server gone; tried 12 s ago)");
     }
 }

@@ -9,6 +9,7 @@ use ssync_worker::check::{CheckParams, TableCheck, check_task};
 use ssync_worker::plan::Level;
 
 use crate::grammar::Scope;
+use crate::terminal::{counted, grouped};
 use crate::transfer;
 
 /// Version of the JSON that checks print.
@@ -30,7 +31,7 @@ struct Line<'a> {
 pub fn run(store: &mut Store, scope: &Scope, trial: bool, json: bool) -> Result<u8> {
     let config = store.load()?;
     let tasks = match scope.task.which() {
-        Some(which) => vec![transfer::choose(&config, which, &scope.tables)?],
+        Some(which) => vec![transfer::choose(&config, which, &scope.tables.tables)?],
         None => config.tasks.clone(),
     };
     if tasks.is_empty() {
@@ -117,10 +118,14 @@ fn print(check: &TableCheck, task: &Task, json: bool) -> Result<()> {
         }
     }
     if let Some(rows) = check.trial_rows {
-        outln!("  trial: {rows} rows landed and were taken back");
+        let were = if rows == 1 { "was" } else { "were" };
+        outln!("  trial: {} landed and {were} taken back", counted(rows, "row"));
     }
     if let Some(rows) = check.trial_waiting.filter(|rows| *rows > 0) {
-        outln!("  trial: {rows} rows wait for their parents");
+        match rows {
+            1 => outln!("  trial: 1 row waits for its parent"),
+            n => outln!("  trial: {} rows wait for their parents", grouped(n)),
+        }
     }
     Ok(())
 }

@@ -4,8 +4,6 @@
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::store::{Home, Store, StoreLocation};
 
-use crate::daemon::order::open_known;
-
 const HINT: &str = "Name the one that ssync works with by SSYNC_HOME or --home. ssync apply FILE makes \
                     a new one.";
 
@@ -33,18 +31,50 @@ pub fn check(home: &Home) -> Result<()> {
     Ok(())
 }
 
-/// Opens the configuration database of a home that is there; one that is gone is not made anew.
-/// `instance` is the one that the daemon knows.
+/// Whether nothing is there yet: the configuration would be the first one.
+pub fn is_new(home: &Home) -> bool {
+    let is_embedded = StoreLocation::from_env(home.clone()).is_ok_and(|of| of.is_embedded);
+    is_embedded && !home.database().exists()
+}
+
+/// Opens the configuration database of a home that is there. `instance` is the one that the daemon
+/// knows.
 ///
 /// # Errors
-/// [`Kind::Config`] when there is no home, or another database in it; [`Kind::Connect`] when the
-/// database is gone or out of reach.
+/// [`Kind::Config`] when there is no home; those of [`open_known`].
 pub fn open(home: &Home, instance: Option<&str>) -> Result<Store> {
     check(home)?;
-    let location = StoreLocation::from_env(home.clone())?;
-    // Any instance will do for a file that is there.
-    match instance.is_none() && location.is_embedded && !home.database().exists() {
-        true => open_known(&location, Some("")),
-        false => open_known(&location, instance),
+    open_known(&StoreLocation::from_env(home.clone())?, instance)
+}
+
+/// Opens the configuration database for a daemon or a monitor, which make a home: where no instance is
+/// known yet, one that is not there is made.
+///
+/// # Errors
+/// Those of [`open_known`].
+pub fn open_or_make(location: &StoreLocation, instance: Option<&str>) -> Result<Store> {
+    match instance {
+        None => Store::open(location),
+        known => open_known(location, known),
     }
+}
+
+/// Opens a configuration database that was there before, and where its instance is known no other one
+/// in its place. One that is gone is not made anew.
+///
+/// # Errors
+/// [`Kind::Connect`] when it is gone or out of reach, [`Kind::Config`] when it is another one.
+pub fn open_known(location: &StoreLocation, instance: Option<&str>) -> Result<Store> {
+    let path = location.home.database();
+    if location.is_embedded && !path.exists() {
+        return Err(Error::new(Kind::Connect, "the configuration database is gone")
+            .detail(path.display().to_string())
+            .hint("Put the file back. What is configured goes on as it was known last."));
+    }
+    let store = Store::open(location)?;
+    if instance.is_some_and(|known| known != store.instance_id()) {
+        return Err(Error::new(Kind::Config, "the configuration database is another one now")
+            .hint("Stop the daemon and start it again if that is meant to be."));
+    }
+    Ok(store)
 }

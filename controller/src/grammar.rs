@@ -81,7 +81,7 @@ impl AnyTask {
 /// Tables of a task.
 #[derive(Debug, Default, Args)]
 pub struct Tables {
-    /// Only these tables of the task, separated by commas
+    /// Only these tables of TASK, separated by commas; needs a TASK
     #[arg(
         long = "tables",
         visible_alias = "table",
@@ -115,15 +115,9 @@ pub struct Scope {
     #[command(flatten)]
     pub task: AnyTask,
 
-    /// Only these tables of TASK, separated by commas; needs a TASK
-    #[arg(
-        long = "tables",
-        visible_alias = "table",
-        value_name = "NAMES",
-        value_delimiter = ',',
-        value_parser = table_name
-    )]
-    pub tables: Vec<String>,
+    /// Which tables; only with a task.
+    #[command(flatten)]
+    pub tables: Tables,
 }
 
 impl Scope {
@@ -132,41 +126,40 @@ impl Scope {
     /// # Errors
     /// [`Kind::Usage`], with the whole command line as it should be.
     pub fn check(&self, command: &str) -> Result<()> {
-        if self.tables.is_empty() || self.task.which().is_some() {
+        if self.tables.tables.is_empty() || self.task.which().is_some() {
             return Ok(());
         }
-        let tables = self.tables.join(",");
+        let tables = self.tables.tables.join(",");
         Err(Error::new(Kind::Usage, "--tables needs a task, and none is named")
             .hint(format!("Name the task first: ssync {command} TASK --tables {tables}.")))
     }
 }
 
 impl Scope {
-    /// The number of the task whose records are asked for, if one is named. Its tables must be
+    /// The number of the task whose records are asked for, if one is named. It and its tables must be
     /// configured, or be in records of a time when they were.
     ///
     /// # Errors
     /// [`Kind::Usage`] when there is no such task or table.
     pub fn recorded(&self, store: &mut Store) -> Result<Option<u32>> {
-        let number = self.task.number(store)?;
-        let Some(number) = number.filter(|_| !self.tables.is_empty()) else { return Ok(number) };
+        let Some(number) = self.task.number(store)? else { return Ok(None) };
         let config = store.load()?;
         let which = TaskRef::Number(number);
         let task = config.task(&which);
         let tables = task.as_ref().map_or(&[][..], |task| &task.tables);
         let names: Vec<_> = tables.iter().map(|table| table.name.as_str()).collect();
         let is_unknown = |table: &&String| !names.contains(&table.as_str());
-        let mut unknown = self.tables.iter().filter(is_unknown).peekable();
-        if unknown.peek().is_none() {
+        let mut unknown = self.tables.tables.iter().filter(is_unknown).peekable();
+        if task.is_ok() && unknown.peek().is_none() {
             return Ok(Some(number));
         }
         let former = store.recorded_tables(number)?;
-        let Some(unknown) = unknown.find(|table| !former.contains(*table)) else {
-            return Ok(Some(number));
-        };
         if former.is_empty() {
             task.as_ref().map_err(Clone::clone)?;
         }
+        let Some(unknown) = unknown.find(|table| !former.contains(*table)) else {
+            return Ok(Some(number));
+        };
         let label = task.as_ref().map_or_else(|_| number.to_string(), |task| task.label());
         let former = former.iter().map(String::as_str).filter(|name| !names.contains(name));
         Err(unknown_table(&label, unknown, names.iter().copied(), former))

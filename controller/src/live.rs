@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use ssync_common::error::Result;
 use ssync_common::shm::task_table::ControllerView;
-use ssync_common::shm::waiting::{Outcome, TaskState};
+use ssync_common::shm::waiting::{Outcome, TaskState, WaitView};
 use ssync_common::shm::{
     TaskTable, TaskView, Waiting, is_controller_alive, is_controller_wanted, now_ms,
 };
@@ -115,8 +115,24 @@ pub fn doing(entry: &TaskView) -> String {
             let why = entry.error.as_ref().map_or(String::new(), |why| format!(" ({why})"));
             format!("{table}: waits for {}{why}", Waiting::Retry)
         }
-        waiting => format!("{table}: waits for {waiting}"),
+        waiting => format!("{table}: waits for {}", waited_for(waiting)),
     }
+}
+
+/// What is waited for, in words that need no explanation.
+fn waited_for(waiting: Waiting) -> &'static str {
+    match waiting {
+        Waiting::Fence => "fence (a lock at the destination)",
+        waiting => waiting.name(),
+    }
+}
+
+/// What a task waits for, and how long it has, where there is room: see [`wait_words`].
+pub fn long_wait_words(wait: &WaitView, now_ms: u64) -> String {
+    let (name, words) = (wait.waiting_for.name(), wait_words(wait, now_ms));
+    words
+        .strip_prefix(name)
+        .map_or(String::new(), |long| waited_for(wait.waiting_for).to_owned() + long)
 }
 
 /// What a running task does, in a word or two.
@@ -133,7 +149,7 @@ pub fn phase_words(task: &TaskView) -> String {
 }
 
 /// What a task or writer waits for, and how long it has: `destination 3 s`. Empty when it works.
-pub fn wait_words(wait: &ssync_common::shm::waiting::WaitView, now_ms: u64) -> String {
+pub fn wait_words(wait: &WaitView, now_ms: u64) -> String {
     if wait.waiting_for == Waiting::Nothing {
         return String::new();
     }

@@ -9,6 +9,8 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::shm::Arena;
 use ssync_common::shm::arena::Digest;
 
+use crate::terminal::counted;
+
 /// One task with everything that its run goes by, but no secret, nor where one comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Parameters {
@@ -84,7 +86,7 @@ pub fn publish(home: &Path, config: &Config) -> Result<Arena> {
     let arena = Arena::publish(home, &texts)?;
     log::info!(
         generation = arena.generation(), bytes = arena.bytes();
-        "the parameters of {} tasks are in shared memory", texts.len()
+        "the parameters of {} are in shared memory", counted(texts.len() as u64, "task")
     );
     Ok(arena)
 }

@@ -40,6 +40,8 @@ mod docs;
 mod events;
 #[path = "all/fitting.rs"]
 mod fitting;
+#[path = "all/frozen.rs"]
+mod frozen;
 #[path = "all/grammar.rs"]
 mod grammar;
 #[path = "all/health.rs"]
@@ -118,6 +120,8 @@ mod setups;
 mod sql_steps;
 #[path = "all/swapping.rs"]
 mod swapping;
+#[path = "all/told.rs"]
+mod told;
 #[path = "all/top.rs"]
 mod top;
 #[path = "all/truth.rs"]

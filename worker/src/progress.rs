@@ -159,6 +159,7 @@ impl Progress {
             slot.finish(match report.exit_code() {
                 0 => Outcome::Succeeded,
                 130 => Outcome::Interrupted,
+                _ if report.is_done_with_errors() => Outcome::DoneWithErrors,
                 _ => Outcome::Failed,
             });
         }

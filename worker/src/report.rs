@@ -153,6 +153,20 @@ impl TableReport {
 }
 
 impl TaskReport {
+    /// Whether it came to its end, and some rows could not be sent. What is held may be left out.
+    pub fn is_done_with_errors(&self) -> bool {
+        let is_over = |table: &TableReport| match table.result {
+            TableResult::Done | TableResult::DoneWithErrors => true,
+            TableResult::Paused => !table.has_run(),
+            TableResult::Failed
+            | TableResult::Locked
+            | TableResult::Interrupted
+            | TableResult::NotStarted => false,
+        };
+        self.tables.iter().all(is_over)
+            && self.tables.iter().any(|table| table.result == TableResult::DoneWithErrors)
+    }
+
     /// The exit code: 0 all landed, 1 something failed or some rows were not sent, 2 refused by
     /// configuration and nothing was moved, 130 interrupted, or a table is held and all else landed.
     pub fn exit_code(&self) -> u8 {

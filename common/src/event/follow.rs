@@ -112,6 +112,10 @@ fn parse<T: DeserializeOwned>(line: &[u8]) -> Option<T> {
     whole.or_else(|e| begin.map_or(Err(e), |begin| serde_json::from_str(&text[begin..]))).ok()
 }
 
+fn rows(n: u64) -> String {
+    if n == 1 { "1 row".to_owned() } else { format!("{n} rows") }
+}
+
 /// A line of the reminder log as an event. Its place is its id.
 fn done(end: &TableEnd, file: &str, offset: u64) -> Event {
     let word = match end.result {
@@ -123,11 +127,14 @@ fn done(end: &TableEnd, file: &str, offset: u64) -> Event {
     };
     let seconds = end.end.duration_since(end.begin).as_secs_f64();
     let mut text = format!(
-        "task {}, table {}: {word}, {} rows landed, {} bad, {seconds:.1} s",
-        end.task, end.table, end.rows, end.bad_rows
+        "task {}, table {}: {word}, {} landed, {} bad, {seconds:.1} s",
+        end.task,
+        end.table,
+        rows(end.rows),
+        end.bad_rows
     );
     if let Some(run) = &end.run_totals {
-        text += &format!("; in all attempts {} rows landed, {} bad", run.landed, run.failed);
+        text += &format!("; in all attempts {} landed, {} bad", rows(run.landed), run.failed);
     }
     Event {
         id: format!("{file}@{offset}"),

@@ -132,6 +132,8 @@ code_enum! {
         Failed = 2 => "failed",
         /// Stopped by an operator.
         Interrupted = 3 => "interrupted",
+        /// It came to its end, and some rows could not be sent.
+        DoneWithErrors = 4 => "done with errors",
     }
 }
 

@@ -11,13 +11,13 @@ use crate::store::seal::HostKey;
 use crate::store::secret_source;
 use crate::store::sql::{Filter, IntoValue, Select};
 
-/// The secret of the encryption key `name`, from where the configuration says it is.
+/// The secret of an encryption key, from where the configuration says it is; `whose` names it in
+/// messages: `key pii`.
 ///
 /// # Errors
 /// [`Kind::Config`] when it is not there, or in a file that others can read.
-pub fn key_secret(name: &str, source: &SecretSource) -> Result<Secret> {
-    let whose = format!("key {name}");
-    from_outside(&whose, source)?
+pub fn key_secret(whose: &str, source: &SecretSource) -> Result<Secret> {
+    from_outside(whose, source)?
         .ok_or_else(|| Error::new(Kind::Config, format!("{whose}: keys are not stored secrets")))
 }
 

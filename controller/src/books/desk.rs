@@ -27,7 +27,7 @@ use ssync_common::store::{Entry, Store, StoreLocation};
 
 use super::drain::{drain, drain_left};
 use super::spool::{Header, Spool};
-use crate::daemon::order::open_known;
+use crate::existing::open_known;
 
 /// How long a run waits for an answer of the configuration database. Longer than a database takes
 /// that is well, and short beside the frequency of a schedule.

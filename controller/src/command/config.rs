@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Read};
 use std::path::Path;
 
 use serde_json::json;
-use ssync_common::config::{Change, ChangeKind, Config, SecretSource, refusal, task_label};
+use ssync_common::config::{Change, ChangeKind, Config, SecretSource, diff, refusal, task_label};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::shm::TaskTable;
 use ssync_common::store::{Author, Store};
@@ -20,9 +20,11 @@ use crate::render::note;
 /// Largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// Applies a file. It is judged before the store is touched.
+/// Applies a file. It is judged before the store is touched; where the home is new, a dry run makes
+/// none.
 pub fn apply(
     args: &ApplyArgs,
+    is_new: bool,
     open: impl FnOnce() -> Result<Store>,
     out: &mut Output,
 ) -> Result<bool> {
@@ -40,6 +42,13 @@ pub fn apply(
         .prune
         .then(|| Config::from_toml(&text).map_err(|violations| refusal(&violations)))
         .transpose()?;
+    if args.dry_run && is_new {
+        let nothing = Config::default();
+        let whole = whole.map_or_else(|| nothing.clone().with(&text), Ok);
+        let config = whole.map_err(|violations| refusal(&violations))?;
+        would_change(&diff(&nothing, &config), out);
+        return Ok(true);
+    }
     let mut store = open()?;
     let config = match whole {
         Some(config) => config,
@@ -47,13 +56,7 @@ pub fn apply(
     };
     if args.dry_run {
         retired_keys::are_not_needed(&mut store, &config)?;
-        let changes = store.changes_to(&config)?;
-        if out.is_json() {
-            out.object(json!({ "dry_run": true, "changes": changes }));
-        } else {
-            show_changes(&changes, out);
-            out.line(format!("{}; dry run, nothing written", count(&changes)));
-        }
+        would_change(&store.changes_to(&config)?, out);
         return Ok(true);
     }
     let from = if args.prune { Origin::File } else { Origin::Additions };
@@ -112,6 +115,15 @@ pub(super) fn put_in_force(
         passwords_to_set(store, config)?;
     }
     Ok(!matches!(force, Force::Failed(_)))
+}
+
+/// What a dry run has found.
+fn would_change(changes: &[Change], out: &mut Output) {
+    if out.is_json() {
+        return out.object(json!({ "dry_run": true, "changes": changes }));
+    }
+    show_changes(changes, out);
+    out.line(format!("{}; dry run, nothing written", count(changes)));
 }
 
 fn show_changes(changes: &[Change], out: &mut Output) {

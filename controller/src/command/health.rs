@@ -11,14 +11,14 @@ use ssync_common::error::Result;
 use ssync_common::store::{Hold, HoldKind, RunRecord, RunState, Store};
 
 use super::late::late;
-use super::sight::Sight;
+use super::sight::{NO_DAEMON, Sight};
 use super::{RESUMED, receivers};
 use crate::backlog;
 use crate::daemon::control::Unable;
 use crate::live::{Live, Pulse, has_died, span};
 use crate::output::Output;
 use crate::patience::{NO_ANSWER, within};
-use crate::terminal::grouped;
+use crate::terminal::{counted, grouped};
 
 /// Findings that the line names; the others are counted.
 const NAMED_MAX: usize = 3;
@@ -108,9 +108,8 @@ pub fn health(sight: &Sight, out: &mut Output) -> Result<u8> {
             health = Health { findings, ..found };
             if config.tasks.is_empty() {
                 health.add(Severity::Warning, "nothing is configured".to_owned());
-            } else if sight.pulse == Pulse::Stopped && !config.schedules.is_empty() {
-                let text = "no daemon runs, and schedules are configured";
-                health.add(Severity::Warning, text.to_owned());
+            } else if sight.lacks_daemon(&config) {
+                health.add(Severity::Warning, NO_DAEMON.to_owned());
             }
             health.look_at_backlogs(sight, &config.tasks, &ended);
             TaskNames::of(&config.tasks)
@@ -175,6 +174,7 @@ impl Health {
 
     fn look(&mut self, store: &mut Store, config: &Config, sight: &Sight) -> Result<Ended> {
         let mut ended = Ended::new();
+        let mut last = Vec::new();
         self.tasks = config.tasks.len();
         let mut holds = store.holds(None)?;
         holds.retain(|hold| hold.kind == HoldKind::Suspended);
@@ -188,9 +188,19 @@ impl Health {
                 self.tables += 1;
                 let seen = sight.live.task(task.id).filter(|seen| seen.table == table.name);
                 let Some(run) = store.last_run(task.id, &table.name)? else { continue };
+                last.push(run.id);
                 let end = run.end.map(|end| ((task.id, table.name.clone()), end));
                 ended.extend(end);
                 self.look_at_run(run, task, table, &holds, seen.is_some_and(has_died));
+            }
+        }
+        // A launch that came to nothing since hides none of them.
+        for run in store.interrupted_runs()? {
+            let task = config.tasks.iter().find(|task| task.id == run.task);
+            let table = task.and_then(|task| task.tables.iter().find(|t| t.name == run.table));
+            let is_last = last.contains(&run.id);
+            if let (Some(task), Some(table), false) = (task, table, is_last) {
+                self.look_at_run(run, task, table, &holds, false);
             }
         }
         // Why nothing fires without a daemon is said already.
@@ -220,7 +230,7 @@ impl Health {
         let is_scheduled = |unable: &Unable| {
             config.tasks.iter().any(|t| t.id == unable.task && t.schedule.is_some())
         };
-        for unable in sight.unable(config).iter().filter(|unable| is_scheduled(unable)) {
+        for unable in sight.unable().iter().filter(|unable| is_scheduled(unable)) {
             self.add_of(Severity::Critical, unable.task, None, unable.words());
         }
         for late in late(&sight.home, config, Timestamp::now()) {
@@ -345,8 +355,8 @@ impl Health {
             return format!(
                 "{}; {}, {}, {running} running",
                 live.controller_words(),
-                counted(self.tasks, "task"),
-                counted(self.tables, "table")
+                counted(self.tasks as u64, "task"),
+                counted(self.tables as u64, "table")
             );
         }
         let named: Vec<_> = self.findings.iter().take(NAMED_MAX).map(Finding::words).collect();
@@ -358,11 +368,6 @@ impl Health {
     }
 }
 
-/// "1 task", "2 tasks".
-pub(super) fn counted(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
-}
-
 impl Finding {
     fn words(&self) -> String {
         let task = self.task.map(|task| task_label(task, self.name.as_deref()));
@@ -371,16 +376,5 @@ impl Finding {
             (Some(task), None) => format!("task {task} {}", self.text),
             _ => self.text.clone(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::counted;
-
-    #[test]
-    fn one_thing_has_no_plural() {
-        let words = [0, 1, 2].map(|n| counted(n, "writer"));
-        assert_eq!(words, ["0 writers", "1 writer", "2 writers"]);
     }
 }

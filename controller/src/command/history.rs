@@ -32,7 +32,7 @@ pub fn history(
         args.since.as_deref().map(|text| since(text, &zoned(Timestamp::now()))).transpose()?;
     let filter = RunFilter {
         task: args.scope.recorded(store)?,
-        tables: args.scope.tables.clone(),
+        tables: args.scope.tables.tables.clone(),
         since,
         has_failed: args.failed,
         // With a beginning all since then is meant.

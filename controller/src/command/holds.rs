@@ -79,7 +79,8 @@ impl Target {
 /// What a pause has made, or found: whether it held the part, and what holds it.
 type Paused = (bool, Option<Hold>);
 
-/// Holds parts of a task for an operator, `None` the whole of it, and tells its process.
+/// Holds parts of a task for an operator, `None` the whole of it, and tells its process. The daemon is
+/// told by the caller.
 pub fn hold(
     store: &mut Store,
     task: u32,
@@ -88,7 +89,6 @@ pub fn hold(
 ) -> Result<Vec<Paused>> {
     let paused = store.pause_all(task, parts, reason)?;
     poke(store, task)?;
-    daemon::command::poke(store.home());
     Ok(paused)
 }
 
@@ -194,16 +194,6 @@ fn transfers(store: &mut Store, what: &Target) -> Result<Vec<Transfer>> {
     Ok(under_way)
 }
 
-/// What a resumption has found: what held each part, and what of the task is held still.
-type Resumed = (Vec<Option<Hold>>, Vec<Hold>);
-
-/// Lets parts of a task run again, `None` the whole of it, and tells the daemon.
-pub fn release(store: &mut Store, task: u32, parts: &[Option<&str>]) -> Result<Resumed> {
-    let resumed = store.resume_all(task, parts)?;
-    daemon::command::poke(store.home());
-    Ok(resumed)
-}
-
 /// Returns once the daemon of this host goes by what is held now: whoever asks it to run a task next
 /// gets the right answer.
 fn have_daemon_see(store: &Store) {
@@ -216,7 +206,7 @@ fn have_daemon_see(store: &Store) {
 pub fn resume(store: &mut Store, args: &HoldArgs, out: &mut Output) -> Result<bool> {
     let what = Target::of(args, store)?;
     let (parts, task) = (what.parts(), what.task.id);
-    let (were, still) = release(store, task, &parts)?;
+    let (were, still) = store.resume_all(task, &parts)?;
     failpoint::hit("resume.released", 1);
     have_daemon_see(store);
     // What this command has made may have been undone by now.

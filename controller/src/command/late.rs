@@ -1,7 +1,8 @@
-//! Schedules whose firing is due and has not started, and tasks that cannot be started.
+//! Schedules whose firing is due and has not started, and tasks that cannot be started, by what the
+//! daemon leaves in `run`.
 
 use jiff::Timestamp;
-use ssync_common::config::{Config, Task, TaskNames};
+use ssync_common::config::{Config, TaskNames};
 use ssync_common::store::Home;
 
 use crate::daemon::control::Unable;
@@ -34,15 +35,11 @@ pub fn late(home: &Home, config: &Config, now: Timestamp) -> Vec<Late> {
     left.iter().filter(configured).filter_map(|left| look(left, &journal, &names, now)).collect()
 }
 
-/// Tasks that the daemon could not start the last time they were due, for when it does not say by
-/// itself which ones it cannot start.
-pub fn unable(home: &Home, config: &Config) -> Vec<Unable> {
-    let journal = Journal::read(home);
-    let unable = |task: &Task| {
-        let last = journal.last(task.id).filter(|d| d.what == Happened::Unable)?;
-        Some(Unable { task: task.id, name: task.name.clone(), reason: last.reason.clone() })
-    };
-    config.tasks.iter().filter_map(unable).collect()
+/// Tasks that the daemon `pid` could not start when it was heard of last, for when it does not answer.
+pub fn unable(home: &Home, pid: u32) -> Vec<Unable> {
+    let left = Memory::load(home);
+    // What a daemon before it has left may be mended by now.
+    if left.pid == pid { left.unable } else { Vec::new() }
 }
 
 fn look(left: &Remembered, journal: &Journal, names: &TaskNames, now: Timestamp) -> Option<Late> {

@@ -37,7 +37,7 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
     // Not every command needs one.
     let home = Home::locate(home);
     let _telling = home.as_ref().ok().map(tell_of_waits);
-    let makes_home = matches!(command, StoreCommand::Apply(_));
+    let makes_home = matches!(&command, StoreCommand::Apply(args) if !args.dry_run);
     let located = home.clone();
     let open = move || {
         let located = located?;
@@ -52,7 +52,10 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
         Ok(store)
     };
     let is_well = match command {
-        StoreCommand::Apply(args) => config::apply(&args, open, out),
+        StoreCommand::Apply(args) => {
+            let is_new = home.as_ref().is_ok_and(existing::is_new);
+            config::apply(&args, is_new, open, out)
+        }
         StoreCommand::Config(ConfigCommand::Log { limit }) => {
             versions::log(&mut open()?, limit, out)
         }
@@ -87,7 +90,7 @@ pub fn run(command: StoreCommand, home: Option<&Path>, out: &mut Output) -> Resu
             let sight = Sight::of(home?)?;
             let number = |which| number_in_force(which, &sight.home, sight.open());
             let only = of.task.which().map(number).transpose()?;
-            return status::status(&sight, only, &of.tables, out);
+            return status::status(&sight, only, &of.tables.tables, out);
         }
         StoreCommand::Health => return health::health(&Sight::of(home?)?, out),
         StoreCommand::Show(of) => {

@@ -18,6 +18,7 @@ use crate::monitor::telling::tell;
 use crate::monitor::{brief, is_running};
 use crate::output::Output;
 use crate::render;
+use crate::terminal::grouped;
 
 /// Lists receivers, and what waits for them.
 pub fn list(store: &mut Store, out: &mut Output) -> Result<bool> {
@@ -112,7 +113,11 @@ pub fn troubles(home: &Path, config: &Config) -> Vec<String> {
         let since = state.failing_since?;
         let error = state.error.unwrap_or_default();
         let name = &receiver.name;
-        Some(format!("receiver {name}: {waiting} events wait since {since:.0}: {error}"))
+        let wait = match waiting {
+            1 => "1 event waits".to_owned(),
+            n => format!("{} events wait", grouped(n)),
+        };
+        Some(format!("receiver {name}: {wait} since {since:.0}: {error}"))
     };
     config.receivers.iter().filter_map(trouble).collect()
 }

@@ -19,8 +19,12 @@ use crate::terminal::grouped;
 pub fn errors(store: &mut Store, args: &ErrorsArgs, out: &mut Output) -> Result<bool> {
     let task = args.scope.recorded(store)?;
     let states = if args.all { vec![] } else { RowState::open() };
-    let filter =
-        ErrorFilter { task, tables: args.scope.tables.clone(), states, ..ErrorFilter::default() };
+    let filter = ErrorFilter {
+        task,
+        tables: args.scope.tables.tables.clone(),
+        states,
+        ..ErrorFilter::default()
+    };
     if let Some(reason) = &args.close {
         return close(store, &filter, reason, out);
     }

@@ -14,6 +14,7 @@ use ssync_common::store::{
 use ssync_common::value::{Key, key_text};
 use ssync_worker::source::STATUS_COLUMN;
 
+use crate::live::{Live, doing, is_running};
 use crate::output::Output;
 use crate::parameters::{InForce, Parameters};
 use crate::terminal::grouped;
@@ -62,6 +63,8 @@ pub fn show(
     for table in &task.tables {
         scenes.push(scene(store, &config, task, table, &holds)?);
     }
+    let live = Live::read(store.home().path())?;
+    let live = live.task(task.id).filter(|seen| is_running(seen));
     let in_force = InForce::read(store.home().path()).unwrap_or_else(|e| {
         log::warn!("{e:?}");
         None
@@ -72,6 +75,7 @@ pub fn show(
             "task": task.id,
             "name": task.name,
             "hold": whole,
+            "live": live,
             "in_force": parameters,
             "generation": in_force.as_ref().map(|f| f.generation),
             "tables": scenes,
@@ -79,6 +83,10 @@ pub fn show(
         return Ok(true);
     }
     out.line(format!("task {}: {} → {}", task.label(), task.source, task.dest));
+    if let Some(seen) = live {
+        let pid = seen.owner.as_ref().map_or(0, |owner| owner.pid);
+        out.line(format!("  runs now (process {pid}), {}", doing(seen)));
+    }
     if let Some(hold) = whole {
         out.line(format!("  {}", hold.describe()));
         out.line(format!("  ssync resume {} lets it run again", task.id));
@@ -87,7 +95,9 @@ pub fn show(
         let configured = Parameters::of(&config, whole_task)?;
         print_in_force(in_force.task(task.id), &configured, task, out);
     }
-    scenes.iter().for_each(|scene| print(scene, task.id, out));
+    for scene in &scenes {
+        print(scene, task.id, live.is_some_and(|seen| seen.table == scene.table), out);
+    }
     Ok(true)
 }
 
@@ -197,13 +207,14 @@ fn states(
     Ok(Some(states))
 }
 
-fn print(scene: &Scene, task: u32, out: &mut Output) {
+fn print(scene: &Scene, task: u32, runs_now: bool, out: &mut Output) {
     out.line("");
     out.line(format!("table {}", scene.table));
     if let Some(hold) = &scene.hold {
         out.line(format!("  {}", hold.describe()));
     }
     match &scene.last_run {
+        None if runs_now => out.line("  runs for the first time"),
         None => out.line("  has never run"),
         Some(run) => print_run(run, &scene.attempts, out),
     }

@@ -15,6 +15,9 @@ use crate::live::{HEARTBEAT_AGE_MS_MAX, Live, Pulse};
 use crate::parameters::InForce;
 use crate::render::note;
 
+/// What is said where a [daemon is lacking](Sight::lacks_daemon).
+pub const NO_DAEMON: &str = "no daemon runs, and schedules are configured";
+
 /// One look.
 #[derive(Clone)]
 pub struct Sight {
@@ -77,11 +80,18 @@ impl Sight {
         in_force(&self.home)
     }
 
+    /// Whether tasks have schedules that nobody fires: there is no daemon, and nothing has gone wrong.
+    pub fn lacks_daemon(&self, config: &Config) -> bool {
+        self.pulse == Pulse::Stopped && config.tasks.iter().any(|task| task.schedule.is_some())
+    }
+
     /// Tasks that the daemon cannot start. Without one, there is nothing to say.
-    pub fn unable(&self, config: &Config) -> Vec<Unable> {
+    pub fn unable(&self) -> Vec<Unable> {
         match (&self.daemon, self.pulse) {
             (Some(daemon), _) => daemon.unable.clone(),
-            (None, Pulse::Alive { .. } | Pulse::Hangs { .. }) => late::unable(&self.home, config),
+            (None, Pulse::Alive { pid, .. } | Pulse::Hangs { pid, .. }) => {
+                late::unable(&self.home, pid)
+            }
             (None, Pulse::Dead | Pulse::Stopped) => Vec::new(),
         }
     }

@@ -4,24 +4,23 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use ssync_common::config::{TableTask, Task};
+use ssync_common::config::{TableMode, TableTask, Task};
 use ssync_common::error::{Kind, Result};
 use ssync_common::shm::TaskView;
 use ssync_common::store::{Hold, HoldKind, LockInfo, RunRecord, Store};
 use unicode_width::UnicodeWidthStr;
 
-use super::health::counted;
-use super::sight::Sight;
+use super::sight::{NO_DAEMON, Sight};
 use super::{RESUMED, receivers, run_state};
 use crate::backlog;
 use crate::books::spool::Waiting;
 use crate::daemon::control::Unable;
-use crate::live::{Pulse, has_died, is_running, phase_words, span, wait_words};
+use crate::live::{Pulse, has_died, is_running, long_wait_words, phase_words, span};
 use crate::output::{Output, padded, widest};
 use crate::parameters::{InForce, Parameters};
 use crate::patience::within;
 use crate::render;
-use crate::terminal::grouped;
+use crate::terminal::{counted, grouped};
 use crate::transfer::choose;
 
 const DIED: &str = "its process died: the next run settles what it left";
@@ -30,7 +29,11 @@ const DIED: &str = "its process died: the next run settles what it left";
 struct Standing {
     hold: Option<Hold>,
     lock: Option<LockInfo>,
+    /// Whether its owner is known to be dead.
+    is_owner_dead: bool,
     last: Option<RunRecord>,
+    /// A run before that one whose process died, and that the next start resumes.
+    open: Option<RunRecord>,
     /// Rows that wait to be corrected.
     bad_rows: u64,
 }
@@ -65,12 +68,12 @@ pub fn status(sight: &Sight, only: Option<u32>, tables: &[String], out: &mut Out
     let (showing, mut tasks, open) = (shown.clone(), Output::new(shown.json), sight.open());
     let told = within(&sight.home, move || {
         let told = open().and_then(|mut store| showing.tasks(&mut store, &mut tasks));
-        told.map(|()| tasks)
+        told.map(|lacks_daemon| (tasks, lacks_daemon))
     });
     match told {
-        Ok(tasks) => {
+        Ok((tasks, lacks_daemon)) => {
             out.append(tasks);
-            Ok(code)
+            Ok(code | u8::from(lacks_daemon))
         }
         // Of a task or table that is not there, there is nothing to show.
         Err(e) if e.kind == Kind::Usage => Err(e),
@@ -98,14 +101,20 @@ struct Shown {
 }
 
 impl Shown {
-    fn tasks(&self, store: &mut Store, out: &mut Output) -> Result<()> {
+    /// Shows tasks; whether their schedules lack a daemon.
+    fn tasks(&self, store: &mut Store, out: &mut Output) -> Result<bool> {
         let config = store.load()?;
+        let lacks_daemon = self.sight.lacks_daemon(&config);
+        if lacks_daemon && !self.json {
+            out.line(format!("{NO_DAEMON}: nothing fires until one is started (ssync daemon)"));
+        }
         let tasks = match self.only {
             Some(id) => vec![choose(&config, &id.into(), &self.only_tables)?],
             None => config.tasks.clone(),
         };
         let (holds, bad_rows) = (store.holds(self.only)?, store.bad_rows()?);
-        let unable = self.sight.unable(&config);
+        let mut open = store.interrupted_runs()?;
+        let unable = self.sight.unable();
         let mut objects = Vec::new();
         for task in &tasks {
             let unable = unable.iter().find(|u| u.task == task.id);
@@ -119,6 +128,11 @@ impl Shown {
                 let mut standing = standing(store, &holds, task, table)?;
                 let place = (task.id, table.name.clone());
                 standing.bad_rows = bad_rows.get(&place).copied().unwrap_or(0);
+                let last = standing.last.as_ref().map(|run| run.id);
+                let is_open = |run: &mut RunRecord| {
+                    run.task == task.id && run.table == table.name && Some(run.id) != last
+                };
+                standing.open = open.extract_if(.., is_open).next();
                 if self.json {
                     objects.push(self.object(task, table, &standing, unable));
                 } else {
@@ -132,7 +146,7 @@ impl Shown {
             let mut object = self.facts(objects);
             object["troubles"] = json!(troubles);
             out.object(object);
-            return Ok(());
+            return Ok(lacks_daemon);
         }
         if config.tasks.is_empty() {
             out.line("nothing is configured yet: ssync apply FILE");
@@ -141,7 +155,7 @@ impl Shown {
             out.line("");
             troubles.into_iter().for_each(|trouble| out.line(trouble));
         }
-        Ok(())
+        Ok(lacks_daemon)
     }
 
     /// What is known whether or not the configuration database answers, with these tables.
@@ -232,6 +246,8 @@ impl Shown {
         object["cannot_start"] = json!(unable.map(|unable| &unable.reason));
         object["hold"] = json!(standing.hold);
         object["running"] = json!(standing.lock);
+        object["lock_owner_dead"] = json!(standing.is_owner_dead);
+        object["open_run"] = json!(standing.open);
         object["last_run"] = json!(standing.last);
         object["bad_rows"] = json!(standing.bad_rows);
         object
@@ -245,9 +261,14 @@ impl Shown {
             Some(task) if is_running(task) => words.extend(self.running_words(task)),
             Some(_) => words.push(DIED.to_owned()),
             None => {
-                // The owner may have died: only the next one who takes the lock finds out.
+                // An owner elsewhere may have died, too: who takes the lock next finds out.
                 let owner = standing.lock.as_ref().map(|l| l.owner_text());
-                words.extend(owner.map(|owner| format!("locked by {owner}")));
+                words.extend(owner.map(|owner| match standing.is_owner_dead {
+                    true => {
+                        format!("lock left by {owner}, which has died: the next run takes it over")
+                    }
+                    false => format!("locked by {owner}"),
+                }));
             }
         }
         if let Some(hold) = &standing.hold {
@@ -260,6 +281,16 @@ impl Shown {
         }
         if !seen.is_some_and(is_running) {
             words.push(self.last_words(standing));
+            words.extend(standing.open.as_ref().map(|run| {
+                let since = span(self.since_ms(run.begin));
+                // Of other modes it is known once the next attempt has looked at the destination.
+                let rows = match (table.mode, run.counts.landed) {
+                    (TableMode::Status, 1) => "1 row has landed, ".to_owned(),
+                    (TableMode::Status, n) => format!("{} rows have landed, ", grouped(n)),
+                    _ => String::new(),
+                };
+                format!("a run begun {since} ago was interrupted: {rows}{RESUMED}")
+            }));
         }
         if standing.bad_rows > 0 {
             let wait = match standing.bad_rows {
@@ -278,14 +309,14 @@ impl Shown {
         let rows = task.counters.rows_landed;
         let ms = self.sight.live.at_ms.saturating_sub(task.table_started_ms).max(1);
         let mut words = format!(
-            "{} for {}, {} rows, {} rows/s, {}",
+            "{} for {}, {}, {} rows/s, {}",
             phase_words(task),
             span(ms),
-            grouped(rows),
+            counted(rows, "row"),
             grouped(rows.saturating_mul(1000) / ms),
-            counted(task.writers.len(), "writer")
+            counted(task.writers.len() as u64, "writer")
         );
-        let waits = wait_words(&task.wait, self.sight.live.at_ms);
+        let waits = long_wait_words(&task.wait, self.sight.live.at_ms);
         if !waits.is_empty() {
             words += &format!(", waits for {waits}");
         }
@@ -302,19 +333,21 @@ impl Shown {
         all
     }
 
+    fn since_ms(&self, then: Timestamp) -> u64 {
+        self.sight.live.at_ms.saturating_sub(then.as_millisecond().max(0) as u64)
+    }
+
     fn last_words(&self, standing: &Standing) -> String {
         let Some(run) = &standing.last else { return "never ran".to_owned() };
-        let since = |then: Timestamp| {
-            span(self.sight.live.at_ms.saturating_sub(then.as_millisecond().max(0) as u64))
-        };
+        let since = |then: Timestamp| span(self.since_ms(then));
         let state = match run.interrupted {
             true => format!("{}, {RESUMED}", run_state(run)),
             false => run_state(run),
         };
         let mut words = match run.end {
             Some(end) => {
-                let rows = grouped(run.counts.landed);
-                format!("{state} {} ago, {rows} rows in {:.1} s", since(end), run.seconds)
+                let rows = counted(run.counts.landed, "row");
+                format!("{state} {} ago, {rows} in {:.1} s", since(end), run.seconds)
             }
             None => format!("{state}, begun {} ago", since(run.begin)),
         };
@@ -343,10 +376,14 @@ impl Shown {
 
 fn standing(store: &mut Store, holds: &[Hold], task: &Task, table: &TableTask) -> Result<Standing> {
     let of = |h: &&Hold| h.task == task.id && h.table.as_ref().is_none_or(|t| *t == table.name);
+    let lock = store.lock_holder(task.id, &table.name)?;
+    let is_dead = |lock: &LockInfo| lock.process.is_known_dead();
     Ok(Standing {
         hold: holds.iter().find(of).cloned(),
-        lock: store.lock_holder(task.id, &table.name)?,
+        is_owner_dead: lock.as_ref().map(is_dead).transpose()?.unwrap_or(false),
+        lock,
         last: store.last_run(task.id, &table.name)?,
+        open: None,
         bad_rows: 0,
     })
 }

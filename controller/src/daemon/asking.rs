@@ -54,7 +54,18 @@ impl Daemon {
     }
 
     fn on_request(&mut self, caller: u32, request: Request) {
+        if request != Request::Changed {
+            self.say(caller, &Reply::Heard);
+            if !self.callers.contains_key(&caller) {
+                log::info!("a request that was given up is dropped: {request:?}");
+                return;
+            }
+        }
         match request {
+            Request::Changed => {
+                self.read_wanted = true;
+                self.callers.remove(&caller);
+            }
             Request::Status => {
                 let status = Box::new(self.status());
                 self.say(caller, &Reply::Done(Answer::Status(status)));

@@ -1,7 +1,7 @@
 //! The daemon's commands: `daemon`, `stop`, `reload`, `run`, `explain`.
 
 use crate::output::outln;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,7 +18,7 @@ use ssync_common::store::{Hold, Home, StoreLocation};
 use super::asking::{by_hand_only, timestamp};
 use super::control::{
     Answer, DaemonStatus, Explained, Reply, Request, RunningTask, TableStanding, Unable, connect,
-    silent,
+    give_up, silent,
 };
 use super::journal::{Decision, Journal};
 use super::timetable::Timetable;
@@ -40,8 +40,8 @@ const LOOK: Duration = Duration::from_millis(10);
 /// A daemon that does not answer by then hangs. Longer than a reading of the configuration may
 /// take.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(90);
-/// A command that only shows something waits no longer for the daemon, which answers such a request
-/// at once.
+/// The daemon hears every request at once, and answers at once where something is only shown. Nobody
+/// waits longer for that.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(2);
 /// The daemon's name in `ps`.
 pub const DAEMON: &str = "ssync-daemon";
@@ -142,7 +142,7 @@ pub fn run(command: DaemonCommand, home: Option<&Path>, json: bool) -> Result<u8
         DaemonCommand::Daemon(args) => return daemon(&args, located()?),
         DaemonCommand::Stop(args) => stop(&located()?, &args, &mut out)?,
         DaemonCommand::Reload => {
-            let Reloaded { changes, ending, unable } = reload(&located()?)?;
+            let (Reloaded { changes, ending, unable }, _) = reload(&located()?)?;
             let unable = unable
                 .iter()
                 .map(|u| format!("task {} {}", task_label(u.task, u.name.as_deref()), u.words()));
@@ -281,9 +281,12 @@ pub struct Reloaded {
     pub unable: Vec<Unable>,
 }
 
-fn reload(home: &Home) -> Result<Reloaded> {
+/// Also from which configuration database.
+fn reload(home: &Home) -> Result<(Reloaded, String)> {
     match ask(home, &Request::Reload, ANSWER_TIME_MAX)? {
-        Answer::Read { changes, ending, unable } => Ok(Reloaded { changes, ending, unable }),
+        Answer::Read { instance, changes, ending, unable } => {
+            Ok((Reloaded { changes, ending, unable }, instance))
+        }
         _ => Err(something_else()),
     }
 }
@@ -298,17 +301,19 @@ fn something_else() -> Error {
 /// # Errors
 /// What the daemon says when it cannot.
 pub fn reload_if_it_is_ours(home: &Home, instance: &str) -> Result<Option<Reloaded>> {
-    let is_ours = |daemon: &DaemonStatus| daemon.instance.as_deref() == Some(instance);
-    if !status(home)?.as_ref().is_some_and(is_ours) {
+    let Some(daemon) = status(home)? else { return Ok(None) };
+    // One that has just begun may still be reading what was configured before.
+    if daemon.instance.is_some_and(|known| known != instance) {
         return Ok(None);
     }
-    reload(home).map(Some)
+    let (read, of) = reload(home)?;
+    Ok((of == instance).then_some(read))
 }
 
 /// Tells the daemon, if there is one, that the configuration has changed. Does not wait for it.
 pub fn poke(home: &Home) {
     let told = connect(home, LOOK_TIME_MAX).and_then(|stream| match stream {
-        Some(mut stream) => Ok(stream.write_all(b"\"reload\"\n")?),
+        Some(mut stream) => send(&mut stream, &Request::Changed),
         None => Ok(()),
     });
     if let Err(e) = told {
@@ -317,28 +322,42 @@ pub fn poke(home: &Home) {
 }
 
 fn ask(home: &Home, request: &Request, patience: Duration) -> Result<Answer> {
-    let stream = connect(home, patience)?.ok_or_else(|| daemon_needed(home))?;
+    let stream = connect(home, LOOK_TIME_MAX)?.ok_or_else(|| daemon_needed(home))?;
     converse(stream, request, patience)
 }
 
-/// Sends a request and waits for the last answer to it.
-fn converse(mut stream: UnixStream, request: &Request, patience: Duration) -> Result<Answer> {
+fn send(stream: &mut UnixStream, request: &Request) -> Result<()> {
     let mut line = serde_json::to_vec(request)
         .map_err(|e| Error::new(Kind::Internal, format!("request: {e}")))?;
     line.push(b'\n');
-    let gone = || Error::new(Kind::Lost, "the daemon has ended without an answer");
-    stream.write_all(&line).map_err(|_| gone())?;
-    stream.set_read_timeout(Some(patience))?;
-    for line in BufReader::new(stream).lines() {
+    stream.write_all(&line).map_err(|_| gone())
+}
+
+fn gone() -> Error {
+    Error::new(Kind::Lost, "the daemon has ended without an answer")
+}
+
+/// Sends a request and waits for the last answer to it; that it is heard, no longer than a moment.
+fn converse(mut stream: UnixStream, request: &Request, patience: Duration) -> Result<Answer> {
+    send(&mut stream, request)?;
+    stream.set_read_timeout(Some(LOOK_TIME_MAX))?;
+    let mut is_heard = false;
+    for line in BufReader::new(stream.try_clone()?).lines() {
         let line = line.map_err(|e| match e.kind() {
-            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => silent(patience),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut if is_heard => silent(patience),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => give_up(&stream, LOOK_TIME_MAX),
             _ => gone(),
         })?;
         let reply = serde_json::from_str(&line).map_err(|e| {
             Error::new(Kind::Internal, format!("the daemon's answer cannot be read: {e}"))
                 .hint("Use the same version of ssync as the daemon's.")
         })?;
+        if !is_heard {
+            is_heard = true;
+            stream.set_read_timeout(Some(patience))?;
+        }
         match reply {
+            Reply::Heard => {}
             Reply::Note(text) => note(&text),
             Reply::Done(answer) => return Ok(answer),
             Reply::Failed(error) => return Err(error),
@@ -349,19 +368,19 @@ fn converse(mut stream: UnixStream, request: &Request, patience: Duration) -> Re
 
 fn stop(home: &Home, args: &StopArgs, out: &mut Output) -> Result<u8> {
     let pid = controller_pid(home)?.ok_or_else(|| no_daemon(home))?;
-    // The flag in shared memory (A28), for a daemon whose socket is gone.
-    if let Some(table) = TaskTable::open(home.path())? {
-        table.request_stop()?;
-    }
     let patience = Duration::from_secs(args.timeout.max(1));
     let deadline = Instant::now() + patience;
-    if let Some(stream) = connect(home, patience)? {
-        match converse(stream, &Request::Stop { now: args.now }, patience) {
+    match connect(home, LOOK_TIME_MAX)? {
+        Some(stream) => match converse(stream, &Request::Stop { now: args.now }, patience) {
             Ok(_) => {}
             // It has ended while it was being asked.
             Err(e) if e.kind == Kind::Lost => {}
-            Err(e) => return Err(e.context("the daemon has not ended")),
-        }
+            Err(e) => {
+                return Err(e.context("the daemon has not ended").detail(format!("process {pid}")));
+            }
+        },
+        // Its socket is gone.
+        None => stop_by_flag(home, pid)?,
     }
     let proc = format!("/proc/{pid}");
     while controller_pid(home)?.is_some_and(|now| now == pid) || Path::new(&proc).exists() {
@@ -382,6 +401,23 @@ fn stop(home: &Home, args: &StopArgs, out: &mut Output) -> Result<u8> {
     }
     say(out, &[format!("the daemon has ended (process {pid})")]);
     Ok(0)
+}
+
+/// Asks through shared memory (A28), where a request cannot be taken back: only a daemon whose heart
+/// beats.
+fn stop_by_flag(home: &Home, pid: u32) -> Result<()> {
+    let Some(table) = TaskTable::open(home.path())? else { return Ok(()) };
+    let before = table.controller()?.heartbeat_ms;
+    let began = Instant::now();
+    while table.controller()?.heartbeat_ms == before && controller_pid(home)? == Some(pid) {
+        if began.elapsed() >= LOOK_TIME_MAX {
+            return Err(silent(LOOK_TIME_MAX)
+                .detail("nothing was done")
+                .detail(format!("process {pid}")));
+        }
+        std::thread::sleep(LOOK);
+    }
+    table.request_stop()
 }
 
 fn run_task(home: &Home, args: RunArgs, out: &mut Output) -> Result<u8> {

@@ -1,9 +1,14 @@
 //! How commands talk to the daemon: a socket in the home's `run` directory, which only its owner
 //! can enter. A request is a line of JSON, answers are lines of JSON; the last one is
 //! [`Reply::Done`] or [`Reply::Failed`].
+//!
+//! The first one is [`Reply::Heard`], and the daemon does what it was asked only if it could send that.
+//! A command that gives up, or is interrupted, closes its end first. So either it has received this
+//! answer, or its request is dropped when a daemon that was frozen goes on.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -43,6 +48,8 @@ pub enum Request {
     },
     /// That it reads its configuration again.
     Reload,
+    /// The configuration has changed: the daemon reads it again. A notice: nobody waits for an answer.
+    Changed,
     /// That it runs a task.
     Run {
         /// Which.
@@ -63,6 +70,8 @@ pub enum Request {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
+    /// The request has arrived, and is dealt with from now on.
+    Heard,
     /// It is under way, and what it waits for.
     Note(String),
     /// It has taken effect.
@@ -79,6 +88,8 @@ pub enum Answer {
     Text(Vec<String>),
     /// To [`Request::Reload`].
     Read {
+        /// The configuration database that was read.
+        instance: String,
         /// What has changed, for people.
         changes: Vec<String>,
         /// Tasks that end because they, or tables of them, are removed; for people.
@@ -377,4 +388,21 @@ pub fn connect(home: &Home, patience: Duration) -> Result<Option<UnixStream>> {
 pub fn silent(patience: Duration) -> Error {
     Error::new(Kind::System, "the daemon does not answer")
         .detail(format!("waited {} seconds", patience.as_secs()))
+}
+
+/// Takes a request back that the daemon has not answered for so long.
+pub fn give_up(stream: &UnixStream, patience: Duration) -> Error {
+    // From here on the daemon cannot answer any more. What it sent before can still be read.
+    let closed = stream.shutdown(Shutdown::Read).is_ok();
+    let was_heard = !closed || (&*stream).read(&mut [0]).is_ok_and(|n| n > 0);
+    let (fact, hint) = match was_heard {
+        false => {
+            ("nothing was done", "The daemon may be stopped (SIGSTOP), or its host overloaded.")
+        }
+        true => (
+            "the request arrived at the last moment",
+            "It is carried out: ssync status and ssync explain show what comes of it.",
+        ),
+    };
+    silent(patience).detail(fact).hint(hint)
 }

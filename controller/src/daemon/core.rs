@@ -160,6 +160,8 @@ pub(super) struct Daemon {
     pub memory: Memory,
     pub entries: BTreeMap<u32, Entry>,
     pub by_hand: VecDeque<ByHand>,
+    /// Tasks that could not be started since the configuration was read, and why.
+    pub unable_seen: BTreeMap<u32, String>,
     pub jobs: BTreeMap<u32, Job>,
     /// How long each of them has made no progress.
     pub standstill: Standstill,
@@ -248,6 +250,7 @@ impl Daemon {
             counting: Counting::begin(&home),
             entries: BTreeMap::new(),
             by_hand: VecDeque::new(),
+            unable_seen: BTreeMap::new(),
             jobs: BTreeMap::new(),
             standstill: Standstill::default(),
             stopping: None,
@@ -446,7 +449,7 @@ impl Daemon {
     /// Says something to a caller, if it is still there.
     pub fn say(&mut self, caller: u32, reply: &Reply) {
         let heard = self.callers.get_mut(&caller).is_some_and(|c| c.say(reply));
-        if !heard || !matches!(reply, Reply::Note(_)) {
+        if !heard || !matches!(reply, Reply::Heard | Reply::Note(_)) {
             self.callers.remove(&caller);
         }
     }

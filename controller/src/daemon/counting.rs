@@ -67,11 +67,10 @@ impl Counting {
         }
     }
 
-    /// The configuration was read: passwords and indexes may have been changed.
+    /// The configuration was read: passwords and indexes may have been changed. What is unknown is
+    /// counted at once.
     pub fn configuration_read(&mut self) {
-        for planned in self.plan.0.values_mut() {
-            (planned.refused, planned.wait) = (false, WAIT_MIN);
-        }
+        self.plan.configuration_read();
     }
 
     /// Ends the child, if there is one.
@@ -121,6 +120,13 @@ impl Plan {
             }
         }
         due
+    }
+
+    fn configuration_read(&mut self) {
+        for planned in self.0.values_mut() {
+            (planned.refused, planned.wait) = (false, WAIT_MIN);
+            planned.last = planned.last.filter(|_| planned.rows.is_some());
+        }
     }
 
     /// A count has begun.
@@ -403,6 +409,23 @@ mod tests {
         assert!(!count(299, true, 9));
         // Something has: they begin anew.
         assert!(count(300, false, 9));
+    }
+
+    #[test]
+    fn what_is_unknown_is_counted_at_once_when_the_configuration_was_read() {
+        let task = Task { id: 7, source: "s".into(), ..Task::default() };
+        let source = Source::of(&task, &TableTask::default());
+        let place: Place = (7, "t".into());
+        let (now, mut plan) = (Instant::now(), Plan::default());
+        for (rows, again) in [(None, 1), (Some(5), 0)] {
+            plan.begins(&place, now);
+            plan.due(vec![(place.clone(), source.clone(), false)], now);
+            plan.begins(&place, now);
+            plan.counted(&place, rows, false);
+            plan.configuration_read();
+            let due = plan.due(vec![(place.clone(), source.clone(), false)], now);
+            assert_eq!(due.len(), again, "{rows:?}");
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub enum Verdict {
     /// Leave it out: an operator or a failure holds it, and why.
     Held(String),
     /// Leave it out: it cannot be started before its configuration is mended. What is wrong with it.
-    Unable(String),
+    Unable(Error),
     /// Ask again soon, and why.
     Wait(String),
 }
@@ -56,7 +56,7 @@ pub fn decide(task: u32, facts: &Facts<'_>) -> Verdict {
         return Verdict::Skip(format!("it runs already: {runner}"));
     }
     if let Some(error) = facts.missing {
-        return Verdict::Unable(error.to_string());
+        return Verdict::Unable(error.clone());
     }
     if facts.processes >= facts.processes_max {
         return Verdict::Wait(format!(
@@ -121,7 +121,7 @@ mod tests {
         assert!(matches!(decide(7, &facts), Verdict::Skip(why) if why.ends_with("process 12")));
         let missing = Error::new(ssync_common::error::Kind::Config, "no password is stored");
         let lacking = Facts { missing: Some(&missing), runner: None, ..facts };
-        assert_eq!(decide(7, &lacking), Verdict::Unable("no password is stored".to_owned()));
+        assert_eq!(decide(7, &lacking), Verdict::Unable(missing.clone()));
         facts.hold = Some(&hold);
         let Verdict::Held(why) = decide(7, &facts) else { panic!() };
         assert_eq!(

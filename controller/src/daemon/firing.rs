@@ -56,7 +56,8 @@ impl Daemon {
             for missed in &missed {
                 let why = missed_words(missed, entry.under_way.as_ref(), known);
                 self.journal.note(missed_decision(*id, missed, &why));
-                if matches!(missed.why, Why::Overrun | Why::Late | Why::BacklogFull) {
+                let concerns = known.config.tasks.iter().any(|t| t.schedule == Some(*id));
+                if concerns && matches!(missed.why, Why::Overrun | Why::Late | Why::BacklogFull) {
                     let text = format!("schedule {id}: firings skipped: {why}");
                     self.telling.tell_once(What::FiringsMissed, *id, &text, |event| event);
                 }
@@ -68,7 +69,14 @@ impl Daemon {
     pub fn advance(&mut self) {
         let waiting: VecDeque<_> = std::mem::take(&mut self.by_hand);
         for asked in waiting {
-            self.start_by_hand(asked);
+            match asked.caller {
+                Some(caller) if !self.callers.contains_key(&caller) => {
+                    let cause = Cause { schedule: None, due: None };
+                    let words = "the command that asked for it has ended".to_owned();
+                    self.decided(asked.task, cause, Happened::Skipped, words);
+                }
+                _ => self.start_by_hand(asked),
+            }
         }
         let mut order: Vec<_> = self
             .entries
@@ -106,7 +114,7 @@ impl Daemon {
                     self.next_task(id, None);
                 }
                 Verdict::Unable(why) => {
-                    self.decided(task, cause, Happened::Unable, why);
+                    self.decided(task, cause, Happened::Unable, why.to_string());
                     self.next_task(id, None);
                 }
                 Verdict::Start => self.next_task(id, Some(task)),
@@ -158,9 +166,10 @@ impl Daemon {
                 self.say(caller, &Reply::Failed(error));
             }
             (Verdict::Unable(why), Some(caller)) => {
-                self.decided(asked.task, cause, Happened::Unable, why.clone());
+                self.decided(asked.task, cause, Happened::Unable, why.to_string());
                 let words = format!("it cannot be started: {why}");
-                self.say(caller, &Reply::Failed(self.not_started(asked.task, words)));
+                let error = Error { kind: why.kind, ..self.not_started(asked.task, words) };
+                self.say(caller, &Reply::Failed(error));
             }
             (_, None) => {}
         }
@@ -176,16 +185,12 @@ impl Daemon {
     }
 
     /// Tasks that cannot be started: by their configuration, or because the last attempt since it was
-    /// read has shown it.
+    /// read has failed.
     pub fn unable(&self) -> Vec<Unable> {
         let Some(known) = &self.known else { return Vec::new() };
-        let was_unable = |task: u32| {
-            let last = self.journal.last(task).filter(|d| d.what == Happened::Unable)?;
-            self.read_at.is_some_and(|at| last.last >= at).then(|| last.reason.clone())
-        };
         let unable = |task: &Task| {
             let missing = known.missing(task).map(|e| e.to_string());
-            let reason = missing.or_else(|| was_unable(task.id))?;
+            let reason = missing.or_else(|| self.unable_seen.get(&task.id).cloned())?;
             Some(Unable { task: task.id, name: task.name.clone(), reason })
         };
         known.config.tasks.iter().filter_map(unable).collect()
@@ -236,6 +241,14 @@ impl Daemon {
             let text = format!("task {} is due and waits: {why}", self.label(task));
             self.telling.tell_once(What::TasksFull, task, &text, |e| e.of_task(task));
         }
+        let was_unable = match &verdict {
+            Verdict::Unable(why) => self.unable_seen.insert(task, why.to_string()),
+            Verdict::Start => self.unable_seen.remove(&task),
+            Verdict::Skip(_) | Verdict::Held(_) | Verdict::Wait(_) => {
+                self.unable_seen.get(&task).cloned()
+            }
+        };
+        self.is_changed |= was_unable != self.unable_seen.get(&task).cloned();
         match (verdict, order) {
             (Verdict::Start, Some((order, arena))) => match roles::start_worker(&order, &self.home)
             {
@@ -329,7 +342,8 @@ impl Daemon {
     fn job_ended(&mut self, task: u32, ended: Ended) {
         let Some(job) = self.jobs.remove(&task) else { return };
         self.is_changed = true;
-        self.counting.run_ended(task, ended.what == Happened::Done);
+        let is_over = matches!(ended.what, Happened::Done | Happened::DoneWithErrors);
+        self.counting.run_ended(task, is_over);
         let cause = Cause { schedule: job.schedule, due: job.due };
         self.decided(task, cause, ended.what, ended.words.clone());
         if let Some(what) = ended.to_tell {
@@ -346,7 +360,7 @@ impl Daemon {
                     .tell_once(what, task, &text, |e| e.of_task(task).because_of(&ended.words)),
             }
         }
-        if ended.suspends() {
+        if ended.suspends {
             self.expect_suspension(task, &ended.words);
         }
         // It may have found a hold that is not known here.

@@ -67,27 +67,31 @@ pub struct Ended {
     pub what: Happened,
     /// What nobody but the daemon can tell people.
     pub to_tell: Option<What>,
+    /// Whether a table failed, which suspends a real-time task. (One that died is recovered by its next
+    /// run; one that could not begin has left no scene.)
+    pub suspends: bool,
 }
 
 impl Ended {
     fn of(what: Happened, code: u8, words: impl Into<String>) -> Ended {
-        Ended { code, words: words.into(), what, to_tell: None }
+        let suspends = what == Happened::Failed;
+        Ended { code, words: words.into(), what, to_tell: None, suspends }
     }
 
-    /// Whether a table failed, which suspends a real-time task. (One that died is recovered by
-    /// its next run; one that could not begin has left no scene.)
-    pub fn suspends(&self) -> bool {
-        self.what == Happened::Failed && self.to_tell.is_none()
+    /// Nothing of a failed table is known; people are to be told of this instead.
+    fn without_table(what: What, code: u8, words: impl Into<String>) -> Ended {
+        let ended = Ended::of(Happened::Failed, code, words);
+        Ended { to_tell: Some(what), suspends: false, ..ended }
     }
 
     /// Ended by the daemon.
     fn killed(words: impl Into<String>) -> Ended {
-        Ended { to_tell: Some(What::TaskKilled), ..Ended::of(Happened::Failed, 1, words) }
+        Ended::without_table(What::TaskKilled, 1, words)
     }
 
     /// Dead before its end.
     pub fn died(words: impl Into<String>) -> Ended {
-        Ended { to_tell: Some(What::TaskDied), ..Ended::of(Happened::Failed, 1, words) }
+        Ended::without_table(What::TaskDied, 1, words)
     }
 }
 
@@ -205,16 +209,20 @@ impl Job {
                     // A table that is held is nothing that happened to this run.
                     (None, 130) if ending.ran() => Ended::of(Happened::Done, 130, words),
                     (None, 130) => Ended::of(Happened::Interrupted, 130, words),
-                    (None, code) => Ended::of(Happened::Failed, code, words),
+                    (None, code) if ending.is_done_with_errors() => {
+                        Ended::of(Happened::DoneWithErrors, code, words)
+                    }
+                    // Of one that came to its end, rows may be bad: it goes on.
+                    (None, code) => Ended {
+                        suspends: ending.has_failed_table(),
+                        ..Ended::of(Happened::Failed, code, words)
+                    },
                     // Held, or run by somebody else.
                     (Some(e), code) if matches!(e.kind, Kind::Locked | Kind::Paused) => {
                         Ended::of(Happened::Skipped, code, words)
                     }
                     // Nothing could run; a table's own failure it has told itself.
-                    (Some(_), code) => Ended {
-                        to_tell: Some(What::TaskFailed),
-                        ..Ended::of(Happened::Failed, code, words)
-                    },
+                    (Some(_), code) => Ended::without_table(What::TaskFailed, code, words),
                 }))
             }
             Process::Stranger(process) => {
@@ -268,6 +276,9 @@ fn by_table(slot: &TaskView) -> Ended {
     let error = slot.error.clone().unwrap_or_default();
     match slot.outcome {
         Outcome::Succeeded => Ended::of(Happened::Done, 0, "all landed"),
+        Outcome::DoneWithErrors => {
+            Ended::of(Happened::DoneWithErrors, 1, "some rows could not be sent: ssync history")
+        }
         Outcome::Interrupted => Ended::of(Happened::Interrupted, 130, "interrupted"),
         Outcome::Open | Outcome::Failed => Ended::of(Happened::Failed, 1, error),
     }

@@ -34,6 +34,8 @@ pub enum Happened {
     TakenUp,
     /// It ended, and everything landed, but for tables that are held.
     Done,
+    /// It came to its end, and some rows could not be sent.
+    DoneWithErrors,
     /// It was told to leave, or paused under way.
     Interrupted,
     /// It ended otherwise.
@@ -55,6 +57,7 @@ impl Happened {
             Happened::Started => "started",
             Happened::TakenUp => "taken up",
             Happened::Done => "done",
+            Happened::DoneWithErrors => "done with errors",
             Happened::Interrupted => "interrupted",
             Happened::Failed => "failed",
             Happened::Skipped => "skipped",
@@ -71,6 +74,7 @@ impl Happened {
             Happened::Started
             | Happened::TakenUp
             | Happened::Done
+            | Happened::DoneWithErrors
             | Happened::Interrupted
             | Happened::Failed => false,
         }
@@ -193,11 +197,6 @@ impl Journal {
             .collect();
         found.sort_by_key(|d| d.last);
         found
-    }
-
-    /// The last decision about a task.
-    pub fn last(&self, task: u32) -> Option<&Decision> {
-        self.kept.get(&Place::Task(task))?.back()
     }
 
     /// Forgets tasks and schedules that are gone, and writes the file with all counts.

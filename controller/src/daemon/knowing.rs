@@ -191,7 +191,9 @@ impl Daemon {
             let text = format!("the configuration was read again; it could not since {since:.0}");
             self.telling.tell(&Event::new(What::ConfigurationBack, text));
         }
+        let instance = known.instance.clone();
         self.known = Some(known);
+        self.unable_seen.clear();
         self.is_changed = true;
         if is_first {
             self.pick_up_threads();
@@ -209,6 +211,7 @@ impl Daemon {
             log::warn!(task = task.task; "{}", task.words());
         }
         let answer = Answer::Read {
+            instance,
             changes: changes.iter().map(ToString::to_string).collect(),
             ending: leaving,
             unable,
@@ -295,6 +298,8 @@ impl Daemon {
         Memory {
             instance: self.known.as_ref().map(|k| k.instance.clone()).unwrap_or_default(),
             schedules: self.entries.values().map(remembered).collect(),
+            pid: std::process::id(),
+            unable: self.unable(),
         }
     }
 }

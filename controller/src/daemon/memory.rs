@@ -1,5 +1,6 @@
 //! What a daemon leaves for the next one should it be killed: when each schedule fires next, and
-//! what is still to run of the firings under way. Removed by a daemon that ends in good order.
+//! what is still to run of the firings under way; and for those who look at a daemon that does not
+//! answer, which tasks it cannot start. Removed by a daemon that ends in good order.
 
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
@@ -12,6 +13,7 @@ use ssync_common::config::Schedule;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::store::Home;
 
+use super::control::Unable;
 use super::timetable::Secs;
 
 const FILE: &str = "daemon.json";
@@ -23,6 +25,12 @@ pub struct Memory {
     pub instance: String,
     /// Each of them.
     pub schedules: Vec<Remembered>,
+    /// The daemon that has left this.
+    #[serde(default)]
+    pub pid: u32,
+    /// Tasks that it cannot start.
+    #[serde(default)]
+    pub unable: Vec<Unable>,
 }
 
 /// One schedule.

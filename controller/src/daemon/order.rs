@@ -19,6 +19,7 @@ use ssync_worker::params::{Books, TaskParams};
 use ssync_worker::retries::is_after_failure;
 
 use crate::parameters::{Parameters, Reference};
+use crate::terminal::{counted, grouped};
 
 /// A configuration database on the wire.
 #[derive(Clone, Serialize, Deserialize)]
@@ -64,27 +65,6 @@ impl WireLocation {
             }
         })
     }
-}
-
-/// Opens a database that was open before, and no other in its place.
-///
-/// # Errors
-/// [`Kind::Connect`] when it is gone, [`Kind::Config`] when it is another one.
-pub fn open_known(location: &StoreLocation, instance: Option<&str>) -> Result<Store> {
-    let Some(instance) = instance else { return Store::open(location) };
-    // Opening would make a new one, with nothing in it.
-    if location.is_embedded && !location.home.database().exists() {
-        let path = location.home.database();
-        return Err(Error::new(Kind::Connect, "the configuration database is gone")
-            .detail(path.display().to_string())
-            .hint("Put the file back. What is configured goes on as it was known last."));
-    }
-    let store = Store::open(location)?;
-    if store.instance_id() != instance {
-        return Err(Error::new(Kind::Config, "the configuration database is another one now")
-            .hint("Stop the daemon and start it again if that is meant to be."));
-    }
-    Ok(store)
 }
 
 /// A secret, as far as the child that read the configuration could get at it.
@@ -145,9 +125,10 @@ pub struct WireKey {
 
 impl WireKey {
     fn read(key: &Key) -> WireKey {
+        let whose = format!("key {}", key.name);
         let secret = |source: &SecretSource| match source {
             SecretSource::Env { env } => WireSource::Env(env.clone()),
-            source => WireSource::of(key_secret(&key.name, source).map(Some)),
+            source => WireSource::of(key_secret(&whose, source).map(Some)),
         };
         let sources = std::iter::once(&key.secret).chain(&key.old);
         WireKey { name: key.name.clone(), secrets: sources.map(secret).collect() }
@@ -453,6 +434,16 @@ impl Ending {
         self.error.is_none() && self.tables.iter().all(|t| t.error.is_none() || t.is_held())
     }
 
+    /// Whether it ran to its end, and some rows could not be sent.
+    pub fn is_done_with_errors(&self) -> bool {
+        self.ran() && self.tables.iter().any(|t| t.result == "done_with_errors")
+    }
+
+    /// Whether a table failed.
+    pub fn has_failed_table(&self) -> bool {
+        self.tables.iter().any(|table| table.result == "failed")
+    }
+
     /// In a line.
     pub fn words(&self) -> String {
         if let Some(error) = self.first_error().filter(|_| !self.ran()) {
@@ -464,10 +455,12 @@ impl Ending {
         }
         let landed: u64 = self.tables.iter().map(|t| t.landed).sum();
         let bad: u64 = self.tables.iter().map(|t| t.failed).sum();
-        let mut words = match bad {
-            0 => format!("{landed} rows landed"),
-            1 => format!("{landed} rows landed, 1 is bad"),
-            bad => format!("{landed} rows landed, {bad} are bad"),
+        let mut words = format!("{} landed", counted(landed, "row"));
+        words += &match bad {
+            0 if self.is_done_with_errors() => ", others are left for the next run".to_owned(),
+            0 => String::new(),
+            1 => ", 1 is bad".to_owned(),
+            bad => format!(", {} are bad", grouped(bad)),
         };
         for hold in self.tables.iter().filter_map(|t| t.error.as_ref()) {
             words += &format!("; {hold}");

@@ -22,9 +22,10 @@ use ssync_common::store::{Hold, Home, Store, link_params};
 
 use super::core::{Daemon, From};
 use super::inquiry::{Inquiry, Sent};
-use super::order::{Known, WireLocation, WireSource, open_known};
+use super::order::{Known, WireLocation, WireSource};
 use super::roles;
 use crate::command::link::server_of;
+use crate::existing::open_known;
 
 /// The wait before the first test; doubled for each further one.
 const WAIT_FIRST: Duration = Duration::from_secs(5);

@@ -22,10 +22,11 @@ use ssync_worker::report::TaskReport;
 pub use crate::books::desk::is_out_of_reach;
 
 use super::inquiry::Sent;
-use super::order::{Assignment, Ending, Known, Order, TableEnding, WireLocation, Word, open_known};
+use super::order::{Assignment, Ending, Known, Order, TableEnding, WireLocation, Word};
 use super::peer::Peer;
 use crate::books::drain::drain_left;
 use crate::books::{TaskBooks, last_sign};
+use crate::existing;
 use crate::transfer;
 
 /// What the child that reads the configuration is told.
@@ -86,14 +87,16 @@ pub fn reader() -> Result<u8> {
     let Some(request) = channel.recv::<ReadRequest>()? else { return Ok(1) };
     let home = Home::locate(None)?;
     logging::init("daemon", home.path())?;
+    let again = u64::from(request.instance.is_some());
     let answer: Sent<Box<Known>> = read(request).map(Box::new);
+    failpoint::hit("configuration.read", again);
     channel.send(&answer)?;
     Ok(u8::from(answer.is_err()))
 }
 
 fn read(request: ReadRequest) -> Result<Known> {
     let location = request.location.into_location()?;
-    let mut store = open_known(&location, request.instance.as_deref())?;
+    let mut store = existing::open_or_make(&location, request.instance.as_deref())?;
     // A task that was suspended while the database was out of reach is held from now on.
     drain_left(&mut store)?;
     // Before loading: see `Store::note_task_change`.

@@ -11,16 +11,32 @@ const LIST: &[(&str, &str)] = &[
     ("task {} cannot be started: {}", "任务 {} 无法启动：{}"),
     ("task {} is due and waits: {}", "任务 {} 已到期，正在等待：{}"),
     (
+        "task {}, table {} has made no progress for {} s (phase: {}, waiting for: {}); 1 row landed so far",
+        "任务 {}，表 {} 已 {} 秒无进展（阶段：{}，等待：{}），目前已写入 1 行",
+    ),
+    (
         "task {}, table {} has made no progress for {} s (phase: {}, waiting for: {}); {} rows landed so far",
         "任务 {}，表 {} 已 {} 秒无进展（阶段：{}，等待：{}），目前已写入 {} 行",
+    ),
+    (
+        "task {}, table {} has made no progress for {} s (phase: {}); 1 row landed so far",
+        "任务 {}，表 {} 已 {} 秒无进展（阶段：{}），目前已写入 1 行",
     ),
     (
         "task {}, table {} has made no progress for {} s (phase: {}); {} rows landed so far",
         "任务 {}，表 {} 已 {} 秒无进展（阶段：{}），目前已写入 {} 行",
     ),
     (
+        "task {} has made no progress for {} s (phase: {}, waiting for: {}); 1 row landed so far",
+        "任务 {} 已 {} 秒无进展（阶段：{}，等待：{}），目前已写入 1 行",
+    ),
+    (
         "task {} has made no progress for {} s (phase: {}, waiting for: {}); {} rows landed so far",
         "任务 {} 已 {} 秒无进展（阶段：{}，等待：{}），目前已写入 {} 行",
+    ),
+    (
+        "task {} has made no progress for {} s (phase: {}); 1 row landed so far",
+        "任务 {} 已 {} 秒无进展（阶段：{}），目前已写入 1 行",
     ),
     (
         "task {} has made no progress for {} s (phase: {}); {} rows landed so far",
@@ -95,14 +111,20 @@ const LIST: &[(&str, &str)] = &[
     ("{}: the environment variable {} is not set", "{}：环境变量 {} 未设置"),
     ("1 bad row, {} allowed", "错误行 1 行，允许 {} 行"),
     ("{} bad rows, {} allowed", "错误行 {} 行，允许 {} 行"),
-    ("{} rows landed, {} are bad", "写入 {} 行，{} 行错误"),
-    ("{} rows landed, 1 is bad", "写入 {} 行，1 行错误"),
-    ("{} rows landed", "写入 {} 行"),
-    // What is left of a place, or of what was not foreseen.
+    // Before what ends a text.
     ("task {}, table {}: {}", "任务 {}，表 {}：{}"),
-    ("task {}, table {}", "任务 {}，表 {}"),
     ("task {}: {}", "任务 {}：{}"),
     ("table {}: {}", "表 {}：{}"),
+    ("1 row landed, {} are bad", "写入 1 行，{} 行错误"),
+    ("1 row landed, 1 is bad", "写入 1 行，1 行错误"),
+    ("1 row landed, others are left for the next run", "写入 1 行，其余行留待下次运行"),
+    ("1 row landed", "写入 1 行"),
+    ("{} rows landed, {} are bad", "写入 {} 行，{} 行错误"),
+    ("{} rows landed, 1 is bad", "写入 {} 行，1 行错误"),
+    ("{} rows landed, others are left for the next run", "写入 {} 行，其余行留待下次运行"),
+    ("{} rows landed", "写入 {} 行"),
+    // What is left of a place, or of what was not foreseen.
+    ("task {}, table {}", "任务 {}，表 {}"),
     ("link {}", "链接 {}"),
     ("key {}", "密钥 {}"),
 ];
@@ -193,6 +215,12 @@ mod tests {
                 "table orders: ORA-00942: table or view does not exist",
                 "表 orders：ORA-00942: table or view does not exist",
             ),
+            (
+                "task 7, table orders has made no progress for 60 s (phase: before); 1 row landed so far",
+                "任务 7，表 orders 已 60 秒无进展（阶段：before），目前已写入 1 行",
+            ),
+            ("task 7: 5 rows landed, 1 is bad", "任务 7：写入 5 行，1 行错误"),
+            ("a database speaks of 5 rows", "a database speaks of 5 rows"),
             ("Unknown column 'x' in 'field list'", "Unknown column 'x' in 'field list'"),
             ("", ""),
         ] {

@@ -16,7 +16,7 @@ use ssync_common::store::{Store, StoreLocation};
 use super::state::{MonitorState, Settings};
 use super::{brief, wait};
 use crate::books::drain::drain_left;
-use crate::daemon::order::open_known;
+use crate::existing::open_or_make;
 
 /// How often the configuration is read.
 const READ_EVERY: Duration = Duration::from_secs(15);
@@ -114,7 +114,7 @@ impl Books {
             return Err(Error::new(Kind::Connect, "the configuration database is gone")
                 .detail(self.location.home.database().display().to_string()));
         }
-        open_known(&self.location, self.instance.as_deref())
+        open_or_make(&self.location, self.instance.as_deref())
     }
 
     fn settings(&mut self) -> Result<Settings> {

@@ -9,6 +9,7 @@ use ssync_common::shm::waiting::{TaskState, Waiting};
 
 use crate::live::{Pulse, span};
 use crate::standstill::Standstill;
+use crate::terminal::counted;
 
 /// A task that waits for people, because people want it slow, or for its next attempt, is not stuck. One that waits for
 /// connections, or for the configuration database, somebody should know of.
@@ -149,11 +150,11 @@ fn stuck(task: &TaskView, how_long: Duration) -> Event {
         what => format!(", waiting for: {what}"),
     };
     let text = format!(
-        "{} has made no progress for {} s (phase: {}{waiting}); {} rows landed so far",
+        "{} has made no progress for {} s (phase: {}{waiting}); {} landed so far",
         about(task),
         how_long.as_secs(),
         task.phase,
-        task.counters.rows_landed,
+        counted(task.counters.rows_landed, "row"),
     );
     event(What::TaskStuck, task, text)
 }

@@ -13,6 +13,7 @@ use ssync_common::store::{EmptyRuns, RunFilter, Store, StoreLocation};
 use super::model::{Books, Model};
 use crate::backlog::Backlogs;
 use crate::command::holds;
+use crate::daemon;
 use crate::live::Live;
 
 /// How often holds and runs are read.
@@ -171,17 +172,19 @@ impl Reading {
     fn answer(&mut self, ask: Ask) -> Result<String> {
         let names = TaskNames::of(&self.books.tasks);
         let store = self.store()?;
-        Ok(match ask {
+        let said = match ask {
             Ask::Pause(task) => match holds::hold(store, task, &[None], Some(REASON))?.first() {
                 Some((true, _)) => {
                     format!("task {} is paused; r lets it run again", names.label(task))
                 }
                 _ => format!("task {} was held already", names.label(task)),
             },
-            Ask::Resume(task) => match holds::release(store, task, &[None])?.0.as_slice() {
+            Ask::Resume(task) => match store.resume_all(task, &[None])?.0.as_slice() {
                 [Some(_)] => format!("task {} may run again", names.label(task)),
                 _ => format!("task {} was not held", names.label(task)),
             },
-        })
+        };
+        daemon::command::poke(store.home());
+        Ok(said)
     }
 }

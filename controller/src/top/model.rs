@@ -212,7 +212,10 @@ impl Model {
                 (Standing::Failed, "failed".to_owned())
             }
             // Runs without rows are not among those that are listed.
-            (Some(task), _) if task.ended_ms > 0 && task.outcome == Outcome::Succeeded => {
+            (Some(task), _)
+                if task.ended_ms > 0
+                    && matches!(task.outcome, Outcome::Succeeded | Outcome::DoneWithErrors) =>
+            {
                 (Standing::Ready, "ready".to_owned())
             }
             _ => match last.map(|r| r.state) {
@@ -270,6 +273,7 @@ impl Model {
         if let Some(task) = seen.filter(|t| t.ended_ms > 0) {
             let word = match task.outcome {
                 Outcome::Succeeded => "done",
+                Outcome::DoneWithErrors => "done with errors",
                 Outcome::Interrupted => "stopped",
                 Outcome::Failed | Outcome::Open => "failed",
             };

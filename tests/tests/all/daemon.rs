@@ -147,6 +147,28 @@ fn a_configuration_is_in_force_when_apply_says_so() {
     in_force("next run");
 }
 
+#[test]
+fn what_is_applied_while_the_daemon_begins_is_in_force_when_apply_says_so() {
+    let house = House::new(1);
+    house.apply(&task(1, ""));
+    house.insert(1, 0..3);
+    let mut daemon = house.instance.start(&["daemon"], "configuration.read@0=pause");
+    daemon.reached("configuration.read").unwrap();
+    // It has read what was configured before, and does not know it yet.
+    let file = house.instance.scratch().join("scheduled.toml");
+    let scheduled = every_second(1, "") + &task(1, "schedule = 1");
+    std::fs::write(&file, house.with_links(&scheduled)).unwrap();
+    let applied = house.instance.start(&["apply", file.to_str().unwrap(), "--json"], "");
+    house.wait("the configuration to be written", || {
+        house.instance.store().load().unwrap().schedules.len() == 1
+    });
+    house.instance.release("configuration.read");
+    let told = applied.wait().expect(0);
+    assert!(told.stdout.contains("\"in_force\":\"now\""), "{told}");
+    house.wait("the rows of the new schedule", || house.arrived(1) == 3);
+    house.stop(daemon);
+}
+
 /// Held for long enough, the daemon has read that it is held; resumed, it has read that too.
 #[test]
 fn what_was_resumed_runs_when_asked_for() {

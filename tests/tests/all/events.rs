@@ -372,7 +372,7 @@ fn a_receiver_that_is_down_slow_or_refusing_delays_no_other_and_is_seen() {
     assert!(said("deaf").contains("451") || said("deaf").contains("later"), "{}", said("deaf"));
     assert!(said("hanging").contains("took longer"), "{}", said("hanging"));
     let status = shop.instance.run(&["status"]).expect(0).stdout;
-    assert!(status.contains("receiver down: 1 events wait since"), "{status}");
+    assert!(status.contains("receiver down: 1 event waits since"), "{status}");
 
     // Once they are well again, they get what they missed.
     let back = listeners::http(down, plain());

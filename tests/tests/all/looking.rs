@@ -101,6 +101,46 @@ fn a_task_that_cannot_be_started_is_named_at_once_by_apply_status_and_health() {
     house.stop(daemon);
 }
 
+/// With daemons one after the other: what the journal keeps of the first is of no importance later.
+#[test]
+fn a_task_that_could_not_be_started_once_is_not_reported_after_its_configuration_was_mended() {
+    let house = House::new(1);
+    let link = "[[link]]\nname = \"shop\"\nurl = \"mysql://u@127.0.0.1:1/shop\"\n\
+                password = { stored = true }\n";
+    let schedule = "[[schedule]]\nid = 1\nevery = \"1d\"\n";
+    let bills = task(1, "schedule = 1\n").replace("\"s1\"", "\"shop\"");
+    house.apply(&(link.to_owned() + schedule + &bills));
+    let why = "cannot be started";
+    let looks = || [&["status"][..], &["health"], &["explain", "1"]].map(|c| house.instance.run(c));
+    let daemon = house.start("");
+    house.instance.run(&["run", "1"]).expect(2);
+    for told in looks() {
+        assert!(told.stdout.contains(why), "{told}");
+    }
+    // Also where the daemon is silent: it was so when it was heard of last.
+    house.wait("what the daemon leaves", || !Memory::load(&house.home()).schedules.is_empty());
+    daemon.signal(Signal::SIGSTOP);
+    for told in &looks()[..2] {
+        assert!(told.stdout.contains(why), "{told}");
+    }
+    daemon.signal(Signal::SIGCONT);
+    house.stop(daemon);
+    store_password(&house.instance, "shop");
+    let daemon = house.start("");
+    let is_mended = |when: &str| {
+        for told in looks() {
+            let now = told.stdout.lines().filter(|line| !line.contains("by hand"));
+            assert!(!now.collect::<String>().contains(why), "{when}: {told}");
+        }
+    };
+    is_mended("with a daemon that answers");
+    daemon.signal(Signal::SIGSTOP);
+    is_mended("with one that is silent");
+    daemon.signal(Signal::SIGCONT);
+    house.stop(daemon);
+    is_mended("without one");
+}
+
 #[test]
 fn explain_sees_a_run_in_the_foreground_also_beside_a_frozen_daemon() {
     let house = House::new(1);

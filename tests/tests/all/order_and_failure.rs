@@ -224,7 +224,7 @@ fn a_failed_real_time_task_keeps_its_scene_and_waits_for_an_operator() {
             assert_eq!(picture(&scene), before, "{args:?}: {refused}");
             assert_eq!(scene.states("c"), [(0, ROWS)], "{args:?}: {refused}");
         }
-        let status = instance.run(&["status"]).expect(0);
+        let status = instance.run(&["status"]).expect(1);
         assert!(status.stdout.contains("suspended"), "{status}");
         let errors = instance.run(&["errors", "--task", "1"]).expect(0);
         assert!(errors.stdout.contains("id=1"), "{errors}");
