@@ -167,6 +167,7 @@ fn word(t: &TableReport) -> &'static str {
             () if t.counts.waiting > 0 => "done, some rows wait for their parents",
             () => "done, some rows were locked",
         },
+        TableResult::DoneUnconfirmed => "done, earlier bad rows not known",
         TableResult::Failed => "FAILED",
         TableResult::Locked => "LOCKED",
         TableResult::Interrupted => "interrupted",

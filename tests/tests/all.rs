@@ -36,6 +36,8 @@ mod daemon_hosts;
 mod deaths;
 #[path = "all/docs.rs"]
 mod docs;
+#[path = "all/ends.rs"]
+mod ends;
 #[path = "all/events.rs"]
 mod events;
 #[path = "all/fitting.rs"]

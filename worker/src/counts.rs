@@ -125,6 +125,11 @@ impl Counts {
         .collect()
     }
 
+    /// Whether nothing was there to be done.
+    pub fn is_nothing(&self) -> bool {
+        self.read + self.resumed + self.recovered + self.reopened == 0
+    }
+
     /// Rows that this run put back to 0 and left there.
     pub fn put_back(&self) -> u64 {
         // One that was put back for want of its parent, and met by the next pass, was counted twice.

@@ -3,8 +3,9 @@
 //! shared by the threads of a run.
 
 use ssync_common::error::{Error, Result};
-use ssync_common::event::RunTotals;
+use ssync_common::event::{Notice, RunTotals};
 use ssync_common::ledger::Id;
+use ssync_common::process::RunId;
 use ssync_common::value::Key;
 
 use crate::counts::Counts;
@@ -120,8 +121,18 @@ pub trait Journal: Send + Sync {
     fn notes(&self) -> Result<Vec<String>>;
 
     /// The process is through with the table; `run`: its run, if it got that far. (It has ended then,
-    /// for now or for good.)
-    fn end(&self, run: Option<&Id>, counts: &Counts, error: Option<&Error>) -> Result<()>;
+    /// for now or for good.) What people are to be told of it, and the suspension that follows from it,
+    /// are written down with it, all or nothing.
+    fn end(
+        &self,
+        run: Option<&Id>,
+        counts: &Counts,
+        error: Option<&Error>,
+        notice: Option<&Notice>,
+    ) -> Result<()>;
+
+    /// A notice was told.
+    fn told(&self, notice: RunId) -> Result<()>;
 
     /// What a run has come to by now, this process included; `None`: what is written down of it
     /// cannot be read now.

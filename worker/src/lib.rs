@@ -23,7 +23,7 @@
 //! - [`source`], [`owner`]: the source table in SQL, and its one owner.
 //! - [`backlog`]: how many rows wait to be sent.
 //! - [`retries`]: which failures are tried again, and when.
-//! - [`counts`], [`report`], [`reminder`]: the books, and what people are told.
+//! - [`counts`], [`report`]: the books; [`notices`], [`reminder`]: what people are told.
 
 pub mod adopt;
 mod advice;
@@ -47,6 +47,7 @@ pub mod lost;
 mod mark;
 mod moving;
 mod needs;
+mod notices;
 mod own_sql;
 pub mod owner;
 mod pace;
@@ -59,7 +60,7 @@ mod precedents;
 pub mod progress;
 mod reading;
 pub mod recovery;
-mod reminder;
+pub mod reminder;
 pub mod reopen;
 pub mod report;
 pub mod retries;
@@ -77,6 +78,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use jiff::Timestamp;
 use ssync_common::config::{Rates, TableTask, duration_text};
 use ssync_common::error::Result;
 use ssync_common::failpoint;
@@ -86,11 +88,13 @@ use ssync_common::shm::task_table::link_hash;
 use control::{Control, HoldWatch};
 use counts::Counts;
 use idle::Connections;
+use notices::{Notices, Recorded};
 use pace::Pace;
 use params::TaskParams;
 use permits::Permits;
 use progress::Progress;
-use report::{TableReport, TableResult, TaskReport};
+use reminder::Ended;
+use report::{RunSoFar, TableReport, TableResult, TaskReport};
 use retries::Retries;
 use snapshot::Snapshots;
 use table_run::TableRun;
@@ -107,6 +111,7 @@ pub fn run_task(
     let began = Instant::now();
     let mut tables = Vec::new();
     let mut stopped_by: Option<String> = None;
+    let mut notices = Notices::default();
     let connections = Connections::default();
     let mut permits = None;
     let idle_max = Duration::from_secs(params.task.snapshot_max.secs());
@@ -120,22 +125,21 @@ pub fn run_task(
             continue;
         }
         let began_at = reminder::table_begins(params, table);
-        let mut report =
-            run_table(params, table, signals, progress, (&connections, &snapshots), &mut permits);
+        let sides = (&connections, &snapshots);
+        let (mut report, recorded) =
+            run_table(params, table, signals, progress, sides, &mut permits, began_at);
         if matches!(report.result, TableResult::Failed | TableResult::Paused) {
             snapshots.end("the failure of a table");
         }
-        // The hold first: whatever happens to this process then, the task does not run again.
-        let suspension = (params.realtime && report.result == TableResult::Failed)
-            .then(|| suspend(params, &mut report));
-        reminder::table_ended(params, &report, began_at);
-        if let Some(done) = suspension {
-            reminder::suspended(params, &report, done);
-        }
+        reminder::table_ended(params, &report);
+        notices.tell(params, &mut report, recorded, began_at);
         // A paused table touches no other (A4), unless the whole task is paused: then the next
         // one finds that out. On a failure of a real-time task none starts any more (A16).
         let stops = match report.result {
-            TableResult::Done | TableResult::DoneWithErrors | TableResult::Paused => false,
+            TableResult::Done
+            | TableResult::DoneWithErrors
+            | TableResult::DoneUnconfirmed
+            | TableResult::Paused => false,
             TableResult::Interrupted => true,
             _ => params.task.stop_on_error || params.realtime,
         };
@@ -144,28 +148,9 @@ pub fn run_task(
         }
         tables.push(report);
     }
+    notices.tell_waiting(params);
     tables.extend(params.held.iter().map(TableReport::held));
     TaskReport { task: params.task.id, tables, seconds: began.elapsed().as_secs_f64() }
-}
-
-/// The scene of a failed real-time task is left as it is, and the task does not run again until
-/// an operator says so (A16), or a server that was out of reach is back.
-fn suspend(params: &TaskParams, report: &mut TableReport) -> Result<()> {
-    let (task, cause) = (&params.task, report.error.as_ref());
-    let reason =
-        format!("table {}: {}", report.table, cause.map_or(String::new(), ToString::to_string));
-    let error = cause.map(|cause| cause.kind).filter(|kind| kind.is_unreachable());
-    let done = params.books.suspend(task, &reason, error);
-    let note = match &done {
-        Ok(()) => format!(
-            "the task is suspended, its rows are left as they are; {}",
-            reminder::way_back(task, error)
-        ),
-        Err(e) => format!("the task could not be suspended: {e}"),
-    };
-    log::error!("task {}: {note}", task.id);
-    report.notes.push(note);
-    done
 }
 
 /// Sets the pace by limits, the last known or new ones, and by the runs that share those of links.
@@ -197,12 +182,13 @@ fn run_table(
     progress: &mut Progress,
     (connections, snapshots): (&Connections, &Snapshots),
     kept: &mut Option<Permits>,
-) -> TableReport {
+    begin: Timestamp,
+) -> (TableReport, Option<Recorded>) {
     let began = Instant::now();
     snapshots.table_begins();
     progress.begin(&table.name);
-    let mut run = None;
-    let mut totals = None;
+    let mut so_far = RunSoFar::default();
+    let mut recorded = None;
     let mut counts = Counts::default();
     let mut notes = Vec::new();
     let result = (|| -> Result<()> {
@@ -215,7 +201,6 @@ fn run_table(
         }
         failpoint::hit("run.after_lock", 1);
         let journal = params.books.journal(&params.task, table)?;
-        let mut is_resumed = false;
         let result = (|| -> Result<Permits> {
             let pace = Arc::new(Pace::default());
             let holds = HoldWatch::start(
@@ -257,8 +242,8 @@ fn run_table(
                 let result = table_run.attempt();
                 let connected = table_run.connected;
                 restart = table_run.restart;
-                run = table_run.run.or(run);
-                is_resumed |= table_run.resumed;
+                so_far.run = table_run.run.or(so_far.run);
+                so_far.is_resumed |= table_run.resumed;
                 counts.add(&table_run.counts);
                 for note in table_run.notes {
                     if !notes.contains(&note) {
@@ -287,13 +272,24 @@ fn run_table(
                 permits = permits::acquire(params, table, progress, &control, sides, None)?;
             }
         })();
-        journal.end(run.as_ref(), &counts, result.as_ref().err())?;
-        if let Some(run) = run.filter(|_| is_resumed) {
-            totals = journal.totals(&run).unwrap_or_else(|e| {
+        let ended = Ended {
+            table: &table.name,
+            run: so_far.run.as_ref(),
+            is_resumed: so_far.is_resumed,
+            counts: &counts,
+            error: result.as_ref().err(),
+            begin,
+        };
+        let notice = reminder::notice(params, ended)?;
+        journal.end(ended.run, &counts, ended.error, notice.as_ref())?;
+        let has_failed = result.is_err();
+        recorded = Some(Recorded { notice, has_failed, journal: journal.clone() });
+        if let Some(run) = so_far.run.filter(|_| so_far.is_resumed) {
+            so_far.totals = journal.totals(&run).unwrap_or_else(|e| {
                 log::warn!("{}: what the run has come to in all is not known: {e}", table.name);
                 None
             });
-            if totals.is_none() {
+            if so_far.totals.is_none() {
                 notes.push(
                     "what earlier attempts of this run came to, and whether rows were bad in them, \
                      is not known: see ssync history once the configuration database is back"
@@ -314,5 +310,6 @@ fn run_table(
         Ok(())
     })();
     progress.end(result.as_ref().err());
-    TableReport::new(table, (run, totals), counts, notes, result, began.elapsed().as_secs_f64())
+    let seconds = began.elapsed().as_secs_f64();
+    (TableReport::new(table, so_far, counts, notes, result, seconds), recorded)
 }

@@ -19,6 +19,9 @@ pub enum TableResult {
     /// It came to its end, but some rows are bad (within the limit), wait for a parent, or are
     /// held locked by others at the source.
     DoneWithErrors,
+    /// It came to its end, and nothing was wrong in this attempt. Whether rows were bad in an earlier
+    /// attempt of the run is not known: the configuration database is out of reach.
+    DoneUnconfirmed,
     /// It failed.
     Failed,
     /// Somebody else runs it.
@@ -29,6 +32,31 @@ pub enum TableResult {
     Paused,
     /// A table before it failed.
     NotStarted,
+}
+
+impl TableResult {
+    /// Of an attempt with these books, and so many bad rows in all.
+    pub(crate) fn of(counts: &Counts, bad: u64, error: Option<&Error>) -> TableResult {
+        match error {
+            None if bad + counts.waiting + counts.locked_rows() > 0 => TableResult::DoneWithErrors,
+            None => TableResult::Done,
+            Some(e) if e.kind == Kind::Interrupted => TableResult::Interrupted,
+            Some(e) if e.kind == Kind::Paused => TableResult::Paused,
+            Some(e) if e.kind == Kind::Locked => TableResult::Locked,
+            Some(_) => TableResult::Failed,
+        }
+    }
+}
+
+/// The run of a table, as far as its process knows it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RunSoFar {
+    /// Its id, once it has one.
+    pub run: Option<Id>,
+    /// Whether an attempt before this one had begun it.
+    pub is_resumed: bool,
+    /// What all attempts of it came to, where it was resumed and that is known.
+    pub totals: Option<RunTotals>,
 }
 
 /// One table.
@@ -76,7 +104,7 @@ pub struct TaskReport {
 impl TableReport {
     pub(crate) fn new(
         table: &TableTask,
-        (run, run_totals): (Option<Id>, Option<RunTotals>),
+        so_far: RunSoFar,
         counts: Counts,
         mut notes: Vec<String>,
         result: Result<()>,
@@ -84,14 +112,12 @@ impl TableReport {
     ) -> Self {
         notes.extend(counts.for_the_next_run());
         let error = result.err();
+        let RunSoFar { run, is_resumed, totals: run_totals } = so_far;
         let bad = bad_of(&counts, run_totals.as_ref());
-        let result = match &error {
-            None if bad + counts.waiting + counts.locked_rows() > 0 => TableResult::DoneWithErrors,
-            None => TableResult::Done,
-            Some(e) if e.kind == Kind::Interrupted => TableResult::Interrupted,
-            Some(e) if e.kind == Kind::Paused => TableResult::Paused,
-            Some(e) if e.kind == Kind::Locked => TableResult::Locked,
-            Some(_) => TableResult::Failed,
+        let is_known = !is_resumed || run_totals.is_some();
+        let result = match TableResult::of(&counts, bad, error.as_ref()) {
+            TableResult::Done if !is_known => TableResult::DoneUnconfirmed,
+            result => result,
         };
         TableReport {
             table: table.name.clone(),
@@ -110,13 +136,13 @@ impl TableReport {
 
     pub(crate) fn held(held: &HeldTable) -> Self {
         let (counts, hold) = (Counts::default(), Err(held.hold.clone()));
-        TableReport::new(&held.table, (None, None), counts, Vec::new(), hold, 0.0)
+        TableReport::new(&held.table, RunSoFar::default(), counts, Vec::new(), hold, 0.0)
     }
 
     pub(crate) fn not_started(table: &TableTask, culprit: &str) -> Self {
         let note = format!("not started because of table {culprit}");
-        let mut report =
-            TableReport::new(table, (None, None), Counts::default(), vec![note], Ok(()), 0.0);
+        let (so_far, counts) = (RunSoFar::default(), Counts::default());
+        let mut report = TableReport::new(table, so_far, counts, vec![note], Ok(()), 0.0);
         report.result = TableResult::NotStarted;
         report
     }
@@ -140,15 +166,16 @@ impl TableReport {
 
     /// Whether it is done, and there was nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
-        let Counts { read, resumed, recovered, reopened, .. } = self.counts;
-        self.result == TableResult::Done && read + resumed + recovered + reopened == 0
+        self.result == TableResult::Done && self.counts.is_nothing()
     }
 
     /// Whether anything was done to its rows, or by its SQL.
     fn has_run(&self) -> bool {
         let Counts { landed, settled, recovered, reopened, .. } = self.counts;
-        matches!(self.result, TableResult::Done | TableResult::DoneWithErrors)
-            || landed + settled + recovered + reopened > 0
+        matches!(
+            self.result,
+            TableResult::Done | TableResult::DoneWithErrors | TableResult::DoneUnconfirmed
+        ) || landed + settled + recovered + reopened > 0
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 
 use super::spool::{EVENTS, REMINDER, day, files};
@@ -164,6 +164,23 @@ pub fn death_is_recorded(home: &Path, run: &str, seen: Timestamp) -> Result<bool
     Ok(events_between(home, seen, Timestamp::MAX)?.iter().any(is_it))
 }
 
+/// Whether the event with this id, of that moment or later, has been recorded.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn event_is_recorded(home: &Path, id: &str, since: Timestamp) -> Result<bool> {
+    Ok(events_between(home, since, Timestamp::MAX)?.iter().any(|event| event.id == id))
+}
+
+/// Whether the line of the reminder log with this id, of a table that finished then, is there.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn table_is_recorded(home: &Path, id: &str, end: Timestamp) -> Result<bool> {
+    let after = end.checked_add(SignedDuration::from_nanos(1)).unwrap_or(Timestamp::MAX);
+    Ok(tables_between(home, end, after)?.iter().any(|table| table.id == id))
+}
+
 /// Tables that finished at `from ≤ end < to`, in the order in which they were recorded.
 ///
 /// # Errors
@@ -285,6 +302,7 @@ mod tests {
             bytes: 345,
             run_totals: Some(RunTotals { attempts: 2, landed: 112, failed: 3 }),
             error: Some(Kind::Connect),
+            id: String::new(),
         };
         record_table(home.path(), &end);
         let all = read(&mut Follower::new(home.path(), Position::new(), true));

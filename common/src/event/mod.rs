@@ -19,6 +19,7 @@
 //! Days are those of UTC. Neither a row value nor a secret stands in any line.
 
 mod follow;
+mod notice;
 mod spool;
 
 use std::path::{Path, PathBuf};
@@ -29,7 +30,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Kind, Result};
 use crate::process::RunId;
 
-pub use follow::{Follower, Position, death_is_recorded, events_between, tables_between};
+pub use follow::{
+    Follower, Position, death_is_recorded, event_is_recorded, events_between, table_is_recorded,
+    tables_between,
+};
+pub use notice::{Notice, Suspension};
 pub use spool::Written;
 
 /// Directory of the files, in `SSYNC_HOME`.
@@ -273,6 +278,9 @@ pub struct TableEnd {
     /// What sort of failure ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Kind>,
+    /// Tells this end from all others; older versions have none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
 }
 
 /// What a run that was resumed has come to in all of its attempts, as it is recorded.

@@ -462,6 +462,7 @@ mod tests {
                         result: state,
                     }),
                     attempt: Some(id),
+                    notice: None,
                 },
             ];
             let entries: Vec<_> = (1..).zip(entries).collect();
@@ -527,6 +528,7 @@ mod tests {
             end: RunEnd { state: RunState::Done, counts, message: None, error: None, end },
             use_times: Some(use_times),
             attempt: Some(attempt),
+            notice: None,
         };
         let mut write = |origin: u8, first: u64, entries: Vec<Entry>| {
             let entries: Vec<_> = (first..).zip(entries).collect();

@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::runs::{Ended, begin, count_again, finish, known, progress, put_batch};
 use super::settled::remember;
-use super::{attempts, counters, errors, holds, lock};
+use super::{attempts, counters, errors, lock, notices};
 use crate::error::{Error, Kind, Result};
+use crate::event::Notice;
 use crate::process::RunId;
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 use crate::store::{
-    BatchRecord, ErrorRow, HoldKind, Judgement, NewAttempt, NewRun, RunCounts, RunEnd, RunState,
-    Settled, Store, UseTimes,
+    BatchRecord, ErrorRow, Hold, HoldKind, Judgement, NewAttempt, NewRun, RunCounts, RunEnd,
+    RunState, Settled, Store, UseTimes,
 };
 
 /// Number of a batch that recovery settles.
@@ -85,6 +86,9 @@ pub enum Entry {
         /// The attempt that comes to its end; `None`: an older version did not write it down.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<RunId>,
+        /// What people are to be told of it, and the suspension that follows from it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        notice: Option<Box<Notice>>,
     },
     /// An attempt ends without ever having had a run.
     EndWithoutRun {
@@ -92,7 +96,12 @@ pub enum Entry {
         attempt: NewAttempt,
         /// How.
         end: RunEnd,
+        /// What people are to be told of it, and the suspension that follows from it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        notice: Option<Box<Notice>>,
     },
+    /// A notice was told.
+    Told(RunId),
     /// The lock of a sub-task is given back.
     Unlock {
         /// The task.
@@ -102,7 +111,8 @@ pub enum Entry {
         /// What proves that it is still the same lock.
         token: String,
     },
-    /// A task does not run until it is resumed (A16).
+    /// A task does not run until it is resumed (A16), because of something that is not the end of an
+    /// attempt; older versions wrote it down beside that.
     Suspend {
         /// The task.
         task: u32,
@@ -114,6 +124,26 @@ pub enum Entry {
         /// Since when.
         at: Timestamp,
     },
+}
+
+impl Entry {
+    /// How it holds a task, if it does.
+    pub fn hold(&self) -> Option<Hold> {
+        match self {
+            Entry::End { notice, .. } | Entry::EndWithoutRun { notice, .. } => {
+                notice.as_deref().and_then(notices::hold)
+            }
+            Entry::Suspend { task, reason, error, at } => Some(Hold {
+                task: *task,
+                table: None,
+                kind: HoldKind::Suspended,
+                since: *at,
+                reason: Some(reason.clone()),
+                error: *error,
+            }),
+            _ => None,
+        }
+    }
 }
 
 impl Store {
@@ -211,18 +241,19 @@ fn apply(db: &mut Db, entry: &Entry, is_late: bool) -> Result<()> {
         Entry::Bad { rows, .. } => errors::add_new(db, rows),
         Entry::Resolved(rows) => errors::resolve(db, rows),
         Entry::Judged(rows) => errors::judge(db, rows),
-        Entry::End { run, end, use_times, attempt } => {
+        Entry::End { run, end, use_times, attempt, notice } => {
             let ended = Ended { attempt: *attempt, use_times: use_times.clone() };
-            finish(db, *run, end, ended, is_late)
+            finish(db, *run, end, ended, is_late)?;
+            notice.as_ref().map_or(Ok(()), |notice| notices::put(db, notice, is_late))
         }
-        Entry::EndWithoutRun { attempt, end } => attempts::end_without_run(db, attempt, end),
+        Entry::EndWithoutRun { attempt, end, notice } => {
+            attempts::end_without_run(db, attempt, end)?;
+            notice.as_ref().map_or(Ok(()), |notice| notices::put(db, notice, is_late))
+        }
+        Entry::Told(notice) => notices::told(db, *notice),
         Entry::Unlock { task, table, token } => lock::unlock(db, *task, table, token),
         Entry::Suspend { task, reason, error, at } => {
-            match holds::put(db, *task, None, HoldKind::Suspended, Some(reason), *error, *at) {
-                // What is no longer configured does not run.
-                Err(e) if is_late && e.kind == Kind::Config => Ok(()),
-                done => done.map(drop),
-            }
+            notices::suspend(db, *task, reason, *error, *at, is_late)
         }
     }
 }

@@ -14,6 +14,7 @@
 //! | `holds` | pause, suspension |
 //! | `runs`, `errors` | `T_RUN`, `T_BATCH`, `proc_use_times`, `T_ERROR_ROW` |
 //! | `attempts` | every time that a process goes at a sub-task (`T_ATTEMPT`) |
+//! | `notices` | what people are still to be told of runs that have ended (`T_NOTICE`) |
 //! | `empties` | runs that had nothing to send, counted (`T_EMPTY_RUN`) |
 //! | `entries` | `T_ORIGIN`: the same and locks, holds, each once, whatever happened on the way |
 //! | `counters` | `T_RUN_COUNTER`: which runs were this home's |
@@ -30,6 +31,7 @@ mod errors;
 mod holds;
 mod location;
 mod lock;
+mod notices;
 mod option_rows;
 mod prune;
 mod renames;

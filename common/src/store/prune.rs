@@ -225,6 +225,7 @@ mod tests {
                         result: state,
                     }),
                     attempt: None,
+                    notice: None,
                 },
             ];
             let entries: Vec<_> = (1..).zip(entries).collect();

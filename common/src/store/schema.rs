@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 
 /// The newest version with which anything else than a column of an option came.
-const VERSION_OF_THE_REST: i64 = 14;
+const VERSION_OF_THE_REST: i64 = 15;
 
 /// The schema this build writes.
 pub const VERSION: i64 = newest_of([
@@ -410,6 +410,20 @@ pub static TABLES: LazyLock<Vec<TableDef>> = LazyLock::new(|| {
         ],
         key: &["run_id", "attempt_id"],
         unique: &["task_id", "table_name", "begin_at", "attempt_id"],
+    },
+    TableDef {
+        name: "T_NOTICE",
+        about: "What people are still to be told because a table has ended. It comes with the end of the run, and goes once it was told.",
+        since: 15,
+        columns: vec![
+            since(15, col("notice_id", HEX, "Its own id: 32 hexadecimal digits.")),
+            since(15, task_id()),
+            since(15, table_name()),
+            since(15, col("ended_at", TIME, "When the table ended, UTC.")),
+            since(15, col("notice", LongText, "What is to be told, and by which process, as JSON.")),
+        ],
+        key: &["notice_id"],
+        unique: &[],
     },
     TableDef {
         name: "T_EMPTY_RUN",

@@ -342,6 +342,7 @@ mod tests {
                 end: RunEnd { state, counts, message: None, error: None, end },
                 use_times: recorded.then_some(use_times),
                 attempt: Some(attempt),
+                notice: None,
             },
         ];
         let entries: Vec<_> = (1..).zip(entries).collect();

@@ -1,29 +1,43 @@
 //! Brings what waits in files into the configuration database.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use nix::fcntl::{Flock, FlockArg};
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::event::{Event, What, record};
+use ssync_common::event::{Event, Notice, What, record};
 use ssync_common::failpoint;
 use ssync_common::process::RunId;
 use ssync_common::store::{Entry, Store};
+use ssync_worker::reminder;
 
+use super::journal::totals;
 use super::spool::{self, Group, Left, Reader};
 
 /// Somebody else may be at a file for so long: an earlier daemon's child, say, whose database
 /// answers again.
 const DRAINING_MAX: Duration = Duration::from_secs(5);
+/// Whoever tells what others have left holds a `flock` on this.
+const TELLING: &str = "telling.lock";
 /// A pause between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What dead processes have left for this database goes into it, oldest first.
+/// What dead processes have left for this database goes into it, oldest first. Then people are told
+/// what those processes could not tell any more.
 ///
 /// # Errors
 /// When the database does not take it now. What it never will take is put aside, and people are
 /// told; it holds up nothing.
 pub fn drain_left(store: &mut Store) -> Result<()> {
+    drain_files(store)?;
+    tell_left(store)
+}
+
+fn drain_files(store: &mut Store) -> Result<()> {
     let home = store.home().path().to_path_buf();
     let mut found = Vec::new();
     for path in spool::files(&home)? {
@@ -47,6 +61,28 @@ pub fn drain_left(store: &mut Store) -> Result<()> {
         failpoint::hit("books.drained", u64::from(task));
         left.remove()?;
         log::info!(task = task; "{entries} records of a process that has ended are written down");
+    }
+    Ok(())
+}
+
+/// Tells the notices of processes that have died.
+fn tell_left(store: &mut Store) -> Result<()> {
+    let home = store.home().path().to_path_buf();
+    let is_left = |notice: &Notice| notice.is_left(&home, Timestamp::now());
+    if !store.notices()?.iter().any(is_left) {
+        return Ok(());
+    }
+    // Each is told by one process: what it has told is found by the next, should it die here.
+    let path = spool::make_dir(&home)?.join(TELLING);
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let Ok(_alone) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(()) };
+    for notice in store.notices()?.iter().filter(|notice| is_left(notice)) {
+        let run = notice.run.filter(|_| notice.is_resumed);
+        let run = run.map(|run| store.run(run)).transpose()?.flatten();
+        reminder::tell(&home, notice, run.as_ref().map(totals), true);
+        failpoint::hit("books.told", u64::from(notice.task));
+        store.notice_told(notice.id)?;
     }
     Ok(())
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use ssync_common::config::Task;
 use ssync_common::error::{Error, Kind, Result};
-use ssync_common::event::RunTotals;
+use ssync_common::event::{Notice, RunTotals};
 use ssync_common::ledger::Id;
 use ssync_common::process::RunId;
 use ssync_common::store::{
     BatchState, Entry, ErrorFilter, ErrorRow, Judgement, NewAttempt, NewRun, RowState, RunCounts,
-    RunEnd, RunState, Sent, Settled, Tenure, UseTimes,
+    RunEnd, RunRecord, RunState, Sent, Settled, Tenure, UseTimes,
 };
 use ssync_common::value::{Key, hex_bytes};
 use ssync_worker::counts::Counts;
@@ -219,6 +219,12 @@ impl RunJournal {
             }
         }
     }
+}
+
+/// What a run has come to, as it is recorded.
+pub(super) fn totals(run: &RunRecord) -> RunTotals {
+    let RunRecord { attempts, counts, .. } = run;
+    RunTotals { attempts: *attempts, landed: counts.landed, failed: counts.failed }
 }
 
 /// Whether a record says what is wrong with a row now.
@@ -451,7 +457,13 @@ impl Journal for RunJournal {
         self.settled_before()?.map(last_settled).transpose()
     }
 
-    fn end(&self, run: Option<&Id>, counts: &Counts, error: Option<&Error>) -> Result<()> {
+    fn end(
+        &self,
+        run: Option<&Id>,
+        counts: &Counts,
+        error: Option<&Error>,
+        notice: Option<&Notice>,
+    ) -> Result<()> {
         let state = match error {
             None => RunState::Done,
             Some(e) if e.kind.is_wanted() => RunState::Interrupted,
@@ -471,10 +483,12 @@ impl Journal for RunJournal {
             },
             message: error.filter(|e| is_after_failure(e)).map(ToString::to_string),
             error: error.cloned(),
-            end: Timestamp::now(),
+            end: notice.map_or_else(Timestamp::now, |notice| notice.end),
         };
+        let notice = notice.cloned().map(Box::new);
         let Some(run) = run else {
-            return self.desk.write(Entry::EndWithoutRun { attempt: self.attempt.clone(), end });
+            let attempt = self.attempt.clone();
+            return self.desk.write(Entry::EndWithoutRun { attempt, end, notice });
         };
         if state == RunState::Done
             && let Err(e) = self.judge_read(RunId(*run))
@@ -492,7 +506,11 @@ impl Journal for RunJournal {
             result: state,
         });
         let attempt = Some(self.attempt.id);
-        self.desk.write(Entry::End { run: RunId(*run), end, use_times, attempt })
+        self.desk.write(Entry::End { run: RunId(*run), end, use_times, attempt, notice })
+    }
+
+    fn told(&self, notice: RunId) -> Result<()> {
+        self.desk.write(Entry::Told(notice))
     }
 
     fn totals(&self, run: &Id) -> Result<Option<RunTotals>> {
@@ -500,11 +518,7 @@ impl Journal for RunJournal {
         let recorded = self.desk.ask(PATIENCE, move |store| store.run(run))?.flatten();
         // The end of this process waits in a file, and the rows that it has landed.
         let is_whole = self.desk.outage()?.is_none_or(|outage| outage.kept == 0);
-        Ok(recorded.filter(|_| is_whole).map(|run| RunTotals {
-            attempts: run.attempts,
-            landed: run.counts.landed,
-            failed: run.counts.failed,
-        }))
+        Ok(recorded.filter(|_| is_whole).as_ref().map(totals))
     }
 
     fn notes(&self) -> Result<Vec<String>> {

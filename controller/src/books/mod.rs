@@ -132,9 +132,13 @@ impl TaskBooks {
 
     /// What of a task is held.
     pub fn holds(&self, task: u32) -> Result<Vec<Hold>> {
-        let asked = self.desk.ask(PATIENCE, move |store| store.holds(Some(task)))?;
-        let known = || self.holds.iter().filter(|h| h.task == task).cloned().collect();
-        Ok(asked.unwrap_or_else(known))
+        if let Some(holds) = self.desk.ask(PATIENCE, move |store| store.holds(Some(task)))? {
+            return Ok(holds);
+        }
+        let known = self.holds.iter().filter(|h| h.task == task).cloned();
+        // The process that failed may have died before its daemon heard of it.
+        let left = spool::holds(&self.desk.home(), self.desk.instance(), task);
+        Ok(known.chain(left).collect())
     }
 }
 
@@ -216,7 +220,7 @@ fn failed_launch(task: &Task, error: &Error) -> Result<Vec<Entry>> {
             end: Timestamp::now(),
         };
         entries.push(Entry::Launch(attempt.clone()));
-        entries.push(Entry::EndWithoutRun { attempt, end });
+        entries.push(Entry::EndWithoutRun { attempt, end, notice: None });
     }
     Ok(entries)
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::process::RunId;
-use ssync_common::store::Entry;
+use ssync_common::store::{Entry, Hold};
 
 /// What the names of files end with.
 const SUFFIX: &str = ".jsonl";
@@ -314,6 +314,25 @@ pub fn files(home: &Path) -> Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// How a task is held, of which only entries in files tell that another process has left, for this
+/// database.
+pub fn holds(home: &Path, instance: &str, task: u32) -> Vec<Hold> {
+    let one = |path: &PathBuf| -> Result<Vec<Hold>> {
+        let mut reader = Reader::open(File::open(path)?)?;
+        let Header { instance: of, task: about, pid, .. } = &reader.header;
+        if of != instance || *about != task || *pid == std::process::id() {
+            return Ok(Vec::new());
+        }
+        let mut holds = Vec::new();
+        while let Some(group) = reader.group()? {
+            holds.extend(group.entries.iter().filter_map(|(_, entry)| entry.hold()));
+        }
+        Ok(holds)
+    };
+    // One that is gone meanwhile is in the database.
+    files(home).unwrap_or_default().iter().flat_map(|path| one(path).unwrap_or_default()).collect()
 }
 
 /// Entries that wait.

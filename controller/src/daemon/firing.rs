@@ -360,6 +360,10 @@ impl Daemon {
                     .tell_once(what, task, &text, |e| e.of_task(task).because_of(&ended.words)),
             }
         }
+        // What it could not tell any more, whoever reads the configuration tells.
+        if self.read_error.is_none() && ended.is_dead() {
+            self.read_wanted = true;
+        }
         if ended.suspends {
             self.expect_suspension(task, &ended.words);
         }

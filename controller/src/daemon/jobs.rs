@@ -78,6 +78,11 @@ impl Ended {
         Ended { code, words: words.into(), what, to_tell: None, suspends }
     }
 
+    /// Whether it ended without a word.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.to_tell, Some(What::TaskDied | What::TaskKilled))
+    }
+
     /// Nothing of a failed table is known; people are to be told of this instead.
     fn without_table(what: What, code: u8, words: impl Into<String>) -> Ended {
         let ended = Ended::of(Happened::Failed, code, words);

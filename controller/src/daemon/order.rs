@@ -404,7 +404,7 @@ pub struct Ending {
 pub struct TableEnding {
     /// Its name.
     pub table: String,
-    /// In a word: `done`, `done_with_errors`, `failed`, `locked`, `interrupted`, `paused`,
+    /// In a word: `done`, `done_with_errors`, `done_unconfirmed`, `failed`, `locked`, `interrupted`, `paused`,
     /// `not_started`.
     pub result: String,
     /// Rows that landed.

@@ -458,7 +458,7 @@ fn entries(run: RunId) -> Vec<(u64, Entry)> {
         Entry::Bad { rows: vec![bad(1), bad(2)], are_new: true },
         settled,
         Entry::Bad { rows: vec![bad(3)], are_new: true },
-        Entry::End { run, end, use_times: None, attempt: None },
+        Entry::End { run, end, use_times: None, attempt: None, notice: None },
     ];
     (1..).zip(all).collect()
 }

@@ -382,7 +382,10 @@ fn past_runs_and_bad_rows_are_listed() {
             verdict: None,
         };
         store.record_errors(&[row]).unwrap();
-        write_down(&mut store, [Entry::End { run: id, end, use_times: None, attempt: None }]);
+        write_down(
+            &mut store,
+            [Entry::End { run: id, end, use_times: None, attempt: None, notice: None }],
+        );
         if n == 0 {
             let how = "a run sent it and settled it".to_owned();
             let verdict = Verdict { run: Some(id), at: at(60), how };
@@ -474,7 +477,7 @@ fn health_is_one_line_and_an_exit_code() {
         let end = new.begin;
         let counts = RunCounts::default();
         let end = RunEnd { state, counts, message: None, error, end };
-        let ended = Entry::End { run: id, end, use_times: None, attempt: None };
+        let ended = Entry::End { run: id, end, use_times: None, attempt: None, notice: None };
         write_down(store, [Entry::Begin(new), ended]);
         id
     };

@@ -385,7 +385,7 @@ fn new_run(n: u8, table: &str) -> NewRun {
 }
 
 fn ends(run: u8, end: RunEnd, use_times: Option<UseTimes>) -> Entry {
-    Entry::End { run: RunId([run; 16]), end, use_times, attempt: None }
+    Entry::End { run: RunId([run; 16]), end, use_times, attempt: None, notice: None }
 }
 
 fn runs_are_recorded_from_begin_to_end(place: &Place) {

@@ -24,13 +24,13 @@ const VALUE: &str = "secret-row-value";
 
 /// Two tables of a task: `good`, of whose rows all can go, and `bad`, whose second row the
 /// destination refuses.
-struct Shop {
-    instance: Instance,
+pub struct Shop {
+    pub instance: Instance,
 }
 
 impl Shop {
     /// With more settings, of the task and of the whole.
-    fn new(task: &str, more: &str) -> Shop {
+    pub fn new(task: &str, more: &str) -> Shop {
         let mut instance = Instance::new("");
         instance.set_env("TELL_TOKEN", TOKEN);
         instance.set_env("TZ", "UTC");
@@ -67,12 +67,12 @@ impl Shop {
         Shop { instance }
     }
 
-    fn events(&self) -> Vec<Event> {
+    pub fn events(&self) -> Vec<Event> {
         let all = (Timestamp::UNIX_EPOCH, Timestamp::now() + jiff::Span::new().hours(1));
         events_between(&self.instance.home(), all.0, all.1).unwrap()
     }
 
-    fn tables(&self) -> Vec<TableEnd> {
+    pub fn tables(&self) -> Vec<TableEnd> {
         let all = (Timestamp::UNIX_EPOCH, Timestamp::now() + jiff::Span::new().hours(1));
         tables_between(&self.instance.home(), all.0, all.1).unwrap()
     }

@@ -1,0 +1,112 @@
+//! What people are to be told because a table has ended, before it is told: see
+//! [`crate::store::Store::notices`].
+
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::TableOutcome;
+use crate::error::{Error, Kind, Result};
+use crate::process::{ProcessIdentity, RunId};
+
+/// A process that lives tells its notices within moments. After so long anybody does: its host may
+/// be gone.
+const OWN_TIME: SignedDuration = SignedDuration::from_mins(10);
+
+/// A table has ended, and people are to be told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Its random id: what was told of it carries it, and is not told again.
+    pub id: RunId,
+    /// The process that is to tell it.
+    pub process: ProcessIdentity,
+    /// Its home directory, where events are recorded.
+    pub home: String,
+    /// The task.
+    pub task: u32,
+    /// The sub-task.
+    pub table: String,
+    /// The run, if it got that far.
+    pub run: Option<RunId>,
+    /// Whether the run had been begun by an attempt before this one: what it came to in all, the
+    /// database knows.
+    pub is_resumed: bool,
+    /// When the attempt began.
+    pub begin: Timestamp,
+    /// When it ended.
+    pub end: Timestamp,
+    /// How it ended, as far as this attempt knows.
+    pub outcome: TableOutcome,
+    /// Rows that landed in it.
+    pub landed: u64,
+    /// Rows that were bad in it.
+    pub bad: u64,
+    /// Rows that wait for a parent.
+    pub waiting: u64,
+    /// Bytes that travelled in it.
+    pub bytes: u64,
+    /// The failure.
+    pub error: Option<Error>,
+    /// The task is suspended because of it (A16).
+    pub suspension: Option<Suspension>,
+}
+
+/// A task does not run until it is resumed, since a table of it has failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Why.
+    pub reason: String,
+    /// The failure, where the task may resume by itself once the server is back.
+    pub error: Option<Kind>,
+    /// What lets it run again, for people.
+    pub way_back: String,
+}
+
+/// Whether these are one directory, whatever it is called.
+fn is_same(one: &Path, other: &Path) -> bool {
+    one == other
+        || one.canonicalize().ok().zip(other.canonicalize().ok()).is_some_and(|(a, b)| a == b)
+}
+
+impl Notice {
+    /// One that this process is to tell, of a table that ends now.
+    ///
+    /// # Errors
+    /// When the system has no randomness, or does not say who this process is.
+    pub fn new(
+        home: &Path,
+        (task, table): (u32, &str),
+        begin: Timestamp,
+        outcome: TableOutcome,
+    ) -> Result<Notice> {
+        Ok(Notice {
+            id: RunId::random()?,
+            process: ProcessIdentity::own()?,
+            home: home.to_string_lossy().into_owned(),
+            task,
+            table: table.to_owned(),
+            run: None,
+            is_resumed: false,
+            begin,
+            end: Timestamp::now(),
+            outcome,
+            landed: 0,
+            bad: 0,
+            waiting: 0,
+            bytes: 0,
+            error: None,
+            suspension: None,
+        })
+    }
+
+    /// Whether this process is to tell it, whose home directory this is, since the process whose
+    /// notice it is will not.
+    pub fn is_left(&self, home: &Path, now: Timestamp) -> bool {
+        if now.duration_since(self.end) > OWN_TIME {
+            return true;
+        }
+        // One that cannot be looked at is taken for alive.
+        is_same(Path::new(&self.home), home) && self.process.is_known_dead().unwrap_or(false)
+    }
+}
