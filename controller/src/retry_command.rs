@@ -13,7 +13,7 @@ use ssync_common::value::hex_bytes;
 use ssync_worker::journal::{BatchRecord, LastSettled};
 use ssync_worker::lost::{Memory, Restored, Settled, restore};
 use ssync_worker::params::TaskParams;
-use ssync_worker::reopen::{reopen, without_states};
+use ssync_worker::reopen::{Reopened, reopen, without_states};
 
 use crate::books::bad_rows;
 use crate::books::mirror::Mirror;
@@ -102,7 +102,7 @@ fn leave_out_stateless(task: &mut Task, are_named: bool) -> Result<()> {
 fn send_bad(store: &mut Store, params: &TaskParams, table: &TableTask) -> Result<Restored> {
     let (task, name) = (params.task.id, &table.name);
     let mut withdrawn = 0;
-    let rows = reopen(params, table, |look| {
+    let Reopened { rows, excluded } = reopen(params, table, |look| {
         let open = ErrorFilter {
             task: Some(task),
             tables: vec![name.clone()],
@@ -115,6 +115,16 @@ fn send_bad(store: &mut Store, params: &TaskParams, table: &TableTask) -> Result
         withdrawn = judged.iter().filter(|row| row.state == RowState::Withdrawn).count();
         store.judge(&judged)
     })?;
+    if excluded > 0 {
+        errln!(
+            "{name}: {} bad {} left as {}, since where excludes {}: no run would send {}",
+            grouped(excluded),
+            if excluded == 1 { "row is" } else { "rows are" },
+            if excluded == 1 { "it is" } else { "they are" },
+            if excluded == 1 { "it" } else { "them" },
+            if excluded == 1 { "it" } else { "them" }
+        );
+    }
     if withdrawn > 0 {
         errln!(
             "{name}: {withdrawn} bad {} not sent again, gone from the source or set to another \

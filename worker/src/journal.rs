@@ -80,6 +80,12 @@ pub trait Journal: Send + Sync {
     /// have come to its end.
     fn begin_run(&self, run: &Id, fingerprint: &str, ended: Option<&Id>) -> Result<()>;
 
+    /// What history calls the attempt until it has a run.
+    fn attempt(&self) -> RunId;
+
+    /// The attempt is tried again, after a failure that it had not met before.
+    fn tried(&self, failure: &Error) -> Result<()>;
+
     /// A run whose rows carry no state has `rows` at the destination before any are read. What a
     /// process says first is what counts: later there are rows of its own among them.
     fn resumed(&self, run: &Id, rows: u64) -> Result<()>;

@@ -190,6 +190,7 @@ fn run_table(
     let mut so_far = RunSoFar::default();
     let mut recorded = None;
     let mut counts = Counts::default();
+    let mut orphans = Vec::new();
     let mut notes = Vec::new();
     let result = (|| -> Result<()> {
         if let Some(hold) = params.books.held(params.task.id, &table.name)? {
@@ -199,8 +200,9 @@ fn run_table(
         if let Some(dead) = lock.taken_over_from() {
             notes.push(format!("lock taken over from {dead}"));
         }
-        failpoint::hit("run.after_lock", 1);
         let journal = params.books.journal(&params.task, table)?;
+        progress.run(journal.attempt());
+        failpoint::hit("run.after_lock", 1);
         let result = (|| -> Result<Permits> {
             let pace = Arc::new(Pace::default());
             let holds = HoldWatch::start(
@@ -238,6 +240,8 @@ fn run_table(
                     reads_one_state: false,
                     window: None,
                     claimed_nothing: 0,
+                    orphans: Vec::new(),
+                    missed: Vec::new(),
                 };
                 let result = table_run.attempt();
                 let connected = table_run.connected;
@@ -245,6 +249,7 @@ fn run_table(
                 so_far.run = table_run.run.or(so_far.run);
                 so_far.is_resumed |= table_run.resumed;
                 counts.add(&table_run.counts);
+                orphans = table_run.orphans;
                 for note in table_run.notes {
                     if !notes.contains(&note) {
                         notes.push(note);
@@ -257,6 +262,9 @@ fn run_table(
                 let note = format!("tried again after: {e}");
                 if !notes.contains(&note) {
                     notes.push(note);
+                    if let Err(e) = journal.tried(&e) {
+                        log::warn!("{}: why it was tried again is not recorded: {e:?}", table.name);
+                    }
                 }
                 // A name may stand for another server after a failure.
                 snapshots.attempt_failed(&e, connected);
@@ -272,6 +280,7 @@ fn run_table(
                 permits = permits::acquire(params, table, progress, &control, sides, None)?;
             }
         })();
+        notes.append(&mut orphans);
         let ended = Ended {
             table: &table.name,
             run: so_far.run.as_ref(),
@@ -283,6 +292,9 @@ fn run_table(
         let notice = reminder::notice(params, ended)?;
         journal.end(ended.run, &counts, ended.error, notice.as_ref())?;
         let has_failed = result.is_err();
+        if has_failed {
+            failpoint::hit("run.after_failure", 1);
+        }
         recorded = Some(Recorded { notice, has_failed, journal: journal.clone() });
         if let Some(run) = so_far.run.filter(|_| so_far.is_resumed) {
             so_far.totals = journal.totals(&run).unwrap_or_else(|e| {

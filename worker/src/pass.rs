@@ -15,7 +15,7 @@ use ssync_common::error::{Error, Kind, Result};
 use ssync_common::failpoint;
 use ssync_common::ledger::{self, Entry, Fence, Id, OpenRun, Pair, Seals};
 use ssync_common::shm::ring::Ring;
-use ssync_common::value::Key;
+use ssync_common::value::{Key, key_text};
 use ssync_writer::protocol::{Setup, WireLink};
 
 use crate::batch_size::BatchSize;
@@ -103,6 +103,9 @@ impl TableRun<'_> {
             let claims = Claims { owner: owner.clone(), first: next, only, piece, locked };
             let locked = claims.locked.clone();
             let whole = claims.only.is_none();
+            if whole {
+                self.missed.clear();
+            }
             next +=
                 self.stream(ends, fence, run, Rows::Status(Box::new(claims)), None, Vec::new())?;
             let locked =
@@ -133,6 +136,11 @@ impl TableRun<'_> {
         let (name, counts) = (&self.table.name, &self.counts);
         if counts.waiting > 0 {
             log::warn!("{name}: {} rows wait for their parents", counts.waiting);
+            self.orphans = self.missed.iter().map(|row| missing(row, &ends.plan)).collect();
+            let more = counts.waiting.saturating_sub(self.missed.len() as u64);
+            if more > 0 {
+                self.orphans.push(format!("and {more} more wait for their parents"));
+            }
         }
         if counts.locked_rows() > 0 {
             log::warn!(
@@ -444,6 +452,7 @@ impl TableRun<'_> {
             counts: &mut self.counts,
             error_limit: task.error_limit,
             orphans_are_bad: !status,
+            orphans: &mut self.missed,
             publish: &mut publish,
             record_bad: &mut record_bad,
             bad_rows,
@@ -530,6 +539,28 @@ impl TableRun<'_> {
             run,
         }
     }
+}
+
+/// Which row waits, and for which parent, for people.
+fn missing(row: &BadRow, plan: &TablePlan) -> String {
+    let (names, key): (Vec<_>, Vec<_>) = plan
+        .key
+        .iter()
+        .filter_map(|k| {
+            let place = plan.order.iter().position(|o| o.name == k.name)?;
+            Some((k.name.clone(), row.key.get(place)?.clone()))
+        })
+        .unzip();
+    let why = &row.error.message;
+    let mut parents: Vec<_> = plan.dest.foreign_keys.iter().collect();
+    if parents.len() > 1 {
+        parents.retain(|foreign| why.contains(&foreign.name));
+    }
+    let parent = match parents.as_slice() {
+        [only] => format!(" in {}", only.parent),
+        _ => String::new(),
+    };
+    format!("row {} waits for its parent{parent}: {why}", key_text(&names, &key))
 }
 
 /// Runs `work`, with each brake in a thread of its own.

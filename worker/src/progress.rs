@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ssync_common::error::Error;
+use ssync_common::process::RunId;
 use ssync_common::shm::ring::Ring;
 use ssync_common::shm::waiting::Outcome;
 pub use ssync_common::shm::waiting::{Phase, Waiting};
@@ -102,6 +103,13 @@ impl Progress {
             slot.begin_table(table);
         }
         self.phase(Phase::Starting);
+    }
+
+    /// The table's run, as history names it.
+    pub fn run(&mut self, run: RunId) {
+        if let Some(slot) = &self.slot {
+            slot.set_table_run(run);
+        }
     }
 
     /// A table has ended.

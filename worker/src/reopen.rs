@@ -24,29 +24,41 @@ pub(crate) struct Sides {
     pub(crate) rows: SourceTable,
 }
 
-/// Sets bad rows back to 0 at the source; how many. Then `judge` may look what became of recorded
-/// ones. The caller holds the sub-task's lock.
+/// What became of bad rows that were to be set back.
+pub struct Reopened {
+    /// Rows that were.
+    pub rows: u64,
+    /// Rows that stay as they are, since `where` excludes them: no run would send them.
+    pub excluded: u64,
+}
+
+/// Sets bad rows back to 0 at the source. Then `judge` may look what became of recorded ones. The caller
+/// holds the sub-task's lock.
 pub fn reopen(
     params: &TaskParams,
     table: &TableTask,
     judge: impl FnOnce(&mut Look<'_>) -> Result<()>,
-) -> Result<u64> {
+) -> Result<Reopened> {
     owned(params, table, |sides, owner| {
+        let chosen = SourceTable { filter: table.filter.clone(), ..sides.rows.clone() };
         let mut moved = 0;
         let mut after = Bound::Open;
         loop {
             let above = Range::above(after);
-            let keys =
-                sides.rows.keys(sides.source.as_mut(), RowState::Failed, &above, CHUNK_ROWS)?;
+            let keys = chosen.keys(sides.source.as_mut(), RowState::Failed, &above, CHUNK_ROWS)?;
             let (Some(first), Some(last)) = (keys.first(), keys.last()) else { break };
             let range = Range::closed(first, last);
             let states = (RowState::Failed, RowState::ToSend);
-            moved += move_all(sides.source.as_mut(), &sides.rows, owner, &range, states, None)?;
+            moved += move_all(sides.source.as_mut(), &chosen, owner, &range, states, None)?;
             after = Bound::Excluding(last.clone());
         }
         let (rows, source) = (&sides.rows, sides.source.as_mut());
+        let excluded = match table.filter {
+            Some(_) => rows.count(source, RowState::Failed, &Range::above(Bound::Open))?,
+            None => 0,
+        };
         judge(&mut |columns, keys, sought| rows.look(source, columns, keys, &sought))?;
-        Ok(moved)
+        Ok(Reopened { rows: moved, excluded })
     })
 }
 

@@ -140,6 +140,12 @@ pub struct SourceTable {
     pub triggers: UpdateTriggers,
 }
 
+/// Whether rows in this state are moved only where the operator's condition chooses them. What was
+/// claimed is dealt with, whatever it says by now.
+fn is_chosen(state: RowState) -> bool {
+    matches!(state, RowState::ToSend | RowState::Failed)
+}
+
 /// The part of the watermark that a run reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {
@@ -291,12 +297,13 @@ impl SourceTable {
         Ok(self.count_of(conn, state, std::slice::from_ref(key))? == 1)
     }
 
-    /// Rows of a range in a state. Those to be sent are counted as they are claimed: by the filter.
+    /// Rows of a range in a state. Those to be sent are counted as they are claimed, and bad ones as they
+    /// are set back: by the filter.
     pub fn count(&self, conn: &mut dyn Connection, state: RowState, range: &Range) -> Result<u64> {
         let mut c = Condition::default();
         self.range(&mut c, range);
         self.state(&mut c, state);
-        if state == RowState::ToSend {
+        if is_chosen(state) {
             self.filter(&mut c);
         }
         self.counted(conn, &c)
@@ -511,7 +518,7 @@ impl SourceTable {
         let mut c = Condition::default();
         self.range(&mut c, range);
         self.state(&mut c, state);
-        if state == RowState::ToSend {
+        if is_chosen(state) {
             self.filter(&mut c);
         }
         let sql =
@@ -557,7 +564,7 @@ impl SourceTable {
         let mut c = Condition::default();
         self.range(&mut c, range);
         self.state(&mut c, from);
-        if from == RowState::ToSend {
+        if is_chosen(from) {
             self.filter(&mut c);
         }
         let sql = format!(

@@ -29,6 +29,8 @@ use crate::pool::Pool;
 use crate::reading::{Filled, ReadCounters};
 use crate::settling::{Fate, Job, Settlement};
 
+/// Rows whose parents are missing that people are told by name.
+const ORPHANS_MAX: usize = 3;
 /// How often progress is published.
 const TICK: Duration = Duration::from_millis(200);
 /// Rounds in which nothing of a batch was dealt with that it may take (each after a writer's death
@@ -90,6 +92,8 @@ pub struct Stream<'a> {
     pub error_limit: u64,
     /// Whether orphans are bad rows at once (they cannot be tried again later).
     pub orphans_are_bad: bool,
+    /// Some of the rows whose parents are missing.
+    pub orphans: &'a mut Vec<BadRow>,
     /// Publishes progress.
     pub publish: &'a mut dyn FnMut(&Counts, &ReadCounters, &Ring, bool),
     /// Takes bad rows.
@@ -373,6 +377,7 @@ impl Stream<'_> {
                 self.error_limit
             ),
         )
+        .detail("error_limit counts the bad rows of one attempt; those of earlier attempts are not among them")
         .hint(match self.orphans_are_bad {
             // Only rows that have a state can be sent one by one.
             true => {
@@ -405,7 +410,10 @@ impl Stream<'_> {
                     self.counts.skipped += skipped;
                     Fate::Landed(ledger::part_pos(&pos, part.from))
                 }
-                Outcome::Orphan(_) if !self.orphans_are_bad => {
+                Outcome::Orphan(error) if !self.orphans_are_bad => {
+                    if self.orphans.len() < ORPHANS_MAX {
+                        self.orphans.push(BadRow { key: part.lo.clone(), error });
+                    }
                     self.counts.orphans += rows;
                     self.counts.waiting += rows;
                     Fate::Released

@@ -23,7 +23,7 @@ use crate::advice;
 use crate::control::Control;
 use crate::counts::Counts;
 use crate::idle::{Borrowed, Connections};
-use crate::journal::{Journal, Moment};
+use crate::journal::{BadRow, Journal, Moment};
 use crate::lease::Lease;
 use crate::needs;
 use crate::owner::{self, Ownership};
@@ -79,6 +79,10 @@ pub struct TableRun<'a> {
     pub window: Option<Window>,
     /// Stretches of rows to be sent of which none could be claimed, though nobody held them.
     pub claimed_nothing: u64,
+    /// Of rows that wait for a parent at the end: which, and for which, for people.
+    pub orphans: Vec<String>,
+    /// Some of the rows of the last pass whose parents were missing.
+    pub missed: Vec<BadRow>,
 }
 
 /// Both ends, open and described.
@@ -292,6 +296,7 @@ impl TableRun<'_> {
         self.resumed = before.is_some_and(|before| before.run == run.run);
         self.bar_others(ends, fence)?;
         set_context("run", hex_bytes::encode(&run.run));
+        self.progress.run(RunId(run.run));
         self.journal.begin_run(&run.run, &run.plan, ended.as_ref())?;
         if status {
             self.judge_bad_rows(ends, Moment::Before)?;

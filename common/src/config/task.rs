@@ -93,7 +93,8 @@ section! {
             .about("Bytes a second of a run; NULL: no limit.")
             .since(6);
 
-        /// Bad rows that a table may have before its run fails.
+        /// Bad rows that a table may have before its run fails. Each attempt counts its own: one that
+        /// resumes a run may meet as many again, besides those that earlier attempts have met.
         error_limit: u64 = default(|| 0).range(0, i64::MAX as u64).shown().column("error_limit");
 
         /// How often a table is tried again after a failure that may pass by itself, before its run

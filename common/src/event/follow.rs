@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 
 use super::spool::{EVENTS, REMINDER, day, files};
-use super::{Event, TableEnd, TableOutcome, What, dir};
+use super::{Event, TableEnd, TableOutcome, What, death_id, dir};
 use crate::error::Result;
 use crate::process::identity::host_name;
 
@@ -152,16 +152,13 @@ pub fn events_between(home: &Path, from: Timestamp, to: Timestamp) -> Result<Vec
     between(home, EVENTS, from, to, |event: &Event| event.at)
 }
 
-/// Whether the death of this run, which lived at `seen`, has been recorded by somebody: whoever
-/// else notices it has nothing to add.
+/// Whether the death of this process (its random id), which lived at `seen`, has been recorded by
+/// somebody: whoever else notices it has nothing to add.
 ///
 /// # Errors
 /// When a file cannot be read.
-pub fn death_is_recorded(home: &Path, run: &str, seen: Timestamp) -> Result<bool> {
-    let is_it = |event: &Event| {
-        matches!(event.what, What::TaskDied | What::TaskKilled) && event.run.as_deref() == Some(run)
-    };
-    Ok(events_between(home, seen, Timestamp::MAX)?.iter().any(is_it))
+pub fn death_is_recorded(home: &Path, process: &str, seen: Timestamp) -> Result<bool> {
+    event_is_recorded(home, &death_id(process), seen)
 }
 
 /// Whether the event with this id, of that moment or later, has been recorded.

@@ -22,6 +22,7 @@ mod follow;
 mod notice;
 mod spool;
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -227,11 +228,22 @@ impl Event {
         Event { cause: Some(words.take(CAUSE_CHARS_MAX).collect()), ..self }
     }
 
+    /// Of the death of a process, by its random id: whoever else notices it has nothing to add.
+    #[must_use]
+    pub fn of_death(self, process: impl Display) -> Event {
+        Event { id: death_id(process), ..self }
+    }
+
     /// About this run, where there is one.
     #[must_use]
     pub fn of_run(self, run: Option<impl ToString>) -> Event {
         Event { run: run.map(|run| run.to_string()), ..self }
     }
+}
+
+/// The id of the event that tells of the death of a process.
+fn death_id(process: impl Display) -> String {
+    format!("{process}-died")
 }
 
 /// How a finished table ended.

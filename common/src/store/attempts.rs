@@ -19,6 +19,8 @@ use crate::value::Value;
 
 /// How far back attempts without an end are looked for.
 const LOOK_BACK: u64 = 8;
+/// Failures of an attempt that are kept.
+const CAUSES_MAX: usize = 20;
 
 /// An attempt that begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +51,15 @@ pub struct LastSign {
     pub at: Timestamp,
     /// Bytes that had travelled by then.
     pub bytes: u64,
+}
+
+/// A failure after which an attempt was tried again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cause {
+    /// When it came for the first time.
+    pub at: Timestamp,
+    /// What failed.
+    pub error: Error,
 }
 
 /// How an attempt ended.
@@ -89,6 +100,8 @@ pub struct AttemptRecord {
     pub process: String,
     /// The failure.
     pub error: Option<Error>,
+    /// Failures after which it was tried again, each once.
+    pub causes: Vec<Cause>,
 }
 
 impl AttemptRecord {
@@ -119,7 +132,7 @@ impl Store {
     }
 }
 
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 10] = [
     "attempt_id",
     "run_id",
     "attempt_state",
@@ -129,6 +142,7 @@ const COLUMNS: [&str; 9] = [
     "byte_count",
     "process",
     "error",
+    "causes",
 ];
 
 fn record(row: &Row) -> Result<AttemptRecord> {
@@ -142,6 +156,7 @@ fn record(row: &Row) -> Result<AttemptRecord> {
         bytes: row.opt_number("byte_count")?,
         process: row.opt_text("process").unwrap_or_default(),
         error: row.opt_text("error").map(|_| row.json("error")).transpose()?,
+        causes: row.opt_text("causes").map_or(Ok(Vec::new()), |_| row.json("causes"))?,
     })
 }
 
@@ -384,6 +399,18 @@ impl Attempts {
 pub(super) fn credit(db: &mut Db, run: RunId, attempt: RunId, rows: u64) -> Result<()> {
     let set = [("landed_rows", rows.into_value())];
     db.update("T_ATTEMPT", &set, one(run, attempt)).map(drop)
+}
+
+/// An attempt is tried again after a failure that it had not met before.
+pub(super) fn tried(db: &mut Db, attempt: &NewAttempt, cause: &Cause) -> Result<()> {
+    let newest = newest(db, attempt.task, &attempt.table)?;
+    let Some(own) = newest.into_iter().find(|known| known.id == attempt.id) else { return Ok(()) };
+    let mut causes = own.causes;
+    if causes.len() >= CAUSES_MAX {
+        return Ok(());
+    }
+    causes.push(cause.clone());
+    db.update("T_ATTEMPT", &[("causes", json(&causes)?)], one(own.run, own.id)).map(drop)
 }
 
 /// An attempt ends that never had a run: a failure is recorded as one, what an operator wanted is

@@ -116,7 +116,7 @@ pub(super) fn newest(db: &mut Db, task: u32, table: &str) -> Result<Option<Empty
     rows.first().map(record).transpose()
 }
 
-/// Whether a run that ends like this had nothing to do, in its only attempt. (One that fills a table
+/// Whether a run that ends like this had nothing to do, in its only attempt, which went well at once. (One that fills a table
 /// has emptied it, at least.)
 pub(super) fn is_empty(
     run: &KnownRun,
@@ -126,7 +126,7 @@ pub(super) fn is_empty(
 ) -> bool {
     run.mode != TableMode::Full
         && end.state == RunState::Done
-        && matches!(attempts, [only] if only.state == AttemptState::Done)
+        && matches!(attempts, [only] if only.state == AttemptState::Done && only.causes.is_empty())
         && *all == RunCounts::default()
 }
 

@@ -15,7 +15,7 @@ use crate::event::Notice;
 use crate::process::RunId;
 use crate::store::sql::{Db, Filter, IntoValue, Select};
 use crate::store::{
-    BatchRecord, ErrorRow, Hold, HoldKind, Judgement, NewAttempt, NewRun, RunCounts, RunEnd,
+    BatchRecord, Cause, ErrorRow, Hold, HoldKind, Judgement, NewAttempt, NewRun, RunCounts, RunEnd,
     RunState, Settled, Store, UseTimes,
 };
 
@@ -30,6 +30,13 @@ pub enum Entry {
     Launch(NewAttempt),
     /// A run begins, or is resumed.
     Begin(NewRun),
+    /// An attempt is tried again, after a failure that it had not met before.
+    Tried {
+        /// The attempt.
+        attempt: NewAttempt,
+        /// The failure.
+        cause: Cause,
+    },
     /// How far a run has come that is not in `status` mode, and so has no batches here.
     Progress {
         /// The run.
@@ -219,6 +226,7 @@ fn apply(db: &mut Db, entry: &Entry, is_late: bool) -> Result<()> {
     match entry {
         Entry::Launch(attempt) => attempts::launch(db, attempt, None),
         Entry::Begin(run) => begin(db, run, is_late),
+        Entry::Tried { attempt, cause } => attempts::tried(db, attempt, cause),
         Entry::Progress { run, attempt, resumed, landed } => {
             progress(db, *run, *attempt, (*resumed, *landed))
         }

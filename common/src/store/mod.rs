@@ -52,7 +52,7 @@ use crate::config::{Change, Config, Renames, TaskNames, diff, refusal, validate}
 use crate::error::{Error, Result};
 use sql::{Db, Filter, Select};
 
-pub use attempts::{AttemptRecord, AttemptState, LastSign, NewAttempt};
+pub use attempts::{AttemptRecord, AttemptState, Cause, LastSign, NewAttempt};
 pub use config_tables::TaskChange;
 pub use empties::EmptyRuns;
 pub use entries::Entry;

@@ -2,7 +2,7 @@
 //! the destination's ledger to say.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::TableMode;
 use crate::error::{Error, Result};
@@ -95,8 +95,8 @@ pub struct RunEnd {
     pub end: Timestamp,
 }
 
-/// A run as it is recorded.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// A run as it is recorded. Programs get it as [`Shown`].
+#[derive(Debug, Clone, PartialEq)]
 pub struct RunRecord {
     /// Its id.
     pub id: RunId,
@@ -117,7 +117,6 @@ pub struct RunRecord {
     /// Its rows, as far as they were recorded, of all attempts together.
     pub counts: RunCounts,
     /// How often a process went at it.
-    #[serde(rename = "attempt_count")]
     pub attempts: u64,
     /// How long its attempts took, in seconds.
     pub seconds: f64,
@@ -127,6 +126,81 @@ pub struct RunRecord {
     pub message: Option<String>,
     /// The failure.
     pub error: Option<Error>,
+}
+
+impl RunRecord {
+    /// Rows that have landed. Of a run under way, or broken off, whose rows carry no state, only the
+    /// destination knows: the run finds out when it goes on, or ends.
+    pub fn landed(&self) -> Option<u64> {
+        let is_known = self.mode == TableMode::Status || self.state != RunState::Open;
+        is_known.then_some(self.counts.landed)
+    }
+}
+
+/// A run for programs.
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: RunId,
+    task: u32,
+    table: &'a str,
+    mode: TableMode,
+    state: RunState,
+    plan_hash: &'a str,
+    begin: Timestamp,
+    end: Option<Timestamp>,
+    counts: ShownCounts,
+    attempt_count: u64,
+    seconds: f64,
+    interrupted: bool,
+    message: Option<&'a str>,
+    error: Option<&'a Error>,
+}
+
+/// Its rows; `None`: not known yet.
+#[derive(Serialize)]
+struct ShownCounts {
+    claimed: Option<u64>,
+    read: Option<u64>,
+    landed: Option<u64>,
+    failed: u64,
+    withdrawn: u64,
+    settled: Option<u64>,
+    changed: u64,
+    skipped: u64,
+}
+
+impl Serialize for RunRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let landed = self.landed();
+        let known = |rows: u64| landed.map(|_| rows);
+        let c = &self.counts;
+        let shown = Shown {
+            id: self.id,
+            task: self.task,
+            table: &self.table,
+            mode: self.mode,
+            state: self.state,
+            plan_hash: &self.plan_hash,
+            begin: self.begin,
+            end: self.end,
+            counts: ShownCounts {
+                claimed: known(c.claimed),
+                read: known(c.read),
+                landed,
+                failed: c.failed,
+                withdrawn: c.withdrawn,
+                settled: known(c.settled),
+                changed: c.changed,
+                skipped: c.skipped,
+            },
+            attempt_count: self.attempts,
+            seconds: self.seconds,
+            interrupted: self.interrupted,
+            message: self.message.as_deref(),
+            error: self.error.as_ref(),
+        };
+        shown.serialize(serializer)
+    }
 }
 
 /// Which runs.

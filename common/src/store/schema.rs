@@ -407,6 +407,7 @@ pub static TABLES: LazyLock<Vec<TableDef>> = LazyLock::new(|| {
             since(13, opt("byte_count", BigInt, "Bytes that travelled in it; of one that died, as far as that was known; NULL: not known, or not recorded (`record_use_times`).")),
             since(12, opt("process", LongText, "The process, for people.")),
             since(12, opt("error", LongText, "The failure as JSON.")),
+            since(15, opt("causes", LongText, "Failures after which it was tried again, each once, as JSON: when, and what.")),
         ],
         key: &["run_id", "attempt_id"],
         unique: &["task_id", "table_name", "begin_at", "attempt_id"],

@@ -12,8 +12,8 @@ use ssync_common::event::{Notice, RunTotals};
 use ssync_common::ledger::Id;
 use ssync_common::process::RunId;
 use ssync_common::store::{
-    BatchState, Entry, ErrorFilter, ErrorRow, Judgement, NewAttempt, NewRun, RowState, RunCounts,
-    RunEnd, RunRecord, RunState, Sent, Settled, Tenure, UseTimes,
+    BatchState, Cause, Entry, ErrorFilter, ErrorRow, Judgement, NewAttempt, NewRun, RowState,
+    RunCounts, RunEnd, RunRecord, RunState, Sent, Settled, Tenure, UseTimes,
 };
 use ssync_common::value::{Key, hex_bytes};
 use ssync_worker::counts::Counts;
@@ -243,6 +243,15 @@ impl Journal for RunJournal {
         self.desk.write(Entry::Begin(run_begins))?;
         *locked(&self.known_run)? = Some(*run);
         Ok(())
+    }
+
+    fn attempt(&self) -> RunId {
+        self.attempt.id
+    }
+
+    fn tried(&self, failure: &Error) -> Result<()> {
+        let cause = Cause { at: Timestamp::now(), error: failure.clone() };
+        self.desk.write(Entry::Tried { attempt: self.attempt.clone(), cause })
     }
 
     fn resumed(&self, run: &Id, rows: u64) -> Result<()> {

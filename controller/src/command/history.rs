@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use ssync_common::config::{TaskNames, parse_duration};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::store::{
-    AttemptRecord, AttemptState, EmptyRuns, RunFilter, RunRecord, RunState, Store,
+    AttemptRecord, AttemptState, Cause, EmptyRuns, RunFilter, RunRecord, RunState, Store,
 };
 
 use crate::books::spool::Waiting;
@@ -63,9 +63,13 @@ pub fn history(
         }
         rows.push(row(run, &names));
         // What failed may have been an attempt before the one that is done.
-        if (args.attempts || args.failed) && run.attempts > 1 {
+        if args.attempts || args.failed && run.attempts > 1 {
             let attempts = store.attempts(run.id)?;
-            rows.extend((1..).zip(&attempts).map(|(n, attempt)| attempt_row(n, attempt, run)));
+            // An only attempt says no more than its run, unless it was tried several times.
+            if attempts.len() > 1 || attempts.iter().any(|attempt| !attempt.causes.is_empty()) {
+                let numbered = (1..).zip(&attempts);
+                rows.extend(numbered.flat_map(|(n, attempt)| attempt_rows(n, attempt, run)));
+            }
         }
     }
     rows.extend(empty.map(|empty| empty_row(empty, &names)));
@@ -157,11 +161,25 @@ fn row(run: &RunRecord, names: &TaskNames) -> [String; 8] {
         names.label(run.task),
         run.table.clone(),
         run_state(run),
-        run.counts.landed.to_string(),
+        run.landed().map_or_else(|| UNKNOWN.to_owned(), |rows| rows.to_string()),
         run.counts.failed.to_string(),
         seconds(run).map(|s| format!("{s:.1}")).unwrap_or_default(),
         outcome.into_iter().flatten().collect::<Vec<_>>().join("; "),
     ]
+}
+
+/// An attempt, after what kept it from its end before it was tried again.
+fn attempt_rows(number: u64, attempt: &AttemptRecord, run: &RunRecord) -> Vec<[String; 8]> {
+    let cause = |cause: &Cause| {
+        let empty = String::new;
+        let what = format!("attempt {number}");
+        let at = format!("{:.0}", cause.at);
+        let why = cause.error.message.clone();
+        [at, empty(), what, "tried again".to_owned(), empty(), empty(), empty(), why]
+    };
+    let mut rows: Vec<_> = attempt.causes.iter().map(cause).collect();
+    rows.push(attempt_row(number, attempt, run));
+    rows
 }
 
 fn attempt_row(number: u64, attempt: &AttemptRecord, run: &RunRecord) -> [String; 8] {
@@ -222,7 +240,7 @@ fn chart(runs: &[RunRecord], names: &TaskNames, out: &mut Output) {
         out.line(format!("task {}, {table}", names.label(*task)));
         out.line(format!("  {:<20}  {:>9} {:BAR$}  {:>11}", "begin", "seconds", "", "rows"));
         let longest = runs.iter().filter_map(|r| seconds(r)).fold(0.0, f64::max);
-        let most = runs.iter().map(|r| r.counts.landed).max().unwrap_or(0) as f64;
+        let most = runs.iter().filter_map(|r| r.landed()).max().unwrap_or(0) as f64;
         for run in runs {
             let begin = zoned(run.begin);
             let took = seconds(run);
@@ -231,8 +249,8 @@ fn chart(runs: &[RunRecord], names: &TaskNames, out: &mut Output) {
                 begin.strftime("%m-%d %H:%M:%S%:z"),
                 took.map(|s| format!("{s:.1}")).unwrap_or_default(),
                 bar(took.unwrap_or(0.0), longest),
-                grouped(run.counts.landed),
-                bar(run.counts.landed as f64, most),
+                run.landed().map_or_else(|| UNKNOWN.to_owned(), grouped),
+                bar(run.landed().unwrap_or(0) as f64, most),
             );
             if run.state != RunState::Done {
                 line = format!("{}  {}", line.trim_end(), word(&run.state));
@@ -251,6 +269,9 @@ fn bar(value: f64, of: f64) -> String {
     let eighths = ((value / of).min(1.0) * (BAR * 8) as f64).round().max(1.0) as usize;
     "█".repeat(eighths / 8) + PARTS[eighths % 8]
 }
+
+/// Rows of a run of which only the destination knows by now.
+pub const UNKNOWN: &str = "unknown";
 
 /// What becomes of an open run whose process has died.
 pub const RESUMED: &str = "resumed at the next start";

@@ -2,7 +2,7 @@
 //! did, its error, the batch it settled last, its bad rows, and the states of the source's rows
 //! now; and by which parameters the daemon would start it. It changes nothing.
 
-use super::history::{RESUMED, attempt_state};
+use super::history::{RESUMED, UNKNOWN, attempt_state};
 use serde::Serialize;
 use serde_json::json;
 use ssync_common::config::{Config, ScheduleKind, SideSql, TableMode, TableTask, Task, TaskRef};
@@ -266,17 +266,28 @@ fn print_run(run: &RunRecord, attempts: &[AttemptRecord], out: &mut Output) {
         run.begin,
         run.end.map_or(String::new(), |end| format!(", ended {end:.0}"))
     ));
-    out.line(format!(
-        "  its rows: {} claimed, {} read, {} landed, {} settled, {} failed",
-        grouped(c.claimed),
-        grouped(c.read),
-        grouped(c.landed),
-        grouped(c.settled),
-        grouped(c.failed)
-    ));
-    for (n, attempt) in (1..).zip(attempts).filter(|_| attempts.len() > 1) {
+    out.line(match run.landed() {
+        Some(landed) => format!(
+            "  its rows: {} claimed, {} read, {} landed, {} settled, {} failed",
+            grouped(c.claimed),
+            grouped(c.read),
+            grouped(landed),
+            grouped(c.settled),
+            grouped(c.failed)
+        ),
+        None => format!(
+            "  its rows: how many have landed is {UNKNOWN} until the run goes on or ends, {} failed",
+            grouped(c.failed)
+        ),
+    });
+    let is_told = attempts.len() > 1 || attempts.iter().any(|a| !a.causes.is_empty());
+    for (n, attempt) in (1..).zip(attempts).filter(|_| is_told) {
         let rows = attempt.landed.map_or(String::new(), |rows| format!(", {} rows", grouped(rows)));
         let why = attempt.error.as_ref().map_or(String::new(), |e| format!(": {}", e.message));
+        for cause in &attempt.causes {
+            let (at, why) = (cause.at, &cause.error.message);
+            out.line(format!("  attempt {n}: tried again after {at:.0}: {why}"));
+        }
         out.line(format!(
             "  attempt {n}: {}, began {:.0}{}{rows}{why}",
             attempt_state(attempt.state, run),

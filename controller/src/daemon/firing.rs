@@ -11,7 +11,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use ssync_common::config::Task;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::event::{Event, What};
-use ssync_common::process::{RunId, Watched};
+use ssync_common::process::Watched;
 use ssync_common::shm::task_table::SLOTS;
 use ssync_common::shm::waiting::TaskState;
 use ssync_common::shm::{Arena, TaskTable, TaskView};
@@ -352,8 +352,12 @@ impl Daemon {
                 // Each, with its run: the monitor looks for the dead too, and keeps quiet about
                 // those it finds recorded. What recurs, it does not repeat to people either.
                 What::TaskDied | What::TaskKilled => {
-                    let run = self.run_of(task, job.pid());
-                    self.telling.tell(&Event::new(what, text).of_task(task).of_run(run));
+                    let event = Event::new(what, text).of_task(task);
+                    let slot = self.slot_of_process(task, job.pid());
+                    self.telling.tell(&match slot.and_then(|s| Some((s.run_id?, s.table_run))) {
+                        Some((process, run)) => event.of_run(run).of_death(process),
+                        None => event,
+                    });
                 }
                 _ => self
                     .telling
@@ -489,10 +493,10 @@ impl Daemon {
     }
 
     /// The run of a task process that has come so far as to have one.
-    fn run_of(&self, task: u32, pid: u32) -> Option<RunId> {
+    fn slot_of_process(&self, task: u32, pid: u32) -> Option<TaskView> {
         let is_it =
             |s: &TaskView| s.task_id == task && s.owner.as_ref().is_some_and(|o| o.pid == pid);
-        self.slots().into_iter().find(is_it)?.run_id
+        self.slots().into_iter().find(is_it)
     }
 
     fn slot_of(&self, task: u32) -> Option<TaskView> {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use ssync_common::config::{Schedule, diff};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::event::{Event, What, death_is_recorded};
+use ssync_common::process::RunId;
 use ssync_common::shm::waiting::TaskState;
 
 use super::control::{Answer, Reply};
@@ -37,7 +38,10 @@ pub(super) struct Reading {
 
 /// A task that died while no daemon was there.
 struct Death {
-    run: String,
+    /// The process: its random id.
+    process: String,
+    /// The run that it was at.
+    run: Option<RunId>,
     task: u32,
     seen_ms: u64,
 }
@@ -238,9 +242,10 @@ impl Daemon {
                     let dead = slots
                         .iter()
                         .find(|s| s.task_id == task && s.state == TaskState::Running && !s.alive);
-                    if let Some((run, death)) = dead.and_then(|s| Some((s.run_id?, s))) {
+                    if let Some((process, death)) = dead.and_then(|s| Some((s.run_id?, s))) {
                         deaths.push(Death {
-                            run: run.to_string(),
+                            process: process.to_string(),
+                            run: death.table_run,
                             task,
                             seen_ms: death.updated_ms,
                         });
@@ -274,7 +279,7 @@ impl Daemon {
     fn tell_of(&self, death: &Death) {
         let seen = i64::try_from(death.seen_ms).unwrap_or(0);
         let seen = Timestamp::from_millisecond(seen).unwrap_or(Timestamp::UNIX_EPOCH);
-        match death_is_recorded(self.home.path(), &death.run, seen) {
+        match death_is_recorded(self.home.path(), &death.process, seen) {
             Ok(true) => return,
             Ok(false) => {}
             Err(e) => log::warn!("the events cannot be read: {e}"),
@@ -283,7 +288,8 @@ impl Daemon {
             "task {}: it died with the daemon; what had landed is settled, and the rest is sent",
             self.label(death.task)
         );
-        let event = Event::new(What::TaskDied, text).of_task(death.task).of_run(Some(&death.run));
+        let event = Event::new(What::TaskDied, text).of_task(death.task).of_run(death.run);
+        let event = event.of_death(&death.process);
         self.telling.tell(&event);
     }
 

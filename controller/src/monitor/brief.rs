@@ -7,7 +7,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
-use ssync_common::config::{Language, TableMode, TaskNames};
+use ssync_common::config::{Language, TaskNames};
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::event::{What, events_between};
 use ssync_common::process::identity::host_name;
@@ -192,11 +192,11 @@ fn recorded(store: &mut Store, from: Timestamp, to: Timestamp) -> Result<Recorde
         .collect();
     let bad_rows = store.bad_rows()?.into_iter().filter(|(place, _)| tables.contains(place));
     let interrupted = store.interrupted_runs()?.into_iter().map(|run| Interrupted {
+        // Where the rows carry no state it is known once the next attempt has looked at the destination.
+        rows: run.landed(),
         task: run.task,
         table: run.table,
         begin: run.begin,
-        // Of other modes it is known once the next attempt has looked at the destination.
-        rows: (run.mode == TableMode::Status).then_some(run.counts.landed),
     });
     Ok(Recorded {
         tables: store.summary(from, to)?,

@@ -83,12 +83,12 @@ impl Watch {
             running.insert(run.clone());
             if !task.alive {
                 if !self.dead.contains(&run) {
-                    let event = died(task).of_run(Some(&run));
+                    let event = died(task).of_run(task.table_run).of_death(&run);
                     self.dying.entry(run).or_insert((now, event, task.updated_ms));
                 }
                 continue;
             }
-            news.extend(self.movement(task, &run, now, deadline).map(|e| e.of_run(Some(run))));
+            news.extend(self.movement(task, &run, now, deadline).map(|e| e.of_run(task.table_run)));
         }
         // Also of those whose place in the table another run has taken meanwhile.
         let (due, dying) = std::mem::take(&mut self.dying)

@@ -17,6 +17,7 @@ pub fn task(id: u32, table: &str) -> TaskView {
         run_id: Some(RunId([id as u8; 16])),
         owner: None,
         table: table.to_owned(),
+        table_run: None,
         error: None,
         retry_at_ms: None,
         damage: None,

@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ssync_common::config::TableMode;
 use ssync_common::error::Kind;
+use ssync_common::event::{Event, What, events_between};
 use ssync_common::process::RunId;
 use ssync_common::secret::Secret;
 use ssync_common::store::{
@@ -407,6 +408,66 @@ fn a_real_time_task_that_failed_without_the_configuration_database_stays_suspend
     scene.wait("the row", || scene.dest.number("SELECT COUNT(*) FROM t") == 1);
     scene.instance.run(&["stop"]).expect(0);
     daemon.wait().expect(0);
+}
+
+/// What was told, each time.
+fn told(scene: &Scene, what: What) -> Vec<Event> {
+    let home = scene.instance.home();
+    let all = events_between(&home, jiff::Timestamp::UNIX_EPOCH, jiff::Timestamp::MAX).unwrap();
+    all.into_iter().filter(|event| event.what == what).collect()
+}
+
+/// Its process is killed between the record of its end and all that follows from it.
+#[test]
+fn the_suspension_that_a_killed_process_has_left_in_a_file_holds_its_task() {
+    let scene = Scene::new(&scheduled("realtime").replace("error_limit = 5", "error_limit = 0"));
+    scene.source.run(&["UPDATE t SET sync_status = 2"]);
+    let daemon = scene.instance.start(&["daemon"], "run.after_failure@*=kill");
+    scene.wait("a first run", || !scene.decisions(Happened::Done).is_empty());
+    scene.hang();
+    scene.source.run(&[format!("UPDATE t SET sync_status = 0 WHERE id = {BAD}")]);
+    scene.wait("the death", || !scene.decisions(Happened::Failed).is_empty());
+    // Only the file knows.
+    scene.wait("firings that are left out", || {
+        scene.decisions(Happened::Skipped).iter().any(|d| d.reason.contains("is suspended since"))
+    });
+    assert_eq!(scene.source.number("SELECT COUNT(*) FROM t WHERE sync_status = 0"), 0);
+    scene.wake();
+    scene.wait("the failure to be told", || !told(&scene, What::TaskFailed).is_empty());
+    scene.instance.run(&["stop"]).expect(0);
+    daemon.wait().expect(0);
+    scene.instance.run(&["history"]).expect(0);
+    for what in [What::TaskDied, What::TaskFailed, What::TaskSuspended] {
+        assert_eq!(told(&scene, what).len(), 1, "{what:?}");
+    }
+    assert_eq!(scene.store().holds(Some(1)).unwrap().len(), 1);
+}
+
+/// Its earlier attempt has met the bad row; what that came to, only the database knows.
+#[test]
+fn a_resumed_run_that_ends_without_the_database_is_no_success_and_is_told_when_it_is_back() {
+    let scene = Scene::new(TASK);
+    scene.instance.run_with(&RUN, "run.after_rows@1=kill-group");
+    scene.instance.wait_until_dead();
+    scene.instance.forget_failpoints();
+    let mut run = scene.run("run.after_rows@1=pause");
+    run.reached("run.after_rows").unwrap();
+    scene.hang();
+    scene.instance.release("run.after_rows");
+    let run = run.wait().expect(1);
+    assert_eq!(run.table("t")["result"], "done_unconfirmed", "{run}");
+    assert!(run.table("t")["notes"].to_string().contains("whether rows were bad in them"), "{run}");
+    assert!(told(&scene, What::RowsBad).is_empty());
+    scene.wake();
+    for _ in 0..2 {
+        scene.instance.run(&["history"]).expect(0);
+        let told = told(&scene, What::RowsBad);
+        assert_eq!(told.len(), 1);
+        let text = "task 1, table t: 1 row is bad, 0 rows wait for their parents, 999 rows have \
+                    landed in all attempts of the run; ssync errors 1 names the bad ones";
+        assert!(told[0].text.starts_with(text), "{}", told[0].text);
+    }
+    scene.all_landed(1000);
 }
 
 fn entries(run: RunId) -> Vec<(u64, Entry)> {

@@ -30,7 +30,7 @@ const CASES: Cases = Cases { name: "TRUTH", default: 24, threads: 3 };
 
 /// Two files with tables `src` (so many rows) and `dst`, and a configuration with more entries, and
 /// more lines for the task and the table.
-fn house(dir: &Path, rows: i64, entries: &str, task: &str, table: &str) -> (Site, Instance) {
+pub fn house(dir: &Path, rows: i64, entries: &str, task: &str, table: &str) -> (Site, Instance) {
     let (source, dest) = (Site::in_file(dir, "src"), Site::in_file(dir, "dst"));
     source.run(&["CREATE TABLE src (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(300) NOT NULL, \
          sync_status INT DEFAULT 0 NOT NULL)"]);
@@ -49,7 +49,7 @@ fn house(dir: &Path, rows: i64, entries: &str, task: &str, table: &str) -> (Site
     (dest, instance)
 }
 
-fn json_of(instance: &Instance, args: &[&str]) -> Value {
+pub fn json_of(instance: &Instance, args: &[&str]) -> Value {
     serde_json::from_str(&instance.run(&[args, &["--json"]].concat()).stdout).unwrap()
 }
 

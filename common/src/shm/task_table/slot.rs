@@ -89,6 +89,9 @@ struct Head {
     run_id: RunId,
     owner: ProcessIdentity,
     table: String,
+    /// The table's run, as history names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    table_run: Option<RunId>,
     error: Option<String>,
     /// When what has failed is tried again, milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,8 +127,9 @@ impl TaskSlot {
         run_id: RunId,
         owner: ProcessIdentity,
     ) -> TaskSlot {
+        let (table_name, table_run, error, retry_at_ms) = (String::new(), None, None, None);
         let head =
-            Head { task_id, run_id, owner, table: String::new(), error: None, retry_at_ms: None };
+            Head { task_id, run_id, owner, table: table_name, table_run, error, retry_at_ms };
         TaskSlot { table, index, head: Mutex::new(head), _lock: lock }
     }
 
@@ -151,7 +155,14 @@ impl TaskSlot {
         slot.table_started_ms.store(now_ms(), Ordering::Relaxed);
         self.set_phase(Phase::Starting);
         self.wait(Waiting::Nothing);
-        self.change_head(|head| head.table = shorten(name, NAME_CHARS_MAX));
+        self.change_head(|head| {
+            (head.table, head.table_run) = (shorten(name, NAME_CHARS_MAX), None);
+        });
+    }
+
+    /// The current table's run, as history names it.
+    pub fn set_table_run(&self, run: RunId) {
+        self.change_head(|head| head.table_run = Some(run));
     }
 
     /// One more table is done, well or not.
@@ -411,6 +422,7 @@ impl SlotHeader {
             Err(Torn::Damaged) => (None, Some("the memory is damaged")),
         };
         let retry_at_ms = head.as_ref().and_then(|h| h.retry_at_ms);
+        let table_run = head.as_ref().and_then(|h| h.table_run);
         let (task_id, run_id, owner, table, error) = match head {
             Some(h) => (h.task_id, Some(h.run_id), Some(h.owner), h.table, h.error),
             None => (0, None, None, String::new(), None),
@@ -424,6 +436,7 @@ impl SlotHeader {
             run_id,
             owner,
             table,
+            table_run,
             error,
             retry_at_ms,
             damage: damage.map(str::to_owned),

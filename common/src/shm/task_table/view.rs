@@ -37,12 +37,15 @@ pub struct TaskView {
     pub outcome: Outcome,
     /// Task number.
     pub task_id: u32,
-    /// Run.
+    /// A random id of the process.
     pub run_id: Option<RunId>,
     /// The process.
     pub owner: Option<ProcessIdentity>,
     /// The current or last table.
     pub table: String,
+    /// Its run, as history names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_run: Option<RunId>,
     /// The last error.
     pub error: Option<String>,
     /// When the table that failed is tried again, milliseconds since 1970.
