@@ -768,6 +768,7 @@ fn the_environment_names_another_database_and_its_password() {
         "T_EXTRACTION_TASK",
         "T_KEY",
         "T_LINK",
+        "T_NOTICE",
         "T_ORIGIN",
         "T_PARAMETER",
         "T_RUN",
