@@ -180,18 +180,21 @@ impl TableReport {
 }
 
 impl TaskReport {
-    /// Whether it came to its end, and some rows could not be sent. What is held may be left out.
+    /// Whether it came to its end, and some rows could not be sent, or nobody can say that all were.
+    /// What is held may be left out.
     pub fn is_done_with_errors(&self) -> bool {
         let is_over = |table: &TableReport| match table.result {
-            TableResult::Done | TableResult::DoneWithErrors => true,
+            TableResult::Done | TableResult::DoneWithErrors | TableResult::DoneUnconfirmed => true,
             TableResult::Paused => !table.has_run(),
             TableResult::Failed
             | TableResult::Locked
             | TableResult::Interrupted
             | TableResult::NotStarted => false,
         };
-        self.tables.iter().all(is_over)
-            && self.tables.iter().any(|table| table.result == TableResult::DoneWithErrors)
+        let has_errors = |table: &TableReport| {
+            matches!(table.result, TableResult::DoneWithErrors | TableResult::DoneUnconfirmed)
+        };
+        self.tables.iter().all(is_over) && self.tables.iter().any(has_errors)
     }
 
     /// The exit code: 0 all landed, 1 something failed or some rows were not sent, 2 refused by
