@@ -298,8 +298,10 @@ fn still_there(name: &str) -> Error {
 }
 
 fn nothing_known(name: &str) -> Error {
-    Error::new(Kind::Refused, format!("nothing is known of a table {name}"))
-        .hint("Without a decision, ssync adopt lists the names that are known.")
+    Error::new(Kind::Refused, format!("nothing is known of a table {name}")).hint(
+        "Without a decision, ssync adopt lists the names that are known. Where source and \
+             destination were both renamed, give both former names.",
+    )
 }
 
 fn renamed(t: &mut Table<'_>, source: Option<&str>, dest: Option<&str>) -> Result<Vec<String>> {

@@ -19,7 +19,8 @@ section! {
     #[derive(Debug, Clone, PartialEq)]
     pub struct Task in "[[task]]" {
         /// Number, unique; what `--task` names. A task that gets another number keeps its records and
-        /// its pauses where its name is the same, or its links and tables are.
+        /// its pauses where its name is the same, or its links and tables are, and no other task had
+        /// that number. Where two tasks change numbers, the records stay with the numbers.
         id: u32 = required()
             .range(1, u32::MAX as u64)
             .names_entry("0")

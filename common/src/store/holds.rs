@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Rates;
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
-use crate::store::config_tables::{REMOVED, of_table};
+use crate::store::config_tables::{ADDED, NOTED, REMOVED, of_table};
 use crate::store::sql::{Db, Filter, IntoValue, Select, word};
 use crate::value::Value;
 
@@ -175,6 +175,12 @@ pub(super) fn all(db: &mut Db) -> Result<Vec<Hold>> {
     holds_of(db, None)
 }
 
+/// A sub-task, configured or not, is not held.
+pub(super) fn let_go(db: &mut Db, task: u32, table: &str) -> Result<()> {
+    let free = HOLD_COLUMNS.map(|column| (column, Value::Null));
+    db.update("task_detail", &free, of_table(task, table)).map(drop)
+}
+
 /// Holds something as it was held before, under another name.
 pub(super) fn hold_again(db: &mut Db, hold: &Hold) -> Result<()> {
     let (place, filter) = place(db, hold.task, hold.table.as_deref())?;
@@ -193,6 +199,7 @@ fn holds_of(db: &mut Db, task: Option<u32>) -> Result<Vec<Hold>> {
     let mut holds = Vec::new();
     let columns = ["task_id", "hold", "hold_at", "hold_reason", "hold_error"];
     let present = Filter::new().maybe("task_id", task).any_of("hold", held());
+    let present = present.any_of("IS_ADD_DEL", vec![Value::Int(NOTED), Value::Int(ADDED)]);
     let select = Select::new("T_EXTRACTION_TASK", &columns).filter(present);
     for row in db.select(select.order(&["task_id"]))? {
         holds.push(hold(&row, row.number("task_id")?, None)?);

@@ -174,6 +174,7 @@ impl Store {
             let mut version = None;
             if !changes.is_empty() {
                 let renames = Renames::between(&old, config);
+                renames::are_at_rest(db, &renames, &old)?;
                 let held = renames::holds(db, &renames, &old)?;
                 config_tables::write(db, &old, config)?;
                 renames::carry(db, &renames, &old, &held)?;

@@ -1,15 +1,39 @@
 //! Records and pauses of a sub-task that is called otherwise from now on go along with it: whoever
 //! looks for what became of its rows asks for the name of today.
 
-use super::{empties, holds, settled};
+use std::collections::BTreeSet;
+
+use super::{empties, holds, lock, settled};
 use crate::config::{Config, Renames, SubTask};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::store::Hold;
 use crate::store::config_tables::of_table;
 use crate::store::sql::{Db, IntoValue};
 
 /// Tables whose rows belong to a sub-task, and have keys of their own.
 const RECORDS: [&str; 4] = ["T_RUN", "T_ATTEMPT", "T_ERROR_ROW", "proc_use_times"];
+
+/// Nobody works at what is to be called otherwise: its process goes by the name that it was started
+/// with, and would not hear of a pause, nor write down under the new one.
+///
+/// # Errors
+/// [`Kind::Contention`] where somebody does.
+pub(super) fn are_at_rest(db: &mut Db, renames: &Renames, old: &Config) -> Result<()> {
+    for ((task, table), (number, name)) in renames.sub_tasks(old) {
+        if lock::is_under_way(db, task, &table)? {
+            let to = if task == number { name } else { format!("{name} of task {number}") };
+            return Err(Error::new(
+                Kind::Contention,
+                format!("table {table} of task {task} is under way, and is to be called {to}"),
+            )
+            .hint(
+                "Nothing was changed. Apply once its run has ended; ssync pause ends it at the next \
+                 batch.",
+            ));
+        }
+    }
+    Ok(())
+}
 
 /// What of the old configuration was held, under the names of the new one. To be asked before that
 /// is written.
@@ -43,6 +67,9 @@ pub(super) fn carry(db: &mut Db, renames: &Renames, old: &Config, held: &[Hold])
     for (n, (from, to)) in tables.iter().enumerate() {
         give(db, &away(n, from), to)?;
     }
+    // What is held now, by the names of before, is what goes over; no more.
+    let names: BTreeSet<_> = tables.into_iter().flat_map(|(from, to)| [from, to]).collect();
+    names.into_iter().try_for_each(|(task, table)| holds::let_go(db, task, &table))?;
     held.iter().try_for_each(|hold| holds::hold_again(db, hold))
 }
 

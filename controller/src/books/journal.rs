@@ -524,10 +524,16 @@ impl Journal for RunJournal {
 
     fn totals(&self, run: &Id) -> Result<Option<RunTotals>> {
         let run = RunId(*run);
-        let recorded = self.desk.ask(PATIENCE, move |store| store.run(run))?.flatten();
+        let Some(recorded) = self.desk.ask(PATIENCE, move |store| store.run(run))? else {
+            return Ok(None);
+        };
         // The end of this process waits in a file, and the rows that it has landed.
-        let is_whole = self.desk.outage()?.is_none_or(|outage| outage.kept == 0);
-        Ok(recorded.filter(|_| is_whole).as_ref().map(totals))
+        if self.desk.outage()?.is_some_and(|outage| outage.kept > 0) {
+            return Ok(None);
+        }
+        // One that had nothing to send is counted with others like it, and has no record of its own.
+        let nothing = RunTotals { attempts: 1, landed: 0, failed: 0 };
+        Ok(Some(recorded.as_ref().map_or(nothing, totals)))
     }
 
     fn notes(&self) -> Result<Vec<String>> {

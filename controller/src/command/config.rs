@@ -244,8 +244,8 @@ impl Force {
                     .to_owned(),
             ],
             Force::Failed(e) => vec![format!(
-                "not in force yet: the daemon could not read it ({}). It tries again by itself; \
-                 ssync reload tries now.",
+                "not in force yet: the daemon has not read it ({}). Once it answers, ssync reload has \
+                 it read the configuration; by itself it does after `reread` at the latest.",
                 e.message
             )],
         }

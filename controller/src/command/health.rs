@@ -101,7 +101,8 @@ pub fn health(sight: &Sight, out: &mut Output) -> Result<u8> {
     });
     let mut health = Health::default();
     health.look_at_daemon(sight);
-    let names = match looked {
+    // Of tasks that are known to be configured, where that is known.
+    let (names, tasks) = match looked {
         Ok(Looked { health: found, config, ended }) => {
             let mut findings = std::mem::take(&mut health.findings);
             findings.extend(found.findings);
@@ -112,7 +113,7 @@ pub fn health(sight: &Sight, out: &mut Output) -> Result<u8> {
                 health.add(Severity::Warning, NO_DAEMON.to_owned());
             }
             health.look_at_backlogs(sight, &config.tasks, &ended);
-            TaskNames::of(&config.tasks)
+            (TaskNames::of(&config.tasks), Some(config.tasks))
         }
         Err(e) => {
             let text = match e.message.starts_with(NO_ANSWER) {
@@ -123,10 +124,10 @@ pub fn health(sight: &Sight, out: &mut Output) -> Result<u8> {
             let in_force = sight.in_force().map(|f| f.tasks).unwrap_or_default();
             let tasks: Vec<_> = in_force.into_iter().map(|p| p.task).collect();
             health.look_at_backlogs(sight, &tasks, &Ended::new());
-            TaskNames::of(&tasks)
+            (TaskNames::of(&tasks), None)
         }
     };
-    health.look_at_processes(sight);
+    health.look_at_processes(sight, tasks.as_deref());
     health.name_tasks(&names);
     health.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let worst = health.findings.first().map_or(Severity::Ok, |finding| finding.severity);
@@ -215,8 +216,11 @@ impl Health {
     }
 
     /// Processes that have died, and what they have left.
-    fn look_at_processes(&mut self, sight: &Sight) {
-        for task in sight.live.tasks.iter().filter(|task| has_died(task)) {
+    fn look_at_processes(&mut self, sight: &Sight, tasks: Option<&[Task]>) {
+        // What a task that was removed has left, no run of it settles.
+        let is_configured = |id: u32| tasks.is_none_or(|all| all.iter().any(|task| task.id == id));
+        let died = sight.live.tasks.iter().filter(|task| has_died(task));
+        for task in died.filter(|task| is_configured(task.task_id)) {
             let text = format!("process of {} died: the next run settles what it left", task.table);
             self.add_of(Severity::Warning, task.task_id, None, text);
         }

@@ -1,14 +1,14 @@
 //! `ssync errors`: rows that could not be transferred.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use ssync_common::config::TaskNames;
 use ssync_common::error::{Error, Kind, Result};
 use ssync_common::process::RunId;
-use ssync_common::store::{Author, ErrorFilter, ErrorRow, RowState, Store, Verdict};
+use ssync_common::store::{Author, ErrorFilter, ErrorRow, RowState, RunState, Store, Verdict};
 
 use crate::books::bad_rows::judgement;
 use crate::cli::ErrorsArgs;
@@ -75,6 +75,15 @@ fn close(store: &mut Store, open: &ErrorFilter, reason: &str, out: &mut Output) 
     }
     let how = format!("closed by {}: {}", Author::of_this_process(None).name, reason.trim());
     let rows = store.errors(open)?;
+    let runs: BTreeSet<_> = rows.iter().map(|row| row.run).collect();
+    for run in runs {
+        let Some(run) = store.run(run)?.filter(|run| run.state == RunState::Open) else { continue };
+        return Err(Error::new(
+            Kind::Contention,
+            format!("a run of table {} that met some of them has not come to its end", run.table),
+        )
+        .hint("Nothing was closed. Close them once it has: its books count them until then."));
+    }
     let judged: Vec<_> =
         rows.iter().map(|row| judgement(row, RowState::Resolved, None, how.as_str())).collect();
     store.judge(&judged)?;

@@ -434,14 +434,18 @@ impl Ending {
         self.error.is_none() && self.tables.iter().all(|t| t.error.is_none() || t.is_held())
     }
 
-    /// Whether it ran to its end, and some rows could not be sent.
+    /// Whether it ran to its end, and some rows could not be sent, or nobody can say that all were.
     pub fn is_done_with_errors(&self) -> bool {
-        self.ran() && self.tables.iter().any(|t| t.result == "done_with_errors")
+        self.ran() && (self.has("done_with_errors") || self.has("done_unconfirmed"))
+    }
+
+    fn has(&self, result: &str) -> bool {
+        self.tables.iter().any(|table| table.result == result)
     }
 
     /// Whether a table failed.
     pub fn has_failed_table(&self) -> bool {
-        self.tables.iter().any(|table| table.result == "failed")
+        self.has("failed")
     }
 
     /// In a line.
@@ -457,11 +461,14 @@ impl Ending {
         let bad: u64 = self.tables.iter().map(|t| t.failed).sum();
         let mut words = format!("{} landed", counted(landed, "row"));
         words += &match bad {
-            0 if self.is_done_with_errors() => ", others are left for the next run".to_owned(),
+            0 if self.has("done_with_errors") => ", others are left for the next run".to_owned(),
             0 => String::new(),
             1 => ", 1 is bad".to_owned(),
             bad => format!(", {} are bad", grouped(bad)),
         };
+        if self.has("done_unconfirmed") {
+            words += "; whether rows of earlier attempts are bad is not known";
+        }
         for hold in self.tables.iter().filter_map(|t| t.error.as_ref()) {
             words += &format!("; {hold}");
         }

@@ -257,3 +257,17 @@ fn every_cause_of_a_retry_is_recorded_with_its_attempt() {
         assert!(line.is_some_and(|line| line.contains(message)), "{shown}");
     }
 }
+
+/// The run stands open at the destination, and its records begin with the process that goes on with it.
+#[test]
+fn a_run_without_rows_that_is_resumed_is_done() {
+    for mode in ["", INCREMENT] {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, instance) = house(dir.path(), 10, "", "", mode);
+        instance.run(&RUN_HOUSE).expect(0);
+        instance.run_with(&RUN_HOUSE, "run.after_begin@1=kill-group");
+        instance.wait_until_dead();
+        let resumed = instance.run(&RUN_HOUSE).expect(0);
+        assert_eq!(resumed.table("t")["result"], "done", "{resumed}");
+    }
+}

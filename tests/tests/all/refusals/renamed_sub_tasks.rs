@@ -151,3 +151,93 @@ fn bad_rows_of_a_task_that_was_removed_can_be_closed() {
     );
     assert_eq!(closed(&["1", "--close", "again"], 0).stdout, "0 rows closed\n");
 }
+
+/// Where two change names, what was not held is not held afterwards, and what was stays so.
+#[test]
+fn a_pause_goes_with_its_sub_task_and_stays_one() {
+    let (tables, instance, toml) = with_bad_rows();
+    tables.source.run(&["CREATE TABLE more LIKE src"]);
+    tables.dest.run(&["CREATE TABLE more LIKE dst"]);
+    let second = |name: &str, table: &str| {
+        format!(
+            "[[task.table]]\nname = \"{name}\"\nsource = \"{table}\"\ndest = \"{table}\"\n\
+             app_resets_status = true\n"
+        )
+    };
+    let both = |one: &str, two: &str| named(&toml, one) + &second(two, "more");
+    let held = || -> Vec<_> {
+        let holds = instance.store().holds(None).unwrap();
+        holds.into_iter().map(|hold| hold.table.unwrap_or_default()).collect()
+    };
+    apply(&instance, &both("t", "u"));
+    instance.run(&["pause", "1", "t", "--reason", "audit"]).expect(0);
+    apply(&instance, &both("u", "t"));
+    assert_eq!(held(), ["u"]);
+    apply(&instance, &both("t", "u"));
+    assert_eq!(held(), ["t"]);
+    // The name that is free again is another sub-task's, which nobody has paused.
+    tables.source.run(&["CREATE TABLE third LIKE src"]);
+    tables.dest.run(&["CREATE TABLE third LIKE dst"]);
+    apply(&instance, &(both("w", "u") + &second("t", "third")));
+    assert_eq!(held(), ["w"]);
+    instance.run(&["pause", "1", "--reason", "all"]).expect(0);
+    instance.apply("");
+    assert_eq!(held(), [""; 0], "what is not configured is not held");
+    assert!(!instance.run(&["brief"]).stdout.contains("audit"));
+}
+
+/// Its process goes by the name that it was started with.
+#[test]
+fn a_sub_task_that_is_under_way_is_not_renamed() {
+    let tables = Tables::on_mariadb(100);
+    let toml = tables.toml("", "");
+    let instance = Instance::new(&toml);
+    let mut run = instance.start(&["--task", "1"], "writer.before_commit@3=pause");
+    run.reached("writer.before_commit").expect("the third batch");
+    let file = instance.scratch().join("renamed.toml");
+    for renamed in [named(&toml, "bills"), toml.replace("[[task]]\nid = 1", "[[task]]\nid = 4")] {
+        std::fs::write(&file, renamed).unwrap();
+        let told = instance.run(&["apply", "--yes", &file.display().to_string()]);
+        assert_ne!(told.code, Some(0), "{told}");
+        assert!(told.stderr.contains("table t of task 1 is under way"), "{told}");
+        assert!(told.stderr.contains("Nothing was changed"), "{told}");
+    }
+    instance.release("writer.before_commit");
+    run.wait().expect(0);
+    apply(&instance, &named(&toml, "bills"));
+    tables.assert_same();
+}
+
+/// Its books count the rows until it has come to its end.
+#[test]
+fn bad_rows_of_a_run_that_goes_on_are_not_closed() {
+    let tables = Tables::on_mariadb(60);
+    tables.dest.run(&["ALTER TABLE dst ADD CHECK (v <> 'bad')"]);
+    tables.source.run(&["UPDATE src SET v = 'bad' WHERE id IN (3, 4)"]);
+    let instance = Instance::new(&tables.toml("error_limit = 5", ""));
+    instance.run_with(&["--task", "1"], "writer.after_commit@4=kill-group");
+    instance.wait_until_dead();
+    assert_eq!(bad_rows(&instance, &["1"]).len(), 2);
+    let told = instance.run(&["errors", "1", "--close", "gone"]).expect(1);
+    assert!(told.stderr.contains("has not come to its end"), "{told}");
+    assert_eq!(bad_rows(&instance, &["1"]).len(), 2);
+    run(&instance, 1, "t").expect(1);
+    instance.run(&["errors", "1", "--close", "gone"]).expect(0);
+    assert_eq!(bad_rows(&instance, &["1"]), []);
+}
+
+/// No run of it settles anything any more.
+#[test]
+fn the_process_of_a_task_that_was_removed_worries_nobody() {
+    let tables = Tables::on_mariadb(60);
+    let toml = tables.toml("", "");
+    let instance = Instance::new(&toml);
+    instance.run_with(&["--task", "1"], "writer.after_commit@2=kill-group");
+    instance.wait_until_dead();
+    let before = instance.run(&["health"]).stdout;
+    assert!(before.contains("died"), "{before}");
+    apply(&instance, &toml.replace("[[task]]\nid = 1", "[[task]]\nid = 9"));
+    run(&instance, 9, "t").expect(0);
+    let health = instance.run(&["health"]);
+    assert_eq!(health.code, Some(0), "{health}");
+}
