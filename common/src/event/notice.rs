@@ -21,7 +21,7 @@ pub struct Notice {
     pub id: RunId,
     /// The process that is to tell it.
     pub process: ProcessIdentity,
-    /// Its home directory, where events are recorded.
+    /// Its home directory, where events are recorded; empty: nobody's, whoever comes tells it.
     pub home: String,
     /// The task.
     pub task: u32,
@@ -100,10 +100,26 @@ impl Notice {
         })
     }
 
+    /// One of a run with bad rows whose process died before it could write anything down; another run
+    /// has come in its place. Whoever opens the configuration database next tells it.
+    ///
+    /// # Errors
+    /// When the system does not say who this process is.
+    pub fn left_behind(
+        run: RunId,
+        (task, table): (u32, &str),
+        begin: Timestamp,
+        end: Timestamp,
+    ) -> Result<Notice> {
+        let (id, home) = (run, Path::new(""));
+        let notice = Notice::new(home, (task, table), begin, TableOutcome::DoneWithErrors)?;
+        Ok(Notice { id, run: Some(run), is_resumed: true, end, ..notice })
+    }
+
     /// Whether this process is to tell it, whose home directory this is, since the process whose
     /// notice it is will not.
     pub fn is_left(&self, home: &Path, now: Timestamp) -> bool {
-        if now.duration_since(self.end) > OWN_TIME {
+        if self.home.is_empty() || now.duration_since(self.end) > OWN_TIME {
             return true;
         }
         // One that cannot be looked at is taken for alive.

@@ -8,9 +8,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::notices;
 use super::runs::{self, Ended};
 use crate::config::TableMode;
 use crate::error::{Error, Kind, Result};
+use crate::event::Notice;
 use crate::process::RunId;
 use crate::store::config_tables::of_table;
 use crate::store::sql::{Db, Filter, IntoValue, Row, Select, json, word};
@@ -301,7 +303,14 @@ fn give_up(db: &mut Db, next: &NewRun, last: &AttemptRecord) -> Result<()> {
         bytes: 0,
         result: state,
     });
-    runs::finish(db, known.id, &end, Ended { attempt: None, use_times }, false)
+    runs::finish(db, known.id, &end, Ended { attempt: None, use_times }, false)?;
+    // Its process has told nobody.
+    let bad = runs::bad_rows(db, known.id)?;
+    if bad == 0 {
+        return Ok(());
+    }
+    let notice = Notice::left_behind(known.id, (known.task, &known.table), known.begin, end.end)?;
+    notices::put(db, &Notice { landed: total, bad, ..notice }, false)
 }
 
 /// The attempts of a run, oldest first, read once: what is changed is changed here and in the

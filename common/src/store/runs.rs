@@ -427,7 +427,7 @@ pub(super) fn settled_last(db: &mut Db, run: RunId) -> Result<Option<Timestamp>>
 }
 
 /// Rows of a run that are bad by now.
-fn bad_rows(db: &mut Db, run: RunId) -> Result<u64> {
+pub(super) fn bad_rows(db: &mut Db, run: RunId) -> Result<u64> {
     let bad = of_run(run).eq("row_state", word(&RowState::Bad));
     db.number_of(("COUNT", "error_no"), "T_ERROR_ROW", bad)
 }

@@ -271,3 +271,26 @@ fn a_run_without_rows_that_is_resumed_is_done() {
         assert_eq!(resumed.table("t")["result"], "done", "{resumed}");
     }
 }
+
+/// Killed once the destination has ended the run, and before anything of that was written down; and
+/// where another run is begun in its place.
+#[test]
+fn bad_rows_of_a_run_that_could_not_say_so_are_told_once_the_next_one_has_begun() {
+    for (point, next) in [
+        ("run.after_finish@1=kill-group", &[][..]),
+        ("run.before_finish@1=kill-group", &["--restart"][..]),
+    ] {
+        let shop = Shop::new("error_limit = 5", "");
+        killed(&shop, point);
+        assert_eq!(told(&shop).0, [], "{point}");
+        let next = shop.instance.run(&[&RUN[..], next].concat());
+        assert!(matches!(next.code, Some(0 | 1)), "{next}");
+        for _ in 0..2 {
+            shop.instance.run(&["history"]).expect(0);
+            let bad: Vec<_> =
+                shop.events().into_iter().filter(|e| e.what == What::RowsBad).collect();
+            assert_eq!(bad.len(), 1, "{point}: {bad:?}");
+            assert!(bad[0].text.contains("is bad") || bad[0].text.contains("are bad"), "{bad:?}");
+        }
+    }
+}
