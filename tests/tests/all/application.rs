@@ -17,7 +17,7 @@ use ssync_tests::servers::{mariadb, mysql56};
 use ssync_tests::sites::{Cell, Holds, Session, Site};
 use ssync_tests::ssync::{Instance, Outcome, cmdline};
 
-/// How long the application works.
+/// How long the application works at least.
 const WORK_TIME: Duration = Duration::from_secs(6);
 /// Rows at the beginning.
 const ROWS: i64 = 400;
@@ -183,7 +183,8 @@ impl Scene {
             // Also when an assertion below fails.
             let _stop = StopAtEnd(&stop);
             scope.spawn(|| application.work(&stop));
-            while Instant::now() < until {
+            // However slow the machine is, enough happens.
+            while Instant::now() < until || runs < 5 || killed < 2 {
                 let instance = rng.pick(&self.instances);
                 runs += 1;
                 killed += u64::from(disturbed_run(instance, &mut rng));
@@ -191,7 +192,6 @@ impl Scene {
         });
         let versions = application.versions;
         eprintln!("{runs} runs, {killed} disturbed, {} keys", versions.len());
-        assert!(runs >= 5 && killed >= 2, "{runs} runs, {killed} disturbed: too few to mean much");
         // The application has stopped: one run must settle everything.
         let last = self.run_to_end();
         let open = self.source.rows(
