@@ -301,11 +301,25 @@ impl Case {
             (_, Some(0)) => End::Done,
             (_, Some(130)) => End::Interrupted,
             _ if outcome.table("t")["result"] == "done_with_errors" => End::DoneWithErrors,
+            // Whether rows were bad before, it could not look up; it is told once it can.
+            _ if outcome.table("t")["result"] == "done_unconfirmed" => {
+                if self.recorded_bad(outcome) > 0 { End::DoneWithErrors } else { End::Done }
+            }
             _ => End::Failed,
         };
         self.story.push(format!("{what}: {end:?}\n{outcome}"));
         self.launches.push(end);
         self.judge_code(outcome, end, before);
+    }
+
+    /// Bad rows that are recorded of the run.
+    fn recorded_bad(&self, outcome: &Outcome) -> i64 {
+        match outcome.table("t")["run"].as_str() {
+            Some(run) => self.book.number(&format!(
+                "SELECT COUNT(*) FROM T_ERROR_ROW WHERE run_id = '{run}' AND row_state = 'bad'"
+            )),
+            None => 0,
+        }
     }
 
     /// The exit code is what is documented, and the report says how many rows came.
@@ -316,12 +330,7 @@ impl Case {
         let after = self.look();
         let came = after.dest - before.dest;
         let landed = outcome.count("t", "landed") as i64;
-        let recorded = match outcome.table("t")["run"].as_str() {
-            Some(run) => self.book.number(&format!(
-                "SELECT COUNT(*) FROM T_ERROR_ROW WHERE run_id = '{run}' AND row_state = 'bad'"
-            )),
-            None => 0,
-        };
+        let recorded = self.recorded_bad(outcome);
         let mut wrong = |what: String| self.wrong.push(format!("{what}: {before:?}, {after:?}"));
         let is_status = self.mode == Mode::Status;
         let is_refused = outcome.code == Some(2);
