@@ -124,9 +124,12 @@ fn writers_that_bring_nothing_get_no_work() {
     let pair = Pair::new(100, "batch_rows = 1\nwriters = 6", FULL);
     pair.slow_inserts(ONE_AT_A_TIME);
     // Speeds are compared: when something else takes the machine just then, three writers look slow.
-    let told: Vec<_> = (0..4).map(|_| notes(&pair.send())).collect();
     let finds_out = |notes: &String| notes.contains("of 6 writers at last: more landed no more");
-    assert!(told.iter().any(finds_out), "{told:?}\n{}", pair.instance.logs());
+    let mut told = Vec::new();
+    while !told.last().is_some_and(finds_out) {
+        assert!(told.len() < 20, "{told:?}\n{}", pair.instance.logs());
+        told.push(notes(&pair.send()));
+    }
 }
 
 #[test]
