@@ -300,7 +300,7 @@ fn still_there(name: &str) -> Error {
 fn nothing_known(name: &str) -> Error {
     Error::new(Kind::Refused, format!("nothing is known of a table {name}")).hint(
         "Without a decision, ssync adopt lists the names that are known. Where source and \
-             destination were both renamed, give both former names.",
+         destination were both renamed, give both former names.",
     )
 }
 
@@ -390,7 +390,7 @@ fn refuse_between(
             Kind::Refused,
             format!("between the two renames a run of {source} to {dest} began"),
         )
-        .detail(format!("its record: {}", in_words(&record)))
+        .detail(format!("link {}, its record: {}", t.params.dest.name, in_words(&record)))
         .hint(format!(
             "That record is younger than the one of both former names. {options} alone goes on by it."
         )));

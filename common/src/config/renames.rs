@@ -41,11 +41,6 @@ impl Renames {
         renames
     }
 
-    /// Whether nothing is called otherwise.
-    pub fn is_empty(&self) -> bool {
-        self.tasks.is_empty() && self.tables.is_empty()
-    }
-
     /// The number that a task of the old configuration has in the new one.
     pub fn number(&self, old: u32) -> u32 {
         self.tasks.iter().find(|(from, _)| *from == old).map_or(old, |(_, to)| *to)

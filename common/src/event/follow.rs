@@ -152,8 +152,8 @@ pub fn events_between(home: &Path, from: Timestamp, to: Timestamp) -> Result<Vec
     between(home, EVENTS, from, to, |event: &Event| event.at)
 }
 
-/// Whether the death of this process (its random id), which lived at `seen`, has been recorded by
-/// somebody: whoever else notices it has nothing to add.
+/// Whether an event already reports the death of this process, which is given by its random id and
+/// was alive at `seen`. If so, it must not be reported again.
 ///
 /// # Errors
 /// When a file cannot be read.

@@ -228,7 +228,8 @@ impl Event {
         Event { cause: Some(words.take(CAUSE_CHARS_MAX).collect()), ..self }
     }
 
-    /// Of the death of a process, by its random id: whoever else notices it has nothing to add.
+    /// Makes this the event that reports the death of a process, which is given by its random id. All
+    /// reports of one death share an id, so that it is reported once.
     #[must_use]
     pub fn of_death(self, process: impl Display) -> Event {
         Event { id: death_id(process), ..self }

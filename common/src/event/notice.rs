@@ -1,5 +1,5 @@
-//! What people are to be told because a table has ended, before it is told: see
-//! [`crate::store::Store::notices`].
+//! A notice: what has to be reported to people because a table's run has ended. It is stored until it
+//! has been sent, see [`crate::store::Store::notices`].
 
 use std::path::Path;
 
@@ -17,11 +17,11 @@ const OWN_TIME: SignedDuration = SignedDuration::from_mins(10);
 /// A table has ended, and people are to be told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Notice {
-    /// Its random id: what was told of it carries it, and is not told again.
+    /// Its id. The events and log lines that report it carry this id, so that nothing is reported twice.
     pub id: RunId,
     /// The process that is to tell it.
     pub process: ProcessIdentity,
-    /// Its home directory, where events are recorded; empty: nobody's, whoever comes tells it.
+    /// The home directory of that process, where events are recorded. Empty: any process may send it.
     pub home: String,
     /// The task.
     pub task: u32,

@@ -13,7 +13,7 @@ use ssync_common::store::{Author, ErrorFilter, ErrorRow, RowState, RunState, Sto
 use crate::books::bad_rows::judgement;
 use crate::cli::ErrorsArgs;
 use crate::output::Output;
-use crate::terminal::grouped;
+use crate::terminal::counted;
 
 /// Lists bad rows.
 pub fn errors(store: &mut Store, args: &ErrorsArgs, out: &mut Output) -> Result<bool> {
@@ -80,7 +80,10 @@ fn close(store: &mut Store, open: &ErrorFilter, reason: &str, out: &mut Output) 
         let Some(run) = store.run(run)?.filter(|run| run.state == RunState::Open) else { continue };
         return Err(Error::new(
             Kind::Contention,
-            format!("a run of table {} that met some of them has not come to its end", run.table),
+            format!(
+                "a run of task {}, table {} that met some of them has not come to its end",
+                run.task, run.table
+            ),
         )
         .hint("Nothing was closed. Close them once it has: its books count them until then."));
     }
@@ -90,8 +93,7 @@ fn close(store: &mut Store, open: &ErrorFilter, reason: &str, out: &mut Output) 
     if out.is_json() {
         out.object(json!({ "closed": rows.len() }));
     } else {
-        let what = if rows.len() == 1 { "row" } else { "rows" };
-        out.line(format!("{} {what} closed", grouped(rows.len() as u64)));
+        out.line(format!("{} closed", counted(rows.len() as u64, "row")));
     }
     Ok(true)
 }
